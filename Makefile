@@ -1,0 +1,40 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DATA := $(abspath $(if $(REFUSION_DATA),$(REFUSION_DATA),data))
+LAST_MONTHS := 2026-08..2026-10
+
+.PHONY: setup run test check ui format clean
+
+setup: $(VENV)/klar
+
+$(VENV)/klar: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+run: setup
+	test -d $(DATA)/raw/ky || REFUSION_DATA=$(DATA) $(BIN)/refusion eksempel --stoerrelse mini
+	REFUSION_DATA=$(DATA) $(BIN)/refusion koer $(LAST_MONTHS)
+	@echo "Brugerfladen: make ui (http://127.0.0.1:3000)"
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check refusion_assets tests
+	$(BIN)/ruff check refusion_assets tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/refusion regler
+
+ui: setup
+	REFUSION_DATA=$(DATA) $(BIN)/refusion ui
+
+format: setup
+	$(BIN)/ruff format refusion_assets tests
+	$(BIN)/ruff check --fix refusion_assets tests
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,216 @@
+"""Raw: what was delivered, proved against its manifest and stored line by line as it came."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from refusion_assets import leverance
+from refusion_assets.assets.wiring import POOL, gate, report_deliveries, run_month, stopping
+from refusion_assets.context import Place
+from refusion_assets.domain.raw import Fil, Indberetning, bopael_rows, fleks_rows, typed
+from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.weeks import next_month
+from refusion_assets.leverance import Delivery, Fault, FileRejected
+from refusion_assets.metadata import KINDS, OWNER, of_table
+from refusion_assets.warehouse import Session
+
+REGISTERS = {"bopael": leverance.BOPAEL_HEADER, "fleksgrundlag": leverance.FLEKS_HEADER}
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What a run took in: files and lines new to the warehouse, and the files of the month."""
+
+    filer: int
+    linjer: int
+    leveret: list[tuple[str, str]]
+
+
+def ingest(session: Session, place: Place, month: date) -> Ingested:
+    """All reports received through `month` in the warehouse, each file once; Stop if any file is bad.
+
+    Files of closed runs are known and not read again. Source: input.md sections 1 and 4.
+    """
+    deliveries, faults = leverance.find(place.raw, month, place.rules)
+    if not deliveries and not faults:
+        raise Stop(f"der er ingen leverancer til og med {month:%Y-%m} under {place.raw.name}/; er dataroden rigtig?")
+    fresh = _changed(session, deliveries, month)
+    next_id = int(session.value("SELECT coalesce(max(fil_id), -1) + 1 FROM raw.fil"))  # type: ignore[call-overload]
+    lines = 0
+    for _, batch in groupby(fresh, key=lambda d: d.maaned):
+        read, bad = _read_all(list(batch))
+        faults += bad
+        if not faults:
+            lines += _store(session, read, next_id, month)
+            next_id += len(read)
+    faults += _missing_senders(deliveries, month)
+    if faults:
+        more = f" (og {len(faults) - 1} fejl mere)" if len(faults) > 1 else ""
+        raise Stop(f"{faults[0]}{more}")
+    _mark_duplicates(session)
+    return Ingested(len(fresh), lines, sorted((d.kilde, d.enhed) for d in deliveries if d.maaned == month))
+
+
+def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[Delivery]:
+    """The files to read, by month; what the disk no longer holds, or holds changed, leaves the warehouse."""
+    known = {
+        sti: (fil_id, sha256, received)
+        for sti, fil_id, sha256, received in session.frame(
+            "SELECT sti, fil_id, sha256, modtaget_maaned FROM raw.fil"
+        ).iter_rows()
+    }
+    closed = session.value("SELECT max(maaned) FROM opgoerelse.koersel WHERE status = 'lukket' OR maaned < $m", m=month)
+    fresh = []
+    for delivery in sorted(deliveries, key=lambda d: (d.maaned, d.sti)):
+        entry = known.pop(delivery.sti, None)
+        settled = entry is not None and closed is not None and entry[2] <= closed
+        if settled or (entry is not None and entry[1] == leverance.fingerprint(delivery.path)):
+            continue
+        fresh.append(delivery)
+        if entry is not None:
+            known[delivery.sti] = entry
+    gone = [fil_id for fil_id, _, received in known.values() if closed is None or received > closed]
+    for table in ("raw.indberetning", "classified.linje", "classified.dom", "raw.fil"):
+        session.run(f"DELETE FROM {table} WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))", gone=gone)
+    return fresh
+
+
+def _read_all(batch: list[Delivery]) -> tuple[list[tuple[Delivery, leverance.Content]], list[Fault]]:
+    """The content of every good file of a month, and the faults of the others."""
+    read, faults = [], []
+    for delivery in batch:
+        try:
+            read.append((delivery, leverance.read_reports(delivery)))
+        except FileRejected as rejected:
+            faults.append(rejected.fault)
+    return read, faults
+
+
+def _store(session: Session, read: list[tuple[Delivery, leverance.Content]], next_id: int, month: date) -> int:
+    """A month's files and lines in the warehouse; the number of lines."""
+    numbered = [(next_id + i, d, c) for i, (d, c) in enumerate(read)]
+    lines = typed(pl.concat([c.lines.with_columns(fil_id=pl.lit(i, pl.Int64)) for i, _, c in numbered]))
+    first = dict(lines.group_by("fil_id").agg(pl.col("Modtaget_tidspunkt").min()).iter_rows())
+    rows = [
+        (
+            i,
+            d.sti,
+            d.path.name,
+            d.kilde,
+            d.enhed,
+            d.maaned,
+            d.loebenr,
+            c.sha256,
+            c.lines.height,
+            first.get(i),
+            False,
+            month,
+        )
+        for i, d, c in numbered
+    ]
+    schema = {name: column.dtype.type for name, column in Fil.to_schema().columns.items()}
+    session.insert("raw.fil", pl.DataFrame(rows, schema=schema, orient="row"))
+    return session.insert("raw.indberetning", lines.select(list(Indberetning.to_schema().columns)))
+
+
+def _mark_duplicates(session: Session) -> None:
+    """FIL-004: the same content (with at least one line) counts once, in the order files are judged in."""
+    session.run("""
+        UPDATE raw.fil SET dublet = o.nr > 1 FROM (
+            SELECT fil_id, row_number() OVER (
+                PARTITION BY sha256 ORDER BY modtaget_maaned, foerste_modtaget, filnavn) AS nr
+            FROM raw.fil WHERE antal_raekker > 0) o
+        WHERE raw.fil.fil_id = o.fil_id AND raw.fil.dublet <> (o.nr > 1)""")
+
+
+def _missing_senders(deliveries: list[Delivery], month: date) -> list[Fault]:
+    """FIL-006: senders of the month before that have delivered nothing this month."""
+    senders: dict[date, set[tuple[str, str]]] = defaultdict(set)
+    for delivery in deliveries:
+        senders[delivery.maaned].add((delivery.kilde, delivery.enhed))
+    missing = sorted(senders[next_month(month, -1)] - senders[month])
+    text = f"har ikke leveret for {month:%Y-%m}, men leverede måneden før; bed afsenderen om filen"
+    return [Fault("FIL-006", f"{kilde}-{enhed}", text) for kilde, enhed in missing]
+
+
+def ingest_registers(session: Session, place: Place, month: date) -> int:
+    """The newest residence snapshot and every basis for fleksbidrag through `month`; the number of lines new."""
+    lines = 0
+    for art, header in REGISTERS.items():
+        folders = list(leverance.months_on_disk(place.raw, art, month))
+        for received, folder in folders[-1:] if art == "bopael" else folders:
+            for path in sorted(folder.glob(f"{art}-*.csv")):
+                lines += _store_register(session, place, path, art, header, received)
+    return lines
+
+
+def _store_register(session: Session, place: Place, path: Path, art: str, header: str, month: date) -> int:
+    """One register file in the warehouse, unless it is there already; Stop if it is bad."""
+    sti = str(path.relative_to(place.raw))
+    if session.value("SELECT sha256 FROM raw.register WHERE sti = $sti", sti=sti) == leverance.fingerprint(path):
+        return 0
+    try:
+        content = leverance.read_register(path, header)
+    except FileRejected as rejected:
+        raise Stop(str(rejected.fault)) from None
+    session.run("DELETE FROM raw.register WHERE sti = $sti", sti=sti)
+    session.run(f"DELETE FROM raw.{art} WHERE modtaget_maaned = $month", month=month)
+    rows = bopael_rows(content.lines, month) if art == "bopael" else fleks_rows(content.lines, month)
+    entry = {"sti": [sti], "art": [art], "modtaget_maaned": [month], "sha256": [content.sha256]}
+    session.insert(
+        "raw.register", pl.DataFrame(entry).with_columns(antal_raekker=pl.lit(content.lines.height, pl.Int64))
+    )
+    return session.insert(f"raw.{art}", rows)
+
+
+def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
+    """The raw assets, cut by month of receipt."""
+
+    @dg.asset(
+        key=["raw", "indberetning"],
+        partitions_def=months,
+        group_name="raw",
+        kinds=KINDS,
+        owners=[OWNER],
+        metadata=of_table("raw.indberetning"),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+    )
+    def indberetning(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> dg.MaterializeResult[None]:
+        """One row per delivered line: typed values as they came, and what could not be read.
+
+        Reads the files of reports received through the month. Stops the month on FIL-001, FIL-002, FIL-006.
+        """
+        month = run_month(context)
+        with stopping(), place.warehouse.open() as session:
+            gate(session, place, month)
+            taken = ingest(session, place, month)
+        report_deliveries(context, taken.leveret, month)
+        metadata = {"dagster/row_count": taken.linjer, "filer": taken.filer, "afsendere": len(taken.leveret)}
+        return dg.MaterializeResult(metadata=metadata)
+
+    @dg.asset(
+        key=["raw", "register"],
+        partitions_def=months,
+        group_name="raw",
+        kinds=KINDS,
+        owners=[OWNER],
+        metadata=of_table("raw.register"),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+    )
+    def register(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> dg.MaterializeResult[None]:
+        """One row per supporting register taken in: residence, and the basis for fleksbidrag.
+
+        Reads the newest residence snapshot and every basis received through the month. Stops on FIL-001.
+        """
+        with stopping(), place.warehouse.open() as session:
+            rows = ingest_registers(session, place, run_month(context))
+        return dg.MaterializeResult(metadata={"nye_linjer": rows})
+
+    return [indberetning, register]

@@ -1,0 +1,73 @@
+"""Understands what every asset does at its edges: which month it may run for, and how it stops."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+
+import dagster as dg
+
+from refusion_assets.context import Place
+from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.weeks import month_of, next_month
+from refusion_assets.rulebook import RuleError
+from refusion_assets.warehouse import ContractError, Locked, Session
+
+POOL = "duckdb"
+AABEN, LUKKET = "åben", "lukket"
+
+
+def run_month(context: dg.AssetExecutionContext) -> date:
+    """The latest month of the run: what is known at the end of it decides the result."""
+    return max(month_of(key) for key in context.partition_keys)
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """A reason to stop becomes a failed step whose description is that one line."""
+    try:
+        yield
+    except (Stop, ContractError, RuleError, Locked) as reason:
+        raise dg.Failure(description=str(reason), allow_retries=False) from None
+
+
+def gate(session: Session, place: Place, month: date) -> int:
+    """The run number of a month that may be run; Stop if it is closed, out of order or before the first.
+
+    Source: output.md section 2.
+    """
+    number = run_number(month, place.rules)
+    if number < 1:
+        raise Stop(f"kørsler før {place.rules.koersel.gaelder_fra:%Y-%m} afvises")
+    runs = dict(session.frame("SELECT maaned, status FROM opgoerelse.koersel").iter_rows())
+    if runs.get(month) == LUKKET:
+        raise Stop(f"kørsel {month:%Y-%m} er lukket og ændres ikke; en senere indsigt kommer med i næste kørsel")
+    if runs and month not in (max(runs), next_month(max(runs))):
+        raise Stop(f"{month:%Y-%m} er ikke næste kørsel; den næste er {next_month(max(runs)):%Y-%m}")
+    _all_settled(session, place, month)
+    return number
+
+
+def _all_settled(session: Session, place: Place, month: date) -> None:
+    """Stop if the run before `month` still holds a municipality back: starting a run closes the one before."""
+    held = session.frame(
+        """SELECT k.kommunekode FROM (SELECT unnest($koder::VARCHAR[]) AS kommunekode) k
+        JOIN opgoerelse.koersel r ON r.maaned = $before
+        ANTI JOIN opgoerelse.kommune o ON o.koersel = r.koersel AND o.kommunekode = k.kommunekode ORDER BY 1""",
+        koder=[k.kommunekode for k in place.rules.kommuner],
+        before=next_month(month, -1),
+    )["kommunekode"].to_list()
+    if held:
+        raise Stop(f"{next_month(month, -1):%Y-%m} mangler at blive opgjort for {', '.join(held)}; opgør dem først")
+
+
+def report_deliveries(context: dg.AssetExecutionContext, senders: list[tuple[str, str]], month: date) -> None:
+    """Every sender of the month marked on the operator's board (`leverance`)."""
+    by_unit: dict[str, list[str]] = {}
+    for kilde, enhed in senders:
+        by_unit.setdefault(enhed if len(enhed) == len("101") else kilde, []).append(kilde)
+    for unit, kilder in sorted(by_unit.items()):
+        cell = dg.MultiPartitionKey({"kommune": unit, "maaned": f"{month:%Y-%m}"})
+        context.log_event(
+            dg.AssetMaterialization("leverance", partition=cell, metadata={"kilder": ", ".join(sorted(set(kilder)))})
+        )

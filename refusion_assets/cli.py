@@ -1,0 +1,132 @@
+"""Understands the daily acts as commands; each is a thin wrap around a Dagster job or a kernel call."""
+
+import os
+import shutil
+import sys
+from datetime import date
+from pathlib import Path
+
+import click
+
+from refusion_assets.context import REPOSITORY, Place
+from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.weeks import month_of, month_range
+from refusion_assets.rulebook import RuleError
+from refusion_assets.warehouse import Locked
+
+STOPPED, MISUSED = 1, 2
+
+
+class Months(click.ParamType[list[date]]):
+    """`YYYY-MM`, or `YYYY-MM..YYYY-MM` for every month between, both included."""
+
+    name = "måned"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[date]:
+        """The months in order; a usage error if the text is not one of the two forms."""
+        try:
+            ends = [month_of(part) for part in value.split("..")]
+        except ValueError:
+            self.fail(f"{value!r} er ikke en måned; skriv YYYY-MM eller YYYY-MM..YYYY-MM", param, ctx)
+        months = month_range(ends[0], ends[-1])
+        if len(ends) > 2 or not months:
+            self.fail(f"{value!r} er ikke et interval; skriv YYYY-MM..YYYY-MM", param, ctx)
+        return months
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Ydelsesrefusion: hvad hver kommune får tilbage fra staten for sine ydelser, måned for måned.
+
+    Dataroden er REFUSION_DATA (ellers data/), reglerne REFUSION_REGLER (ellers rules/).
+    """
+
+
+def run() -> None:
+    """The command, with a reason to stop as one line on standard error and exit code 1."""
+    try:
+        main()
+    except (Stop, RuleError, Locked) as reason:
+        click.echo(f"STOPPET: {reason}", err=True)
+        sys.exit(STOPPED)
+
+
+@main.command()
+@click.argument("maaneder", type=Months())
+def koer(maaneder: list[date]) -> None:
+    """Kør den kritiske uge for en måned (eller flere i rækkefølge): fra rådata til kommunernes filer."""
+    from refusion_assets.runs import critical_week  # noqa: PLC0415  Dagster takes seconds to load
+
+    place = _place()
+    for month in maaneder:
+        for line in critical_week(place, month, click.echo):
+            click.echo(line)
+
+
+@main.command()
+@click.argument("maaned", type=Months())
+def luk(maaned: list[date]) -> None:
+    """Luk en kørsel: den kan ikke længere ændres."""
+    from refusion_assets.assets.opgoerelse import close  # noqa: PLC0415  Dagster takes seconds to load
+
+    place = _place()
+    for month in maaned:
+        with place.warehouse.open() as session:
+            close(session, place, month)
+        click.echo(f"Kørsel {month:%Y-%m} er lukket.")
+
+
+@main.command()
+@click.option("--stoerrelse", type=click.Choice(["mini", "midi", "fuld"]), default="mini", show_default=True)
+@click.option("--maaneder", type=Months(), default="2024-11..2026-10", show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+def eksempel(stoerrelse: str, maaneder: list[date], seed: int) -> None:
+    """Skriv en datarod med opdigtede borgere (dag + 60), som kan køres fra første til sidste måned."""
+    from refusion_assets.example import write_example  # noqa: PLC0415  only this command needs it
+
+    place = _place()
+    if any((place.raw / k.id).exists() for k in place.rules.kilder):
+        raise Stop(f"{place.root} har allerede rådata; vælg en tom datarod med REFUSION_DATA")
+    summary = write_example(place.root, place.rules, stoerrelse, maaneder[0], maaneder[-1], seed, click.echo)
+    click.echo(summary)
+
+
+@main.command()
+@click.option("--port", type=int, default=3000, show_default=True)
+def ui(port: int) -> None:
+    """Start Dagsters brugerflade på 127.0.0.1."""
+    place = _place()
+    os.environ.update(environment(place))
+    command = [str(Path(sys.executable).parent / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)]
+    os.chdir(REPOSITORY)
+    os.execv(  # noqa: S606  a fixed command of this venv
+        command[0], [*command, "-w", str(REPOSITORY / "workspace.yaml")]
+    )
+
+
+@main.command()
+def regler() -> None:
+    """Prøv reglerne: huller, overlap, manglende hjemmel. Siger reglernes version, hvis de kan stå."""
+    rules = _place().rules
+    click.echo(f"Reglerne kan stå: {len(rules.ydelse_ids)} ydelser, version {rules.version[:12]}.")
+
+
+def _place() -> Place:
+    """The place of the command, with Dagster's home made ready in it."""
+    place = Place.from_environment()
+    os.environ.update(environment(place))
+    return place
+
+
+def environment(place: Place) -> dict[str, str]:
+    """What Dagster must find in the environment; its home lies in the data root unless it is set."""
+    home = Path(os.environ.get("DAGSTER_HOME") or place.root / "dagster").resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        shutil.copyfile(REPOSITORY / "dagster.yaml", home / "dagster.yaml")
+    return {
+        "DAGSTER_HOME": str(home),
+        "REFUSION_DATA": str(place.root),
+        "REFUSION_REGLER": str(place.rules_folder),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+    }

@@ -1,0 +1,47 @@
+"""Understands where a run works: the data root, the rules folder, and the warehouse between them."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from refusion_assets.domain.rules import Rulebook
+from refusion_assets.rulebook import load
+from refusion_assets.warehouse import Warehouse
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Place:
+    """A data root and the rules that hold there."""
+
+    root: Path
+    rules_folder: Path
+
+    @classmethod
+    def from_environment(cls) -> "Place":
+        """The place named by REFUSION_DATA and REFUSION_REGLER; `data/` and `rules/` of the repository else."""
+        root = Path(os.environ.get("REFUSION_DATA") or REPOSITORY / "data")
+        rules = Path(os.environ.get("REFUSION_REGLER") or REPOSITORY / "rules")
+        return cls(root.resolve(), rules.resolve())
+
+    @cached_property
+    def rules(self) -> Rulebook:
+        """The rules, read and proved once."""
+        return load(self.rules_folder)
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The warehouse of the data root."""
+        return Warehouse(self.root)
+
+    @property
+    def raw(self) -> Path:
+        """Where deliveries lie."""
+        return self.root / "raw"
+
+    @property
+    def outgoing(self) -> Path:
+        """Where the municipalities' files are put."""
+        return self.root / "udgaaende"

@@ -1,0 +1,97 @@
+"""Understands how the parts make one code location: assets, jobs, the chain of the critical week."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from refusion_assets.assets import classified, opgoerelse, raw, refusion
+from refusion_assets.context import Place
+from refusion_assets.metadata import OWNER
+from refusion_assets.partitions import cell_grid, last_month, month_grid, range_tags
+
+# Backfill policies and partition mappings are marked beta; the version is locked, so the warning says nothing.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+KRITISK_UGE, OPGOER = "kritisk_uge", "opgoer"
+Assets = Sequence[dg.AssetsDefinition]
+
+
+def build_defs(place: Place) -> dg.Definitions:
+    """The code location of a data root under its rules; RuleError if the rules cannot stand."""
+    rules = place.rules
+    koder = [k.kommunekode for k in rules.kommuner]
+    last = last_month(place.root, rules, datetime.now().date())  # noqa: DTZ005  the grid follows the local calendar
+    months = month_grid(rules.optaelling.gaelder_fra, last)
+    cells = cell_grid(koder, months)
+    national = [k.id for k in rules.kilder if k.art == "national"]
+    leverance = dg.AssetSpec(
+        "leverance",
+        description="Har afsenderen leveret for måneden? Meldes, når filerne læses ind.",
+        group_name="raw",
+        owners=[OWNER],
+        partitions_def=cell_grid([*koder, *national], months),
+    )
+    monthly = [*raw.build(months), *classified.build(months), *refusion.build(months)]
+    settled = opgoerelse.build(cells)
+    beregn, opgoer = _jobs(monthly, settled)
+    return dg.Definitions(
+        assets=[leverance, *monthly, *settled],
+        jobs=[beregn, opgoer],
+        sensors=[_chain(beregn, opgoer, koder)],
+        resources={"place": place},
+        executor=dg.in_process_executor,
+    )
+
+
+def _jobs(monthly: Assets, settled: Assets) -> list[Any]:
+    """The two jobs of the critical week: calculate the month, and settle it."""
+    return [
+        dg.define_asset_job(
+            KRITISK_UGE,
+            selection=dg.AssetSelection.assets(*monthly),
+            description="Den kritiske uge: indlæs, klassificér, tæl og beregn måneden; opgørelsen følger af sig selv.",
+            tags={"dagster/priority": "10"},
+        ),
+        dg.define_asset_job(
+            OPGOER,
+            selection=dg.AssetSelection.assets(*settled),
+            description="Opgør måneden for kommunerne, og skriv deres filer.",
+            tags={"dagster/priority": "10"},
+        ),
+    ]
+
+
+def _chain(beregn: Any, opgoer: Any, koder: list[str]) -> dg.SensorDefinition:
+    """The sensor that settles a month for all municipalities when its calculation has succeeded."""
+
+    @dg.run_status_sensor(
+        name="opgoer_efter_beregning",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=[beregn],
+        request_job=opgoer,
+        minimum_interval_seconds=5,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def opgoer_efter_beregning(context: dg.RunStatusSensorContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        """Starts `opgoer` over the month's cells, unless the command line settles it itself."""
+        month = context.dagster_run.tags.get("dagster/partition")
+        if context.dagster_run.tags.get(STARTED_BY) == COMMAND_LINE or not month:
+            yield dg.SkipReason("kommandolinjen opgør selv måneden")
+            return
+        yield dg.RunRequest(run_key=context.dagster_run.run_id, tags=settle_tags(koder, month))
+
+    return opgoer_efter_beregning
+
+
+STARTED_BY, COMMAND_LINE = "refusion/startet_af", "kommandolinje"
+
+
+def settle_tags(koder: list[str], month: str) -> dict[str, str]:
+    """The run tags that settle a month for all municipalities in one run."""
+    return range_tags(f"{koder[0]}|{month}", f"{koder[-1]}|{month}")
+
+
+defs = build_defs(Place.from_environment())

@@ -1,0 +1,64 @@
+"""Understands where a person lives in a week: the municipality of residence on its Monday."""
+
+import numpy as np
+import polars as pl
+
+from refusion_assets.domain.refusion import NO_KOMMUNE
+from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.weeks import Grid, Ints
+
+STILL_THERE = 10**6
+
+
+def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook) -> Ints:
+    """Week x person: municipality code of residence, or -1 where none is known.
+
+    `bopael`: borger_id, kommunekode, bopael_start, bopael_slut (null = still there); rows with a code that
+    is no municipality are left out. Of several rows on the day the one that started last wins, then the
+    one that ends last, then the highest code; where none covers the day, the first that starts later in
+    the week (by the other reading: the last that ended earlier in it). Hjemmel: BEK 1772/2015 § 1, stk. 2.
+    """
+    known = [k.kommunekode for k in rules.kommuner]
+    rows = bopael.filter(pl.col("kommunekode").is_in(known) & pl.col("borger_id").is_in(borger_id))
+    start = grid.offsets(rows["bopael_start"])
+    end = rows["bopael_slut"].cast(pl.Int32).to_numpy(allow_copy=True)
+    end = np.where(np.isnan(end.astype(float)), STILL_THERE, end.astype(float)).astype(np.int64) - grid.origin
+    frame = pl.DataFrame(
+        {
+            "person": np.searchsorted(borger_id, rows["borger_id"].to_numpy()),
+            "start": start,
+            "end": end,
+            "kommune": rows["kommunekode"].cast(pl.Int64),
+        }
+    ).filter(pl.col("start") <= pl.col("end"))
+    day = 0 if rules.laesning("bopael_paa") == "mandag" else 6
+    home = np.full((grid.weeks, len(borger_id)), NO_KOMMUNE, np.int64)
+    _on_the_day(home, frame, day)
+    _elsewhere_in_the_week(home, frame, day)
+    return home
+
+
+def _on_the_day(home: Ints, rows: pl.DataFrame, day: int) -> None:
+    """Paint each row over the weeks whose day it covers, the strongest row of a person last."""
+    ranked = rows.sort("person", "start", "end", "kommune").with_columns(
+        rank=pl.int_range(pl.len()).over("person"),
+        first=(pl.col("start") - day + 6) // 7,
+        last=(pl.col("end") - day) // 7,
+    )
+    weeks = np.arange(len(home))[:, None]
+    for _, layer in ranked.group_by("rank", maintain_order=True):
+        person = layer["person"].to_numpy()
+        inside = (weeks >= layer["first"].to_numpy()) & (weeks <= layer["last"].to_numpy())
+        home[:, person] = np.where(inside, layer["kommune"].to_numpy(), home[:, person])
+
+
+def _elsewhere_in_the_week(home: Ints, rows: pl.DataFrame, day: int) -> None:
+    """Fill weeks that no row covers on the day from the row nearest to it, the nearest painted last."""
+    edge, farthest_first = ("start", [True, False, False]) if day == 0 else ("end", [False, False, False])
+    order = [edge, "end" if day == 0 else "start", "kommune"]
+    near = rows.sort(order, descending=farthest_first).with_columns(week=pl.col(edge) // 7)
+    near = near.filter((pl.col("week") >= 0) & (pl.col("week") < len(home)))
+    nearest = near.unique(["person", "week"], keep="last", maintain_order=True)
+    week, person = nearest["week"].to_numpy(), nearest["person"].to_numpy()
+    empty = home[week, person] == NO_KOMMUNE
+    home[week[empty], person[empty]] = nearest["kommune"].to_numpy()[empty]

@@ -1,0 +1,239 @@
+"""Understands how many weeks a person has received benefits, and when the count starts over."""
+
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+import pandera.polars as pa
+import polars as pl
+
+from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.weeks import Grid, Ints, day_number, monday, years_before
+
+KIND_C, KIND_B, KIND_A = 0, 1, 2
+KIND_OF = {"A": KIND_A, "B": KIND_B}
+KIND_NAMES = np.array(["C", "B", "A"])
+Counts = npt.NDArray[np.int16]
+Flags = npt.NDArray[np.bool_]
+
+
+class Forloeb(pa.DataFrameModel):
+    """One row per person and spell: consecutive weeks of one kind within one count."""
+
+    borger_id: pl.Int64
+    fra_uge: pl.Date
+    antal_uger: pl.Int64 = pa.Field(ge=1)
+    art: pl.String = pa.Field(isin=["A", "B", "C"])
+    taelling: pl.Int64 = pa.Field(ge=1, description="which count of the person, 1 and up")
+    n_foer: pl.Int64 = pa.Field(ge=0, description="ydelsestæller before the first week of the spell")
+    taeller: pl.Boolean = pa.Field(description="C-weeks that count towards a restart")
+    genoptjent: pl.Boolean = pa.Field(description="the last week of the spell is the restart")
+
+    class Config:
+        """Exactly these columns; one spell per person and first week."""
+
+        strict = True
+        unique = ["borger_id", "fra_uge"]  # noqa: RUF012  pandera reads the list
+
+
+class Vindue(pa.DataFrameModel):
+    """One row per rule of restart: from which Monday, weeks needed, years of the window. § 6, stk. 1."""
+
+    gaelder_fra_uge: pl.Date
+    uger: pl.Int64
+    vindue_aar: pl.Int64
+
+    class Config:
+        """Exactly these columns."""
+
+        strict = True
+
+
+def windows(rules: Rulebook) -> pl.DataFrame:
+    """The rules of restart as a table (`Vindue`), for the analysts' view of weeks."""
+    rows = [(monday(g.gaelder_fra), g.uger, g.vindue_aar) for g in rules.genoptjening]
+    return pl.DataFrame(rows, schema=["gaelder_fra_uge", "uger", "vindue_aar"], orient="row")
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Week x person matrices of a shard: kind, ydelsestæller n and free weeks in the window.
+
+    Row w is week w of the grid, column p is the person `borger_id[p]` (sorted). `restart` marks the week
+    that reached the restart; `n_overgang` is the number the week of the overgang has or would have. Weeks.
+    """
+
+    borger_id: Ints
+    kind: npt.NDArray[np.uint8]
+    n: Counts
+    genoptjening: Counts
+    restart: Flags
+    n_overgang: Counts
+
+
+def category_spans(rules: Rulebook, grid: Grid) -> pl.DataFrame:
+    """One row per benefit and unbroken run of weeks in which it has one category (A or B).
+
+    Columns ydelse_id, kind, first_week, last_week. The category of a week is the one in force on its Monday.
+    """
+    rows = []
+    for ydelse_id in rules.ydelse_ids:
+        kinds = [rules.ydelse_on(ydelse_id, grid.monday_of(w)).kategori for w in range(grid.weeks)]
+        for kategori, run in groupby(range(grid.weeks), key=kinds.__getitem__):
+            weeks = list(run)
+            if kategori in KIND_OF:
+                rows.append((ydelse_id, KIND_OF[kategori], weeks[0], weeks[-1]))
+    schema = {"ydelse_id": pl.String, "kind": pl.Int64, "first_week": pl.Int64, "last_week": pl.Int64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def first_counted_day(rules: Rulebook, grid: Grid) -> int:
+    """The first day that counts, from the first Monday of the grid. Hjemmel: § 30, stk. 1."""
+    if rules.laesning("foerste_uge") == "taeller":
+        return grid.first_day
+    return grid.first_day if grid.first_day == 0 else 7
+
+
+def _covered(spans: pl.DataFrame, unit: int, shape: tuple[int, int]) -> Flags:
+    """Unit x person: true where a span of days (person, first, last) touches the unit of so many days."""
+    units, persons = shape
+    first, last, person = (spans[column].to_numpy() for column in ("first", "last", "person"))
+    change = np.zeros((units + 1) * persons, dtype=np.int16)
+    np.add.at(change, first // unit * persons + person, 1)
+    np.add.at(change, (last // unit + 1) * persons + person, -1)
+    open_spans = change.reshape(units + 1, persons)[:-1].cumsum(axis=0, dtype=np.int16)
+    touched: Flags = open_spans > 0
+    return touched
+
+
+def _wholly_covered(spans: pl.DataFrame, shape: tuple[int, int]) -> Flags:
+    """Week x person: true where spans cover all seven days of the week (the other reading of berørt uge)."""
+    weeks, persons = shape
+    days = _covered(spans, 1, (7 * weeks, persons))
+    whole: Flags = days.reshape(weeks, 7, persons).all(axis=1)
+    return whole
+
+
+def week_kinds(krav: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook) -> npt.NDArray[np.uint8]:
+    """Week x person: A where benefit touches the week, B where other support does, else C.
+
+    `krav` holds claims with a positive amount: borger_id, ydelse_id, periode_start, periode_slut.
+    Hjemmel: § 5, stk. 5 (berørt uge); § 6, stk. 2 (A before B, whole weeks of self-support).
+    """
+    claims = krav.select(
+        person=pl.Series(np.searchsorted(borger_id, krav["borger_id"].to_numpy())),
+        ydelse_id="ydelse_id",
+        first=pl.Series(np.maximum(grid.offsets(krav["periode_start"]), first_counted_day(rules, grid))),
+        last=pl.Series(np.minimum(grid.offsets(krav["periode_slut"]), grid.days - 1)),
+    )
+    spans = claims.join(category_spans(rules, grid), on="ydelse_id").select(
+        "person",
+        "kind",
+        first=pl.max_horizontal("first", pl.col("first_week") * 7),
+        last=pl.min_horizontal("last", pl.col("last_week") * 7 + 6),
+    )
+    spans = spans.filter(pl.col("first") <= pl.col("last"))
+    by_kind = {kind: spans.filter(pl.col("kind") == kind) for kind in (KIND_A, KIND_B)}
+    shape = (grid.weeks, len(borger_id))
+    if rules.laesning("uge_beroert") == "een_dag":
+        is_a, is_b = (_covered(by_kind[kind], 7, shape) for kind in (KIND_A, KIND_B))
+    else:
+        is_a, is_b = _wholly_covered(by_kind[KIND_A], shape), _covered(spans, 7, shape)
+    return np.where(is_a, KIND_A, np.where(is_b, KIND_B, KIND_C)).astype(np.uint8)
+
+
+def window_starts(rules: Rulebook, grid: Grid) -> tuple[list[int], list[int]]:
+    """Per week: the first week of its window of years, and the weeks of self-support a restart takes.
+
+    A week s is in the window of w when s is not before the same date so many years earlier. § 6, stk. 1.
+    """
+    starts, needed = [], []
+    for week in range(grid.weeks):
+        rule = rules.genoptjening_on(grid.monday_of(week))
+        earliest = day_number(years_before(grid.monday_of(week), rule.vindue_aar)) - grid.origin
+        starts.append(max(0, -(-earliest // 7)))
+        needed.append(rule.uger)
+    return starts, needed
+
+
+def count_weeks(krav: pl.DataFrame, grid: Grid, rules: Rulebook) -> Counted:
+    """Week by week for all persons of the shard: kind, n, genoptjening. Units: weeks.
+
+    Hjemmel: § 5, stk. 2-3 (uger med ydelser), § 6 (52 hele kalenderuger inden for 3 år), § 30, stk. 1.
+    """
+    borger_id = krav["borger_id"].unique().sort().to_numpy().astype(np.int64)
+    kind = week_kinds(krav.filter(pl.col("beloeb_oere") > 0), borger_id, grid, rules)
+    return walk(borger_id, kind, grid, rules)
+
+
+def walk(borger_id: Ints, kind: npt.NDArray[np.uint8], grid: Grid, rules: Rulebook) -> Counted:
+    """The two counters of every person, from the kinds of their weeks. Units: weeks.
+
+    `free` counts the whole weeks of self-support since the first benefit week, never reset; the current
+    count began where it stood at `begun`. So the window holds free - max(free before the window, begun).
+    """
+    persons = len(borger_id)
+    starts, needed = window_starts(rules, grid)
+    on_reaching = rules.laesning("genoptjening_proeves") == "ved_opnaaelse"
+    overgang = grid.week_of(rules.overgang.gaelder_fra)
+    n, begun, n_overgang = (np.zeros(persons, np.int16) for _ in range(3))
+    free = np.zeros((grid.weeks + 1, persons), np.int16)
+    all_n, window_of = (np.zeros((grid.weeks, persons), np.int16) for _ in range(2))
+    restarts = np.zeros((grid.weeks, persons), np.bool_)
+    for week in range(grid.weeks):
+        is_a = kind[week] == KIND_A
+        is_free = (kind[week] == KIND_C) & (n > 0) & (week < grid.whole_weeks)
+        before = free[week] - np.maximum(free[starts[week]], begun)
+        due = (before >= needed[week]) & (not on_reaching)
+        if week == overgang:
+            n_overgang = np.where(due, 0, n) + np.int16(1)
+        starts_over = due & is_a
+        n[starts_over] = 0
+        begun = np.where(starts_over, free[week], begun)
+        n += is_a
+        free[week + 1] = free[week] + is_free
+        window = free[week + 1] - np.maximum(free[starts[week]], begun)
+        restart = is_free & (window >= needed[week]) & on_reaching
+        n[restart] = 0
+        begun = np.where(restart, free[week + 1], begun)
+        all_n[week] = n
+        window_of[week] = np.where(restart, 0, window)
+        restarts[week] = restart | starts_over
+    return Counted(borger_id, kind, all_n, window_of, restarts, n_overgang)
+
+
+def spells(counted: Counted, grid: Grid) -> pl.DataFrame:
+    """One row per person and spell (`Forloeb`), from the first A- or B-week on. Units: weeks, dates.
+
+    A spell ends where the kind changes and at a restart, so that n rises by one a week within an A-spell.
+    """
+    weeks, persons = counted.kind.shape
+    n_before = np.vstack([np.zeros((1, persons), np.int16), counted.n[:-1]])
+    counts_free = (counted.kind == KIND_C) & (n_before > 0)
+    cycle = counted.restart.cumsum(axis=0)
+    after = np.vstack([np.zeros((1, persons), np.bool_), counted.restart[:-1]])
+    on_c = counted.kind == KIND_C
+    number = 1 + np.where(on_c, cycle - counted.restart, cycle)
+    begins = np.ones((weeks, persons), np.bool_)
+    begins[1:] = (counted.kind[1:] != counted.kind[:-1]) | (after[1:] & on_c[1:]) | (counted.restart[1:] & ~on_c[1:])
+    seen = (counted.kind != KIND_C).cumsum(axis=0) > 0
+    person, week = np.nonzero((begins & seen).T)
+    until = np.append(week[1:], weeks)
+    until[np.append(person[1:] != person[:-1], True)] = weeks
+    ends_in_restart = counted.restart[until - 1, person] & on_c[week, person]
+    frame = pl.DataFrame(
+        {
+            "borger_id": counted.borger_id[person],
+            "fra_uge": grid.origin + 7 * week,
+            "antal_uger": until - week,
+            "art": KIND_NAMES[counted.kind[week, person]],
+            "taelling": number[week, person].astype(np.int64),
+            "n_foer": np.where(counted.restart[week, person] & ~on_c[week, person], 0, n_before[week, person]),
+            "taeller": counts_free[week, person],
+            "genoptjent": ends_in_restart,
+        }
+    )
+    return frame.with_columns(
+        pl.col("fra_uge").cast(pl.Int32).cast(pl.Date), pl.col("n_foer", "antal_uger").cast(pl.Int64)
+    )

@@ -1,0 +1,303 @@
+"""Understands the law by hand: claims in, the state of a run out, week by week in whole øre.
+
+An independent and slow statement of the act and the contract (rules.md, sections 4 to 7), written to be read
+beside them and to check the fast calculation against. It shares nothing with that calculation but the rules.
+The parts before it are `efterregning_raa` (rows to claims) and `efterregning_uger` (weeks and counters).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from fractions import Fraction
+from itertools import groupby
+from typing import NamedTuple
+
+from refusion_assets.domain.efterregning_raa import Claim, Fil, benefit, claims, in_force, judge, read_oere
+from refusion_assets.domain.efterregning_uger import Uge, count_weeks, days, monday, number_at_transition
+from refusion_assets.domain.rules import Rulebook, Ydelse
+
+FLEKS, FLEKSBIDRAG = "FLEKS", "Fleksbidrag fra staten"
+FLEKS_TRIN = 20  # § 7: the step, in per cent, on which the state pays fleksbidrag
+
+Row = Mapping[str, str]
+Key = tuple[date, str, str, str, str]  # uge, maaned, cpr, ydelse_id, kommunekode
+Grundlag = Mapping[tuple[str, str], tuple[int, int]]  # cpr, maaned: beregningsgrundlag and løn in øre
+
+UDEN_FOR = Uge("-", 0, 0)  # a week before the count begins
+
+
+class Resultat(NamedTuple):
+    """One row of the state: øre, whole per cent, and the counters; None = outside the count."""
+
+    indberettet: int
+    beloeb: int
+    procent: int
+    refusion: int
+    medfinansiering: int
+    n: int | None
+    genoptjening: int | None
+    trin: int | None
+
+
+class Part(NamedTuple):
+    """One part of a claim: week x calendar month, before or from the day the benefit is settled."""
+
+    uge: date
+    maaned: str
+    dage: list[date]
+    finansieres: bool
+    beloeb: int
+
+
+@dataclass(frozen=True)
+class Bopael:
+    """One municipality of residence of one person, both days inclusive."""
+
+    kommunekode: str
+    start: date
+    slut: date
+
+
+def rounded(number: Fraction | int) -> int:
+    """The nearest whole number, half away from zero."""
+    down, rest = divmod(abs(Fraction(number)), 1)
+    whole = down + (1 if rest >= Fraction(1, 2) else 0)
+    return whole if number >= 0 else -whole
+
+
+def rate(ydelse: Ydelse, day: date, number: int, rules: Rulebook) -> tuple[int, int | None]:
+    """The whole per cent of week `number` on the staircase in force on the day, and its step; else the fixed.
+
+    Hjemmel: § 5, stk. 2-3.
+    """
+    if ydelse.trappe is None:
+        return ydelse.fast_procent or 0, None
+    trin = in_force([trappe for trappe in rules.trapper if trappe.id == ydelse.trappe], day).trin
+    reached = [(place, step) for place, step in enumerate(trin, 1) if step.fra_uge <= max(number, 1)]
+    return reached[-1][1].procent, reached[-1][0]
+
+
+def settled_as(ydelse_id: str, week: date, rules: Rulebook) -> tuple[Ydelse, date]:
+    """The benefit as the money of a week is settled, and the Monday whose rules decide.
+
+    Hjemmel: § 29, stk. 3 (weeks before the staircases are settled as the first week of them).
+    """
+    day = max(week, monday(rules.overgang.gaelder_fra))
+    return benefit(ydelse_id, day, rules), day
+
+
+def split(claim: Claim, rules: Rulebook) -> Iterator[Part]:
+    """The parts of one claim, week x month x before/after the day it is settled from; they sum to its amount.
+
+    Hjemmel: § 5, stk. 5, § 29, stk. 3; reading `fordeling`: calendar days, or Monday to Friday.
+    """
+
+    def place(day: date) -> tuple[date, str, bool]:
+        begins = settled_as(claim.ydelse_id, monday(day), rules)[0].finansieres_fra
+        return monday(day), day.isoformat()[:7], begins is not None and day >= begins
+
+    period = days(claim.fra, claim.til)
+    weekdays = {day for day in period if day.weekday() < 5}
+    shares = weekdays if weekdays and rules.laesning("fordeling") == "hverdage" else set(period)
+    so_far = placed = 0
+    for (week, maaned, finansieres), group in groupby(period, key=place):
+        part = list(group)
+        so_far += len(shares.intersection(part))
+        up_to = rounded(Fraction(claim.beloeb * so_far, len(shares)))
+        yield Part(week, maaned, part, finansieres, up_to - placed)
+        placed = up_to
+
+
+def residence(week: date, rows: Sequence[Bopael], rules: Rulebook) -> str | None:
+    """The municipality where the person lives in the week; None where no residence is known in it.
+
+    Reading `bopael_paa`: where they live on Monday, else on the first day after it that a residence covers;
+    or where they live on Sunday, else on the last day before it.
+
+    Hjemmel: BEK nr. 1772 af 16/12/2015, § 1, stk. 2.
+    """
+    week_days = days(week, week + timedelta(days=6))
+    if rules.laesning("bopael_paa") == "soendag":
+        week_days.reverse()
+    for day in week_days:
+        here = [row for row in rows if row.start <= day <= row.slut]
+        if here:
+            return max(here, key=lambda row: (row.start, row.slut, row.kommunekode)).kommunekode
+    return None
+
+
+def municipality(claim: Claim, week: date, rows: Sequence[Bopael], rules: Rulebook) -> str | None:
+    """The municipality that finances a claim in a week: the payer's, for national payers the residence.
+
+    Hjemmel: § 2; reading `finansieringskommune_refusion`.
+    """
+    if claim.kommunekode and rules.laesning("finansieringskommune_refusion") == "betaler":
+        return claim.kommunekode
+    return residence(week, rows, rules)
+
+
+def paragraf_7(grundlag: int, loen: int, refusion: int, share: Fraction) -> int:
+    """The fleksbidrag of one person and month in øre, whole kroner; `share` of its days lie on the 20 % step.
+
+    Hjemmel: § 7, stk. 2-3.
+    """
+    ceiling = min(Fraction(30, 100) * (grundlag - refusion), Fraction(24, 100) * grundlag)
+    return 100 * rounded(share * max(Fraction(0), ceiling - Fraction(20, 100) * loen) / 100)
+
+
+@dataclass(frozen=True)
+class Borger:
+    """One person as a run sees them: claims, residences, weeks and the number at the transition."""
+
+    cpr: str
+    claims: list[Claim]
+    bopael: list[Bopael]
+    uger: dict[date, Uge]
+    overgang: int
+
+
+def rate_of(ydelse_id: str, week: date, borger: Borger, rules: Rulebook) -> tuple[Ydelse, int, int | None]:
+    """The benefit, whole per cent and step of one person's week.
+
+    Hjemmel: § 5, stk. 2-3, § 29, stk. 3.
+    """
+    ydelse, day = settled_as(ydelse_id, week, rules)
+    number = borger.overgang if week < day else borger.uger.get(week, UDEN_FOR).n
+    return ydelse, *rate(ydelse, day, number, rules)
+
+
+def due(claim: Claim, borger: Borger, last_day: date, rules: Rulebook) -> Iterator[tuple[Part, str]]:
+    """The parts of a claim that the run settles, each with its municipality; none where that is unknown."""
+    for part in split(claim, rules):
+        if part.finansieres and part.dage[-1] <= last_day:
+            kommune = municipality(claim, part.uge, borger.bopael, rules)
+            if kommune is not None:
+                yield part, kommune
+
+
+def settled(borger: Borger, last_day: date, rules: Rulebook) -> dict[Key, Resultat]:
+    """The rows of one person: week x month x benefit x municipality.
+
+    Hjemmel: § 5 and § 29, stk. 3; the rounding is the contract's.
+    """
+    reported: dict[Key, int] = defaultdict(int)
+    placed: dict[Key, int] = defaultdict(int)
+    for claim in borger.claims:
+        parts = [(part, kommune) for part, kommune in due(claim, borger, last_day, rules) if part.beloeb]
+        for number, (part, kommune) in enumerate(parts):
+            key = (part.uge, part.maaned, claim.cpr, claim.ydelse_id, kommune)
+            placed[key] += part.beloeb
+            reported[key] += claim.beloeb if number == 0 else 0
+    return {key: settle(key, reported[key], beloeb, borger, rules) for key, beloeb in placed.items()}
+
+
+def settle(key: Key, reported: int, beloeb: int, borger: Borger, rules: Rulebook) -> Resultat:
+    """One row: its percentage, what the state refunds or the municipality pays, the counters of the week.
+
+    `genoptjening` is empty in a week that is neither A nor B, where only a benefit of no category is paid.
+
+    Hjemmel: § 5, stk. 2-3.
+    """
+    week, _, _, ydelse_id, _ = key
+    ydelse, procent, trin = rate_of(ydelse_id, week, borger, rules)
+    share = rounded(Fraction(beloeb * procent, 100))
+    uge = borger.uger.get(week, UDEN_FOR)
+    return Resultat(
+        reported,
+        beloeb,
+        procent,
+        share if ydelse.side == "refusion" else 0,
+        share if ydelse.side == "medfinansiering" else 0,
+        uge.n if trin else None,
+        uge.genoptjening if uge.kind in ("A", "B") else None,
+        trin,
+    )
+
+
+def flex_rows(
+    borger: Borger, rows: Mapping[Key, Resultat], grundlag: Grundlag, last_day: date, rules: Rulebook
+) -> dict[Key, Resultat]:
+    """The fleksbidrag of one person: month x municipality that pays fleksløntilskud in it, where not zero.
+
+    Hjemmel: § 7.
+    """
+    paid: dict[tuple[str, str], set[date]] = defaultdict(set)
+    for claim in borger.claims:
+        if claim.ydelse_id == FLEKS:
+            for part, kommune in due(claim, borger, last_day, rules):
+                paid[part.maaned, kommune].update(part.dage)
+    result = {}
+    for (maaned, kommune), dage in paid.items():
+        on_step = {day for day in dage if rate_of(FLEKS, monday(day), borger, rules)[1] == FLEKS_TRIN}
+        basis = grundlag.get((borger.cpr, maaned))
+        if not on_step or basis is None:
+            continue
+        refusion = sum(
+            row.refusion for key, row in rows.items() if (key[1], key[3], key[4]) == (maaned, FLEKS, kommune)
+        )
+        bidrag = paragraf_7(*basis, refusion, Fraction(len(on_step), len(dage)))
+        if bidrag:
+            key = (monday(max(on_step)), maaned, borger.cpr, FLEKSBIDRAG, kommune)
+            result[key] = Resultat(0, 0, 0, bidrag, 0, None, None, None)
+    return result
+
+
+def read_bopael(rows: Iterable[Row], rules: Rulebook) -> dict[str, list[Bopael]]:
+    """The residences of each person; codes that are no municipality are left out."""
+    known = {kommune.kommunekode for kommune in rules.kommuner}
+    result: dict[str, list[Bopael]] = defaultdict(list)
+    for row in rows:
+        if row["Kommunekode"] in known:
+            start, slut = date.fromisoformat(row["Bopael_start"]), row["Bopael_slut"]
+            result[row["CPR"]].append(Bopael(row["Kommunekode"], start, date.fromisoformat(slut) if slut else date.max))
+    return result
+
+
+def read_grundlag(rows: Iterable[Row]) -> Grundlag:
+    """The newest basis for fleksbidrag in øre, person x month: the last row whose two amounts can be read."""
+    basis = {}
+    for row in rows:
+        grundlag, loen = read_oere(row["Beregningsgrundlag"]), read_oere(row["Loen"])
+        if grundlag is not None and loen is not None:
+            basis[row["CPR"], row["Maaned"]] = grundlag, loen
+    return basis
+
+
+def month_end(maaned: str) -> date:
+    """The last day of a month, YYYY-MM."""
+    return (date.fromisoformat(f"{maaned}-01") + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+
+
+def state(
+    files: Iterable[Fil],
+    bopael: Iterable[Row],
+    run_month: str,
+    rules: Rulebook,
+    persons: set[str] | None = None,
+    fleksbidrag: bool = False,
+    fleksgrundlag: Iterable[Row] = (),
+) -> dict[Key, Resultat]:
+    """The state of run `run_month`: week x month x person x benefit x municipality, as the run knows it.
+
+    `files` may go beyond the run month, they are cut there; `bopael` is the one snapshot that the run uses;
+    `fleksgrundlag` holds the rows of all snapshots up to the run, oldest first. `persons` makes it a sample.
+
+    Hjemmel: the act as a whole.
+    """
+    last_day = month_end(run_month)
+    by_person: dict[str, list[Claim]] = defaultdict(list)
+    for claim in claims(judge((fil for fil in files if fil.maaned <= run_month), rules).brugt, rules):
+        if persons is None or claim.cpr in persons:
+            by_person[claim.cpr].append(claim)
+    lives, grundlag = read_bopael(bopael, rules), read_grundlag(fleksgrundlag)
+    result: dict[Key, Resultat] = {}
+    for cpr, own in by_person.items():
+        borger = Borger(
+            cpr, own, lives.get(cpr, []), count_weeks(own, last_day, rules), number_at_transition(own, last_day, rules)
+        )
+        rows = settled(borger, last_day, rules)
+        result |= rows
+        if fleksbidrag:
+            result |= flex_rows(borger, rows, grundlag, last_day, rules)
+    return result

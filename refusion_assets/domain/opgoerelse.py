@@ -1,0 +1,183 @@
+"""Understands the settling: what changed since earlier runs, and how it is told to a municipality."""
+
+from datetime import date
+
+import pandera.polars as pa
+import polars as pl
+
+from refusion_assets.domain.refusion import KEY
+from refusion_assets.domain.rules import Rulebook
+
+NY, TILBAGE, KORREKTION, AABNING = "N", "T", "K", "Å"
+MONEY = ["indberettet_oere", "beloeb_oere", "refusion_oere", "medfinansiering_oere"]
+COUNTERS = ["ydelsestaeller", "genoptjeningstaeller", "trin"]
+BASIS = ["hjemmel", "regelversion"]
+STATE = [*KEY, *MONEY, "procent", *COUNTERS, *BASIS]
+LEDGER = [*KEY, "raekketype", *MONEY, "procent", *COUNTERS, "koersel", "oprindelig_koersel", *BASIS]
+
+
+class Postering(pa.DataFrameModel):
+    """One ledger row: key x row type x run. Amounts in øre, negative on T."""
+
+    uge: pl.Date
+    maaned: pl.Date
+    borger_id: pl.Int64
+    ydelse_id: pl.String
+    kommunekode: pl.String
+    raekketype: pl.String = pa.Field(isin=[NY, TILBAGE, KORREKTION, AABNING])
+    indberettet_oere: pl.Int64
+    beloeb_oere: pl.Int64
+    refusion_oere: pl.Int64
+    medfinansiering_oere: pl.Int64
+    procent: pl.Int64 = pa.Field(ge=0, le=100)
+    ydelsestaeller: pl.Int64 = pa.Field(nullable=True)
+    genoptjeningstaeller: pl.Int64 = pa.Field(nullable=True)
+    trin: pl.Int64 = pa.Field(nullable=True)
+    koersel: pl.Int64 = pa.Field(ge=0)
+    oprindelig_koersel: pl.Int64 = pa.Field(nullable=True, ge=0)
+    hjemmel: pl.String
+    regelversion: pl.String
+
+    class Config:
+        """Exactly these columns; a key has at most one row of a type in a run."""
+
+        strict = True
+        unique = [*KEY, "raekketype", "koersel"]  # noqa: RUF012  pandera reads the list
+
+
+class Koersel(pa.DataFrameModel):
+    """One row per run: its month, state and what it was made of."""
+
+    koersel: pl.Int64 = pa.Field(ge=1)
+    maaned: pl.Date
+    status: pl.String = pa.Field(isin=["åben", "lukket"])
+    regelversion: pl.String
+    filsum: pl.String = pa.Field(description="sha256 of the run's SHA256SUMS")
+
+    class Config:
+        """Exactly these columns; one row per run."""
+
+        strict = True
+        unique = ["koersel"]  # noqa: RUF012
+
+
+class KommuneKoersel(pa.DataFrameModel):
+    """One row per run and municipality that is settled in it: rows, people and sums. Øre."""
+
+    koersel: pl.Int64
+    kommunekode: pl.String
+    raekker: pl.Int64 = pa.Field(ge=0)
+    borgere: pl.Int64 = pa.Field(ge=0)
+    refusion_oere: pl.Int64
+    medfinansiering_oere: pl.Int64
+    rettelser_oere: pl.Int64 = pa.Field(description="net of benefit months before the run month")
+
+    class Config:
+        """Exactly these columns; one row per run and municipality."""
+
+        strict = True
+        unique = ["koersel", "kommunekode"]  # noqa: RUF012
+
+
+def run_number(run_month: date, rules: Rulebook) -> int:
+    """The number of a run month: 1 for the first month a run can have, one a month; below 1 is refused."""
+    first = rules.koersel.gaelder_fra
+    return (run_month.year - first.year) * 12 + run_month.month - first.month + 1
+
+
+def settle(state: pl.DataFrame, settled: pl.DataFrame, koersel: int) -> pl.DataFrame:
+    """The ledger rows of a run (`LEDGER`): the difference between the state and what earlier runs settled.
+
+    `state` as `STATE`; `settled`: the same with `koersel`, the run that settled the key. A key with any
+    amount or percentage changed is taken back (T) and settled anew (K); a change of counters alone makes
+    no row. Øre. Source: output.md section 2.
+    """
+    compare = [*MONEY, "procent"]
+    before = settled.select(*KEY, *(pl.col(c).alias(f"{c}_foer") for c in compare), "koersel")
+    both = state.join(before, on=KEY, how="left")
+    is_new = pl.col("koersel").is_null()
+    changed = pl.any_horizontal(pl.col(c) != pl.col(f"{c}_foer") for c in compare)
+    fresh = both.filter(is_new | changed).select(
+        *STATE, raekketype=pl.when(pl.col("koersel").is_null()).then(pl.lit(NY)).otherwise(pl.lit(KORREKTION))
+    )
+    kept = both.filter(~is_new & ~changed).select(KEY)
+    back = settled.join(kept, on=KEY, how="anti").with_columns(
+        *(-pl.col(c) for c in MONEY), oprindelig_koersel=pl.col("koersel").cast(pl.Int64), raekketype=pl.lit(TILBAGE)
+    )
+    fresh = fresh.with_columns(oprindelig_koersel=pl.lit(None, dtype=pl.Int64))
+    rows = pl.concat([part.with_columns(koersel=pl.lit(koersel, pl.Int64)).select(LEDGER) for part in (back, fresh)])
+    return rows.sort([*KEY, "raekketype"])
+
+
+def opening(state: pl.DataFrame, run_month: date) -> pl.DataFrame:
+    """The opening rows (Å, run 0) of the first run: benefit months before it count as settled already."""
+    return (
+        state.filter(pl.col("maaned") < run_month)
+        .with_columns(
+            raekketype=pl.lit(AABNING),
+            koersel=pl.lit(0, pl.Int64),
+            oprindelig_koersel=pl.lit(None, dtype=pl.Int64),
+        )
+        .select(LEDGER)
+    )
+
+
+def beregning(ledger: pl.DataFrame) -> pl.DataFrame:
+    """One row per week, person, benefit, municipality and sign: the ledger with the halves of a week added.
+
+    Amounts are sums of the rounded halves; counters, step and basis are those of the later half. A positive
+    row is K where the key was taken back, else N. Source: output.md section 3.1.
+    """
+    key = ["uge", "borger_id", "ydelse_id", "kommunekode"]
+    rows = ledger.with_columns(minus=pl.col("raekketype") == TILBAGE).sort([*key, "minus", "maaned"])
+    merged = rows.group_by([*key, "minus"], maintain_order=True).agg(
+        *(pl.col(c).sum() for c in MONEY),
+        *(pl.col(c).last() for c in ["procent", *COUNTERS, *BASIS, "koersel"]),
+        pl.col("oprindelig_koersel").max(),
+    )
+    taken_back = pl.col("minus").any().over(key)
+    kind = (
+        pl.when(pl.col("minus")).then(pl.lit(TILBAGE)).when(taken_back).then(pl.lit(KORREKTION)).otherwise(pl.lit(NY))
+    )
+    return merged.with_columns(raekketype=kind)
+
+
+def by_kommune(ledger: pl.DataFrame, koder: list[str], koersel: int, run_month: date) -> pl.DataFrame:
+    """One row per municipality of `koder` (`KommuneKoersel`), also those without ledger rows. Øre."""
+    money = pl.col("refusion_oere") - pl.col("medfinansiering_oere")
+    sums = ledger.group_by("kommunekode").agg(
+        raekker=pl.len().cast(pl.Int64),
+        borgere=pl.col("borger_id").n_unique().cast(pl.Int64),
+        refusion_oere=pl.col("refusion_oere").sum(),
+        medfinansiering_oere=pl.col("medfinansiering_oere").sum(),
+        rettelser_oere=money.filter(pl.col("maaned") != run_month).sum(),
+    )
+    every = pl.DataFrame({"kommunekode": koder}).join(sums, on="kommunekode", how="left").fill_null(0)
+    return every.with_columns(koersel=pl.lit(koersel, pl.Int64)).select(list(KommuneKoersel.to_schema().columns))
+
+
+def statement(ledger: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.DataFrame:
+    """One row per municipality, transaction type, benefit and percentage: the month's statement. Øre.
+
+    `navne`: ydelse_id, navn, side. Benefit month M is the current month, all else a correction by the year
+    of its benefit month; a person-week counts once. Source: output.md section 3.3.
+    """
+    rows = ledger.join(navne, on="ydelse_id").with_columns(
+        transaktionstype=pl.col("side").str.to_uppercase(),
+        oere=pl.col("refusion_oere") + pl.col("medfinansiering_oere"),
+    )
+    now = pl.col("maaned") == run_month
+    this_year = pl.col("maaned").dt.year() == run_month.year
+    group = ["kommunekode", "transaktionstype", "navn", "procent"]
+    return (
+        rows.group_by(group)
+        .agg(
+            antal_borgere=pl.col("borger_id").n_unique().cast(pl.Int64),
+            antal_uger=pl.struct("borger_id", "uge").n_unique().cast(pl.Int64),
+            loebende=pl.col("oere").filter(now).sum(),
+            indevaerende_aar=pl.col("oere").filter(~now & this_year).sum(),
+            tidligere_aar=pl.col("oere").filter(~now & ~this_year).sum(),
+            i_alt=pl.col("oere").sum(),
+        )
+        .sort(group)
+    )

@@ -1,0 +1,257 @@
+"""Understands one delivered row: which columns it has, what type each is, and what could not be read."""
+
+from datetime import date
+
+import pandera.polars as pa
+import polars as pl
+
+TEXT, WHOLE, DAY, AMOUNT, MOMENT, ART = "text", "whole", "day", "amount", "moment", "art"
+
+# Hjemmel: input.md section 2 (eIndkomst record 6000 with the YR fields): column, type, required.
+COLUMNS: tuple[tuple[str, str, bool], ...] = (
+    ("Lb_nr", WHOLE, True),
+    ("IndberetningsID", TEXT, True),
+    ("ReferenceID", TEXT, False),
+    ("Indberetningsart", ART, True),
+    ("Pligt_SE", TEXT, True),
+    ("Kommunekode", TEXT, False),
+    ("CPR", TEXT, False),
+    ("Person_SE", TEXT, False),
+    ("Loenperiode_start", DAY, True),
+    ("Loenperiode_slut", DAY, True),
+    ("Dispositionsdato", DAY, True),
+    ("Indkomsttype", TEXT, True),
+    ("Indtaegtsart", TEXT, False),
+    ("Felt0014", AMOUNT, False),
+    ("Felt0037", AMOUNT, False),
+    ("Felt0038", AMOUNT, False),
+    ("Felt0046", AMOUNT, False),
+    ("Felt0048", AMOUNT, False),
+    ("Felt0098", AMOUNT, False),
+    ("Felt0114", TEXT, False),
+    ("Felt0115", TEXT, False),
+    ("Felt0214_start", DAY, False),
+    ("Felt0214_slut", DAY, False),
+    ("Felt0215_start", DAY, False),
+    ("Felt0215_slut", DAY, False),
+    ("Felt0216", TEXT, False),
+    ("Modtaget_tidspunkt", MOMENT, True),
+)
+NAMES = [name for name, _, _ in COLUMNS]
+HEADER = ";".join(NAMES)
+AMOUNTS = [name for name, kind, _ in COLUMNS if kind == AMOUNT]
+REQUIRED = [name for name, _, required in COLUMNS if required]
+POLARS_TYPE = {
+    TEXT: pl.String,
+    WHOLE: pl.Int64,
+    DAY: pl.Date,
+    AMOUNT: pl.Int64,
+    MOMENT: pl.Datetime("us"),
+    ART: pl.String,
+}
+BIT = {name: 1 << position for position, name in enumerate(NAMES)}
+
+AMOUNT_FORM = r"^-?\d{1,10}(,\d{1,2})?$"
+DAY_FORM = r"^\d{4}-\d{2}-\d{2}$"
+MOMENT_FORM = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}$"
+
+
+class Fil(pa.DataFrameModel):
+    """One row per accepted file of reports; `dublet` marks content that was delivered before."""
+
+    fil_id: pl.Int64
+    sti: pl.String
+    filnavn: pl.String
+    kilde: pl.String
+    enhed: pl.String
+    modtaget_maaned: pl.Date
+    loebenr: pl.Int64
+    sha256: pl.String
+    antal_raekker: pl.Int64 = pa.Field(ge=0)
+    foerste_modtaget: pl.Datetime = pa.Field(nullable=True)
+    dublet: pl.Boolean
+    kendt_fra: pl.Date = pa.Field(description="run month that first knew the file")
+
+    class Config:
+        """Exactly these columns; a path is loaded once."""
+
+        strict = True
+        unique = ["sti"]  # noqa: RUF012  pandera reads the list
+
+
+class Register(pa.DataFrameModel):
+    """One row per loaded file of a supporting register (bopael, fleksgrundlag)."""
+
+    sti: pl.String
+    art: pl.String = pa.Field(isin=["bopael", "fleksgrundlag"])
+    modtaget_maaned: pl.Date
+    sha256: pl.String
+    antal_raekker: pl.Int64
+
+    class Config:
+        """Exactly these columns; a path is loaded once."""
+
+        strict = True
+        unique = ["sti"]  # noqa: RUF012
+
+
+class Borger(pa.DataFrameModel):
+    """One row per person: the surrogate and the CPR number it stands for."""
+
+    borger_id: pl.Int64
+    cpr: pl.String = pa.Field(str_matches=r"^\d{10}$")
+
+    class Config:
+        """Exactly these columns; one row per person."""
+
+        strict = True
+        unique = ["cpr"]  # noqa: RUF012
+
+
+class Bopael(pa.DataFrameModel):
+    """One row per person and stay in the snapshot of a month; both dates included."""
+
+    modtaget_maaned: pl.Date
+    cpr: pl.String
+    kommunekode: pl.String
+    bopael_start: pl.Date
+    bopael_slut: pl.Date = pa.Field(nullable=True)
+
+    class Config:
+        """Exactly these columns."""
+
+        strict = True
+
+
+class Fleksgrundlag(pa.DataFrameModel):
+    """One row per delivered basis for fleksbidrag: person, benefit month and place in the snapshot. Øre."""
+
+    modtaget_maaned: pl.Date
+    raekke: pl.Int64
+    cpr: pl.String
+    maaned: pl.Date
+    beregningsgrundlag_oere: pl.Int64
+    loen_oere: pl.Int64
+
+    class Config:
+        """Exactly these columns."""
+
+        strict = True
+
+
+def _indberetning() -> type[pa.DataFrameModel]:
+    """The contract of `raw.indberetning`: the columns of the delivered row, typed, and where it lies."""
+    columns = {name: POLARS_TYPE[kind] for name, kind, _ in COLUMNS}
+    annotations = {"fil_id": pl.Int64, "linje": pl.Int64, **columns, "udfyldt": pl.Int64, "ulaeselig": pl.Int64}
+    body = {name: pa.Field(nullable=name in NAMES) for name in annotations}
+    config = type("Config", (), {"strict": True, "unique": ["fil_id", "linje"]})
+    doc = "One row per delivered line: typed values, null where empty or unreadable. Amounts in øre."
+    return type(
+        "Indberetning", (pa.DataFrameModel,), {"__annotations__": annotations, "__doc__": doc, "Config": config, **body}
+    )
+
+
+def bits(names: list[str]) -> int:
+    """The bit mask of a set of columns."""
+    return sum(BIT[name] for name in names)
+
+
+def oere(column: pl.Expr) -> pl.Expr:
+    """An amount written with decimal comma as whole øre; null where it is not one (input.md, EI-001)."""
+    readable = pl.when(column.str.contains(AMOUNT_FORM)).then(column)
+    comma = readable.str.find(",", literal=True)
+    decimals = pl.when(comma.is_null()).then(0).otherwise(readable.str.len_bytes() - comma - 1)
+    digits = readable.str.replace(",", "", literal=True).cast(pl.Int64, strict=False)
+    return digits * pl.when(decimals == 0).then(100).when(decimals == 1).then(10).otherwise(1)
+
+
+def _day(column: pl.Expr) -> pl.Expr:
+    return pl.when(column.str.contains(DAY_FORM)).then(column).str.to_date("%Y-%m-%d", strict=False)
+
+
+def _moment(column: pl.Expr) -> pl.Expr:
+    shaped = pl.when(column.str.contains(MOMENT_FORM)).then(column)
+    return shaped.str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
+
+
+def _whole(column: pl.Expr) -> pl.Expr:
+    return pl.when(column.str.contains(r"^\d{1,9}$")).then(column).cast(pl.Int64, strict=False)
+
+
+def _art(column: pl.Expr) -> pl.Expr:
+    return pl.when(column.is_in(["I", "T"])).then(column)
+
+
+READ = {TEXT: lambda column: column, WHOLE: _whole, DAY: _day, AMOUNT: oere, MOMENT: _moment, ART: _art}
+
+
+Indberetning = _indberetning()
+
+
+def typed(lines: pl.DataFrame) -> pl.DataFrame:
+    """One row per delivered line with typed columns; unreadable values are null and marked.
+
+    Amounts in øre. Adds `udfyldt` and `ulaeselig`: bit masks of the columns that hold something, and of
+    those whose text cannot be read as their type. Other columns of `lines` are kept. Source: input.md 2.
+    """
+    filled = pl.sum_horizontal(pl.when(pl.col(n).is_not_null()).then(BIT[n]).otherwise(0) for n in NAMES)
+    read = lines.with_columns(filled.cast(pl.Int64).alias("udfyldt")).with_columns(
+        READ[kind](pl.col(name)).alias(f"{name}__read") for name, kind, _ in COLUMNS if kind != TEXT
+    )
+    broken = pl.sum_horizontal(
+        pl.when(pl.col(name).is_not_null() & pl.col(f"{name}__read").is_null()).then(BIT[name]).otherwise(0)
+        for name, kind, _ in COLUMNS
+        if kind != TEXT
+    )
+    read = read.with_columns(broken.cast(pl.Int64).alias("ulaeselig"))
+    return read.drop(name for name, kind, _ in COLUMNS if kind != TEXT).rename(
+        {f"{name}__read": name for name, kind, _ in COLUMNS if kind != TEXT}
+    )
+
+
+def is_possible_cpr(cpr: pl.Expr, received: pl.Expr) -> pl.Expr:
+    """Whether a text is a possible CPR number born no later than `received`. Never modulus 11.
+
+    Day over 60 is a replacement number; the century follows digit seven and the year. Source: input.md,
+    section 4 (CPR).
+    """
+    shaped = pl.when(cpr.str.contains(r"^\d{10}$")).then(cpr)
+    places = ((0, 2), (2, 2), (4, 2), (6, 1))
+    day, month, year, seventh = (shaped.str.slice(*place).cast(pl.Int64, strict=False) for place in places)
+    day = pl.when(day > 60).then(day - 60).otherwise(day)
+    century = (
+        pl.when(seventh <= 3)
+        .then(1900)
+        .when(seventh.is_in([4, 9]))
+        .then(pl.when(year <= 36).then(2000).otherwise(1900))
+        .otherwise(pl.when(year <= 57).then(2000).otherwise(1800))
+    )
+    text = pl.format("{}-{}-{}", century + year, month.cast(pl.String).str.zfill(2), day.cast(pl.String).str.zfill(2))
+    born = text.str.to_date("%Y-%m-%d", strict=False)
+    return (born <= received).fill_null(value=False)
+
+
+def bopael_rows(lines: pl.DataFrame, month: date) -> pl.DataFrame:
+    """One row per stay (`Bopael`) in a snapshot; rows without readable CPR, code and start are left out."""
+    end = _day(pl.col("Bopael_slut"))
+    rows = lines.filter(end.is_not_null() | pl.col("Bopael_slut").is_null()).select(
+        modtaget_maaned=pl.lit(month),
+        cpr="CPR",
+        kommunekode="Kommunekode",
+        bopael_start=_day(pl.col("Bopael_start")),
+        bopael_slut=end,
+    )
+    return rows.drop_nulls(["cpr", "kommunekode", "bopael_start"])
+
+
+def fleks_rows(lines: pl.DataFrame, month: date) -> pl.DataFrame:
+    """One row per delivered basis (`Fleksgrundlag`); rows that cannot be read are left out. Øre."""
+    rows = lines.select(
+        modtaget_maaned=pl.lit(month),
+        raekke="linje",
+        cpr="CPR",
+        maaned=_day(pl.col("Maaned") + "-01"),
+        beregningsgrundlag_oere=oere(pl.col("Beregningsgrundlag")),
+        loen_oere=oere(pl.col("Loen")),
+    )
+    return rows.drop_nulls()

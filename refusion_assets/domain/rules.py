@@ -1,0 +1,204 @@
+"""Understands the shape of a rule: frozen entries as the kernel reads them, with their citations."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cited:
+    """Where an entry comes from and how sure we are; required on every entry."""
+
+    hjemmel: str
+    kilde: str
+    kontrolleret: date
+    sikkerhed: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ydelse(Cited):
+    """One benefit from a date on: how its weeks count and which percentage its money gets."""
+
+    ydelse_id: str
+    gaelder_fra: date
+    navn: str
+    lov_nr: str = ""
+    kategori: Literal["A", "B", "-"]
+    side: Literal["refusion", "medfinansiering", "ingen"]
+    sats: str = ""
+    beloebsfelter: str
+    finansieres_fra: date | None = None
+    kontering: str = ""
+
+    @property
+    def felter(self) -> tuple[str, ...]:
+        """The amount fields that are summed, as four-digit field numbers."""
+        return tuple(self.beloebsfelter.split(","))
+
+    @property
+    def trappe(self) -> str | None:
+        """The staircase this benefit stands on: the one of its side, or one named in `sats`."""
+        kind, _, name = self.sats.partition(" ")
+        return (name or self.side) if kind == "trappe" else None
+
+    @property
+    def fast_procent(self) -> int | None:
+        """The fixed percentage outside the staircase, whole per cent."""
+        kind, _, number = self.sats.partition(" ")
+        return int(number) if kind == "fast" else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Konto(Cited):
+    """One YR account: the benefit it means and the form a report on it must have."""
+
+    konto: str
+    ydelse_id: str
+    kilde_id: str
+    felt: Literal["0114", "0115"]
+    kontoart: Literal[1, 2, 3]
+    indkomsttype: str
+    indtaegtsart: str = ""
+    gyldig_fra: date
+    gyldig_til: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kilde(Cited):
+    """One sender of raw files."""
+
+    id: str
+    navn: str
+    art: Literal["kommunal", "national"]
+    gaelder_fra: date
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trin:
+    """One step: the first week number it covers and its whole per cent."""
+
+    fra_uge: int
+    procent: int
+    hjemmel: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trappe(Cited):
+    """One staircase from a date on."""
+
+    id: str
+    gaelder_fra: date
+    trin: tuple[Trin, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skaering(Cited):
+    """A date the count or the percentages turn on (`optaelling`, `overgang`)."""
+
+    gaelder_fra: date
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Genoptjening(Cited):
+    """What it takes to start over: so many whole weeks within so many years."""
+
+    gaelder_fra: date
+    uger: int
+    vindue_aar: int
+    metode: Literal["hele_kalenderuger"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laesning(Cited):
+    """A named switch where the text can be read in more than one way."""
+
+    navn: str
+    vaerdi: str
+    muligheder: tuple[str, ...]
+    gaelder_fra: date
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Koersel(Cited):
+    """The calendar of the runs: the first run month and the day of the month after."""
+
+    gaelder_fra: date
+    koerselsdag: int
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graense(Cited):
+    """One bound that reports are tested against."""
+
+    id: str
+    vaerdi: int
+    gaelder_fra: date
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IkkeModelleret(Cited):
+    """A paragraph we knowingly leave out, and what that means."""
+
+    hvad: str
+    konsekvens: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kommune:
+    """One of the municipalities."""
+
+    kommunekode: str
+    navn: str
+    region: str
+    indbyggertal: int
+    aar: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rulebook:
+    """All rules, frozen; `version` is the hash of their content, comments and layout apart."""
+
+    ydelser: tuple[Ydelse, ...]
+    konti: tuple[Konto, ...]
+    kilder: tuple[Kilde, ...]
+    trapper: tuple[Trappe, ...]
+    optaelling: Skaering
+    overgang: Skaering
+    genoptjening: tuple[Genoptjening, ...]
+    laesninger: tuple[Laesning, ...]
+    koersel: Koersel
+    graenser: tuple[Graense, ...]
+    ikke_modelleret: tuple[IkkeModelleret, ...]
+    kommuner: tuple[Kommune, ...]
+    version: str
+
+    def ydelse_on(self, ydelse_id: str, day: date) -> Ydelse:
+        """The version of a benefit in force on a day; before its first date, the first version."""
+        mine = [y for y in self.ydelser if y.ydelse_id == ydelse_id]
+        return next((y for y in reversed(mine) if y.gaelder_fra <= day), mine[0])
+
+    def trappe_on(self, trappe_id: str, day: date) -> Trappe:
+        """The staircase in force on a day; before its first date, the first one."""
+        mine = [t for t in self.trapper if t.id == trappe_id]
+        return next((t for t in reversed(mine) if t.gaelder_fra <= day), mine[0])
+
+    def genoptjening_on(self, day: date) -> Genoptjening:
+        """What a restart takes on a day; before its first date, the first entry."""
+        return next((g for g in reversed(self.genoptjening) if g.gaelder_fra <= day), self.genoptjening[0])
+
+    @property
+    def ydelse_ids(self) -> list[str]:
+        """Every benefit once, in code point order; the position is the benefit's number in the kernel."""
+        return sorted({y.ydelse_id for y in self.ydelser})
+
+    def laesning(self, navn: str) -> str:
+        """The value of one reading."""
+        return next(entry.vaerdi for entry in self.laesninger if entry.navn == navn)
+
+    def graense(self, graense_id: str) -> int:
+        """The value of one bound."""
+        return next(entry.vaerdi for entry in self.graenser if entry.id == graense_id)

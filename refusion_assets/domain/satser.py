@@ -1,0 +1,84 @@
+"""Understands which percentage a week has: the rules laid out as one table per benefit, week and number."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+from refusion_assets.domain.rules import Rulebook, Ydelse
+from refusion_assets.domain.weeks import Grid, Ints, day_number
+
+SIDE_INGEN, SIDE_REFUSION, SIDE_MEDFINANSIERING = 0, 1, 2
+SIDES = {"ingen": SIDE_INGEN, "refusion": SIDE_REFUSION, "medfinansiering": SIDE_MEDFINANSIERING}
+NEVER = 10**7
+NO_STEP = 0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Lookup tables by benefit number y, week w and number on the staircase k (0 .. `top`).
+
+    `side[y, w]`, `financed_from[y, w]` (day of the grid), `on_staircase[y, w]`; `procent`, `trin` and
+    `hjemmel` [y, w, k] in whole per cent, step 1.., and index into `texts`.
+    """
+
+    ydelse_ids: list[str]
+    top: int
+    side: npt.NDArray[np.int8]
+    financed_from: Ints
+    on_staircase: npt.NDArray[np.bool_]
+    procent: npt.NDArray[np.int16]
+    trin: npt.NDArray[np.int8]
+    hjemmel: npt.NDArray[np.int16]
+    texts: list[str]
+
+
+def _steps(rules: Rulebook, ydelse: Ydelse, on_day: date, top: int) -> list[tuple[int, int, str]]:
+    """Per number 0..top: percentage, step and paragraph of one benefit on a day."""
+    if ydelse.fast_procent is not None:
+        return [(ydelse.fast_procent, NO_STEP, ydelse.hjemmel)] * (top + 1)
+    if ydelse.trappe is None:
+        return [(0, NO_STEP, ydelse.hjemmel)] * (top + 1)
+    steps = rules.trappe_on(ydelse.trappe, on_day).trin
+    reached = [max((i for i, t in enumerate(steps) if t.fra_uge <= k), default=0) for k in range(top + 1)]
+    return [(steps[i].procent, i + 1, steps[i].hjemmel) for i in reached]
+
+
+def _eras(rules: Rulebook, ydelse_id: str, grid: Grid) -> Iterator[tuple[Ydelse, date, list[int]]]:
+    """The runs of weeks in which one version of a benefit stands on one version of its staircase."""
+    days = [max(grid.monday_of(week), rules.overgang.gaelder_fra) for week in range(grid.weeks)]
+    in_force = [rules.ydelse_on(ydelse_id, day) for day in days]
+    steps = [rules.trappe_on(y.trappe, day) if y.trappe else None for y, day in zip(in_force, days, strict=True)]
+    for _, run in groupby(range(grid.weeks), key=lambda week: (in_force[week], steps[week])):
+        weeks = list(run)
+        yield in_force[weeks[0]], days[weeks[0]], weeks
+
+
+def make_rates(rules: Rulebook, grid: Grid) -> Rates:
+    """The percentages of every benefit and week of the grid, by the number on the staircase.
+
+    The rule of a week is the one in force on its Monday; weeks before the overgang take the staircase of
+    the overgang. Whole per cent. Hjemmel: § 5, stk. 2-3; § 29, stk. 3.
+    """
+    ids = rules.ydelse_ids
+    top = max(trin.fra_uge for trappe in rules.trapper for trin in trappe.trin)
+    shape = (len(ids), grid.weeks)
+    side, on_staircase = np.zeros(shape, np.int8), np.zeros(shape, np.bool_)
+    financed = np.full(shape, NEVER, np.int64)
+    procent, hjemmel = (np.zeros((*shape, top + 1), np.int16) for _ in range(2))
+    trin = np.zeros((*shape, top + 1), np.int8)
+    texts: dict[str, int] = {}
+    for y, ydelse_id in enumerate(ids):
+        for ydelse, on_day, weeks in _eras(rules, ydelse_id, grid):
+            side[y, weeks] = SIDES[ydelse.side]
+            on_staircase[y, weeks] = ydelse.trappe is not None
+            if ydelse.finansieres_fra is not None:
+                financed[y, weeks] = day_number(ydelse.finansieres_fra) - grid.origin
+            steps = _steps(rules, ydelse, on_day, top)
+            procent[y, weeks] = [s[0] for s in steps]
+            trin[y, weeks] = [s[1] for s in steps]
+            hjemmel[y, weeks] = [texts.setdefault(s[2], len(texts)) for s in steps]
+    return Rates(ids, top, side, financed, on_staircase, procent, trin, hjemmel, list(texts))

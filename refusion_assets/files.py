@@ -1,0 +1,139 @@
+"""Understands the outgoing files of a run: their names, columns and form, and how they appear all at once."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.weeks import next_month
+
+SUMS = "SHA256SUMS"
+TYPE_ORDER = {"T": 0, "K": 1, "N": 2}
+
+BEREGNING = (
+    "Uge", "CPR nummer", "Ydelse", "Finansiering Kommunenavn", "Indberetning udbetalingsbeløb",
+    "Beregnet udbetalingsbeløb", "Refusionssats", "Refusionsbeløb", "Medfinansieringssats",
+    "Medfinansieringsbeløb", "Rækketype", "Ydelsestæller", "Genoptjeningstæller", "Trin", "Kørsel",
+    "Oprindelig kørsel", "Række-id", "Regelversion",
+)  # fmt: skip
+OPGOERELSE = (
+    "Kørsel", "Kommunekode", "Kommune", "Transaktionstype", "Ydelse", "Sats", "Antal borgere", "Antal uger",
+    "Beløb løbende måned", "Rettelser indeværende år", "Rettelser tidligere år", "Beløb i alt",
+)  # fmt: skip
+
+
+def kroner(oere: pl.Expr) -> pl.Expr:
+    """Øre as kroner with decimal comma and exactly two decimals."""
+    whole, rest = oere.abs() // 100, oere.abs() % 100
+    sign = pl.when(oere < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    return pl.format("{}{},{}", sign, whole, rest.cast(pl.String).str.zfill(2))
+
+
+def procent(column: pl.Expr) -> pl.Expr:
+    """Whole per cent with decimal comma and two decimals."""
+    return kroner(column * 100)
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """The files of one run, by name: made ready in a hidden folder, then shown in one step."""
+
+    folder: Path
+    ready: Path
+
+    def publish(self) -> None:
+        """Put the run's folder in place of what is there; a reader sees all the old files or all the new."""
+        old = self.folder.with_name(f".{self.folder.name}.gammel")
+        shutil.rmtree(old, ignore_errors=True)
+        if self.folder.exists():
+            os.rename(self.folder, old)
+        os.rename(self.ready, self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    @property
+    def filsum(self) -> str:
+        """The sha256 of the run's SHA256SUMS."""
+        return hashlib.sha256((self.ready / SUMS).read_bytes()).hexdigest()
+
+
+def file_name(kind: str, kommunekode: str, run_month: date, rules: Rulebook) -> str:
+    """The name of one file of a run; the date is the run day of the month after. Source: output.md 3."""
+    day = next_month(run_month).replace(day=rules.koersel.koerselsdag)
+    return f"yr-ydelsesrefusion-{kind}-{kommunekode}-{run_number(run_month, rules):04d}-{day}.csv"
+
+
+def beregning_table(rows: pl.DataFrame) -> pl.DataFrame:
+    """The calculation file's rows for all municipalities, sorted, as text; plus `kommunekode`.
+
+    `rows`: merged ledger rows (opgoerelse.beregning) with cpr, navn, kommune, side. Source: output.md 3.1.
+    """
+    refunded = pl.col("side") == "refusion"
+    sats, nul = pl.col("procent"), pl.lit(0)
+    ordered = rows.with_columns(orden=pl.col("raekketype").replace_strict(TYPE_ORDER, return_dtype=pl.Int64)).sort(
+        "kommunekode", "uge", "cpr", "navn", "orden"
+    )
+    number = pl.int_range(1, pl.len() + 1).over("kommunekode").cast(pl.String).str.zfill(6)
+    return ordered.select(
+        "kommunekode",
+        pl.col("uge").cast(pl.String).alias(BEREGNING[0]),
+        pl.col("cpr").alias(BEREGNING[1]),
+        pl.col("navn").alias(BEREGNING[2]),
+        pl.col("kommune").alias(BEREGNING[3]),
+        kroner(pl.col("indberettet_oere")).alias(BEREGNING[4]),
+        kroner(pl.col("beloeb_oere")).alias(BEREGNING[5]),
+        procent(pl.when(refunded).then(sats).otherwise(nul)).alias(BEREGNING[6]),
+        kroner(pl.col("refusion_oere")).alias(BEREGNING[7]),
+        procent(pl.when(refunded).then(nul).otherwise(sats)).alias(BEREGNING[8]),
+        kroner(pl.col("medfinansiering_oere")).alias(BEREGNING[9]),
+        pl.col("raekketype").alias(BEREGNING[10]),
+        pl.col("ydelsestaeller").alias(BEREGNING[11]),
+        pl.col("genoptjeningstaeller").alias(BEREGNING[12]),
+        pl.col("trin").alias(BEREGNING[13]),
+        pl.col("koersel").alias(BEREGNING[14]),
+        pl.col("oprindelig_koersel").alias(BEREGNING[15]),
+        pl.format("{}-{}-{}", pl.col("koersel").cast(pl.String).str.zfill(4), "kommunekode", number).alias(
+            BEREGNING[16]
+        ),
+        pl.col("regelversion").alias(BEREGNING[17]),
+    )
+
+
+def opgoerelse_table(rows: pl.DataFrame, koersel: int) -> pl.DataFrame:
+    """The statement's rows for all municipalities as text. Source: output.md 3.3."""
+    values = [
+        pl.lit(koersel).cast(pl.String), pl.col("kommunekode"), pl.col("kommune"), pl.col("transaktionstype"),
+        pl.col("navn"), procent(pl.col("procent")), pl.col("antal_borgere"), pl.col("antal_uger"),
+        *(kroner(pl.col(c)) for c in ("loebende", "indevaerende_aar", "tidligere_aar", "i_alt")),
+    ]  # fmt: skip
+    named = [value.alias(name) for value, name in zip(values, OPGOERELSE, strict=True)]
+    return rows.sort("kommunekode", "transaktionstype", "navn", "procent").select(*named)
+
+
+def stage(
+    folder: Path, tables: dict[str, tuple[str, pl.DataFrame]], koder: Iterable[str], run_month: date, rules: Rulebook
+) -> Outgoing:
+    """The files of the municipalities `koder`, ready beside `folder`; other files of the run are kept.
+
+    `tables`: kind -> (name of the municipality column, rows as text). SHA256SUMS is written last.
+    """
+    ready = folder.with_name(f".{folder.name}.klar")
+    shutil.rmtree(ready, ignore_errors=True)
+    ready.mkdir(parents=True)
+    for kept in sorted(folder.glob("*.csv")) if folder.exists() else []:
+        shutil.copyfile(kept, ready / kept.name)
+    for kind, (column, table) in tables.items():
+        parts = {key[0]: part for key, part in table.partition_by(column, as_dict=True, maintain_order=True).items()}
+        for kode in koder:
+            rows = parts.get(kode, table.clear())
+            rows = rows.drop(column) if column not in OPGOERELSE else rows
+            rows.write_csv(ready / file_name(kind, kode, run_month, rules), separator=";", line_terminator="\n")
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(ready.glob("*.csv"))]
+    (ready / SUMS).write_text("".join(sums), encoding="utf-8")
+    return Outgoing(folder, ready)

@@ -1,0 +1,34 @@
+"""Understands the grids of months and municipalities, and what a cell is called."""
+
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+
+import dagster as dg
+
+from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.weeks import month_of, month_range
+
+KOMMUNE, MAANED = "kommune", "maaned"
+
+
+def last_month(root: Path, rules: Rulebook, today: date) -> date:
+    """The last month of the grids: this month, or the last one that somebody has delivered for."""
+    found = [f.name for k in rules.kilder for f in (root / "raw" / k.id).glob("????-??")]
+    return max([today.replace(day=1), *(month_of(name) for name in found)])
+
+
+@lru_cache(maxsize=4)
+def month_grid(first: date, last: date) -> dg.StaticPartitionsDefinition:
+    """Months as cells `YYYY-MM`; a fixed list, so that the clock decides nothing in a run."""
+    return dg.StaticPartitionsDefinition([f"{month:%Y-%m}" for month in month_range(first, last)])
+
+
+def cell_grid(koder: list[str], months: dg.StaticPartitionsDefinition) -> dg.MultiPartitionsDefinition:
+    """Municipality (or national sender) x month as cells `KKK|YYYY-MM`."""
+    return dg.MultiPartitionsDefinition({KOMMUNE: dg.StaticPartitionsDefinition(koder), MAANED: months})
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """The run tags that make one run cover every cell from the first to the last."""
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}

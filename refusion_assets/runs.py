@@ -1,0 +1,80 @@
+"""Understands the critical week as the command line runs it: the same jobs, one after the other."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+
+import dagster as dg
+import polars as pl
+
+from refusion_assets.context import Place
+from refusion_assets.definitions import (
+    COMMAND_LINE,
+    KRITISK_UGE,
+    OPGOER,
+    STARTED_BY,
+    build_defs,
+    settle_tags,
+)
+from refusion_assets.domain.stop import Stop
+from refusion_assets.files import kroner
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def critical_week(place: Place, month: date, say: Callable[[str], None]) -> Iterator[str]:
+    """Run month `month` from raw files to the municipalities' files; the lines of a short statement.
+
+    Stop with one line if it cannot be done; nothing half-written is left.
+    """
+    cell = f"{month:%Y-%m}"
+    koder = [k.kommunekode for k in place.rules.kommuner]
+    defs = build_defs(place)
+    with dg.DagsterInstance.get() as instance:
+        say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
+        _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell)
+        say(f"{cell}: opgør {len(koder)} kommuner ...")
+        _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(koder, cell)}, None)
+    yield from told(place, month)
+
+
+def _execute(
+    defs: dg.Definitions, job: str, instance: dg.DagsterInstance, tags: dict[str, str], cell: str | None
+) -> None:
+    """One job run in this process and kept in the instance; Stop with its reason if it fails."""
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance, tags=tags, partition_key=cell, raise_on_error=False, run_config=QUIET
+    )
+    if not result.success:
+        raise Stop(_reason(result))
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    """Why a run failed, in one line."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return data.user_failure_data.description
+            if data.error:
+                innermost = data.error.cause or data.error
+                return f"uventet fejl i {event.step_key}: {innermost.cls_name}; se kørslen i brugerfladen"
+    return "kørslen fejlede; se den i brugerfladen"
+
+
+def told(place: Place, month: date) -> list[str]:
+    """The short statement of a run: municipalities, people, sums, corrections, and where the files are."""
+    with place.warehouse.open() as session:
+        row = session.frame(
+            """SELECT count(*) AS kommuner, sum(raekker)::BIGINT AS raekker, sum(refusion_oere)::BIGINT AS refusion,
+            sum(medfinansiering_oere)::BIGINT AS medfinansiering, sum(rettelser_oere)::BIGINT AS rettelser,
+            (SELECT count(DISTINCT borger_id) FROM opgoerelse.postering WHERE koersel = max(k.koersel)) AS borgere
+            FROM opgoerelse.kommune k JOIN opgoerelse.koersel USING (koersel) WHERE maaned = $month""",
+            month=month,
+        )
+    sums = row.select(kroner(pl.col(c)).alias(c) for c in ("refusion", "medfinansiering", "rettelser")).row(0)
+    names = ("Refusion til kommunerne", "Medfinansiering fra kommunerne", "Heraf rettelser, netto til kommunerne")
+    lines = [
+        f"Kørsel {month:%Y-%m}: {row['kommuner'][0]} kommuner, {row['borgere'][0]} borgere, {row['raekker'][0]} rækker"
+    ]
+    lines += [f"  {name + ':':<42}{amount:>20} kr." for name, amount in zip(names, sums, strict=True)]
+    return [*lines, f"  Filer: {place.outgoing / f'{month:%Y-%m}'}"]

@@ -1,0 +1,170 @@
+"""Understands DuckDB: the one door to it. Transactions, tables from contracts, a published copy."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pandera.errors
+import pandera.polars as pa
+import polars as pl
+
+from refusion_assets.domain.classified import Dom, Krav, Linje
+from refusion_assets.domain.duration import Forloeb, Vindue
+from refusion_assets.domain.opgoerelse import Koersel, KommuneKoersel, Postering
+from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, Register
+from refusion_assets.domain.refusion import BorgerUgeYdelse
+
+LOCK_PATIENCE_SECONDS = 30.0
+SQL_TYPE = {
+    pl.Date: "DATE",
+    pl.Int64: "BIGINT",
+    pl.String: "VARCHAR",
+    pl.Boolean: "BOOLEAN",
+    pl.Datetime: "TIMESTAMP",
+}
+TABLES: dict[str, type[pa.DataFrameModel]] = {
+    "regler.genoptjening": Vindue,
+    "identitet.borger": Borger,
+    "raw.fil": Fil,
+    "raw.indberetning": Indberetning,
+    "raw.register": Register,
+    "raw.bopael": Bopael,
+    "raw.fleksgrundlag": Fleksgrundlag,
+    "classified.linje": Linje,
+    "classified.dom": Dom,
+    "classified.krav": Krav,
+    "duration.forloeb": Forloeb,
+    "refusion.borger_uge_ydelse": BorgerUgeYdelse,
+    "opgoerelse.postering": Postering,
+    "opgoerelse.koersel": Koersel,
+    "opgoerelse.kommune": KommuneKoersel,
+}
+VIEWS = Path(__file__).parent / "views.sql"
+
+
+class ContractError(ValueError):
+    """A table that breaks its contract; the text holds check names and counts, never values."""
+
+
+class Locked(RuntimeError):
+    """Somebody else has the warehouse open."""
+
+
+def validate(table: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame, proved against its table's contract; ContractError without any cell value.
+
+    pandera looks at data only in collected frames, so nothing lazy comes through here.
+    """
+    try:
+        return TABLES[table].validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        cases = error.failure_cases.group_by("column", "check").len().sort("column", "check")
+        found = "; ".join(f"{column}: {check} ({count})" for column, check, count in cases.iter_rows())
+    raise ContractError(f"{table} bryder sin kontrakt: {found}")
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The DuckDB file of a data root. One writer; readers get the published copy."""
+
+    root: Path
+
+    @property
+    def path(self) -> Path:
+        """The live file."""
+        return self.root / "lager" / "ydelsesrefusion.duckdb"
+
+    @property
+    def published(self) -> Path:
+        """The copy that analysts open; replaced by atomic rename after a run."""
+        return self.root / "udgivet" / "ydelsesrefusion.duckdb"
+
+    @contextmanager
+    def open(self) -> Iterator["Session"]:
+        """A session in one transaction: committed if the block ends well, else the state before it."""
+        connection = self._connect()
+        try:
+            session = Session(connection)
+            connection.execute("BEGIN")
+            session.prepare()
+            yield session
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+        while True:
+            try:
+                connection = duckdb.connect(str(self.path))
+                break
+            except duckdb.IOException as error:
+                if "lock" not in str(error).lower():
+                    raise
+                if time.monotonic() > deadline:
+                    raise Locked("lageret er åbnet af et andet program; luk det og kør igen") from None
+                time.sleep(0.25)
+        connection.execute("SET preserve_insertion_order = true")
+        connection.execute("SET enable_progress_bar = false")
+        return connection
+
+    def publish(self) -> Path:
+        """The published copy, made anew from the live file; readers keep the copy they have open."""
+        self.published.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.published.with_suffix(".ny")
+        shutil.copyfile(self.path, fresh)
+        os.replace(fresh, self.published)
+        return self.published
+
+
+@dataclass(frozen=True)
+class Session:
+    """One open transaction on the warehouse."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def prepare(self) -> None:
+        """Schemas, tables and views, made where they are missing."""
+        for table, model in TABLES.items():
+            columns = model.to_schema().columns
+            body = ", ".join(f'"{name}" {SQL_TYPE[column.dtype.type.base_type()]}' for name, column in columns.items())
+            self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
+            self.connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({body})")
+        for statement in VIEWS.read_text("utf-8").split(";\n"):
+            if statement.strip():
+                self.connection.execute(statement)
+
+    def frame(self, query: str, **parameters: object) -> pl.DataFrame:
+        """The rows of a query as a frame; `$name` in the query takes the parameter of that name."""
+        if parameters:
+            return self.connection.execute(query, parameters).pl()
+        return self.connection.sql(query).pl()
+
+    def value(self, query: str, **parameters: object) -> object:
+        """The single value of a query."""
+        row = self.connection.execute(query, parameters or None).fetchone()
+        return row[0] if row else None
+
+    def run(self, statement: str, **parameters: object) -> None:
+        """A statement that gives no rows."""
+        self.connection.execute(statement, parameters or None)
+
+    def insert(self, table: str, frame: pl.DataFrame) -> int:
+        """Rows added to a table, by column name, after its contract is proved."""
+        proved = validate(table, frame)
+        self.connection.register("proved_rows", proved)
+        names = ", ".join(f'"{name}"' for name in TABLES[table].to_schema().columns)
+        self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM proved_rows")
+        self.connection.unregister("proved_rows")
+        return proved.height
+
+    def replace(self, table: str, frame: pl.DataFrame) -> int:
+        """A table with exactly these rows."""
+        self.connection.execute(f"DELETE FROM {table}")
+        return self.insert(table, frame)
