@@ -19,6 +19,7 @@ from refusion_assets.domain.raw import HEADER, oere
 from refusion_assets.domain.rules import Rulebook
 
 REPORT_NAME = re.compile(r"eindkomst-yr-(?P<kilde>[a-z0-9]+)-(?P<enhed>\d+)-(?P<maaned>\d{6})-(?P<nr>\d{4})\.csv")
+REPORT_PREFIX = "eindkomst"
 MANIFEST = ".manifest.json"
 BOPAEL_HEADER = "CPR;Kommunekode;Bopael_start;Bopael_slut"
 FLEKS_HEADER = "CPR;Maaned;Beregningsgrundlag;Loen"
@@ -67,30 +68,40 @@ class Content:
 
 
 def months_on_disk(raw: Path, kilde: str, through: date) -> Iterator[tuple[date, Path]]:
-    """Each month folder of a source up to and including `through`, in order."""
+    """Each month folder of a source up to and including `through`, in order; other folders are no month."""
     for folder in sorted((raw / kilde).glob("????-??")):
-        month = date.fromisoformat(f"{folder.name}-01")
+        try:
+            month = date.fromisoformat(f"{folder.name}-01")
+        except ValueError:
+            continue
         if month <= through:
             yield month, folder
 
 
 def find(raw: Path, through: date, rules: Rulebook) -> tuple[list[Delivery], list[Fault]]:
-    """Every file of reports received through a month, by path; and names that say nothing we know."""
+    """Every file of reports received through a month, by path; and files whose name says nothing we know."""
     deliveries, faults = [], []
     for kilde in sorted(k.id for k in rules.kilder):
         for month, folder in months_on_disk(raw, kilde, through):
-            for path in sorted(folder.iterdir()):
-                if path.name.endswith(MANIFEST):
-                    if not path.with_name(path.name.removesuffix(MANIFEST) + ".csv").exists():
-                        faults.append(Fault("FIL-001", path.name, "manifestet har ingen fil; bed afsenderen om filen"))
-                    continue
-                name = REPORT_NAME.fullmatch(path.name)
-                if not name or name["kilde"] != kilde or name["maaned"] != f"{month:%Y%m}":
-                    faults.append(Fault("FIL-002", path.name, f"navnet passer ikke i mappen {kilde}/{month:%Y-%m}"))
-                    continue
-                sti = str(path.relative_to(raw))
-                deliveries.append(Delivery(path, sti, kilde, name["enhed"], month, int(name["nr"])))
+            for path in sorted(p for p in folder.iterdir() if p.name.startswith(REPORT_PREFIX)):
+                found = _identify(raw, path, kilde, month)
+                if isinstance(found, Delivery):
+                    deliveries.append(found)
+                elif found:
+                    faults.append(found)
     return deliveries, faults
+
+
+def _identify(raw: Path, path: Path, kilde: str, month: date) -> Delivery | Fault | None:
+    """What a file in a month folder is: a delivery, a fault, or a manifest that has its file."""
+    if path.name.endswith(MANIFEST):
+        if path.with_name(path.name.removesuffix(MANIFEST) + ".csv").exists():
+            return None
+        return Fault("FIL-001", path.name, "manifestet har ingen fil; bed afsenderen om filen")
+    name = REPORT_NAME.fullmatch(path.name)
+    if not name or name["kilde"] != kilde or name["maaned"] != f"{month:%Y%m}":
+        return Fault("FIL-002", path.name, f"navnet passer ikke i mappen {kilde}/{month:%Y-%m}; ret navn eller mappe")
+    return Delivery(path, str(path.relative_to(raw)), kilde, name["enhed"], month, int(name["nr"]))
 
 
 def fingerprint(path: Path) -> str:

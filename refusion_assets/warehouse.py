@@ -13,11 +13,13 @@ import pandera.errors
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.classified import Dom, Krav, Linje
+from refusion_assets.domain.classified import Linje
+from refusion_assets.domain.dele import Placering
 from refusion_assets.domain.duration import Forloeb, Vindue
+from refusion_assets.domain.krav import Dom, Krav
 from refusion_assets.domain.opgoerelse import Koersel, KommuneKoersel, Postering
 from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, Register
-from refusion_assets.domain.refusion import BorgerUgeYdelse
+from refusion_assets.domain.refusion import AndenBetaler, BorgerUgeYdelse, UdenKommune
 
 LOCK_PATIENCE_SECONDS = 30.0
 SQL_TYPE = {
@@ -40,6 +42,9 @@ TABLES: dict[str, type[pa.DataFrameModel]] = {
     "classified.krav": Krav,
     "duration.forloeb": Forloeb,
     "refusion.borger_uge_ydelse": BorgerUgeYdelse,
+    "refusion.uden_kommune": UdenKommune,
+    "refusion.anden_betaler": AndenBetaler,
+    "refusion.placering": Placering,
     "opgoerelse.postering": Postering,
     "opgoerelse.koersel": Koersel,
     "opgoerelse.kommune": KommuneKoersel,

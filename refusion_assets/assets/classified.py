@@ -9,7 +9,8 @@ import polars as pl
 
 from refusion_assets.assets.wiring import POOL, run_month, stopping
 from refusion_assets.context import Place
-from refusion_assets.domain.classified import KARANTAENE, Linje, classify, judge
+from refusion_assets.domain.classified import Linje, judge
+from refusion_assets.domain.krav import KARANTAENE, classify
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.warehouse import Session
 
@@ -48,31 +49,43 @@ def classify_through(session: Session, place: Place, month: date) -> Sorted:
 
 
 def _judge_lines(session: Session, place: Place) -> None:
-    """Lines not judged under these rules are judged (`classified.linje`), and their persons get a number."""
-    rows = session.frame("""
-        SELECT i.*, f.kilde, f.enhed FROM raw.indberetning i JOIN raw.fil f USING (fil_id)
-        ORDER BY fil_id, linje""")
+    """Lines not judged under these rules are judged (`classified.linje`), one month of receipt at a time."""
+    version = place.rules.version
+    stale = session.frame(
+        """SELECT modtaget_maaned, list(fil_id ORDER BY fil_id) AS filer FROM raw.fil
+        WHERE bedoemt_med IS DISTINCT FROM $version GROUP BY ALL ORDER BY ALL""",
+        version=version,
+    )
+    for filer in stale["filer"]:
+        _judge_files(session, place, filer.to_list())
+    session.run(
+        "UPDATE raw.fil SET bedoemt_med = $version WHERE bedoemt_med IS DISTINCT FROM $version", version=version
+    )
+
+
+def _judge_files(session: Session, place: Place, filer: list[int]) -> None:
+    """The lines of some files judged anew, and their persons given a number."""
+    rows = session.frame(
+        """SELECT i.*, f.kilde, f.enhed FROM raw.indberetning i JOIN raw.fil f USING (fil_id)
+        WHERE fil_id IN (SELECT unnest($filer::BIGINT[])) ORDER BY fil_id, linje""",
+        filer=filer,
+    )
     judged = judge(rows, place.rules)
     _number_persons(session, judged["subjekt"])
     borger = session.frame("SELECT cpr AS subjekt, borger_id FROM identitet.borger")
-    linjer = judged.join(borger, on="subjekt", how="left", maintain_order="left").select(
-        "fil_id",
-        "linje",
-        "borger_id",
-        "ydelse_id",
-        "konto",
-        "periode_start",
-        "periode_slut",
-        "beloeb_oere",
-        "regel",
-        art="Indberetningsart",
-        indberetning_id="IndberetningsID",
-        reference_id="ReferenceID",
-        pligt_se="Pligt_SE",
-        kommunekode_betaler="Kommunekode",
-        kilde_id="kilde",
+    renamed = {
+        "art": "Indberetningsart",
+        "indberetning_id": "IndberetningsID",
+        "reference_id": "ReferenceID",
+        "pligt_se": "Pligt_SE",
+        "kommunekode_betaler": "Kommunekode",
+        "kilde_id": "kilde",
+    }
+    linjer = judged.join(borger, on="subjekt", how="left", maintain_order="left").with_columns(
+        **{name: pl.col(column) for name, column in renamed.items()}
     )
-    session.replace("classified.linje", linjer.select(list(Linje.to_schema().columns)))
+    session.run("DELETE FROM classified.linje WHERE fil_id IN (SELECT unnest($filer::BIGINT[]))", filer=filer)
+    session.insert("classified.linje", linjer.select(list(Linje.to_schema().columns)))
 
 
 def _number_persons(session: Session, subjects: pl.Series) -> None:

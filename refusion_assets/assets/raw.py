@@ -110,6 +110,7 @@ def _store(session: Session, read: list[tuple[Delivery, leverance.Content]], nex
             first.get(i),
             False,
             month,
+            None,
         )
         for i, d, c in numbered
     ]

@@ -12,7 +12,7 @@ from refusion_assets.assets.wiring import POOL, run_month, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.bopael import residence
 from refusion_assets.domain.duration import Forloeb, count_weeks, spells, windows
-from refusion_assets.domain.refusion import BorgerUgeYdelse, price
+from refusion_assets.domain.refusion import BorgerUgeYdelse, Priced, price
 from refusion_assets.domain.satser import make_rates
 from refusion_assets.domain.weeks import last_day, make_grid
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
@@ -20,6 +20,13 @@ from refusion_assets.warehouse import Session
 
 CLAIMS_PER_SHARD = 400_000
 PERSONS_PER_SHARD = 20_000
+WRITTEN = (
+    "duration.forloeb",
+    "refusion.borger_uge_ydelse",
+    "refusion.uden_kommune",
+    "refusion.anden_betaler",
+    "refusion.placering",
+)
 
 
 @dataclass
@@ -57,8 +64,8 @@ def calculate(session: Session, place: Place, month: date, progress: Callable[[s
     grid = make_grid(rules.optaelling.gaelder_fra, last_day(month))
     rates = make_rates(rules, grid)
     session.replace("regler.genoptjening", windows(rules))
-    session.run("DELETE FROM duration.forloeb")
-    session.run("DELETE FROM refusion.borger_uge_ydelse")
+    for table in WRITTEN:
+        session.run(f"DELETE FROM {table}")
     done = Calculated()
     ranges = list(shards(session))
     for number, (first, last) in enumerate(ranges, 1):
@@ -67,15 +74,32 @@ def calculate(session: Session, place: Place, month: date, progress: Callable[[s
         )
         counted = count_weeks(krav, grid, rules)
         home = residence(_bopael(session, month, first, last), counted.borger_id, grid, rules)
-        rows, homeless = price(krav.filter(pl.col("beloeb_oere") > 0), counted, home, grid, rates, rules)
+        paid = krav.filter(pl.col("beloeb_oere") > 0)
+        priced = price(paid, counted, home, grid, rates, rules)
+        _write(session, number, paid, priced)
         done.borgere += len(counted.borger_id)
         done.forloeb += session.insert("duration.forloeb", spells(counted, grid))
-        done.raekker += session.insert("refusion.borger_uge_ydelse", rows)
-        done.refusion_oere += int(rows["refusion_oere"].sum())
-        done.medfinansiering_oere += int(rows["medfinansiering_oere"].sum())
-        done.uden_kommune_oere += homeless
+        done.raekker += priced.rows.height
+        done.refusion_oere += int(priced.rows["refusion_oere"].sum())
+        done.medfinansiering_oere += int(priced.rows["medfinansiering_oere"].sum())
+        done.uden_kommune_oere += int(priced.uden_kommune["beloeb_oere"].sum())
         progress(f"skive {number} af {len(ranges)}: {done.borgere} borgere, {done.raekker} rækker")
     return done
+
+
+def _write(session: Session, skive: int, paid: pl.DataFrame, priced: Priced) -> None:
+    """A shard's rows, and what could not be placed, in the warehouse."""
+    session.insert("refusion.borger_uge_ydelse", priced.rows)
+    session.insert("refusion.uden_kommune", priced.uden_kommune)
+    session.insert("refusion.anden_betaler", priced.anden_betaler)
+    sums = {
+        "skive": skive,
+        "krav_oere": int(paid["beloeb_oere"].sum()),
+        "foer_finansiering_oere": priced.parts.foer_finansiering,
+        "ikke_forfalden_oere": priced.parts.ikke_forfalden,
+        "uden_afregning_oere": priced.parts.uden_afregning,
+    }
+    session.insert("refusion.placering", pl.DataFrame([sums]))
 
 
 def _bopael(session: Session, month: date, first: int, last: int) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Understands where a person lives in a week: the municipality of residence on its Monday."""
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from refusion_assets.domain.refusion import NO_KOMMUNE
@@ -8,9 +9,10 @@ from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.weeks import Grid, Ints
 
 STILL_THERE = 10**6
+Koder = npt.NDArray[np.int16]
 
 
-def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook) -> Ints:
+def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook) -> Koder:
     """Week x person: municipality code of residence, or -1 where none is known.
 
     `bopael`: borger_id, kommunekode, bopael_start, bopael_slut (null = still there); rows with a code that
@@ -32,13 +34,13 @@ def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook
         }
     ).filter(pl.col("start") <= pl.col("end"))
     day = 0 if rules.laesning("bopael_paa") == "mandag" else 6
-    home = np.full((grid.weeks, len(borger_id)), NO_KOMMUNE, np.int64)
+    home = np.full((grid.weeks, len(borger_id)), NO_KOMMUNE, np.int16)
     _on_the_day(home, frame, day)
     _elsewhere_in_the_week(home, frame, day)
     return home
 
 
-def _on_the_day(home: Ints, rows: pl.DataFrame, day: int) -> None:
+def _on_the_day(home: Koder, rows: pl.DataFrame, day: int) -> None:
     """Paint each row over the weeks whose day it covers, the strongest row of a person last."""
     ranked = rows.sort("person", "start", "end", "kommune").with_columns(
         rank=pl.int_range(pl.len()).over("person"),
@@ -52,7 +54,7 @@ def _on_the_day(home: Ints, rows: pl.DataFrame, day: int) -> None:
         home[:, person] = np.where(inside, layer["kommune"].to_numpy(), home[:, person])
 
 
-def _elsewhere_in_the_week(home: Ints, rows: pl.DataFrame, day: int) -> None:
+def _elsewhere_in_the_week(home: Koder, rows: pl.DataFrame, day: int) -> None:
     """Fill weeks that no row covers on the day from the row nearest to it, the nearest painted last."""
     edge, farthest_first = ("start", [True, False, False]) if day == 0 else ("end", [False, False, False])
     order = [edge, "end" if day == 0 else "start", "kommune"]

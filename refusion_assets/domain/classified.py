@@ -1,6 +1,5 @@
-"""Understands what a row is about and whether it counts: rules per row, reversals, claims."""
+"""Understands what a delivered line is about, and the first rule it breaks."""
 
-from dataclasses import dataclass
 from datetime import date
 
 import pandera.polars as pa
@@ -8,30 +7,6 @@ import polars as pl
 
 from refusion_assets.domain.raw import AMOUNTS, REQUIRED, bits, is_possible_cpr
 from refusion_assets.domain.rules import Rulebook
-
-CLAIM = ["borger_id", "konto", "periode_start", "periode_slut", "pligt_se", "kommunekode_betaler"]
-BRUGT, TILBAGEFOERT, KARANTAENE, VIRKET, VENTER = "brugt", "tilbagefoert", "karantaene", "virket", "venter"
-
-
-class Krav(pa.DataFrameModel):
-    """One row per claim K: subject, account, period, payer and paying municipality. Amount in øre."""
-
-    borger_id: pl.Int64
-    ydelse_id: pl.String
-    konto: pl.String
-    kilde_id: pl.String
-    periode_start: pl.Date
-    periode_slut: pl.Date
-    pligt_se: pl.String
-    kommunekode_betaler: pl.String = pa.Field(nullable=True)
-    beloeb_oere: pl.Int64 = pa.Field(ge=0, description="sum of the active rows")
-    antal_raekker: pl.Int64 = pa.Field(ge=1)
-
-    class Config:
-        """Exactly these columns; one row per claim."""
-
-        strict = True
-        unique = CLAIM
 
 
 class Linje(pa.DataFrameModel):
@@ -52,6 +27,8 @@ class Linje(pa.DataFrameModel):
     periode_slut: pl.Date = pa.Field(nullable=True)
     beloeb_oere: pl.Int64
     regel: pl.String = pa.Field(nullable=True)
+    uventet_indkomst: pl.Boolean = pa.Field(description="EI-006")
+    uden_for_gyldighed: pl.Boolean = pa.Field(description="EI-007")
 
     class Config:
         """Exactly these columns; one row per line."""
@@ -60,36 +37,34 @@ class Linje(pa.DataFrameModel):
         unique = ["fil_id", "linje"]  # noqa: RUF012  pandera reads the list
 
 
-class Dom(pa.DataFrameModel):
-    """One row per delivered line: the verdict of the set it stands in."""
-
-    fil_id: pl.Int64
-    linje: pl.Int64
-    status: pl.String = pa.Field(isin=[BRUGT, TILBAGEFOERT, KARANTAENE, VIRKET, VENTER])
-    regel: pl.String = pa.Field(nullable=True)
-
-    class Config:
-        """Exactly these columns; one row per line."""
-
-        strict = True
-        unique = ["fil_id", "linje"]  # noqa: RUF012
-
-
-@dataclass(frozen=True)
-class Classified:
-    """The verdict on every line (fil_id, linje, status, regel), and the claims that stand."""
-
-    linjer: pl.DataFrame
-    krav: pl.DataFrame
-
-
 def konto_table(rules: Rulebook) -> pl.DataFrame:
-    """One row per account: ydelse_id, kilde_id, felt, kontoart."""
-    return pl.DataFrame(
-        [(k.konto, k.ydelse_id, k.kilde_id, k.felt, k.kontoart) for k in rules.konti],
-        schema=["konto", "ydelse_id", "konto_kilde", "konto_felt", "kontoart"],
-        orient="row",
-    )
+    """One row per account: the benefit, and what a report on it is expected to look like."""
+    rows = [
+        (
+            k.konto,
+            k.ydelse_id,
+            k.kilde_id,
+            k.felt,
+            k.kontoart,
+            k.indkomsttype,
+            k.indtaegtsart,
+            k.gyldig_fra,
+            k.gyldig_til,
+        )
+        for k in rules.konti
+    ]
+    schema = {
+        "konto": pl.String,
+        "ydelse_id": pl.String,
+        "konto_kilde": pl.String,
+        "konto_felt": pl.String,
+        "kontoart": pl.Int64,
+        "ventet_type": pl.String,
+        "ventet_art": pl.String,
+        "gyldig_fra": pl.Date,
+        "gyldig_til": pl.Date,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _amount(rules: Rulebook) -> pl.Expr:
@@ -160,7 +135,8 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """One row per delivered line with its subject, account, period, amount (øre) and first broken rule.
 
     `rows`: the typed columns of `raw`, with `kilde` and `enhed` of the file. Adds ydelse_id, konto,
-    periode_start, periode_slut, subjekt (null if impossible), beloeb_oere and `regel` (null = good).
+    periode_start, periode_slut, subjekt (null if impossible), beloeb_oere, `regel` (null = good) and the
+    warnings uventet_indkomst and uden_for_gyldighed.
     Source: input.md sections 2 and 4.
     """
     konto = pl.coalesce("Felt0114", "Felt0115")
@@ -180,92 +156,26 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     subject = pl.when(pl.col("Indberetningsart") == "T").then(pl.col("CPR")).otherwise(pl.col("subjekt"))
     possible = is_possible_cpr(subject, pl.col("Modtaget_tidspunkt").dt.date())
     return frame.with_columns(regel=verdict, beloeb_oere=_amount(rules)).with_columns(
-        beloeb_oere=pl.coalesce("beloeb_oere", _all_fields()), subjekt=pl.when(possible).then(subject)
+        beloeb_oere=pl.coalesce("beloeb_oere", _all_fields()),
+        subjekt=pl.when(possible).then(subject),
+        **_warnings(),
     )
+
+
+def _warnings() -> dict[str, pl.Expr]:
+    """EI-006 and EI-007 of a good report: an income type, or a period, the account does not expect."""
+    good = (pl.col("Indberetningsart") == "I") & pl.col("regel").is_null()
+    other_type = (pl.col("Indkomsttype") != pl.col("ventet_type")) | (
+        pl.col("Indtaegtsart").fill_null("") != pl.col("ventet_art")
+    )
+    outside = (pl.col("periode_slut") < pl.col("gyldig_fra")) | (pl.col("periode_start") > pl.col("gyldig_til"))
+    return {
+        "uventet_indkomst": (good & other_type).fill_null(value=False),
+        "uden_for_gyldighed": (good & outside.fill_null(value=False)).fill_null(value=False),
+    }
 
 
 def _all_fields() -> pl.Expr:
     """The amount of a row whose account is unknown: every amount field, so that nothing is lost."""
     benefit = [name for name in AMOUNTS if name not in ("Felt0046", "Felt0098")]
     return pl.sum_horizontal(pl.col(n).fill_null(0) for n in benefit) - pl.col("Felt0098").fill_null(0)
-
-
-def classify(linjer: pl.DataFrame) -> Classified:
-    """The verdict on every line and the claims that stand, as a function of the set of lines.
-
-    `linjer`: fil_id, fil_orden (rank of the file), linje, art, indberetning_id, reference_id, pligt_se,
-    kommunekode_betaler, borger_id, ydelse_id, konto, kilde_id, periode_start, periode_slut, beloeb_oere,
-    regel. Order of judgement: row rules, EI-013 and EI-015, reversals, EI-010. Source: input.md 3.
-    """
-    reports, reversals = linjer.filter(pl.col("art") == "I"), linjer.filter(pl.col("art") == "T")
-    other = linjer.filter(pl.col("art").is_null())
-    first_file = pl.col("fil_orden").min().over("indberetning_id")
-    again = pl.col("regel").is_null() & (pl.col("fil_orden") > first_file)
-    reports = reports.with_columns(regel=pl.when(again).then(pl.lit("EI-013")).otherwise("regel"))
-    reversals = _judge_reversals(reversals, reports)
-    reports = _reverse(reports, reversals)
-    reports, krav = _claims(reports)
-    hit = reports.select("indberetning_id", "pligt_se").unique()
-    reversals = reversals.join(
-        hit.with_columns(known=True),
-        left_on=["reference_id", "pligt_se"],
-        right_on=["indberetning_id", "pligt_se"],
-        how="left",
-    )
-    effect = pl.when(pl.col("known")).then(pl.lit(VIRKET)).otherwise(pl.lit(VENTER))
-    verdict = ["fil_id", "linje", "status", "regel"]
-    quarantined = pl.when(pl.col("regel").is_not_null()).then(pl.lit(KARANTAENE))
-    lines = pl.concat(
-        [
-            reports.select(verdict),
-            reversals.with_columns(status=quarantined.otherwise(effect)).select(verdict),
-            other.with_columns(status=quarantined).select(verdict),
-        ]
-    )
-    return Classified(lines.sort("fil_id", "linje"), krav)
-
-
-def _judge_reversals(reversals: pl.DataFrame, reports: pl.DataFrame) -> pl.DataFrame:
-    """EI-015: a reversal of a reversal has no effect."""
-    of_reversal = pl.col("reference_id").is_in(reversals["indberetning_id"].drop_nulls().unique().implode())
-    of_report = pl.col("reference_id").is_in(reports["indberetning_id"].drop_nulls().unique().implode())
-    pointless = pl.col("regel").is_null() & of_reversal & ~of_report
-    return reversals.with_columns(regel=pl.when(pointless).then(pl.lit("EI-015")).otherwise("regel"))
-
-
-def _reverse(reports: pl.DataFrame, reversals: pl.DataFrame) -> pl.DataFrame:
-    """Reports with `status`: reversed where a standing reversal from the same payer points at them."""
-    standing = reversals.filter(pl.col("regel").is_null()).select("reference_id", "pligt_se", "borger_id").unique()
-    whole = standing.filter(pl.col("borger_id").is_null()).select("reference_id", "pligt_se", whole=True)
-    person = standing.filter(pl.col("borger_id").is_not_null()).with_columns(one=True)
-    keys = ["indberetning_id", "pligt_se"]
-    marked = reports.join(whole, left_on=keys, right_on=["reference_id", "pligt_se"], how="left").join(
-        person, left_on=[*keys, "borger_id"], right_on=["reference_id", "pligt_se", "borger_id"], how="left"
-    )
-    status = (
-        pl.when(pl.col("regel").is_not_null())
-        .then(pl.lit(KARANTAENE))
-        .when(pl.col("whole").is_not_null() | pl.col("one").is_not_null())
-        .then(pl.lit(TILBAGEFOERT))
-        .otherwise(pl.lit(BRUGT))
-    )
-    return marked.with_columns(status=status).drop("whole", "one")
-
-
-def _claims(reports: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Reports with EI-010 judged, and one row per claim that stands (`Krav`). Øre."""
-    active = reports.filter(pl.col("status") == BRUGT)
-    krav = active.group_by(CLAIM).agg(
-        pl.col("ydelse_id", "kilde_id").first(),
-        pl.col("beloeb_oere").sum(),
-        antal_raekker=pl.len().cast(pl.Int64),
-    )
-    below = krav.filter(pl.col("beloeb_oere") < 0).select(*CLAIM, below=True)
-    marked = reports.join(below, on=CLAIM, how="left", nulls_equal=True)
-    spoiled = (pl.col("status") == BRUGT) & pl.col("below").is_not_null()
-    marked = marked.with_columns(
-        status=pl.when(spoiled).then(pl.lit(KARANTAENE)).otherwise("status"),
-        regel=pl.when(spoiled).then(pl.lit("EI-010")).otherwise("regel"),
-    ).drop("below")
-    standing = krav.filter(pl.col("beloeb_oere") >= 0).select(list(Krav.to_schema().columns)).sort(CLAIM)
-    return marked, standing

@@ -103,15 +103,14 @@ def _covered(spans: pl.DataFrame, unit: int, shape: tuple[int, int]) -> Flags:
     np.add.at(change, first // unit * persons + person, 1)
     np.add.at(change, (last // unit + 1) * persons + person, -1)
     open_spans = change.reshape(units + 1, persons)[:-1].cumsum(axis=0, dtype=np.int16)
-    touched: Flags = open_spans > 0
-    return touched
+    return open_spans.astype(np.bool_)
 
 
 def _wholly_covered(spans: pl.DataFrame, shape: tuple[int, int]) -> Flags:
     """Week x person: true where spans cover all seven days of the week (the other reading of berørt uge)."""
     weeks, persons = shape
     days = _covered(spans, 1, (7 * weeks, persons))
-    whole: Flags = days.reshape(weeks, 7, persons).all(axis=1)
+    whole: Flags = np.all(days.reshape(weeks, 7, persons), axis=1).astype(np.bool_)
     return whole
 
 

@@ -71,6 +71,7 @@ class Fil(pa.DataFrameModel):
     foerste_modtaget: pl.Datetime = pa.Field(nullable=True)
     dublet: pl.Boolean
     kendt_fra: pl.Date = pa.Field(description="run month that first knew the file")
+    bedoemt_med: pl.String = pa.Field(nullable=True, description="version of the rules its lines were judged under")
 
     class Config:
         """Exactly these columns; a path is loaded once."""

@@ -1,14 +1,16 @@
-"""Understands the money: a claim's amount placed on weeks, and the percentage each week gives."""
+"""Understands the money: the rows of a week, who finances them, and the percentage each week gives."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandera.polars as pa
 import polars as pl
 
+from refusion_assets.domain.dele import Parts, round_half_away, split
 from refusion_assets.domain.duration import KIND_C, Counted
 from refusion_assets.domain.rules import Rulebook
-from refusion_assets.domain.satser import SIDE_INGEN, SIDE_REFUSION, Rates
+from refusion_assets.domain.satser import SIDE_REFUSION, Rates
 from refusion_assets.domain.weeks import Grid, Ints
 
 NO_KOMMUNE = -1
@@ -41,72 +43,48 @@ class BorgerUgeYdelse(pa.DataFrameModel):
         unique = KEY
 
 
+class UdenKommune(pa.DataFrameModel):
+    """One row per person, week, benefit month and benefit whose money found no municipality (EI-018). Øre."""
+
+    uge: pl.Date
+    maaned: pl.Date
+    borger_id: pl.Int64
+    ydelse_id: pl.String
+    beloeb_oere: pl.Int64 = pa.Field(gt=0)
+
+    class Config:
+        """Exactly these columns."""
+
+        strict = True
+        unique = ["uge", "maaned", "borger_id", "ydelse_id"]  # noqa: RUF012  pandera reads the list
+
+
+class AndenBetaler(pa.DataFrameModel):
+    """One row per person, benefit month, benefit, payer and residence where the two differ (EI-019). Øre."""
+
+    borger_id: pl.Int64
+    maaned: pl.Date
+    ydelse_id: pl.String
+    kommunekode: pl.String = pa.Field(description="the municipality that paid")
+    bopael_kommunekode: pl.String
+    uge_fra: pl.Date
+    uge_til: pl.Date
+    beloeb_oere: pl.Int64
+
+    class Config:
+        """Exactly these columns."""
+
+        strict = True
+
+
 @dataclass(frozen=True)
-class Parts:
-    """Claims cut in parts, one per cell they touch: claim index, cell, øre placed there."""
+class Priced:
+    """The result rows of a shard, what found no municipality, whose payer is another, and what is left out."""
 
-    claim: Ints
-    cell: Ints
-    oere: Ints
-
-
-def round_half_away(numerator: Ints, denominator: Ints | int) -> Ints:
-    """Numerator / denominator in whole øre, half away from zero: the one rounding of money.
-
-    Hjemmel: rules.md section 5 (a reading; the order's rule on rounding was not found).
-    """
-    magnitude: Ints = (2 * np.abs(numerator) + denominator) // (2 * np.asarray(denominator))
-    return np.sign(numerator) * magnitude
-
-
-def _days_through(first: Ints, day: Ints, method: str, origin_weekday: int = 0) -> Ints:
-    """How many days that carry money lie in first..day (both included), by the reading `fordeling`."""
-    if method == "kalenderdage":
-        return day - first + 1
-    return _weekdays_before(day + 1 + origin_weekday) - _weekdays_before(first + origin_weekday)
-
-
-def _weekdays_before(day: Ints) -> Ints:
-    """Weekdays (Monday to Friday) from the first Monday of the grid to before `day`; negative before it."""
-    return (day // 7) * 5 + np.minimum(day % 7, 5)
-
-
-def split(krav: pl.DataFrame, grid: Grid, rates: Rates, rules: Rulebook) -> Parts:
-    """The settled parts of each claim: one per week x month, from `finansieres_fra` to the last known day.
-
-    Øre; the parts of a whole period sum to the claim's amount. `krav`: ydelse_nr, periode_start,
-    periode_slut, beloeb_oere (> 0). Hjemmel: § 5, stk. 5 (omregning fra måned til uger); § 29, stk. 3.
-    """
-    start, end = grid.offsets(krav["periode_start"]), grid.offsets(krav["periode_slut"])
-    amount = krav["beloeb_oere"].to_numpy().astype(np.int64)
-    ydelse = krav["ydelse_nr"].to_numpy()
-    earliest = rates.financed_from.min(axis=1)[ydelse]
-    lo = np.maximum(np.maximum(start, 0), earliest)
-    hi = np.minimum(end, grid.days - 1)
-    claim = np.flatnonzero(lo <= hi)
-    cell_lo, cell_hi = grid.cell_of_day[lo[claim]], grid.cell_of_day[hi[claim]]
-    count = cell_hi - cell_lo + 1
-    claim = np.repeat(claim, count)
-    offset = np.arange(len(claim)) - np.repeat(np.cumsum(count) - count, count)
-    cell = np.repeat(cell_lo, count) + offset
-    week = grid.cell_week[cell]
-    first = np.maximum(np.maximum(grid.cell_first[cell], start[claim]), rates.financed_from[ydelse[claim], week])
-    last = np.minimum(grid.cell_last[cell], end[claim])
-    keep = (first <= last) & (rates.side[ydelse[claim], week] != SIDE_INGEN)
-    claim, cell, first, last = claim[keep], cell[keep], first[keep], last[keep]
-    oere = _placed(amount[claim], start[claim], end[claim], first, last, rules.laesning("fordeling"))
-    return Parts(claim, cell, oere)
-
-
-def _placed(amount: Ints, start: Ints, end: Ints, first: Ints, last: Ints, method: str) -> Ints:
-    """Øre of each part first..last of a period start..end, by cumulative rounding."""
-    days = _days_through(start, end, method)
-    use_calendar = days == 0
-    before, through = _days_through(start, first - 1, method), _days_through(start, last, method)
-    days = np.where(use_calendar, end - start + 1, days)
-    before = np.where(use_calendar, first - start, before)
-    through = np.where(use_calendar, last - start + 1, through)
-    return round_half_away(amount * through, days) - round_half_away(amount * before, days)
+    rows: pl.DataFrame
+    uden_kommune: pl.DataFrame
+    anden_betaler: pl.DataFrame
+    parts: Parts
 
 
 def week_numbers(counted: Counted, person: Ints, week: Ints, grid: Grid, rules: Rulebook) -> tuple[Ints, Ints]:
@@ -120,44 +98,85 @@ def week_numbers(counted: Counted, person: Ints, week: Ints, grid: Grid, rules: 
 
 
 def price(
-    krav: pl.DataFrame, counted: Counted, kommune_of: Ints, grid: Grid, rates: Rates, rules: Rulebook
-) -> tuple[pl.DataFrame, int]:
-    """The result rows (`BorgerUgeYdelse`), and the øre that found no municipality (EI-018).
+    krav: pl.DataFrame, counted: Counted, home: npt.NDArray[np.int16], grid: Grid, rates: Rates, rules: Rulebook
+) -> Priced:
+    """The result rows of a shard (`BorgerUgeYdelse`) with what could not be placed. Øre, whole per cent.
 
     `krav`: one row per claim with positive amount (borger_id, ydelse_id, kommunekode_betaler or null,
-    periode_start, periode_slut, beloeb_oere); `kommune_of[week, person]`: municipality of residence or -1.
+    periode_start, periode_slut, beloeb_oere); `home[week, person]`: municipality of residence or -1.
     Hjemmel: § 5, stk. 2-3; rules.md sections 5-6.
     """
-    claims = krav.with_columns(
-        ydelse_nr=pl.col("ydelse_id").replace_strict(
-            rates.ydelse_ids, range(len(rates.ydelse_ids)), return_dtype=pl.Int64
-        )
-    )
+    numbers = {ydelse_id: number for number, ydelse_id in enumerate(rates.ydelse_ids)}
+    claims = krav.with_columns(ydelse_nr=pl.col("ydelse_id").replace_strict(numbers, return_dtype=pl.Int64))
     parts = split(claims, grid, rates, rules)
-    persons = np.searchsorted(counted.borger_id, claims["borger_id"].to_numpy())
-    person, week = persons[parts.claim], grid.cell_week[parts.cell]
-    payer = claims["kommunekode_betaler"].cast(pl.Int64).fill_null(NO_KOMMUNE).to_numpy()[parts.claim]
-    by_payer = (payer != NO_KOMMUNE) & (rules.laesning("finansieringskommune_refusion") == "betaler")
-    kommune = np.where(by_payer, payer, kommune_of[week, person])
-    homeless = int(parts.oere[kommune == NO_KOMMUNE].sum())
-    frame = pl.DataFrame(
+    person = np.searchsorted(counted.borger_id, claims["borger_id"].to_numpy())[parts.claim]
+    betaler = claims["kommunekode_betaler"].cast(pl.Int64).fill_null(NO_KOMMUNE).to_numpy()[parts.claim]
+    bopael = home[grid.cell_week[parts.cell], person].astype(np.int64)
+    by_payer = (betaler != NO_KOMMUNE) & (rules.laesning("finansieringskommune_refusion") == "betaler")
+    placed = pl.DataFrame(
         {
             "claim": parts.claim,
             "person": person,
             "cell": parts.cell,
             "ydelse_nr": claims["ydelse_nr"].to_numpy()[parts.claim],
-            "kommune": kommune,
+            "kommune": np.where(by_payer, betaler, bopael),
+            "betaler": betaler,
+            "bopael": bopael,
             "oere": parts.oere,
+            "krav_oere": claims["beloeb_oere"].to_numpy()[parts.claim],
         }
-    ).filter((pl.col("kommune") != NO_KOMMUNE) & (pl.col("oere") != 0))
-    amounts = claims["beloeb_oere"].to_numpy()
-    first_part = pl.col("claim").is_first_distinct()
-    frame = frame.with_columns(
-        indberettet=pl.when(first_part).then(pl.Series(amounts[frame["claim"].to_numpy()])).otherwise(0)
+    ).filter(pl.col("oere") != 0)
+    rows = _rows(placed.filter(pl.col("kommune") != NO_KOMMUNE))
+    return Priced(
+        rows=_with_percentages(rows, counted, grid, rates, rules),
+        uden_kommune=_homeless(placed.filter(pl.col("kommune") == NO_KOMMUNE), counted, grid, rates),
+        anden_betaler=_other_payer(placed, counted, grid, rates),
+        parts=parts,
     )
-    rows = frame.group_by("person", "cell", "ydelse_nr", "kommune").agg(pl.col("oere", "indberettet").sum())
-    rows = rows.sort("cell", "person", "ydelse_nr", "kommune")
-    return _with_percentages(rows, counted, grid, rates, rules), homeless
+
+
+def _rows(placed: pl.DataFrame) -> pl.DataFrame:
+    """Parts added to rows (person, cell, benefit, municipality); a claim is reported on its first part."""
+    first = pl.col("claim").is_first_distinct()
+    reported = placed.with_columns(indberettet=pl.when(first).then(pl.col("krav_oere")).otherwise(0))
+    rows = reported.group_by("person", "cell", "ydelse_nr", "kommune").agg(pl.col("oere", "indberettet").sum())
+    return rows.sort("cell", "person", "ydelse_nr", "kommune")
+
+
+def _named(frame: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates) -> pl.DataFrame:
+    """A frame of person, cell and ydelse_nr with the names of the tables: borger_id, uge, maaned, ydelse_id."""
+    cell = frame["cell"].to_numpy()
+    return frame.with_columns(
+        uge=_dates(grid.origin + 7 * grid.cell_week[cell]),
+        maaned=_dates(grid.cell_month[cell]),
+        borger_id=pl.Series(counted.borger_id[frame["person"].to_numpy()]),
+        ydelse_id=pl.Series(rates.ydelse_ids, dtype=pl.String).gather(frame["ydelse_nr"].to_numpy()),
+    )
+
+
+def _kode(column: str) -> pl.Expr:
+    """A municipality number as its three-digit code."""
+    return pl.col(column).cast(pl.String).str.zfill(3)
+
+
+def _homeless(placed: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates) -> pl.DataFrame:
+    """One row per key without municipality (`UdenKommune`). Øre."""
+    key = ["uge", "maaned", "borger_id", "ydelse_id"]
+    named = _named(placed, counted, grid, rates)
+    return named.group_by(key).agg(beloeb_oere=pl.col("oere").sum()).sort(key)
+
+
+def _other_payer(placed: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates) -> pl.DataFrame:
+    """One row per person, month, benefit and pair of municipalities that differ (`AndenBetaler`). Øre."""
+    known = (pl.col("betaler") != NO_KOMMUNE) & (pl.col("bopael") != NO_KOMMUNE)
+    named = _named(placed.filter(known & (pl.col("betaler") != pl.col("bopael"))), counted, grid, rates)
+    key = ["borger_id", "maaned", "ydelse_id", "kommunekode", "bopael_kommunekode"]
+    pairs = named.with_columns(kommunekode=_kode("betaler"), bopael_kommunekode=_kode("bopael"))
+    return (
+        pairs.group_by(key)
+        .agg(uge_fra=pl.col("uge").min(), uge_til=pl.col("uge").max(), beloeb_oere=pl.col("oere").sum())
+        .sort(key)
+    )
 
 
 def _with_percentages(rows: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates, rules: Rulebook) -> pl.DataFrame:
@@ -171,12 +190,12 @@ def _with_percentages(rows: pl.DataFrame, counted: Counted, grid: Grid, rates: R
     refunded = rates.side[ydelse, week] == SIDE_REFUSION
     stepped = pl.Series(rates.on_staircase[ydelse, week])
     known = pl.Series(counted.kind[week, person] != KIND_C)
-    return rows.select(
-        uge=_dates(grid.origin + 7 * week),
-        maaned=_dates(grid.cell_month[cell]),
-        borger_id=pl.Series(counted.borger_id[person]),
-        ydelse_id=pl.Series(rates.ydelse_ids, dtype=pl.String).gather(ydelse),
-        kommunekode=pl.col("kommune").cast(pl.String).str.zfill(3),
+    return _named(rows, counted, grid, rates).select(
+        "uge",
+        "maaned",
+        "borger_id",
+        "ydelse_id",
+        kommunekode=_kode("kommune"),
         indberettet_oere="indberettet",
         beloeb_oere="oere",
         procent=pl.Series(procent),
