@@ -16,10 +16,10 @@ import polars as pl
 from refusion_assets.domain.classified import Linje
 from refusion_assets.domain.dele import Placering
 from refusion_assets.domain.duration import Forloeb, Vindue
-from refusion_assets.domain.krav import Dom, Krav
+from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
 from refusion_assets.domain.opgoerelse import Koersel, KommuneKoersel, Postering
 from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, Register
-from refusion_assets.domain.refusion import AndenBetaler, BorgerUgeYdelse, UdenKommune
+from refusion_assets.domain.refusion import AendretUge, AndenBetaler, Beregnet, BorgerUgeYdelse, UdenKommune
 
 LOCK_PATIENCE_SECONDS = 30.0
 SQL_TYPE = {
@@ -39,12 +39,17 @@ TABLES: dict[str, type[pa.DataFrameModel]] = {
     "raw.fleksgrundlag": Fleksgrundlag,
     "classified.linje": Linje,
     "classified.dom": Dom,
+    "classified.udgaaet": Linje,
+    "classified.grundlag": Grundlag,
     "classified.krav": Krav,
+    "classified.aendret": Aendret,
     "duration.forloeb": Forloeb,
     "refusion.borger_uge_ydelse": BorgerUgeYdelse,
     "refusion.uden_kommune": UdenKommune,
     "refusion.anden_betaler": AndenBetaler,
     "refusion.placering": Placering,
+    "refusion.beregnet": Beregnet,
+    "refusion.aendret": AendretUge,
     "opgoerelse.postering": Postering,
     "opgoerelse.koersel": Koersel,
     "opgoerelse.kommune": KommuneKoersel,

@@ -7,12 +7,33 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from refusion_assets.assets.change import ranges
 from refusion_assets.assets.wiring import POOL, run_month, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.classified import Linje, judge
-from refusion_assets.domain.krav import KARANTAENE, classify
+from refusion_assets.domain.krav import BRUGT, CLAIM, KARANTAENE, VERDICT, changes, claims, judge_set, spoil
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.warehouse import Session
+
+LINES_PER_BUCKET = 1_000_000
+CLAIMS_PER_RANGE = 1_000_000
+LINE = (
+    "fil_id",
+    "linje",
+    "art",
+    "indberetning_id",
+    "reference_id",
+    "pligt_se",
+    "kommunekode_betaler",
+    "borger_id",
+    "ydelse_id",
+    "konto",
+    "kilde_id",
+    "periode_start",
+    "periode_slut",
+    "beloeb_oere",
+    "regel",
+)
 
 
 @dataclass(frozen=True)
@@ -28,29 +49,129 @@ class Sorted:
 def classify_through(session: Session, place: Place, month: date) -> Sorted:
     """Every line received through `month` judged, and the claims that stand (`classified.krav`).
 
-    Source: input.md sections 2-4.
+    Only what new, changed or withdrawn files can touch is judged again: the reports that share an id with
+    them, and the claims of those reports. The result is that of judging everything. Source: input.md 2-4.
     """
-    _judge_lines(session, place)
-    linjer = session.frame(
-        """
-        SELECT l.*, f.fil_orden FROM classified.linje l JOIN (
-            SELECT fil_id, row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget, filnavn) AS fil_orden
-            FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month) f USING (fil_id)
-        ORDER BY fil_id, linje""",
+    everything = _judge_lines(session, place)
+    _choose_files(session, month, everything=everything)
+    _choose_reports(session)
+    _judge_reports(session)
+    _choose_claims(session)
+    _make_claims(session)
+    session.run("DELETE FROM classified.udgaaet")
+    session.run("DELETE FROM classified.grundlag")
+    session.run("INSERT INTO classified.grundlag SELECT fil_id FROM maalet")
+    return _summary(session)
+
+
+def _choose_files(session: Session, month: date, *, everything: bool) -> None:
+    """Temporary tables: the files of the month with their order, and those that have come or gone since last."""
+    session.run(
+        """CREATE OR REPLACE TEMP TABLE maalet AS
+        SELECT fil_id, row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget, filnavn) AS fil_orden
+        FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month""",
         month=month,
     )
-    result = classify(linjer)
-    session.replace("classified.dom", result.linjer)
-    session.replace("classified.krav", result.krav)
-    bad = result.linjer.filter(pl.col("status") == KARANTAENE)
-    amounts = bad.join(linjer, on=["fil_id", "linje"])["beloeb_oere"].sum()
-    counts = dict(bad.group_by("regel").len().sort("regel").iter_rows())
-    return Sorted(result.krav.height, bad.height, int(amounts), counts)
+    if everything:
+        session.run("DELETE FROM classified.grundlag")
+    session.run("""CREATE OR REPLACE TEMP TABLE skiftet AS
+        SELECT fil_id FROM maalet ANTI JOIN classified.grundlag USING (fil_id)
+        UNION ALL SELECT fil_id FROM classified.grundlag ANTI JOIN maalet USING (fil_id)""")
+    session.run("DELETE FROM classified.dom WHERE fil_id NOT IN (SELECT fil_id FROM maalet)")
 
 
-def _judge_lines(session: Session, place: Place) -> None:
-    """Lines not judged under these rules are judged (`classified.linje`), one month of receipt at a time."""
+def _choose_reports(session: Session) -> None:
+    """Temporary table: every report id whose verdicts can have changed, in buckets small enough to hold."""
+    session.run(f"""CREATE OR REPLACE TEMP TABLE beroerte_id AS
+        WITH rolled AS (
+            SELECT art, indberetning_id, reference_id FROM classified.linje SEMI JOIN skiftet USING (fil_id)
+            UNION ALL SELECT art, indberetning_id, reference_id FROM classified.udgaaet
+        ), ids AS (
+            SELECT indberetning_id AS id FROM rolled UNION SELECT reference_id FROM rolled WHERE art = 'T'
+        )
+        SELECT id, hash(id) % (1 + (SELECT count(*) FROM rolled) // {LINES_PER_BUCKET}) AS spand
+        FROM ids WHERE id IS NOT NULL""")
+
+
+def _judge_reports(session: Session) -> None:
+    """New verdicts (`classified.dom`) on the chosen reports, and on lines that have no id."""
+    columns = ", ".join(f"l.{name}" for name in LINE)
+    for (spand,) in session.frame("SELECT DISTINCT spand FROM beroerte_id ORDER BY 1").iter_rows():
+        chosen = f"(SELECT id FROM beroerte_id WHERE spand = {spand})"
+        linjer = session.frame(f"""
+            SELECT {columns}, m.fil_orden,
+                l.indberetning_id IN {chosen} AS ved_id, l.reference_id IN {chosen} AS ved_ref
+            FROM classified.linje l JOIN maalet m USING (fil_id)
+            WHERE l.indberetning_id IN {chosen} OR (l.art = 'T' AND l.reference_id IN {chosen})""")
+        decided = pl.when(pl.col("art") == "T").then(pl.col("ved_ref")).otherwise(pl.col("ved_id"))
+        mine = linjer.filter(decided).select("fil_id", "linje")
+        _put_verdicts(session, judge_set(linjer).join(mine, on=["fil_id", "linje"], how="semi"))
+    session.run(f"""INSERT INTO classified.dom
+        SELECT fil_id, linje, '{KARANTAENE}', regel, false FROM classified.linje l SEMI JOIN maalet USING (fil_id)
+        ANTI JOIN classified.dom USING (fil_id, linje)""")
+
+
+def _put_verdicts(session: Session, verdicts: pl.DataFrame) -> None:
+    """Verdicts in place of those the same lines had."""
+    session.connection.register("nye_domme", verdicts.select("fil_id", "linje"))
+    session.run("""DELETE FROM classified.dom d USING nye_domme n WHERE d.fil_id = n.fil_id AND d.linje = n.linje""")
+    session.connection.unregister("nye_domme")
+    session.insert("classified.dom", verdicts.select(VERDICT))
+
+
+def _choose_claims(session: Session) -> None:
+    """Temporary table: every claim that a chosen report, or a withdrawn line, is or was part of."""
+    key = ", ".join(CLAIM)
+    session.run(f"""CREATE OR REPLACE TEMP TABLE beroerte_krav AS
+        SELECT DISTINCT {key} FROM (
+            SELECT {key} FROM classified.linje l JOIN beroerte_id b ON l.indberetning_id = b.id
+            WHERE l.art = 'I' AND l.regel IS NULL
+            UNION ALL SELECT {key} FROM classified.udgaaet WHERE art = 'I' AND regel IS NULL)""")
+
+
+def _make_claims(session: Session) -> None:
+    """The chosen claims made anew (`classified.krav`), with EI-010, and whom it changes (`classified.aendret`)."""
+    same = " AND ".join(f"t.{name} IS NOT DISTINCT FROM b.{name}" for name in CLAIM)
+    people = session.frame("SELECT borger_id, count(*) AS antal FROM beroerte_krav GROUP BY 1 ORDER BY 1")
+    for low, high in ranges(people["borger_id"], people["antal"], CLAIMS_PER_RANGE):
+        within = f"SEMI JOIN (SELECT * FROM beroerte_krav WHERE borger_id BETWEEN {low} AND {high}) b ON {same}"
+        columns = ", ".join(f"t.{name}" for name in LINE)
+        rows = session.frame(f"""
+            SELECT {columns}, d.status, d.regel AS dom_regel, d.trukket FROM classified.linje t {within}
+            JOIN classified.dom d ON d.fil_id = t.fil_id AND d.linje = t.linje
+            WHERE d.status = '{BRUGT}' OR d.regel = 'EI-010'""")
+        krav, spoiled = claims(rows)
+        _put_verdicts(session, _reconsidered(rows, spoiled))
+        before = session.frame(f"SELECT t.* FROM classified.krav t {within}")
+        session.insert("classified.aendret", changes(before, krav))
+        session.run(f"DELETE FROM classified.krav t WHERE rowid IN (SELECT t.rowid FROM classified.krav t {within})")
+        session.insert("classified.krav", krav)
+
+
+def _reconsidered(rows: pl.DataFrame, spoiled: pl.DataFrame) -> pl.DataFrame:
+    """The verdicts among `rows` that EI-010 changes: newly spoiled, or spoiled no longer."""
+    was = rows.select("fil_id", "linje", "status", "trukket", regel="dom_regel")
+    free = was.with_columns(status=pl.lit(BRUGT), regel=pl.lit(None, dtype=pl.String))
+    now = spoil(free, spoiled)
+    return now.join(was, on=["fil_id", "linje", "status", "regel"], how="anti", nulls_equal=True)
+
+
+def _summary(session: Session) -> Sorted:
+    """What the classification holds now."""
+    bad = session.frame(f"""SELECT d.regel, count(*) AS antal, sum(l.beloeb_oere)::BIGINT AS oere
+        FROM classified.dom d JOIN classified.linje l USING (fil_id, linje)
+        WHERE d.status = '{KARANTAENE}' GROUP BY 1 ORDER BY 1""")
+    krav = int(session.value("SELECT count(*) FROM classified.krav"))  # type: ignore[call-overload]
+    return Sorted(krav, int(bad["antal"].sum()), int(bad["oere"].sum()), dict(bad.select("regel", "antal").iter_rows()))
+
+
+def _judge_lines(session: Session, place: Place) -> bool:
+    """Lines not judged under these rules are judged (`classified.linje`), one month of receipt at a time.
+
+    True if lines judged under other rules were judged again, so that every verdict must be.
+    """
     version = place.rules.version
+    again = session.value("SELECT count(*) FROM raw.fil WHERE bedoemt_med <> $version", version=version)
     stale = session.frame(
         """SELECT modtaget_maaned, list(fil_id ORDER BY fil_id) AS filer FROM raw.fil
         WHERE bedoemt_med IS DISTINCT FROM $version GROUP BY ALL ORDER BY ALL""",
@@ -61,6 +182,7 @@ def _judge_lines(session: Session, place: Place) -> None:
     session.run(
         "UPDATE raw.fil SET bedoemt_med = $version WHERE bedoemt_med IS DISTINCT FROM $version", version=version
     )
+    return bool(again)
 
 
 def _judge_files(session: Session, place: Place, filer: list[int]) -> None:

@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import files
+from refusion_assets.assets.change import ranges
 from refusion_assets.assets.wiring import AABEN, LUKKET, POOL, gate, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.opgoerelse import (
@@ -19,6 +20,7 @@ from refusion_assets.domain.opgoerelse import (
     by_kommune,
     opening,
     settle,
+    standing,
     statement,
 )
 from refusion_assets.domain.stop import Stop
@@ -52,17 +54,14 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     mine = "kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
     session.run(
         f"DELETE FROM opgoerelse.postering WHERE {mine} AND (koersel = $n OR (koersel = 0 AND $first))",
-        koder=list(koder), n=number, first=first_run,
-    )  # fmt: skip
-    for low, high in _blocks(session):
-        where = f"borger_id BETWEEN {low} AND {high} AND {mine}"
-        state = session.frame(
-            f"SELECT {', '.join(STATE)} FROM refusion.borger_uge_ydelse WHERE {where}", koder=list(koder)
-        )
-        if first_run:
-            session.insert("opgoerelse.postering", opening(state, month))
-        settled = session.frame(f"SELECT {', '.join(LEDGER)} FROM opgoerelse.afregnet WHERE {where}", koder=list(koder))
-        session.insert("opgoerelse.postering", settle(state, settled, number))
+        koder=list(koder),
+        n=number,
+        first=first_run,
+    )
+    if first_run:
+        _open(session, month, number, koder)
+    else:
+        _differences(session, month, number, koder)
     ledger = _ledger(session, number, koder)
     outgoing = _files(session, place, month, number, ledger, koder)
     totals = by_kommune(ledger, list(koder), number, month)
@@ -73,13 +72,45 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     return Settled(number, types, totals, outgoing)
 
 
-def _blocks(session: Session) -> Iterator[tuple[int, int]]:
-    """Ranges of borger_id that hold few enough result and ledger rows to compare at once."""
-    people = int(session.value("SELECT coalesce(max(borger_id), -1) + 1 FROM identitet.borger"))  # type: ignore[call-overload]
-    rows = int(session.value("SELECT count(*) FROM refusion.borger_uge_ydelse"))  # type: ignore[call-overload]
-    step = max(1, people * ROWS_PER_BLOCK // max(rows, 1))
-    for low in range(0, people, step):
-        yield low, low + step - 1
+def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
+    """The ledger of the first run: what lies before it as settled already (Å), the month itself as new."""
+    for low, high in _blocks(session, "SELECT borger_id, count(*) AS antal FROM refusion.borger_uge_ydelse GROUP BY 1"):
+        state = session.frame(
+            f"""SELECT {", ".join(STATE)} FROM refusion.borger_uge_ydelse
+            WHERE borger_id BETWEEN {low} AND {high} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
+            koder=list(koder),
+        )
+        session.insert("opgoerelse.postering", opening(state, month))
+        none = state.clear().with_columns(koersel=pl.lit(0, pl.Int64))
+        session.insert("opgoerelse.postering", settle(state.filter(pl.col("maaned") >= month), none, number))
+
+
+def _differences(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
+    """The ledger of a later run: the state of whom its calculation has changed, against what is settled."""
+    session.run(
+        """CREATE OR REPLACE TEMP TABLE at_opgoere AS
+        SELECT borger_id, min(fra_uge) AS fra_uge FROM refusion.aendret WHERE maaned = $month GROUP BY 1""",
+        month=month,
+    )
+    weight = "SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM at_opgoere"
+    for low, high in _blocks(session, weight, month=month):
+        part = f"""JOIN (SELECT * FROM at_opgoere WHERE borger_id BETWEEN {low} AND {high}) a
+            ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
+            WHERE kommunekode IN (SELECT unnest($koder::VARCHAR[]))"""
+        state = session.frame(f"SELECT {_columns(STATE)} FROM refusion.borger_uge_ydelse t {part}", koder=list(koder))
+        ledger = session.frame(f"SELECT {_columns(LEDGER)} FROM opgoerelse.postering t {part}", koder=list(koder))
+        session.insert("opgoerelse.postering", settle(state, standing(ledger), number))
+
+
+def _columns(names: Sequence[str]) -> str:
+    """Column names of the table t."""
+    return ", ".join(f"t.{name}" for name in names)
+
+
+def _blocks(session: Session, weights: str, **values: object) -> Iterator[tuple[int, int]]:
+    """Ranges of borger_id whose rows are few enough to compare at once."""
+    people = session.frame(f"SELECT borger_id, antal FROM ({weights}) ORDER BY 1", **values)
+    yield from ranges(people["borger_id"], people["antal"], ROWS_PER_BLOCK)
 
 
 def _names(place: Place) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -75,7 +75,12 @@ def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[
         if entry is not None:
             known[delivery.sti] = entry
     gone = [fil_id for fil_id, _, received in known.values() if closed is None or received > closed]
-    for table in ("raw.indberetning", "classified.linje", "classified.dom", "raw.fil"):
+    session.run(
+        """INSERT INTO classified.udgaaet
+        SELECT * FROM classified.linje WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))""",
+        gone=gone,
+    )
+    for table in ("raw.indberetning", "classified.linje", "classified.dom", "classified.grundlag", "raw.fil"):
         session.run(f"DELETE FROM {table} WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))", gone=gone)
     return fresh
 

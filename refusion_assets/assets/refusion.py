@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import date
 
 import dagster as dg
-import numpy as np
 import polars as pl
 
+from refusion_assets.assets.change import choose, ranges, remember
 from refusion_assets.assets.wiring import POOL, run_month, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.bopael import residence
@@ -20,100 +20,103 @@ from refusion_assets.warehouse import Session
 
 CLAIMS_PER_SHARD = 400_000
 PERSONS_PER_SHARD = 20_000
-WRITTEN = (
-    "duration.forloeb",
-    "refusion.borger_uge_ydelse",
-    "refusion.uden_kommune",
-    "refusion.anden_betaler",
-    "refusion.placering",
-)
+BY_PERSON = ("duration.forloeb", "refusion.placering")
+BY_WEEK = ("refusion.borger_uge_ydelse", "refusion.uden_kommune")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Calculated:
-    """What the pass made: persons, spells, rows, and sums in øre."""
+    """What the pass calculated (persons), and what the warehouse holds after it: spells, rows, øre."""
 
-    borgere: int = 0
-    forloeb: int = 0
-    raekker: int = 0
-    refusion_oere: int = 0
-    medfinansiering_oere: int = 0
-    uden_kommune_oere: int = 0
-
-
-def shards(session: Session) -> Iterator[tuple[int, int]]:
-    """Ranges of borger_id (first, last) that each hold few enough claims and people to work on at once."""
-    counts = session.frame(
-        "SELECT borger_id, count(*) AS krav FROM classified.krav GROUP BY borger_id ORDER BY borger_id"
-    )
-    if counts.is_empty():
-        return
-    ids = counts["borger_id"].to_numpy()
-    load = np.maximum(counts["krav"].cum_sum().to_numpy() // CLAIMS_PER_SHARD, np.arange(len(ids)) // PERSONS_PER_SHARD)
-    edges = np.flatnonzero(np.diff(load, prepend=-1))
-    for first, last in zip(edges, [*edges[1:] - 1, len(ids) - 1], strict=True):
-        yield int(ids[first]), int(ids[last])
+    beregnede: int
+    forloeb: int
+    raekker: int
+    refusion_oere: int
+    medfinansiering_oere: int
+    uden_kommune_oere: int
 
 
 def calculate(session: Session, place: Place, month: date, progress: Callable[[str], None]) -> Calculated:
     """All weeks and result rows as known at the end of `month` (`duration.forloeb`, `refusion.borger_uge_ydelse`).
 
+    Only people whose claims, residence or due days have changed are calculated, from the first week that can
+    differ; all of them if the rules have. The result is that of calculating everything.
     Hjemmel: § 5, § 6; rules.md sections 2-6.
     """
     rules = place.rules
     grid = make_grid(rules.optaelling.gaelder_fra, last_day(month))
     rates = make_rates(rules, grid)
     session.replace("regler.genoptjening", windows(rules))
-    for table in WRITTEN:
-        session.run(f"DELETE FROM {table}")
-    done = Calculated()
-    ranges = list(shards(session))
-    for number, (first, last) in enumerate(ranges, 1):
+    snapshot = choose(session, rules, month)
+    _forget(session)
+    done = 0
+    shards = list(_shards(session))
+    for number, (first, last) in enumerate(shards, 1):
         krav = session.frame(
-            "SELECT * FROM classified.krav WHERE borger_id BETWEEN $first AND $last", first=first, last=last
+            """SELECT k.*, b.fra_uge FROM classified.krav k JOIN beroerte b USING (borger_id)
+            WHERE borger_id BETWEEN $first AND $last""",
+            first=first,
+            last=last,
         )
         counted = count_weeks(krav, grid, rules)
-        home = residence(_bopael(session, month, first, last), counted.borger_id, grid, rules)
-        paid = krav.filter(pl.col("beloeb_oere") > 0)
-        priced = price(paid, counted, home, grid, rates, rules)
-        _write(session, number, paid, priced)
-        done.borgere += len(counted.borger_id)
-        done.forloeb += session.insert("duration.forloeb", spells(counted, grid))
-        done.raekker += priced.rows.height
-        done.refusion_oere += int(priced.rows["refusion_oere"].sum())
-        done.medfinansiering_oere += int(priced.rows["medfinansiering_oere"].sum())
-        done.uden_kommune_oere += int(priced.uden_kommune["beloeb_oere"].sum())
-        progress(f"skive {number} af {len(ranges)}: {done.borgere} borgere, {done.raekker} rækker")
-    return done
+        home = residence(_bopael(session, snapshot, first, last), counted.borger_id, grid, rules)
+        priced = price(krav.filter(pl.col("beloeb_oere") > 0), counted, home, grid, rates, rules)
+        session.insert("duration.forloeb", spells(counted, grid))
+        _write(session, priced)
+        done += len(counted.borger_id)
+        progress(f"skive {number} af {len(shards)}: {done} borgere beregnet")
+    remember(session, place, month, snapshot)
+    return _summary(session, done)
 
 
-def _write(session: Session, skive: int, paid: pl.DataFrame, priced: Priced) -> None:
+def _shards(session: Session) -> Iterator[tuple[int, int]]:
+    """Ranges of borger_id (first, last) of the people to calculate, each small enough to work on at once."""
+    counts = session.frame("""SELECT borger_id, count(*) AS krav FROM classified.krav
+        SEMI JOIN beroerte USING (borger_id) GROUP BY 1 ORDER BY 1""")
+    weight = counts["krav"] + CLAIMS_PER_SHARD // PERSONS_PER_SHARD
+    yield from ranges(counts["borger_id"], weight, CLAIMS_PER_SHARD)
+
+
+def _forget(session: Session) -> None:
+    """The rows that are calculated anew leave the warehouse."""
+    for table in BY_PERSON:
+        session.run(f"DELETE FROM {table} t USING beroerte b WHERE t.borger_id = b.borger_id")
+    for table in BY_WEEK:
+        session.run(f"DELETE FROM {table} t USING beroerte b WHERE t.borger_id = b.borger_id AND t.uge >= b.fra_uge")
+    session.run("""DELETE FROM refusion.anden_betaler t USING beroerte b
+        WHERE t.borger_id = b.borger_id AND t.maaned >= date_trunc('month', b.fra_uge)""")
+
+
+def _write(session: Session, priced: Priced) -> None:
     """A shard's rows, and what could not be placed, in the warehouse."""
     session.insert("refusion.borger_uge_ydelse", priced.rows)
     session.insert("refusion.uden_kommune", priced.uden_kommune)
     session.insert("refusion.anden_betaler", priced.anden_betaler)
-    sums = {
-        "skive": skive,
-        "krav_oere": int(paid["beloeb_oere"].sum()),
-        "foer_finansiering_oere": priced.parts.foer_finansiering,
-        "ikke_forfalden_oere": priced.parts.ikke_forfalden,
-        "uden_afregning_oere": priced.parts.uden_afregning,
-    }
-    session.insert("refusion.placering", pl.DataFrame([sums]))
+    session.insert("refusion.placering", priced.placering)
 
 
-def _bopael(session: Session, month: date, first: int, last: int) -> pl.DataFrame:
-    """The stays of a shard's people in the newest snapshot at or before the run month."""
+def _bopael(session: Session, snapshot: date | None, first: int, last: int) -> pl.DataFrame:
+    """The stays of a shard's people in a snapshot of residences."""
     return session.frame(
         """
         SELECT b.borger_id, r.kommunekode, r.bopael_start, r.bopael_slut
         FROM raw.bopael r JOIN identitet.borger b USING (cpr)
-        WHERE b.borger_id BETWEEN $first AND $last AND r.modtaget_maaned = (
-            SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael' AND modtaget_maaned <= $month)""",
+        WHERE b.borger_id BETWEEN $first AND $last AND r.modtaget_maaned = $snapshot""",
         first=first,
         last=last,
-        month=month,
+        snapshot=snapshot,
     )
+
+
+def _summary(session: Session, calculated: int) -> Calculated:
+    """What the warehouse holds after the pass."""
+    row = session.frame("""
+        SELECT count(*) AS raekker, coalesce(sum(refusion_oere), 0)::BIGINT AS refusion_oere,
+               coalesce(sum(medfinansiering_oere), 0)::BIGINT AS medfinansiering_oere,
+               (SELECT count(*) FROM duration.forloeb) AS forloeb,
+               (SELECT coalesce(sum(beloeb_oere), 0)::BIGINT FROM refusion.uden_kommune) AS uden_kommune_oere
+        FROM refusion.borger_uge_ydelse""")
+    return Calculated(beregnede=calculated, **row.row(0, named=True))
 
 
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
@@ -156,7 +159,8 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         with stopping(), place.warehouse.open() as session:
             done = calculate(session, place, run_month(context), context.log.info)
         yield dg.MaterializeResult(
-            asset_key=forloeb.split("."), metadata={"dagster/row_count": done.forloeb, "borgere": done.borgere}
+            asset_key=forloeb.split("."),
+            metadata={"dagster/row_count": done.forloeb, "beregnede_borgere": done.beregnede},
         )
         yield dg.MaterializeResult(
             asset_key=raekke.split("."),

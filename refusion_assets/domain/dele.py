@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandera.polars as pa
 import polars as pl
 
@@ -10,37 +11,39 @@ from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.satser import NEVER, SIDE_INGEN, Rates
 from refusion_assets.domain.weeks import Grid, Ints
 
+Flags = npt.NDArray[np.bool_]
+
 
 class Placering(pa.DataFrameModel):
-    """One row per shard: what its claims sum to, and where the øre went that carry no money."""
+    """One row per person: what the claims sum to, and where the øre went that carry no money."""
 
-    skive: pl.Int64
+    borger_id: pl.Int64
     krav_oere: pl.Int64
     foer_finansiering_oere: pl.Int64
     ikke_forfalden_oere: pl.Int64
     uden_afregning_oere: pl.Int64
 
     class Config:
-        """Exactly these columns; one row per shard."""
+        """Exactly these columns; one row per person."""
 
         strict = True
-        unique = ["skive"]  # noqa: RUF012  pandera reads the list
+        unique = ["borger_id"]  # noqa: RUF012  pandera reads the list
 
 
 @dataclass(frozen=True)
 class Parts:
     """Claims cut in parts, one per cell they touch and that carries money: claim index, cell, øre.
 
-    What carries none is summed: øre of days before `finansieres_fra`, of days after the last known day,
-    and of benefits (or weeks of a benefit) that are not settled.
+    What carries none stands per claim: øre of days before `finansieres_fra`, of days after the last known
+    day, and of benefits (or weeks of a benefit) that are not settled.
     """
 
     claim: Ints
     cell: Ints
     oere: Ints
-    foer_finansiering: int
-    ikke_forfalden: int
-    uden_afregning: int
+    foer_finansiering: Ints
+    ikke_forfalden: Ints
+    uden_afregning: Ints
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def split(krav: pl.DataFrame, grid: Grid, rates: Rates, rules: Rulebook) -> Part
     """The settled parts of each claim: one per week x month, from `finansieres_fra` to the last known day.
 
     Øre; the parts and the three sums add up to the claims. `krav`: ydelse_nr, periode_start, periode_slut,
-    beloeb_oere (> 0). Hjemmel: § 5, stk. 5 (omregning fra måned til uger); § 29, stk. 3.
+    beloeb_oere (> 0), fra_uge: claims that end before its month are not cut, only summed.
+    Hjemmel: § 5, stk. 5 (omregning fra måned til uger); § 29, stk. 3.
     """
     start, end = grid.offsets(krav["periode_start"]), grid.offsets(krav["periode_slut"])
     amount = krav["beloeb_oere"].to_numpy().astype(np.int64)
@@ -99,7 +103,7 @@ def split(krav: pl.DataFrame, grid: Grid, rates: Rates, rules: Rulebook) -> Part
     lo = np.minimum(np.maximum(np.maximum(start, 0), earliest), known_to + 1)
     early = spread.through(every, lo - 1)
     never = earliest == NEVER
-    claim, cell = _cells(grid, lo, known_to)
+    claim, cell = _cells(grid, np.where(_needed(krav, known_to, lo, grid, rates), lo, known_to + 1), known_to)
     week = grid.cell_week[cell]
     first = np.maximum(grid.cell_first[cell], np.maximum(start, lo)[claim])
     last = np.minimum(grid.cell_last[cell], known_to[claim])
@@ -110,14 +114,40 @@ def split(krav: pl.DataFrame, grid: Grid, rates: Rates, rules: Rulebook) -> Part
     whole = spread.placed(claim[odd], first[odd], last[odd])
     part = np.where(keep[odd], spread.placed(claim[odd], from_day[odd], last[odd]), 0)
     lost = whole - part
+    foer, uden = np.where(never, 0, early), np.where(never, early, 0)
+    np.add.at(foer, claim[odd], np.where(settled[odd], lost, 0))
+    np.add.at(uden, claim[odd], np.where(settled[odd], 0, lost))
     return Parts(
         claim=claim[keep],
         cell=cell[keep],
         oere=spread.placed(claim[keep], from_day[keep], last[keep]),
-        foer_finansiering=int(early[~never].sum() + lost[settled[odd]].sum()),
-        ikke_forfalden=int((amount - spread.through(every, known_to)).sum()),
-        uden_afregning=int(early[never].sum() + lost[~settled[odd]].sum()),
+        foer_finansiering=foer,
+        ikke_forfalden=amount - spread.through(every, known_to),
+        uden_afregning=uden,
     )
+
+
+def _needed(krav: pl.DataFrame, known_to: Ints, lo: Ints, grid: Grid, rates: Rates) -> Flags:
+    """The claims to cut: those that reach a wanted month, or in which the benefit's own rules change."""
+    wanted_from = grid.offsets(krav["fra_uge"].dt.month_start())
+    ydelse = krav["ydelse_nr"].to_numpy()
+    differs = (np.diff(rates.side, axis=1) != 0) | (np.diff(rates.financed_from, axis=1) != 0)
+    changed = np.pad(differs.cumsum(axis=1), ((0, 0), (1, 0)))
+    first_week, last_week = np.clip(lo // 7, 0, grid.weeks - 1), np.clip(known_to // 7, 0, grid.weeks - 1)
+    needed: Flags = (known_to >= wanted_from) | (changed[ydelse, first_week] != changed[ydelse, last_week])
+    return needed
+
+
+def placements(krav: pl.DataFrame, parts: Parts) -> pl.DataFrame:
+    """One row per person (`Placering`): the claims and what of them carries no money. Øre."""
+    sums = krav.select(
+        "borger_id",
+        krav_oere="beloeb_oere",
+        foer_finansiering_oere=pl.Series(parts.foer_finansiering),
+        ikke_forfalden_oere=pl.Series(parts.ikke_forfalden),
+        uden_afregning_oere=pl.Series(parts.uden_afregning),
+    )
+    return sums.group_by("borger_id").sum().sort("borger_id")
 
 
 def _cells(grid: Grid, lo: Ints, hi: Ints) -> tuple[Ints, Ints]:

@@ -54,12 +54,62 @@ class Classified:
     krav: pl.DataFrame
 
 
+class Aendret(pa.DataFrameModel):
+    """One row per person whose claims have changed, and the first day a change can be seen."""
+
+    borger_id: pl.Int64
+    fra_dag: pl.Date
+
+    class Config:
+        """Exactly these columns; a person can stand more than once until it is calculated."""
+
+        strict = True
+
+
+class Grundlag(pa.DataFrameModel):
+    """One row per file that the verdicts and claims rest on."""
+
+    fil_id: pl.Int64
+
+    class Config:
+        """Exactly these columns; one row per file."""
+
+        strict = True
+        unique = ["fil_id"]  # noqa: RUF012
+
+
+VERDICT = list(Dom.to_schema().columns)
+
+
 def classify(linjer: pl.DataFrame) -> Classified:
     """The verdict on every line and the claims that stand, as a function of the set of lines.
 
     `linjer`: fil_id, fil_orden (rank of the file), linje, art, indberetning_id, reference_id, pligt_se,
     kommunekode_betaler, borger_id, ydelse_id, konto, kilde_id, periode_start, periode_slut, beloeb_oere,
     regel. Order of judgement: row rules, EI-013 and EI-015, reversals, EI-010. Source: input.md 3.
+    """
+    judged = judge_set(linjer)
+    standing = linjer.join(judged.filter(pl.col("status") == BRUGT).select("fil_id", "linje"), on=["fil_id", "linje"])
+    krav, spoiled = claims(standing)
+    lines = spoil(judged, spoiled)
+    return Classified(lines.select(VERDICT).sort("fil_id", "linje"), krav)
+
+
+def spoil(judged: pl.DataFrame, spoiled: pl.DataFrame) -> pl.DataFrame:
+    """Verdicts with EI-010 on the lines of claims below zero."""
+    marked = judged.join(spoiled.with_columns(below=True), on=["fil_id", "linje"], how="left", maintain_order="left")
+    below = pl.col("below").is_not_null()
+    return marked.with_columns(
+        status=pl.when(below).then(pl.lit(KARANTAENE)).otherwise("status"),
+        regel=pl.when(below).then(pl.lit("EI-010")).otherwise("regel"),
+    ).drop("below")
+
+
+def judge_set(linjer: pl.DataFrame) -> pl.DataFrame:
+    """The verdict on every line but for EI-010 (`Dom`): duplicates, reversals of reversals, reversals.
+
+    A report is judged by what shares its IndberetningsID or points at it, a reversal by what it points at;
+    so the lines can be handed over in groups of ids. Source: input.md section 3.
     """
     reports, reversals = linjer.filter(pl.col("art") == "I"), linjer.filter(pl.col("art") == "T")
     other = linjer.filter(pl.col("art").is_null())
@@ -68,17 +118,9 @@ def classify(linjer: pl.DataFrame) -> Classified:
     reports = reports.with_columns(regel=pl.when(again).then(pl.lit("EI-013")).otherwise("regel"))
     reversals = _judge_reversals(reversals, reports)
     reports = _reverse(reports, reversals)
-    reports, krav = _claims(reports)
-    verdict = ["fil_id", "linje", "status", "regel", "trukket"]
-    quarantined = pl.when(pl.col("regel").is_not_null()).then(pl.lit(KARANTAENE))
-    lines = pl.concat(
-        [
-            reports.select(verdict),
-            _effect(reversals, reports).select(verdict),
-            other.with_columns(status=quarantined, trukket=pl.lit(value=False)).select(verdict),
-        ]
-    )
-    return Classified(lines.sort("fil_id", "linje"), krav)
+    unreadable = other.with_columns(status=pl.lit(KARANTAENE), trukket=pl.lit(value=False))
+    parts = (reports, _effect(reversals, reports), unreadable)
+    return pl.concat([part.select(VERDICT) for part in parts])
 
 
 def _judge_reversals(reversals: pl.DataFrame, reports: pl.DataFrame) -> pl.DataFrame:
@@ -126,20 +168,26 @@ def _reverse(reports: pl.DataFrame, reversals: pl.DataFrame) -> pl.DataFrame:
     return marked.with_columns(status=status, trukket=pointed_at).drop("whole", "one")
 
 
-def _claims(reports: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Reports with EI-010 judged, and one row per claim that stands (`Krav`). Øre."""
-    active = reports.filter(pl.col("status") == BRUGT)
-    krav = active.group_by(CLAIM).agg(
+def claims(standing: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """One row per claim that stands (`Krav`), and the lines (fil_id, linje) of claims below zero. Øre.
+
+    `standing`: the report lines that no rule and no reversal has taken. EI-010; input.md section 3.
+    """
+    krav = standing.group_by(CLAIM).agg(
         pl.col("ydelse_id", "kilde_id").first(),
         pl.col("beloeb_oere").sum(),
         antal_raekker=pl.len().cast(pl.Int64),
     )
-    below = krav.filter(pl.col("beloeb_oere") < 0).select(*CLAIM, below=True)
-    marked = reports.join(below, on=CLAIM, how="left", nulls_equal=True)
-    spoiled = (pl.col("status") == BRUGT) & pl.col("below").is_not_null()
-    marked = marked.with_columns(
-        status=pl.when(spoiled).then(pl.lit(KARANTAENE)).otherwise("status"),
-        regel=pl.when(spoiled).then(pl.lit("EI-010")).otherwise("regel"),
-    ).drop("below")
-    standing = krav.filter(pl.col("beloeb_oere") >= 0).select(list(Krav.to_schema().columns)).sort(CLAIM)
-    return marked, standing
+    below = krav.filter(pl.col("beloeb_oere") < 0).select(CLAIM)
+    spoiled = standing.join(below, on=CLAIM, how="semi", nulls_equal=True).select("fil_id", "linje")
+    stands = krav.filter(pl.col("beloeb_oere") >= 0).select(list(Krav.to_schema().columns)).sort(CLAIM)
+    return stands, spoiled
+
+
+def changes(before: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
+    """The persons whose claims differ, and the first day of a claim that does (`Aendret`)."""
+    compare = [*CLAIM, "ydelse_id", "beloeb_oere"]
+    gone = before.join(now, on=compare, how="anti", nulls_equal=True)
+    come = now.join(before, on=compare, how="anti", nulls_equal=True)
+    both = pl.concat([part.select("borger_id", "periode_start") for part in (gone, come)])
+    return both.group_by("borger_id").agg(fra_dag=pl.col("periode_start").min()).sort("borger_id")

@@ -109,6 +109,16 @@ def settle(state: pl.DataFrame, settled: pl.DataFrame, koersel: int) -> pl.DataF
     return rows.sort([*KEY, "raekketype"])
 
 
+def standing(ledger: pl.DataFrame) -> pl.DataFrame:
+    """The ledger rows that stand: settled and not taken back by a later row. One per key.
+
+    A row taken back is named by the run that settled it (`oprindelig_koersel` of the T row).
+    """
+    back = ledger.filter(pl.col("raekketype") == TILBAGE).select(*KEY, koersel="oprindelig_koersel")
+    settled = ledger.filter(pl.col("raekketype") != TILBAGE)
+    return settled.join(back, on=[*KEY, "koersel"], how="anti")
+
+
 def opening(state: pl.DataFrame, run_month: date) -> pl.DataFrame:
     """The opening rows (Å, run 0) of the first run: benefit months before it count as settled already."""
     return (

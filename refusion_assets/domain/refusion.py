@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.dele import Parts, round_half_away, split
+from refusion_assets.domain.dele import Parts, placements, round_half_away, split
 from refusion_assets.domain.duration import KIND_C, Counted
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.satser import SIDE_REFUSION, Rates
@@ -59,6 +59,32 @@ class UdenKommune(pa.DataFrameModel):
         unique = ["uge", "maaned", "borger_id", "ydelse_id"]  # noqa: RUF012  pandera reads the list
 
 
+class Beregnet(pa.DataFrameModel):
+    """One row: what the result rows were last calculated from."""
+
+    maaned: pl.Date = pa.Field(description="the run month whose knowledge the rows show")
+    regelversion: pl.String
+    bopael_maaned: pl.Date = pa.Field(nullable=True, description="the snapshot of residences that was used")
+
+    class Config:
+        """Exactly these columns."""
+
+        strict = True
+
+
+class AendretUge(pa.DataFrameModel):
+    """One row per person and run month whose calculation changed rows: the first week that can differ."""
+
+    maaned: pl.Date
+    borger_id: pl.Int64
+    fra_uge: pl.Date
+
+    class Config:
+        """Exactly these columns; a person can stand more than once."""
+
+        strict = True
+
+
 class AndenBetaler(pa.DataFrameModel):
     """One row per person, benefit month, benefit, payer and residence where the two differ (EI-019). Øre."""
 
@@ -84,7 +110,7 @@ class Priced:
     rows: pl.DataFrame
     uden_kommune: pl.DataFrame
     anden_betaler: pl.DataFrame
-    parts: Parts
+    placering: pl.DataFrame
 
 
 def week_numbers(counted: Counted, person: Ints, week: Ints, grid: Grid, rules: Rulebook) -> tuple[Ints, Ints]:
@@ -103,42 +129,57 @@ def price(
     """The result rows of a shard (`BorgerUgeYdelse`) with what could not be placed. Øre, whole per cent.
 
     `krav`: one row per claim with positive amount (borger_id, ydelse_id, kommunekode_betaler or null,
-    periode_start, periode_slut, beloeb_oere); `home[week, person]`: municipality of residence or -1.
+    periode_start, periode_slut, beloeb_oere), and where it is there `fra_uge`: rows of earlier weeks of the
+    person are not wanted. `home[week, person]`: municipality of residence or -1.
     Hjemmel: § 5, stk. 2-3; rules.md sections 5-6.
     """
     numbers = {ydelse_id: number for number, ydelse_id in enumerate(rates.ydelse_ids)}
     claims = krav.with_columns(ydelse_nr=pl.col("ydelse_id").replace_strict(numbers, return_dtype=pl.Int64))
+    if "fra_uge" not in claims.columns:
+        claims = claims.with_columns(fra_uge=pl.lit(grid.monday_of(0)))
     parts = split(claims, grid, rates, rules)
-    person = np.searchsorted(counted.borger_id, claims["borger_id"].to_numpy())[parts.claim]
-    betaler = claims["kommunekode_betaler"].cast(pl.Int64).fill_null(NO_KOMMUNE).to_numpy()[parts.claim]
-    bopael = home[grid.cell_week[parts.cell], person].astype(np.int64)
+    placed = _placed(claims, parts, counted, home, grid, rules)
+    homed, homeless = placed.filter(pl.col("kommune") != NO_KOMMUNE), placed.filter(pl.col("kommune") == NO_KOMMUNE)
+    return Priced(
+        rows=_with_percentages(_rows(homed), counted, grid, rates, rules),
+        uden_kommune=_homeless(homeless, counted, grid, rates),
+        anden_betaler=_other_payer(placed, counted, grid, rates),
+        placering=placements(claims, parts),
+    )
+
+
+def _placed(
+    claims: pl.DataFrame, parts: Parts, counted: Counted, home: npt.NDArray[np.int16], grid: Grid, rules: Rulebook
+) -> pl.DataFrame:
+    """One row per part that carries money: whose, which cell, who pays, who finances, and if it is wanted."""
+    claim, cell = parts.claim, parts.cell
+    person = np.searchsorted(counted.borger_id, claims["borger_id"].to_numpy())[claim]
+    week = grid.cell_week[cell]
+    betaler = claims["kommunekode_betaler"].cast(pl.Int16).fill_null(NO_KOMMUNE).to_numpy()[claim]
+    bopael = home[week, person]
     by_payer = (betaler != NO_KOMMUNE) & (rules.laesning("finansieringskommune_refusion") == "betaler")
-    placed = pl.DataFrame(
+    first_month = claims["fra_uge"].dt.month_start().cast(pl.Int32).to_numpy()[claim]
+    return pl.DataFrame(
         {
-            "claim": parts.claim,
+            "claim": claim,
             "person": person,
-            "cell": parts.cell,
-            "ydelse_nr": claims["ydelse_nr"].to_numpy()[parts.claim],
+            "cell": cell,
+            "ydelse_nr": claims["ydelse_nr"].to_numpy()[claim],
             "kommune": np.where(by_payer, betaler, bopael),
             "betaler": betaler,
             "bopael": bopael,
             "oere": parts.oere,
-            "krav_oere": claims["beloeb_oere"].to_numpy()[parts.claim],
+            "krav_oere": claims["beloeb_oere"].to_numpy()[claim],
+            "ny_uge": week >= (grid.offsets(claims["fra_uge"]) // 7)[claim],
+            "ny_maaned": grid.cell_month[cell] >= first_month,
         }
     ).filter(pl.col("oere") != 0)
-    rows = _rows(placed.filter(pl.col("kommune") != NO_KOMMUNE))
-    return Priced(
-        rows=_with_percentages(rows, counted, grid, rates, rules),
-        uden_kommune=_homeless(placed.filter(pl.col("kommune") == NO_KOMMUNE), counted, grid, rates),
-        anden_betaler=_other_payer(placed, counted, grid, rates),
-        parts=parts,
-    )
 
 
-def _rows(placed: pl.DataFrame) -> pl.DataFrame:
+def _rows(homed: pl.DataFrame) -> pl.DataFrame:
     """Parts added to rows (person, cell, benefit, municipality); a claim is reported on its first part."""
     first = pl.col("claim").is_first_distinct()
-    reported = placed.with_columns(indberettet=pl.when(first).then(pl.col("krav_oere")).otherwise(0))
+    reported = homed.with_columns(indberettet=pl.when(first).then(pl.col("krav_oere")).otherwise(0)).filter("ny_uge")
     rows = reported.group_by("person", "cell", "ydelse_nr", "kommune").agg(pl.col("oere", "indberettet").sum())
     return rows.sort("cell", "person", "ydelse_nr", "kommune")
 
@@ -159,16 +200,16 @@ def _kode(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.String).str.zfill(3)
 
 
-def _homeless(placed: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates) -> pl.DataFrame:
+def _homeless(homeless: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates) -> pl.DataFrame:
     """One row per key without municipality (`UdenKommune`). Øre."""
     key = ["uge", "maaned", "borger_id", "ydelse_id"]
-    named = _named(placed, counted, grid, rates)
+    named = _named(homeless.filter("ny_uge"), counted, grid, rates)
     return named.group_by(key).agg(beloeb_oere=pl.col("oere").sum()).sort(key)
 
 
 def _other_payer(placed: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates) -> pl.DataFrame:
     """One row per person, month, benefit and pair of municipalities that differ (`AndenBetaler`). Øre."""
-    known = (pl.col("betaler") != NO_KOMMUNE) & (pl.col("bopael") != NO_KOMMUNE)
+    known = pl.col("ny_maaned") & (pl.col("betaler") != NO_KOMMUNE) & (pl.col("bopael") != NO_KOMMUNE)
     named = _named(placed.filter(known & (pl.col("betaler") != pl.col("bopael"))), counted, grid, rates)
     key = ["borger_id", "maaned", "ydelse_id", "kommunekode", "bopael_kommunekode"]
     pairs = named.with_columns(kommunekode=_kode("betaler"), bopael_kommunekode=_kode("bopael"))

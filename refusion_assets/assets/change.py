@@ -1,0 +1,69 @@
+"""Understands what has changed since the last calculation, so that only that is calculated again."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import polars as pl
+
+from refusion_assets.context import Place
+from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.weeks import last_day, monday
+from refusion_assets.warehouse import Session
+
+
+def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int, int]]:
+    """First and last id of runs of the sorted `ids` whose weights sum to about `most` at the most."""
+    bucket = (weights.cum_sum() - 1) // most
+    for _, run in pl.DataFrame({"id": ids, "bucket": bucket}).group_by("bucket", maintain_order=True):
+        yield run["id"][0], run["id"][-1]
+
+
+def choose(session: Session, rules: Rulebook, month: date) -> date | None:
+    """The snapshot of residences to use; whom to calculate, and from which week, stand in `beroerte`.
+
+    Everybody if the rules are others than last, or a later month was calculated last: then nothing of the
+    earlier result can be trusted. Else those with changed claims, with days of a claim that have come due,
+    or with a changed residence.
+    """
+    snapshot = session.frame(
+        "SELECT max(modtaget_maaned) AS m FROM raw.register WHERE art = 'bopael' AND modtaget_maaned <= $month",
+        month=month,
+    )["m"][0]
+    last = session.frame("SELECT * FROM refusion.beregnet")
+    trusted = last.height == 1 and last["regelversion"][0] == rules.version and last["maaned"][0] <= month
+    if trusted:
+        query = """
+            SELECT borger_id, fra_dag AS dag FROM classified.aendret
+            UNION ALL SELECT borger_id, $due FROM classified.krav
+            WHERE periode_slut >= $due AND periode_start <= $through
+            UNION ALL SELECT b.borger_id, s.fra FROM identitet.borger b JOIN (
+                SELECT cpr, min(bopael_start) AS fra FROM (
+                    (SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $before
+                     EXCEPT SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $snapshot)
+                    UNION ALL
+                    (SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $snapshot
+                     EXCEPT SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $before))
+                GROUP BY cpr) s USING (cpr)"""
+        values = {"before": last["bopael_maaned"][0], "snapshot": snapshot, "through": last_day(month)}
+        values["due"] = last_day(last["maaned"][0])
+    else:
+        query, values = "SELECT borger_id, $start AS dag FROM identitet.borger", {"start": rules.optaelling.gaelder_fra}
+    begin = monday(rules.optaelling.gaelder_fra)
+    session.run(
+        f"""CREATE OR REPLACE TEMP TABLE beroerte AS
+        SELECT borger_id, greatest(date_trunc('week', min(dag)), $begin)::DATE AS fra_uge FROM ({query}) GROUP BY 1""",
+        begin=begin,
+        **values,
+    )
+    found: date | None = snapshot
+    return found
+
+
+def remember(session: Session, place: Place, month: date, snapshot: date | None) -> None:
+    """What the rows now rest on, and whom the settlement of the run must look at."""
+    session.run("DELETE FROM classified.aendret")
+    row = {"maaned": [month], "regelversion": [place.rules.version], "bopael_maaned": [snapshot]}
+    schema = {"maaned": pl.Date, "regelversion": pl.String, "bopael_maaned": pl.Date}
+    session.replace("refusion.beregnet", pl.DataFrame(row, schema=schema))
+    session.run("DELETE FROM refusion.aendret WHERE maaned < $month", month=month)
+    session.run("INSERT INTO refusion.aendret SELECT $month, borger_id, fra_uge FROM beroerte", month=month)
