@@ -15,8 +15,9 @@ from refusion_assets.domain.krav import BRUGT, CLAIM, KARANTAENE, VERDICT, chang
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.warehouse import Session
 
-LINES_PER_BUCKET = 1_000_000
-CLAIMS_PER_RANGE = 1_000_000
+LINES_PER_JUDGEMENT = 300_000
+LINES_PER_BUCKET = 500_000
+CLAIMS_PER_RANGE = 500_000
 LINE = (
     "fil_id",
     "linje",
@@ -46,105 +47,122 @@ class Sorted:
     regler: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What is judged anew: everything, or the reports and claims that new and withdrawn lines can touch."""
+
+    everything: bool
+    buckets: int
+
+    def reports(self, bucket: int, column: str) -> str:
+        """SQL that is true where the id in `column` belongs to the bucket of reports to judge."""
+        if self.everything:
+            return f"hash({column}) % {self.buckets} = {bucket}"
+        return f"{column} IN (SELECT id FROM beroerte_id WHERE hash(id) % {self.buckets} = {bucket})"
+
+    def claims(self, low: int, high: int) -> str:
+        """SQL that is true where the row t belongs to the claims of these people that are made anew."""
+        within = f"t.borger_id BETWEEN {low} AND {high}"
+        if self.everything:
+            return within
+        same = " AND ".join(f"t.{name} IS NOT DISTINCT FROM b.{name}" for name in CLAIM)
+        return f"{within} AND EXISTS (SELECT 1 FROM beroerte_krav b WHERE {same})"
+
+
 def classify_through(session: Session, place: Place, month: date) -> Sorted:
     """Every line received through `month` judged, and the claims that stand (`classified.krav`).
 
     Only what new, changed or withdrawn files can touch is judged again: the reports that share an id with
     them, and the claims of those reports. The result is that of judging everything. Source: input.md 2-4.
     """
-    everything = _judge_lines(session, place)
-    _choose_files(session, month, everything=everything)
-    _choose_reports(session)
-    _judge_reports(session)
-    _choose_claims(session)
-    _make_claims(session)
+    again = _judge_lines(session, place)
+    scope = _choose(session, month, again=again)
+    _judge_reports(session, scope)
+    _make_claims(session, scope)
     session.run("DELETE FROM classified.udgaaet")
     session.run("DELETE FROM classified.grundlag")
     session.run("INSERT INTO classified.grundlag SELECT fil_id FROM maalet")
     return _summary(session)
 
 
-def _choose_files(session: Session, month: date, *, everything: bool) -> None:
-    """Temporary tables: the files of the month with their order, and those that have come or gone since last."""
+def _choose(session: Session, month: date, *, again: bool) -> Scope:
+    """What must be judged anew, with the files of the month and the ids concerned in temporary tables."""
     session.run(
         """CREATE OR REPLACE TEMP TABLE maalet AS
         SELECT fil_id, row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget, filnavn) AS fil_orden
         FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month""",
         month=month,
     )
-    if everything:
+    if again:
         session.run("DELETE FROM classified.grundlag")
-    session.run("""CREATE OR REPLACE TEMP TABLE skiftet AS
-        SELECT fil_id FROM maalet ANTI JOIN classified.grundlag USING (fil_id)
-        UNION ALL SELECT fil_id FROM classified.grundlag ANTI JOIN maalet USING (fil_id)""")
-    session.run("DELETE FROM classified.dom WHERE fil_id NOT IN (SELECT fil_id FROM maalet)")
+    everything = session.value("SELECT count(*) = 0 FROM classified.grundlag")
+    session.run(
+        """CREATE OR REPLACE TEMP TABLE rullet AS
+        SELECT l.* FROM classified.linje l SEMI JOIN (
+            SELECT fil_id FROM maalet ANTI JOIN classified.grundlag USING (fil_id)
+            UNION ALL SELECT fil_id FROM classified.grundlag ANTI JOIN maalet USING (fil_id)) USING (fil_id)
+        WHERE NOT $everything UNION ALL SELECT * FROM classified.udgaaet""",
+        everything=everything,
+    )
+    session.run(
+        "DELETE FROM classified.dom WHERE $everything OR fil_id NOT IN (SELECT fil_id FROM maalet)",
+        everything=everything,
+    )
+    session.run("""CREATE OR REPLACE TEMP TABLE beroerte_id AS SELECT id FROM (
+            SELECT indberetning_id AS id FROM rullet UNION SELECT reference_id FROM rullet WHERE art = 'T')
+        WHERE id IS NOT NULL""")
+    key = ", ".join(CLAIM)
+    session.run(f"""CREATE OR REPLACE TEMP TABLE beroerte_krav AS SELECT DISTINCT {key} FROM (
+            SELECT {key} FROM classified.linje l JOIN beroerte_id b ON l.indberetning_id = b.id
+            WHERE l.art = 'I' AND l.regel IS NULL
+            UNION ALL SELECT {key} FROM rullet WHERE art = 'I' AND regel IS NULL)""")
+    lines = int(session.value(f"SELECT count(*) FROM {'classified.linje' if everything else 'rullet'}"))  # type: ignore[call-overload]
+    return Scope(bool(everything), 1 + lines // LINES_PER_BUCKET)
 
 
-def _choose_reports(session: Session) -> None:
-    """Temporary table: every report id whose verdicts can have changed, in buckets small enough to hold."""
-    session.run(f"""CREATE OR REPLACE TEMP TABLE beroerte_id AS
-        WITH rolled AS (
-            SELECT art, indberetning_id, reference_id FROM classified.linje SEMI JOIN skiftet USING (fil_id)
-            UNION ALL SELECT art, indberetning_id, reference_id FROM classified.udgaaet
-        ), ids AS (
-            SELECT indberetning_id AS id FROM rolled UNION SELECT reference_id FROM rolled WHERE art = 'T'
-        )
-        SELECT id, hash(id) % (1 + (SELECT count(*) FROM rolled) // {LINES_PER_BUCKET}) AS spand
-        FROM ids WHERE id IS NOT NULL""")
-
-
-def _judge_reports(session: Session) -> None:
+def _judge_reports(session: Session, scope: Scope) -> None:
     """New verdicts (`classified.dom`) on the chosen reports, and on lines that have no id."""
     columns = ", ".join(f"l.{name}" for name in LINE)
-    for (spand,) in session.frame("SELECT DISTINCT spand FROM beroerte_id ORDER BY 1").iter_rows():
-        chosen = f"(SELECT id FROM beroerte_id WHERE spand = {spand})"
+    for bucket in range(scope.buckets):
+        by_id, by_reference = scope.reports(bucket, "l.indberetning_id"), scope.reports(bucket, "l.reference_id")
         linjer = session.frame(f"""
-            SELECT {columns}, m.fil_orden,
-                l.indberetning_id IN {chosen} AS ved_id, l.reference_id IN {chosen} AS ved_ref
+            SELECT {columns}, m.fil_orden, CASE WHEN l.art = 'T' THEN {by_reference} ELSE {by_id} END AS afgoeres
             FROM classified.linje l JOIN maalet m USING (fil_id)
-            WHERE l.indberetning_id IN {chosen} OR (l.art = 'T' AND l.reference_id IN {chosen})""")
-        decided = pl.when(pl.col("art") == "T").then(pl.col("ved_ref")).otherwise(pl.col("ved_id"))
-        mine = linjer.filter(decided).select("fil_id", "linje")
-        _put_verdicts(session, judge_set(linjer).join(mine, on=["fil_id", "linje"], how="semi"))
+            WHERE {by_id} OR (l.art = 'T' AND {by_reference})""")
+        mine = linjer.filter("afgoeres").select("fil_id", "linje")
+        _put_verdicts(session, judge_set(linjer).join(mine, on=["fil_id", "linje"], how="semi"), fresh=scope.everything)
     session.run(f"""INSERT INTO classified.dom
         SELECT fil_id, linje, '{KARANTAENE}', regel, false FROM classified.linje l SEMI JOIN maalet USING (fil_id)
         ANTI JOIN classified.dom USING (fil_id, linje)""")
 
 
-def _put_verdicts(session: Session, verdicts: pl.DataFrame) -> None:
-    """Verdicts in place of those the same lines had."""
-    session.connection.register("nye_domme", verdicts.select("fil_id", "linje"))
-    session.run("""DELETE FROM classified.dom d USING nye_domme n WHERE d.fil_id = n.fil_id AND d.linje = n.linje""")
-    session.connection.unregister("nye_domme")
+def _put_verdicts(session: Session, verdicts: pl.DataFrame, *, fresh: bool = False) -> None:
+    """Verdicts in place of those the same lines had; `fresh` if they had none."""
+    if not fresh:
+        session.connection.register("nye_domme", verdicts.select("fil_id", "linje"))
+        session.run("DELETE FROM classified.dom d USING nye_domme n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
+        session.connection.unregister("nye_domme")
     session.insert("classified.dom", verdicts.select(VERDICT))
 
 
-def _choose_claims(session: Session) -> None:
-    """Temporary table: every claim that a chosen report, or a withdrawn line, is or was part of."""
-    key = ", ".join(CLAIM)
-    session.run(f"""CREATE OR REPLACE TEMP TABLE beroerte_krav AS
-        SELECT DISTINCT {key} FROM (
-            SELECT {key} FROM classified.linje l JOIN beroerte_id b ON l.indberetning_id = b.id
-            WHERE l.art = 'I' AND l.regel IS NULL
-            UNION ALL SELECT {key} FROM classified.udgaaet WHERE art = 'I' AND regel IS NULL)""")
-
-
-def _make_claims(session: Session) -> None:
+def _make_claims(session: Session, scope: Scope) -> None:
     """The chosen claims made anew (`classified.krav`), with EI-010, and whom it changes (`classified.aendret`)."""
-    same = " AND ".join(f"t.{name} IS NOT DISTINCT FROM b.{name}" for name in CLAIM)
-    people = session.frame("SELECT borger_id, count(*) AS antal FROM beroerte_krav GROUP BY 1 ORDER BY 1")
+    everybody = "(SELECT borger_id FROM classified.linje WHERE art = 'I' AND regel IS NULL)"
+    source = everybody if scope.everything else "beroerte_krav"
+    people = session.frame(f"SELECT borger_id, count(*) AS antal FROM {source} GROUP BY 1 ORDER BY 1")
+    columns = ", ".join(f"t.{name}" for name in LINE)
     for low, high in ranges(people["borger_id"], people["antal"], CLAIMS_PER_RANGE):
-        within = f"SEMI JOIN (SELECT * FROM beroerte_krav WHERE borger_id BETWEEN {low} AND {high}) b ON {same}"
-        columns = ", ".join(f"t.{name}" for name in LINE)
+        chosen = scope.claims(low, high)
         rows = session.frame(f"""
-            SELECT {columns}, d.status, d.regel AS dom_regel, d.trukket FROM classified.linje t {within}
+            SELECT {columns}, d.status, d.regel AS dom_regel, d.trukket FROM classified.linje t
             JOIN classified.dom d ON d.fil_id = t.fil_id AND d.linje = t.linje
-            WHERE d.status = '{BRUGT}' OR d.regel = 'EI-010'""")
+            WHERE (d.status = '{BRUGT}' OR d.regel = 'EI-010') AND {chosen}""")
         krav, spoiled = claims(rows)
         _put_verdicts(session, _reconsidered(rows, spoiled))
-        before = session.frame(f"SELECT t.* FROM classified.krav t {within}")
+        before = session.frame(f"SELECT t.* FROM classified.krav t WHERE {chosen}")
         session.insert("classified.aendret", changes(before, krav))
-        session.run(f"DELETE FROM classified.krav t WHERE rowid IN (SELECT t.rowid FROM classified.krav t {within})")
+        if before.height:
+            session.run(f"DELETE FROM classified.krav t WHERE {chosen}")
         session.insert("classified.krav", krav)
 
 
@@ -166,7 +184,7 @@ def _summary(session: Session) -> Sorted:
 
 
 def _judge_lines(session: Session, place: Place) -> bool:
-    """Lines not judged under these rules are judged (`classified.linje`), one month of receipt at a time.
+    """Lines not judged under these rules are judged (`classified.linje`), some files at a time.
 
     True if lines judged under other rules were judged again, so that every verdict must be.
     """

@@ -14,11 +14,12 @@ from refusion_assets.assets.change import ranges
 from refusion_assets.assets.wiring import AABEN, LUKKET, POOL, gate, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.opgoerelse import (
+    AABNING,
     LEDGER,
+    NY,
     STATE,
     beregning,
     by_kommune,
-    opening,
     settle,
     standing,
     statement,
@@ -73,16 +74,23 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
 
 
 def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger of the first run: what lies before it as settled already (Å), the month itself as new."""
-    for low, high in _blocks(session, "SELECT borger_id, count(*) AS antal FROM refusion.borger_uge_ydelse GROUP BY 1"):
-        state = session.frame(
-            f"""SELECT {", ".join(STATE)} FROM refusion.borger_uge_ydelse
-            WHERE borger_id BETWEEN {low} AND {high} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
-            koder=list(koder),
-        )
-        session.insert("opgoerelse.postering", opening(state, month))
-        none = state.clear().with_columns(koersel=pl.lit(0, pl.Int64))
-        session.insert("opgoerelse.postering", settle(state.filter(pl.col("maaned") >= month), none, number))
+    """The ledger of the first run: what lies before it as settled already (Å), the month itself as new (N)."""
+    names = ", ".join(LEDGER)
+    values = {
+        "raekketype": "CASE WHEN maaned < $month THEN $opened ELSE $fresh END",
+        "koersel": "CASE WHEN maaned < $month THEN 0 ELSE $number END",
+        "oprindelig_koersel": "NULL",
+    }
+    session.run(
+        f"""INSERT INTO opgoerelse.postering ({names}) SELECT {", ".join(values.get(n, n) for n in LEDGER)}
+        FROM refusion.borger_uge_ydelse WHERE kommunekode IN (SELECT unnest($koder::VARCHAR[]))
+        ORDER BY borger_id, uge, maaned, ydelse_id, kommunekode""",
+        month=month,
+        number=number,
+        koder=list(koder),
+        opened=AABNING,
+        fresh=NY,
+    )
 
 
 def _differences(session: Session, month: date, number: int, koder: Sequence[str]) -> None:

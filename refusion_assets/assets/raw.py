@@ -1,9 +1,9 @@
 """Raw: what was delivered, proved against its manifest and stored line by line as it came."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
 from pathlib import Path
 
 import dagster as dg
@@ -19,6 +19,8 @@ from refusion_assets.leverance import Delivery, Fault, FileRejected
 from refusion_assets.metadata import KINDS, OWNER, of_table
 from refusion_assets.warehouse import Session
 
+Read = tuple[Delivery, leverance.Content]
+LINES_PER_BATCH = 300_000
 REGISTERS = {"bopael": leverance.BOPAEL_HEADER, "fleksgrundlag": leverance.FLEKS_HEADER}
 
 
@@ -42,12 +44,10 @@ def ingest(session: Session, place: Place, month: date) -> Ingested:
     fresh = _changed(session, deliveries, month)
     next_id = int(session.value("SELECT coalesce(max(fil_id), -1) + 1 FROM raw.fil"))  # type: ignore[call-overload]
     lines = 0
-    for _, batch in groupby(fresh, key=lambda d: d.maaned):
-        read, bad = _read_all(list(batch))
-        faults += bad
+    for batch in _batches(fresh, faults):
         if not faults:
-            lines += _store(session, read, next_id, month)
-            next_id += len(read)
+            lines += _store(session, batch, next_id, month)
+            next_id += len(batch)
     faults += _missing_senders(deliveries, month)
     if faults:
         more = f" (og {len(faults) - 1} fejl mere)" if len(faults) > 1 else ""
@@ -85,19 +85,23 @@ def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[
     return fresh
 
 
-def _read_all(batch: list[Delivery]) -> tuple[list[tuple[Delivery, leverance.Content]], list[Fault]]:
-    """The content of every good file of a month, and the faults of the others."""
-    read, faults = [], []
-    for delivery in batch:
+def _batches(fresh: list[Delivery], faults: list[Fault]) -> Iterator[list[Read]]:
+    """The files with their content, some lines at a time; the faults of bad files are added to `faults`."""
+    batch: list[Read] = []
+    for delivery in fresh:
         try:
-            read.append((delivery, leverance.read_reports(delivery)))
+            batch.append((delivery, leverance.read_reports(delivery)))
         except FileRejected as rejected:
             faults.append(rejected.fault)
-    return read, faults
+        if sum(content.lines.height for _, content in batch) >= LINES_PER_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
-def _store(session: Session, read: list[tuple[Delivery, leverance.Content]], next_id: int, month: date) -> int:
-    """A month's files and lines in the warehouse; the number of lines."""
+def _store(session: Session, read: list[Read], next_id: int, month: date) -> int:
+    """Some files and their lines in the warehouse; the number of lines."""
     numbered = [(next_id + i, d, c) for i, (d, c) in enumerate(read)]
     lines = typed(pl.concat([c.lines.with_columns(fil_id=pl.lit(i, pl.Int64)) for i, _, c in numbered]))
     first = dict(lines.group_by("fil_id").agg(pl.col("Modtaget_tidspunkt").min()).iter_rows())

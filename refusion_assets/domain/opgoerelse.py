@@ -119,19 +119,6 @@ def standing(ledger: pl.DataFrame) -> pl.DataFrame:
     return settled.join(back, on=[*KEY, "koersel"], how="anti")
 
 
-def opening(state: pl.DataFrame, run_month: date) -> pl.DataFrame:
-    """The opening rows (Å, run 0) of the first run: benefit months before it count as settled already."""
-    return (
-        state.filter(pl.col("maaned") < run_month)
-        .with_columns(
-            raekketype=pl.lit(AABNING),
-            koersel=pl.lit(0, pl.Int64),
-            oprindelig_koersel=pl.lit(None, dtype=pl.Int64),
-        )
-        .select(LEDGER)
-    )
-
-
 def beregning(ledger: pl.DataFrame) -> pl.DataFrame:
     """One row per week, person, benefit, municipality and sign: the ledger with the halves of a week added.
 
