@@ -22,6 +22,8 @@ from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indbe
 from refusion_assets.domain.refusion import AendretUge, AndenBetaler, Beregnet, BorgerUgeYdelse, UdenKommune
 
 LOCK_PATIENCE_SECONDS = 30.0
+# DuckDB keeps what it has read up to this limit and spills beyond it; the frames of a shard come on top.
+MEMORY_LIMIT = "1500MB"
 SQL_TYPE = {
     pl.Date: "DATE",
     pl.Int64: "BIGINT",
@@ -122,6 +124,7 @@ class Warehouse:
                 time.sleep(0.25)
         connection.execute("SET preserve_insertion_order = true")
         connection.execute("SET enable_progress_bar = false")
+        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         return connection
 
     def publish(self) -> Path:
