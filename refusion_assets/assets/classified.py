@@ -15,9 +15,9 @@ from refusion_assets.domain.krav import BRUGT, CLAIM, KARANTAENE, VERDICT, chang
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.warehouse import Session
 
-LINES_PER_JUDGEMENT = 300_000
-LINES_PER_BUCKET = 500_000
-CLAIMS_PER_RANGE = 500_000
+LINES_PER_JUDGEMENT = 200_000
+LINES_PER_BUCKET = 400_000
+CLAIMS_PER_RANGE = 250_000
 LINE = (
     "fil_id",
     "linje",
@@ -190,26 +190,33 @@ def _judge_lines(session: Session, place: Place) -> bool:
     """
     version = place.rules.version
     again = session.value("SELECT count(*) FROM raw.fil WHERE bedoemt_med <> $version", version=version)
+    unjudged = "SELECT fil_id FROM raw.fil WHERE bedoemt_med IS DISTINCT FROM $version"
     stale = session.frame(
-        """SELECT modtaget_maaned, list(fil_id ORDER BY fil_id) AS filer FROM raw.fil
-        WHERE bedoemt_med IS DISTINCT FROM $version GROUP BY ALL ORDER BY ALL""",
-        version=version,
+        f"SELECT fil_id, antal_raekker FROM raw.fil WHERE fil_id IN ({unjudged}) ORDER BY 1", version=version
     )
-    for filer in stale["filer"]:
-        _judge_files(session, place, filer.to_list())
+    session.run(f"DELETE FROM classified.linje WHERE fil_id IN ({unjudged})", version=version)
+    for low, high in ranges(stale["fil_id"], stale["antal_raekker"], LINES_PER_JUDGEMENT):
+        longest = stale.filter(pl.col("fil_id").is_between(low, high))["antal_raekker"].max()
+        for first in range(0, int(longest) + 2, LINES_PER_JUDGEMENT):  # type: ignore[arg-type]
+            rows = session.frame(
+                f"""SELECT i.*, f.kilde, f.enhed FROM raw.indberetning i JOIN raw.fil f USING (fil_id)
+                WHERE fil_id BETWEEN $low AND $high AND fil_id IN ({unjudged})
+                AND linje BETWEEN $first AND $last ORDER BY fil_id, linje""",
+                low=low,
+                high=high,
+                first=first,
+                last=first + LINES_PER_JUDGEMENT - 1,
+                version=version,
+            )
+            _judge_rows(session, place, rows)
     session.run(
-        "UPDATE raw.fil SET bedoemt_med = $version WHERE bedoemt_med IS DISTINCT FROM $version", version=version
+        "UPDATE raw.fil SET bedoemt_med = $version", version=version
     )
     return bool(again)
 
 
-def _judge_files(session: Session, place: Place, filer: list[int]) -> None:
-    """The lines of some files judged anew, and their persons given a number."""
-    rows = session.frame(
-        """SELECT i.*, f.kilde, f.enhed FROM raw.indberetning i JOIN raw.fil f USING (fil_id)
-        WHERE fil_id IN (SELECT unnest($filer::BIGINT[])) ORDER BY fil_id, linje""",
-        filer=filer,
-    )
+def _judge_rows(session: Session, place: Place, rows: pl.DataFrame) -> None:
+    """Some delivered lines judged (`classified.linje`), and their persons given a number."""
     judged = judge(rows, place.rules)
     _number_persons(session, judged["subjekt"])
     borger = session.frame("SELECT cpr AS subjekt, borger_id FROM identitet.borger")
@@ -224,7 +231,6 @@ def _judge_files(session: Session, place: Place, filer: list[int]) -> None:
     linjer = judged.join(borger, on="subjekt", how="left", maintain_order="left").with_columns(
         **{name: pl.col(column) for name, column in renamed.items()}
     )
-    session.run("DELETE FROM classified.linje WHERE fil_id IN (SELECT unnest($filer::BIGINT[]))", filer=filer)
     session.insert("classified.linje", linjer.select(list(Linje.to_schema().columns)))
 
 

@@ -68,17 +68,25 @@ def konto_table(rules: Rulebook) -> pl.DataFrame:
 
 
 def _amount(rules: Rulebook) -> pl.Expr:
-    """A row's amount in øre: the benefit's amount fields less repaid help. § 5, stk. 4."""
+    """A row's amount in øre: the amount fields of the benefit's version less repaid help. § 5, stk. 4."""
     before_atp = rules.laesning("beloebsgrundlag") == "felt0014_er_foer_atp"
-    total = pl.lit(None, dtype=pl.Int64)
+    fields: dict[tuple[tuple[str, ...], bool], pl.Expr] = {}
     for ydelse in rules.ydelser:
-        fields = pl.sum_horizontal(pl.col(f"Felt{felt}").fill_null(0) for felt in ydelse.felter)
-        if before_atp and ydelse.lov_nr in ("1", "2"):
-            fields = fields - pl.col("Felt0046").fill_null(0)
-        in_force = (pl.col("ydelse_id") == ydelse.ydelse_id) & (
-            (pl.col("periode_start") >= ydelse.gaelder_fra) | (rules.ydelse_on(ydelse.ydelse_id, date.min) == ydelse)
-        )
-        total = pl.when(in_force).then(fields - pl.col("Felt0098").fill_null(0)).otherwise(total)
+        first = rules.ydelse_on(ydelse.ydelse_id, date.min) == ydelse
+        version = pl.col("ydelse_id") == ydelse.ydelse_id
+        if not first:
+            version &= pl.col("periode_start") >= ydelse.gaelder_fra
+        last = rules.ydelse_on(ydelse.ydelse_id, date.max)
+        if last != ydelse:
+            later = (y.gaelder_fra for y in rules.ydelser if y.ydelse_id == ydelse.ydelse_id)
+            version &= pl.col("periode_start") < min(day for day in later if day > ydelse.gaelder_fra)
+        key = ydelse.felter, before_atp and ydelse.lov_nr in ("1", "2")
+        fields[key] = fields[key] | version if key in fields else version
+    total = pl.lit(None, dtype=pl.Int64)
+    for (felter, less_atp), chosen in fields.items():
+        amount = pl.sum_horizontal(pl.col(f"Felt{felt}").fill_null(0) for felt in felter)
+        atp = pl.col("Felt0046").fill_null(0) if less_atp else pl.lit(0)
+        total = pl.when(chosen).then(amount - atp - pl.col("Felt0098").fill_null(0)).otherwise(total)
     return total
 
 
