@@ -5,6 +5,7 @@ import shutil
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -53,13 +54,15 @@ def run() -> None:
 
 @main.command()
 @click.argument("maaneder", type=Months())
-def koer(maaneder: list[date]) -> None:
+@click.option("--accepter", multiple=True, metavar="REGEL:AFSENDER", help="Lad et stop passere, fx FIL-006:ksd-657.")
+@click.option("--begrundelse", default="", help="Hvorfor stoppet må passere; gemmes og vises.")
+def koer(maaneder: list[date], accepter: tuple[str, ...], begrundelse: str) -> None:
     """Kør den kritiske uge for en måned (eller flere i rækkefølge): fra rådata til kommunernes filer."""
     from refusion_assets.runs import critical_week  # noqa: PLC0415  Dagster takes seconds to load
 
     place = _place()
     for month in maaneder:
-        for line in critical_week(place, month, click.echo):
+        for line in critical_week(place, month, click.echo, accepter, begrundelse):
             click.echo(line)
 
 
@@ -80,15 +83,18 @@ def luk(maaned: list[date]) -> None:
 @click.option("--stoerrelse", type=click.Choice(["mini", "midi", "fuld"]), default="mini", show_default=True)
 @click.option("--maaneder", type=Months(), default="2024-11..2026-10", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
-def eksempel(stoerrelse: str, maaneder: list[date], seed: int) -> None:
+def eksempel(stoerrelse: Literal["mini", "midi", "fuld"], maaneder: list[date], seed: int) -> None:
     """Skriv en datarod med opdigtede borgere (dag + 60), som kan køres fra første til sidste måned."""
-    from refusion_assets.example import write_example  # noqa: PLC0415  only this command needs it
+    from refusion_assets.example import tables, write_example  # noqa: PLC0415  only this command needs it
 
     place = _place()
     if any((place.raw / k.id).exists() for k in place.rules.kilder):
         raise Stop(f"{place.root} har allerede rådata; vælg en tom datarod med REFUSION_DATA")
-    summary = write_example(place.root, place.rules, stoerrelse, maaneder[0], maaneder[-1], seed, click.echo)
-    click.echo(summary)
+    konti, kommuner = tables(place.rules)
+    done = write_example(place.root, konti, kommuner, stoerrelse, maaneder[0], maaneder[-1], seed, click.echo)
+    click.echo(
+        f"{done.borgere} borgere, {done.kommuner} kommuner, {done.filer} filer, {done.raekker} linjer i {place.raw}"
+    )
 
 
 @main.command()

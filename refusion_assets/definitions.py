@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from refusion_assets.assets import classified, opgoerelse, raw, refusion
+from refusion_assets.assets import checks, classified, opgoerelse, raw, refusion
 from refusion_assets.context import Place
 from refusion_assets.metadata import OWNER
 from refusion_assets.partitions import cell_grid, last_month, month_grid, range_tags
@@ -39,6 +39,7 @@ def build_defs(place: Place) -> dg.Definitions:
     beregn, opgoer = _jobs(monthly, settled)
     return dg.Definitions(
         assets=[leverance, *monthly, *settled],
+        asset_checks=checks.build(),
         jobs=[beregn, opgoer],
         sensors=[_chain(beregn, opgoer, koder)],
         resources={"place": place},

@@ -10,11 +10,16 @@ from pathlib import Path
 
 import polars as pl
 
+from refusion_assets.domain import skrift
+from refusion_assets.domain.bogfoering import run_day
+from refusion_assets.domain.fund import NOBODY
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.rules import Rulebook
-from refusion_assets.domain.weeks import next_month
+
+kroner, procent = skrift.kroner, skrift.procent
 
 SUMS = "SHA256SUMS"
+ADVISERING = "advisering"
 TYPE_ORDER = {"T": 0, "K": 1, "N": 2}
 
 BEREGNING = (
@@ -27,18 +32,13 @@ OPGOERELSE = (
     "Kørsel", "Kommunekode", "Kommune", "Transaktionstype", "Ydelse", "Sats", "Antal borgere", "Antal uger",
     "Beløb løbende måned", "Rettelser indeværende år", "Rettelser tidligere år", "Beløb i alt",
 )  # fmt: skip
-
-
-def kroner(oere: pl.Expr) -> pl.Expr:
-    """Øre as kroner with decimal comma and exactly two decimals."""
-    whole, rest = oere.abs() // 100, oere.abs() % 100
-    sign = pl.when(oere < 0).then(pl.lit("-")).otherwise(pl.lit(""))
-    return pl.format("{}{},{}", sign, whole, rest.cast(pl.String).str.zfill(2))
-
-
-def procent(column: pl.Expr) -> pl.Expr:
-    """Whole per cent with decimal comma and two decimals."""
-    return kroner(column * 100)
+ADVIS = (
+    "Kørsel", "Regel-id", "Alvor", "CPR nummer", "Uge fra", "Uge til", "Ydelse", "Konto", "IndberetningsID", "Kilde",
+    "Felt", "Værdi", "Beløb", "Tekst", "Handling", "Status",
+)  # fmt: skip
+BILAG = (
+    "Bilagsnr", "Bogføringsdato", "Linje", "Konto", "Debet/kredit", "Beløb", "Tekst", "Ydelse", "Sats", "Kørsel",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Outgoing:
 
 def file_name(kind: str, kommunekode: str, run_month: date, rules: Rulebook) -> str:
     """The name of one file of a run; the date is the run day of the month after. Source: output.md 3."""
-    day = next_month(run_month).replace(day=rules.koersel.koerselsdag)
-    return f"yr-ydelsesrefusion-{kind}-{kommunekode}-{run_number(run_month, rules):04d}-{day}.csv"
+    number, day = run_number(run_month, rules), run_day(run_month, rules)
+    return f"yr-ydelsesrefusion-{kind}-{kommunekode}-{number:04d}-{day}.csv"
 
 
 def beregning_table(rows: pl.DataFrame) -> pl.DataFrame:
@@ -116,12 +116,45 @@ def opgoerelse_table(rows: pl.DataFrame, koersel: int) -> pl.DataFrame:
     return rows.sort("kommunekode", "transaktionstype", "navn", "procent").select(*named)
 
 
+def advisering_table(rows: pl.DataFrame) -> pl.DataFrame:
+    """The advice file's rows for all municipalities and nobody (000), as text; plus `kommunekode`.
+
+    `rows`: the run's advice (fund.Advis) with cpr and navn. Source: output.md 3.2.
+    """
+    order = ["regel", "cpr", "uge_fra", "konto", "indberetning_id", "fil", "linje", "noegle"]
+    day = {name: pl.col(name).cast(pl.String) for name in ("uge_fra", "uge_til")}
+    values: list[str | pl.Expr] = [
+        "koersel", "regel", "alvor", "cpr", day["uge_fra"], day["uge_til"], "navn", "konto", "indberetning_id", "kilde",
+        "felt", "vaerdi", kroner(pl.col("beloeb_oere")), "tekst", "handling", "status",
+    ]  # fmt: skip
+    return _as_text(rows.sort("kommunekode", *order), values, ADVIS)
+
+
+def bogfoering_table(rows: pl.DataFrame) -> pl.DataFrame:
+    """The vouchers' lines for all municipalities as text; plus `kommunekode`. `rows`: bogfoering.voucher.
+
+    Source: output.md 3.4.
+    """
+    values: list[str | pl.Expr] = [
+        "bilagsnr", pl.col("bogfoeringsdato").cast(pl.String), "linje", "konto", "debet_kredit",
+        kroner(pl.col("beloeb_oere")), "tekst", "navn", procent(pl.col("procent")), "koersel",
+    ]  # fmt: skip
+    return _as_text(rows.sort("kommunekode", "linje"), values, BILAG)
+
+
+def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[str]) -> pl.DataFrame:
+    """The values under the names that a municipality reads; plus `kommunekode`."""
+    columns = [pl.col(value) if isinstance(value, str) else value for value in values]
+    return rows.select("kommunekode", *(c.alias(name) for c, name in zip(columns, names, strict=True)))
+
+
 def stage(
     folder: Path, tables: dict[str, tuple[str, pl.DataFrame]], koder: Iterable[str], run_month: date, rules: Rulebook
 ) -> Outgoing:
     """The files of the municipalities `koder`, ready beside `folder`; other files of the run are kept.
 
-    `tables`: kind -> (name of the municipality column, rows as text). SHA256SUMS is written last.
+    `tables`: kind -> (name of the municipality column, rows as text). Advice to nobody has a file too (000).
+    SHA256SUMS is written last.
     """
     ready = folder.with_name(f".{folder.name}.klar")
     shutil.rmtree(ready, ignore_errors=True)
@@ -130,7 +163,7 @@ def stage(
         shutil.copyfile(kept, ready / kept.name)
     for kind, (column, table) in tables.items():
         parts = {key[0]: part for key, part in table.partition_by(column, as_dict=True, maintain_order=True).items()}
-        for kode in koder:
+        for kode in [*koder, NOBODY] if kind == ADVISERING else koder:
             rows = parts.get(kode, table.clear())
             rows = rows.drop(column) if column not in OPGOERELSE else rows
             rows.write_csv(ready / file_name(kind, kode, run_month, rules), separator=";", line_terminator="\n")

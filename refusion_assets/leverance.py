@@ -17,25 +17,13 @@ import polars as pl
 
 from refusion_assets.domain.raw import HEADER, oere
 from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.stop import Fault
 
 REPORT_NAME = re.compile(r"eindkomst-yr-(?P<kilde>[a-z0-9]+)-(?P<enhed>\d+)-(?P<maaned>\d{6})-(?P<nr>\d{4})\.csv")
 REPORT_PREFIX = "eindkomst"
 MANIFEST = ".manifest.json"
 BOPAEL_HEADER = "CPR;Kommunekode;Bopael_start;Bopael_slut"
 FLEKS_HEADER = "CPR;Maaned;Beregningsgrundlag;Loen"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a whole file: rule id, file name and a Danish text."""
-
-    regel: str
-    filnavn: str
-    tekst: str
-
-    def __str__(self) -> str:
-        """The fault as one line."""
-        return f"{self.regel} {self.filnavn}: {self.tekst}"
 
 
 class FileRejected(Exception):

@@ -11,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal, TypeVar
 
+from refusion_assets.domain.fund import GRAENSER, PLADSHOLDERE, REGLER
 from refusion_assets.domain.rules import (
     Genoptjening,
     Graense,
@@ -20,7 +22,9 @@ from refusion_assets.domain.rules import (
     Kilde,
     Koersel,
     Kommune,
+    Kontering,
     Konto,
+    Kontrol,
     Laesning,
     Rulebook,
     Skaering,
@@ -48,9 +52,15 @@ def _value(text: Any, kind: Any) -> Any:
     if origin is tuple:
         inner = choices[0]
         return tuple(_entry(inner, part) if isinstance(inner, type) and inner is not str else part for part in text)
-    if kind is date:
-        return text if isinstance(text, date) else date.fromisoformat(text)
-    return kind(text)
+    if kind is date and not isinstance(text, str):
+        if type(text) is not date:
+            raise ValueError("er ikke en dato; skriv ÅÅÅÅ-MM-DD")
+        return text
+    if kind is int and type(text) not in (int, str):
+        raise ValueError("er ikke et helt tal")
+    if kind is bool and type(text) is not bool:
+        raise ValueError("er ikke true eller false")
+    return date.fromisoformat(text) if kind is date else kind(text)
 
 
 def _entry(cls: type[T], record: dict[str, Any]) -> T:
@@ -99,6 +109,10 @@ def _read(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return dict(topics)
 
 
+LAESNINGER = {
+    "uge_beroert", "foerste_uge", "genoptjening_proeves", "fordeling", "beloebsgrundlag",
+    "finansieringskommune_refusion", "bopael_paa",
+}  # fmt: skip
 BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")
 TOPICS: dict[str, tuple[str, type]] = {
     "ydelser": ("ydelser.csv", Ydelse),
@@ -112,6 +126,8 @@ TOPICS: dict[str, tuple[str, type]] = {
     "laesning": ("laesninger.toml", Laesning),
     "koersel": ("drift.toml", Koersel),
     "graense": ("drift.toml", Graense),
+    "kontrol": ("kontrol.toml", Kontrol),
+    "kontering": ("kontering.toml", Kontering),
     "ikke_modelleret": ("ikke_modelleret.toml", IkkeModelleret),
 }
 
@@ -141,6 +157,8 @@ def load(folder: Path) -> Rulebook:
         laesninger=parts["laesning"],
         koersel=parts["koersel"][0],
         graenser=parts["graense"],
+        kontroller=tuple(sorted(parts["kontrol"], key=lambda k: k.id)),
+        konteringer=parts["kontering"],
         ikke_modelleret=parts["ikke_modelleret"],
         kommuner=parts["kommuner"],
         version=hashlib.sha256(canonical.encode()).hexdigest(),
@@ -212,6 +230,39 @@ def _prove_benefits(rules: Rulebook) -> None:
                 raise RuleError(f"{where}: beloebsfelt {felt} findes ikke; vælg blandt {', '.join(BELOEBSFELTER)}")
 
 
+def _places(text: str) -> set[str]:
+    """The names of the places that a text wants filled."""
+    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+
+
+def _prove_controls(rules: Rulebook) -> None:
+    """Every rule id that a run can raise has its entry, and every text says only what a finding knows."""
+    known = {kontrol.id for kontrol in rules.kontroller}
+    for regel in sorted(REGLER - known):
+        raise RuleError(f"kontrol.toml: {regel} mangler; hver regel har en post, så intet fund bliver uden tekst")
+    for kontrol in rules.kontroller:
+        for part in sorted((_places(kontrol.tekst) | _places(kontrol.handling)) - PLADSHOLDERE):
+            choices = ", ".join(sorted(PLADSHOLDERE))
+            raise RuleError(f"kontrol.toml, {kontrol.id}: {{{part}}} kendes ikke; vælg blandt {choices}")
+    for needed in sorted(GRAENSER - {graense.id for graense in rules.graenser}):
+        raise RuleError(f"drift.toml eller kontrol.toml, graense: {needed} mangler; skriv den i en af dem")
+
+
+def _prove_postings(rules: Rulebook) -> None:
+    """Every benefit's money finds an account, and there is one account to balance against."""
+    for side in ("refusion", "medfinansiering"):
+        if not any(k.side == side and k.funktion == "*" and k.procent is None for k in rules.konteringer):
+            raise RuleError(f'kontering.toml: side {side} mangler en post med funktion = "*" uden procent')
+    if sum(k.side == "mellemregning" for k in rules.konteringer) != 1:
+        raise RuleError("kontering.toml: side mellemregning skal stå præcis een gang")
+    for kontering in rules.konteringer:
+        where = f"kontering.toml, {kontering.funktion} {kontering.side}"
+        if not 0 <= (kontering.procent or 0) <= 100:
+            raise RuleError(f"{where}: procent {kontering.procent} er ikke mellem 0 og 100")
+        if _places(kontering.gruppering) - {"procent"}:
+            raise RuleError(f"{where}: gruppering {kontering.gruppering} må kun have pladsen {{procent}}")
+
+
 def _prove(rules: Rulebook, parts: dict[str, tuple[Any, ...]]) -> None:
     """RuleError on the first gap, overlap or reference to something that is not there."""
     for topic in ("optaelling", "overgang", "koersel"):
@@ -222,14 +273,19 @@ def _prove(rules: Rulebook, parts: dict[str, tuple[Any, ...]]) -> None:
     _unique(rules.kommuner, lambda k: k.kommunekode, "kommuner.csv")
     _unique(rules.trapper, lambda t: (t.id, str(t.gaelder_fra)), "trapper.toml")
     _unique(rules.genoptjening, lambda g: str(g.gaelder_fra), "optaelling.toml, genoptjening")
+    _unique(rules.kilder, lambda k: k.id, "kilder.toml")
     _unique(rules.laesninger, lambda r: r.navn, "laesninger.toml")
-    _unique(rules.graenser, lambda g: g.id, "drift.toml, graense")
+    _unique(rules.graenser, lambda g: g.id, "graense")
+    _unique(rules.kontroller, lambda k: k.id, "kontrol.toml")
+    _unique(rules.konteringer, lambda k: (k.ydelse_id, k.funktion, k.side, k.procent), "kontering.toml")
     known = {y.ydelse_id for y in rules.ydelser}
     for konto in rules.konti:
         if konto.ydelse_id not in known:
             raise RuleError(f"konti.csv, konto {konto.konto}: ydelse {konto.ydelse_id} findes ikke i ydelser.csv")
         if konto.kilde_id not in {k.id for k in rules.kilder}:
             raise RuleError(f"konti.csv, konto {konto.konto}: kilde {konto.kilde_id} findes ikke i kilder.toml")
+    for needed in sorted(LAESNINGER - {reading.navn for reading in rules.laesninger}):
+        raise RuleError(f"laesninger.toml: {needed} mangler; en læsning vælges altid")
     for reading in rules.laesninger:
         if reading.vaerdi not in reading.muligheder:
             raise RuleError(f"laesninger.toml, {reading.navn}: {reading.vaerdi} er ikke en af {reading.muligheder}")
@@ -237,3 +293,5 @@ def _prove(rules: Rulebook, parts: dict[str, tuple[Any, ...]]) -> None:
         raise RuleError("optaelling.toml, genoptjening: hul før den første post; den skal gælde fra optællingens dato")
     _prove_staircases(rules)
     _prove_benefits(rules)
+    _prove_controls(rules)
+    _prove_postings(rules)

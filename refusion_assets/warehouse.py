@@ -1,11 +1,13 @@
 """Understands DuckDB: the one door to it. Transactions, tables from contracts, a published copy."""
 
+import hashlib
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -16,6 +18,8 @@ import polars as pl
 from refusion_assets.domain.classified import Linje
 from refusion_assets.domain.dele import Placering
 from refusion_assets.domain.duration import Forloeb, Vindue
+from refusion_assets.domain.fund import Advis
+from refusion_assets.domain.kontrol import Accept, Resultat
 from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
 from refusion_assets.domain.opgoerelse import Koersel, KommuneKoersel, Postering
 from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, Register
@@ -55,6 +59,9 @@ TABLES: dict[str, type[pa.DataFrameModel]] = {
     "opgoerelse.postering": Postering,
     "opgoerelse.koersel": Koersel,
     "opgoerelse.kommune": KommuneKoersel,
+    "opgoerelse.advis": Advis,
+    "kontrol.resultat": Resultat,
+    "kontrol.accept": Accept,
 }
 VIEWS = Path(__file__).parent / "views.sql"
 
@@ -136,6 +143,19 @@ class Warehouse:
         return self.published
 
 
+@cache
+def _layout() -> tuple[str, ...]:
+    """The statements that make every schema, table and view; tables follow their contracts."""
+    statements = []
+    for table, model in TABLES.items():
+        columns = model.to_schema().columns
+        body = ", ".join(f'"{name}" {SQL_TYPE[column.dtype.type.base_type()]}' for name, column in columns.items())
+        statements.append(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
+        statements.append(f"CREATE TABLE IF NOT EXISTS {table} ({body})")
+    views = VIEWS.read_text("utf-8").split(";\n")
+    return (*statements, *(view for view in views if view.strip()))
+
+
 @dataclass(frozen=True)
 class Session:
     """One open transaction on the warehouse."""
@@ -143,15 +163,15 @@ class Session:
     connection: duckdb.DuckDBPyConnection
 
     def prepare(self) -> None:
-        """Schemas, tables and views, made where they are missing."""
-        for table, model in TABLES.items():
-            columns = model.to_schema().columns
-            body = ", ".join(f'"{name}" {SQL_TYPE[column.dtype.type.base_type()]}' for name, column in columns.items())
-            self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
-            self.connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({body})")
-        for statement in VIEWS.read_text("utf-8").split(";\n"):
-            if statement.strip():
-                self.connection.execute(statement)
+        """Schemas, tables and views, made where they are missing or described otherwise than here."""
+        wanted = _layout()
+        digest = hashlib.sha256(";".join(wanted).encode()).hexdigest()
+        known = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'identitet' AND comment = $digest"
+        if self.value(known, digest=digest):
+            return
+        for statement in wanted:
+            self.connection.execute(statement)
+        self.connection.execute(f"COMMENT ON TABLE identitet.borger IS '{digest}'")
 
     def frame(self, query: str, **parameters: object) -> pl.DataFrame:
         """The rows of a query as a frame; `$name` in the query takes the parameter of that name."""

@@ -209,9 +209,7 @@ def _judge_lines(session: Session, place: Place) -> bool:
                 version=version,
             )
             _judge_rows(session, place, rows)
-    session.run(
-        "UPDATE raw.fil SET bedoemt_med = $version", version=version
-    )
+    session.run("UPDATE raw.fil SET bedoemt_med = $version", version=version)
     return bool(again)
 
 

@@ -1,7 +1,6 @@
 """Opgoerelse: the month settled against everything settled before, and told to the municipalities."""
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -11,7 +10,7 @@ import polars as pl
 
 from refusion_assets import files
 from refusion_assets.assets.change import ranges
-from refusion_assets.assets.wiring import AABEN, LUKKET, POOL, gate, stopping
+from refusion_assets.assets.wiring import AABEN, LUKKET, OPGJORT, POOL, chosen_cells, gate, stopping, withdraw
 from refusion_assets.context import Place
 from refusion_assets.domain.opgoerelse import (
     AABNING,
@@ -20,12 +19,12 @@ from refusion_assets.domain.opgoerelse import (
     STATE,
     beregning,
     by_kommune,
+    run_number,
     settle,
     standing,
     statement,
 )
 from refusion_assets.domain.stop import Stop
-from refusion_assets.domain.weeks import month_of
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.partitions import MAANED
 from refusion_assets.warehouse import Session
@@ -40,11 +39,10 @@ class Settled:
     koersel: int
     raekker: dict[str, int]
     kommuner: pl.DataFrame
-    files: files.Outgoing
 
 
 def settle_month(session: Session, place: Place, month: date, koder: Sequence[str]) -> Settled:
-    """The ledger of run `month` for the municipalities `koder`, replaced, and their files made ready.
+    """The ledger of run `month` for the municipalities `koder`, replaced.
 
     Earlier runs are closed. The first run of a data root takes what lies before it as settled (Å).
     Source: output.md sections 2 and 3.
@@ -64,13 +62,12 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     else:
         _differences(session, month, number, koder)
     ledger = _ledger(session, number, koder)
-    outgoing = _files(session, place, month, number, ledger, koder)
     totals = by_kommune(ledger, list(koder), number, month)
     session.run(f"DELETE FROM opgoerelse.kommune WHERE koersel = $n AND {mine}", n=number, koder=list(koder))
     session.insert("opgoerelse.kommune", totals)
-    _record(session, place, month, number, outgoing.filsum)
+    _record(session, place, month, OPGJORT, "")
     types = dict(ledger.group_by("raekketype").len().sort("raekketype").iter_rows())
-    return Settled(number, types, totals, outgoing)
+    return Settled(number, types, totals)
 
 
 def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
@@ -154,10 +151,19 @@ def _files(
     return files.stage(place.outgoing / f"{month:%Y-%m}", tables, koder, month, place.rules)
 
 
-def _record(session: Session, place: Place, month: date, number: int, filsum: str) -> None:
-    """The run itself, open until somebody closes it or the next one starts."""
+def write_files(session: Session, place: Place, month: date, koder: Sequence[str]) -> files.Outgoing:
+    """The files of run `month` for some municipalities, made ready; the run is open once they are shown."""
+    number = run_number(month, place.rules)
+    outgoing = _files(session, place, month, number, _ledger(session, number, koder), koder)
+    _record(session, place, month, AABEN, outgoing.filsum)
+    return outgoing
+
+
+def _record(session: Session, place: Place, month: date, status: str, filsum: str) -> None:
+    """The run itself: settled, then open until somebody closes it or the next one settles."""
+    number = run_number(month, place.rules)
     session.run("DELETE FROM opgoerelse.koersel WHERE koersel = $n", n=number)
-    row = {"koersel": [number], "maaned": [month], "status": [AABEN], "regelversion": [place.rules.version]}
+    row = {"koersel": [number], "maaned": [month], "status": [status], "regelversion": [place.rules.version]}
     session.insert("opgoerelse.koersel", pl.DataFrame({**row, "filsum": [filsum]}))
 
 
@@ -175,35 +181,32 @@ def close(session: Session, place: Place, month: date) -> None:
 
 
 def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """The ledger, cut by run month x municipality; one run settles all the cells of a month."""
+    """The ledger and the files, cut by run month x municipality; one run settles all the cells of a month."""
+    rows = dg.AssetDep(
+        ["refusion", "borger_uge_ydelse"], partition_mapping=dg.MultiToSingleDimensionPartitionMapping(MAANED)
+    )
 
     @dg.asset(
         key=["opgoerelse", "postering"],
-        deps=[
-            dg.AssetDep(
-                ["refusion", "borger_uge_ydelse"], partition_mapping=dg.MultiToSingleDimensionPartitionMapping(MAANED)
-            )
-        ],
+        deps=[rows],
+        kinds=KINDS,
+        metadata=of_table("opgoerelse.postering"),
         partitions_def=cells,
         group_name="opgoerelse",
-        kinds={*KINDS, "csv"},
         owners=[OWNER],
-        metadata=of_table("opgoerelse.postering"),
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
     )
     def postering(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> None:
         """One row per ledger entry of the run: what the month settles, and every difference to earlier runs.
 
-        Reads the result rows and the ledger; writes the municipalities' files. Source: output.md 2-3.
+        Reads the result rows and the ledger. The files are written when the checks have passed.
+        Source: output.md section 2.
         """
-        chosen = defaultdict(list)
-        for kode, maaned in sorted(key.split("|") for key in context.partition_keys):
-            chosen[month_of(maaned)].append(kode)
-        for month, koder in sorted(chosen.items()):
+        for month, koder in chosen_cells(context).items():
             with stopping(), place.warehouse.open() as session:
                 done = settle_month(session, place, month, koder)
-            done.files.publish()
+            withdraw(place, month)
             for row in done.kommuner.iter_rows(named=True):
                 context.add_asset_metadata(
                     partition_key=f"{row['kommunekode']}|{month:%Y-%m}",
@@ -215,6 +218,26 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
                         "rettelser_kr": kroner(row["rettelser_oere"]),
                     },
                 )
+
+    @dg.asset(
+        key=["opgoerelse", "filer"],
+        deps=[postering],
+        kinds={"csv"},
+        partitions_def=cells,
+        group_name="opgoerelse",
+        owners=[OWNER],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+    )
+    def filer(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> None:
+        """One set of outgoing files per municipality of the run, shown all at once with their check sums.
+
+        Reads the ledger of the run; then the copy for analysts is published. Source: output.md section 3.
+        """
+        for month, koder in chosen_cells(context).items():
+            with stopping(), place.warehouse.open() as session:
+                outgoing = write_files(session, place, month, koder)
+            outgoing.publish()
         place.warehouse.publish()
 
-    return [postering]
+    return [postering, filer]

@@ -1,7 +1,7 @@
 """Raw: what was delivered, proved against its manifest and stored line by line as it came."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,17 +10,22 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import leverance
-from refusion_assets.assets.wiring import POOL, gate, report_deliveries, run_month, stopping
+from refusion_assets.assets.wiring import POOL, gate, report_deliveries, run_month, stopping, withdraw
 from refusion_assets.context import Place
 from refusion_assets.domain.raw import Fil, Indberetning, bopael_rows, fleks_rows, typed
-from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.stop import Fault, Faulty, Stop
 from refusion_assets.domain.weeks import next_month
-from refusion_assets.leverance import Delivery, Fault, FileRejected
+from refusion_assets.leverance import Delivery, FileRejected
 from refusion_assets.metadata import KINDS, OWNER, of_table
 from refusion_assets.warehouse import Session
 
 Read = tuple[Delivery, leverance.Content]
 LINES_PER_BATCH = 300_000
+ACCEPTABLE = ("FIL-006",)
+FILE_CHECKS = {
+    "filer_er_hele": (("FIL-001", "FIL-002"), "Hver fil er den, manifestet siger, og har den aftalte form."),
+    "afsendere_har_leveret": (("FIL-006",), "Hver afsender, der leverede sidste måned, har leveret."),
+}
 REGISTERS = {"bopael": leverance.BOPAEL_HEADER, "fleksgrundlag": leverance.FLEKS_HEADER}
 
 
@@ -49,9 +54,10 @@ def ingest(session: Session, place: Place, month: date) -> Ingested:
             lines += _store(session, batch, next_id, month)
             next_id += len(batch)
     faults += _missing_senders(deliveries, month)
-    if faults:
-        more = f" (og {len(faults) - 1} fejl mere)" if len(faults) > 1 else ""
-        raise Stop(f"{faults[0]}{more}")
+    let_pass = set(session.frame("SELECT regel, genstand FROM kontrol.accept WHERE maaned = $m", m=month).iter_rows())
+    standing = [fault for fault in faults if (fault.regel, fault.genstand) not in let_pass]
+    if standing:
+        raise Faulty(standing)
     _mark_duplicates(session)
     return Ingested(len(fresh), lines, sorted((d.kilde, d.enhed) for d in deliveries if d.maaned == month))
 
@@ -178,6 +184,45 @@ def _store_register(session: Session, place: Place, path: Path, art: str, header
     return session.insert(f"raw.{art}", rows)
 
 
+class Knowingly(dg.Config):
+    """What the operator lets pass in this run, and why: `FIL-006:ksd-657` and a reason in words."""
+
+    accepter: list[str] = []  # noqa: RUF012  Dagster reads the default
+    begrundelse: str = ""
+
+
+def let_pass(session: Session, month: date, config: Knowingly) -> None:
+    """The operator's decisions kept (`kontrol.accept`); Stop without a reason, or on what cannot be let pass."""
+    for accepted in config.accepter:
+        regel, _, genstand = accepted.partition(":")
+        if regel not in ACCEPTABLE or not genstand:
+            raise Stop(f"{accepted} kan ikke accepteres; kun {', '.join(ACCEPTABLE)}:<kilde>-<enhed> kan")
+        if not config.begrundelse.strip():
+            raise Stop(f"{accepted} kan kun accepteres med en begrundelse")
+        session.run(
+            "DELETE FROM kontrol.accept WHERE maaned = $m AND regel = $r AND genstand = $g",
+            m=month,
+            r=regel,
+            g=genstand,
+        )
+        row = {"maaned": month, "regel": regel, "genstand": genstand, "begrundelse": config.begrundelse.strip()}
+        session.insert("kontrol.accept", pl.DataFrame([row]))
+
+
+def _answers(faults: Sequence[Fault]) -> Iterator[dg.AssetCheckResult]:
+    """The answer of every file check, given what is wrong."""
+    for name, (rules, text) in FILE_CHECKS.items():
+        mine = [fault for fault in faults if fault.regel in rules]
+        more = f" (og {len(mine) - 1} mere)" if len(mine) > 1 else ""
+        yield dg.AssetCheckResult(
+            check_name=name,
+            passed=not mine,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=f"{mine[0]}{more}" if mine else text,
+            metadata={"antal": len(mine), "fejl": dg.MetadataValue.json([str(fault) for fault in mine[:20]])},
+        )
+
+
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The raw assets, cut by month of receipt."""
 
@@ -190,19 +235,35 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         metadata=of_table("raw.indberetning"),
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
+        output_required=False,
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=["raw", "indberetning"], description=text, blocking=True)
+            for name, (_, text) in FILE_CHECKS.items()
+        ],
     )
-    def indberetning(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> dg.MaterializeResult[None]:
+    def indberetning(
+        context: dg.AssetExecutionContext, config: Knowingly, place: dg.ResourceParam[Place]
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         """One row per delivered line: typed values as they came, and what could not be read.
 
         Reads the files of reports received through the month. Stops the month on FIL-001, FIL-002, FIL-006.
         """
         month = run_month(context)
-        with stopping(), place.warehouse.open() as session:
-            gate(session, place, month)
-            taken = ingest(session, place, month)
+        with stopping():
+            with place.warehouse.open() as session:
+                gate(session, place, month)
+                let_pass(session, month, config)
+            withdraw(place, month)
+            try:
+                with place.warehouse.open() as session:
+                    taken = ingest(session, place, month)
+            except Faulty as stop:
+                yield from _answers(stop.faults)
+                return
         report_deliveries(context, taken.leveret, month)
         metadata = {"dagster/row_count": taken.linjer, "filer": taken.filer, "afsendere": len(taken.leveret)}
-        return dg.MaterializeResult(metadata=metadata)
+        yield dg.MaterializeResult(metadata=metadata)
+        yield from _answers([])
 
     @dg.asset(
         key=["raw", "register"],

@@ -1,7 +1,10 @@
 """Understands what every asset does at its edges: which month it may run for, and how it stops."""
 
-from collections.abc import Iterator
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 
 import dagster as dg
@@ -14,12 +17,40 @@ from refusion_assets.rulebook import RuleError
 from refusion_assets.warehouse import ContractError, Locked, Session
 
 POOL = "duckdb"
-AABEN, LUKKET = "åben", "lukket"
+OPGJORT, AABEN, LUKKET = "opgjort", "åben", "lukket"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a check is asked about: the open warehouse, the place, and the run month."""
+
+    session: Session
+    place: Place
+    month: date
 
 
 def run_month(context: dg.AssetExecutionContext) -> date:
     """The latest month of the run: what is known at the end of it decides the result."""
     return max(month_of(key) for key in context.partition_keys)
+
+
+def month_of_run(tags: Mapping[str, str]) -> date:
+    """The month a run is about, from its tags: one cell, or the last cell of a range."""
+    key = tags.get("dagster/partition") or tags["dagster/asset_partition_range_end"]
+    return month_of(key.split("|")[-1])
+
+
+def chosen_cells(context: dg.AssetExecutionContext) -> dict[date, list[str]]:
+    """The municipalities to settle in each run month of the run, in order."""
+    cells: dict[date, list[str]] = defaultdict(list)
+    for kode, maaned in sorted(key.split("|") for key in context.partition_keys):
+        cells[month_of(maaned)].append(kode)
+    return dict(sorted(cells.items()))
+
+
+def withdraw(place: Place, month: date) -> None:
+    """Take back the outgoing files of a month that is being made anew: what stops must leave no file."""
+    shutil.rmtree(place.outgoing / f"{month:%Y-%m}", ignore_errors=True)
 
 
 @contextmanager
@@ -42,6 +73,9 @@ def gate(session: Session, place: Place, month: date) -> int:
     runs = dict(session.frame("SELECT maaned, status FROM opgoerelse.koersel").iter_rows())
     if runs.get(month) == LUKKET:
         raise Stop(f"kørsel {month:%Y-%m} er lukket og ændres ikke; en senere indsigt kommer med i næste kørsel")
+    before = runs.get(next_month(month, -1))
+    if before == OPGJORT:
+        raise Stop(f"kørsel {next_month(month, -1):%Y-%m} blev standset, før filerne var skrevet; kør den igen først")
     if runs and month not in (max(runs), next_month(max(runs))):
         raise Stop(f"{month:%Y-%m} er ikke næste kørsel; den næste er {next_month(max(runs)):%Y-%m}")
     _all_settled(session, place, month)

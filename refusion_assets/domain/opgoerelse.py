@@ -50,7 +50,7 @@ class Koersel(pa.DataFrameModel):
 
     koersel: pl.Int64 = pa.Field(ge=1)
     maaned: pl.Date
-    status: pl.String = pa.Field(isin=["åben", "lukket"])
+    status: pl.String = pa.Field(isin=["opgjort", "åben", "lukket"])
     regelversion: pl.String
     filsum: pl.String = pa.Field(description="sha256 of the run's SHA256SUMS")
 

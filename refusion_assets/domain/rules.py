@@ -140,6 +140,39 @@ class Graense(Cited):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kontrol(Cited):
+    """One rule that deliveries are checked by: how bad a breach is, what a caseworker reads, and who acts."""
+
+    id: str
+    alvor: Literal["FEJL", "ADVARSEL", "INFO"]
+    felt: str
+    tekst: str
+    handling: str
+    gaelder_fra: date
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kontering(Cited):
+    """Where a side's money is posted in a municipality's books, for a benefit, a function or any (`*`)."""
+
+    ydelse_id: str = ""
+    funktion: str
+    side: Literal["refusion", "medfinansiering", "mellemregning"]
+    procent: int | None = None
+    dranst: str
+    gruppering: str
+    verificeret: bool
+    gaelder_fra: date
+    note: str = ""
+
+    def konto(self, funktion: str, procent: int) -> str:
+        """The account string; `funktion` is the benefit's own, for an entry that fits any function."""
+        own = funktion if self.funktion == "*" else self.funktion
+        return f"{own}.{self.dranst}.{self.gruppering.format(procent=f'{procent:02d}')}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class IkkeModelleret(Cited):
     """A paragraph we knowingly leave out, and what that means."""
 
@@ -172,6 +205,8 @@ class Rulebook:
     laesninger: tuple[Laesning, ...]
     koersel: Koersel
     graenser: tuple[Graense, ...]
+    kontroller: tuple[Kontrol, ...]
+    konteringer: tuple[Kontering, ...]
     ikke_modelleret: tuple[IkkeModelleret, ...]
     kommuner: tuple[Kommune, ...]
     version: str
@@ -202,3 +237,33 @@ class Rulebook:
     def graense(self, graense_id: str) -> int:
         """The value of one bound."""
         return next(entry.vaerdi for entry in self.graenser if entry.id == graense_id)
+
+    def graense_for(self, graense_id: str, ydelse_id: str) -> int:
+        """The value of a bound for one benefit: its own entry (`id:YDELSE`) if it has one, else the common one."""
+        own = (entry.vaerdi for entry in self.graenser if entry.id == f"{graense_id}:{ydelse_id}")
+        return next(own, self.graense(graense_id))
+
+    def kontrol(self, regel: str) -> Kontrol:
+        """The entry of one rule id; KeyError if the rules do not know it."""
+        found = next((entry for entry in self.kontroller if entry.id == regel), None)
+        if found is None:
+            raise KeyError(regel)
+        return found
+
+    def kontering(self, ydelse_id: str, side: str, procent: int | None = None) -> Kontering:
+        """The posting that fits a benefit's money best: its own entry before its function's, with a percentage first.
+
+        KeyError if none fits; the loader sees to it that one always does.
+        """
+        funktion = next((y.kontering for y in reversed(self.ydelser) if y.ydelse_id == ydelse_id), "")
+        fits = [
+            entry
+            for entry in self.konteringer
+            if entry.side == side
+            and entry.ydelse_id in ("", ydelse_id)
+            and (entry.ydelse_id or entry.funktion in ("*", funktion) or side == "mellemregning")
+            and entry.procent in (None, procent)
+        ]
+        if not fits:
+            raise KeyError(ydelse_id)
+        return max(fits, key=lambda e: (e.ydelse_id != "", e.funktion != "*", e.procent is not None))

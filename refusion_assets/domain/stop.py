@@ -1,5 +1,30 @@
 """Understands a reason to stop: one line that says which rule, what, and what to do."""
 
+from dataclasses import dataclass
+
 
 class Stop(RuntimeError):
     """The month cannot go on; the text is one Danish line without any CPR number."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a whole file or sender: rule id, what it is about, and a Danish text."""
+
+    regel: str
+    genstand: str
+    tekst: str
+
+    def __str__(self) -> str:
+        """The fault as one line."""
+        return f"{self.regel} {self.genstand}: {self.tekst}"
+
+
+class Faulty(Stop):
+    """Deliveries that cannot be taken in; carries every fault, the text names the first."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        """Keep the faults for the checks that tell of them."""
+        more = f" (og {len(faults) - 1} fejl mere)" if len(faults) > 1 else ""
+        super().__init__(f"{faults[0]}{more}")
+        self.faults = tuple(faults)

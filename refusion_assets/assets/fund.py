@@ -1,0 +1,138 @@
+"""Fund: everything a run has found that somebody must look at, who gets it, and what is new since the last run."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from refusion_assets.assets import fund_opslag as opslag
+from refusion_assets.context import Place
+from refusion_assets.domain.fund import LOEST, NOBODY, Advis, Fund, followed, told
+from refusion_assets.domain.fund_filer import file_findings
+from refusion_assets.domain.fund_uger import (
+    amount_findings,
+    double_findings,
+    homeless_findings,
+    payer_findings,
+    person_findings,
+)
+from refusion_assets.warehouse import Session
+
+FILES = """
+SELECT kilde, enhed, modtaget_maaned, loebenr, filnavn, sha256, antal_raekker, dublet FROM raw.fil
+WHERE modtaget_maaned <= $month ORDER BY modtaget_maaned, foerste_modtaget, filnavn"""
+
+HOMELESS = "SELECT borger_id, ydelse_id, uge, beloeb_oere FROM refusion.uden_kommune"
+
+KEYED = "SELECT * EXCLUDE (identitet), left(sha256(identitet), 24) AS noegle FROM fundne ORDER BY regel, noegle"
+
+# The person that a line says it is about, as it is written there.
+SUBJECTS = """
+SELECT s.fil, s.linje, any_value(CASE
+    WHEN i.Indberetningsart = 'I' AND coalesce(i.Felt0114, i.Felt0115) IN (SELECT unnest($konti::VARCHAR[]))
+    THEN i.Felt0216 ELSE i.CPR END) AS skrevet
+FROM soegte s
+JOIN raw.fil f ON f.filnavn = s.fil
+JOIN raw.indberetning i ON i.fil_id = f.fil_id AND i.linje = s.linje
+GROUP BY s.fil, s.linje"""
+
+MONTH_TOTAL = """
+SELECT coalesce(sum(l.beloeb_oere), 0)::BIGINT FROM classified.linje l JOIN raw.fil f USING (fil_id)
+WHERE f.kendt_fra = $month AND f.modtaget_maaned <= $month AND NOT f.dublet"""
+
+UNUSED = """
+SELECT d.fil_id, d.linje FROM classified.dom d JOIN raw.fil f USING (fil_id)
+WHERE d.status <> 'brugt' AND f.kendt_fra = $month"""
+
+UNUSED_TOTAL = """
+SELECT coalesce(sum(l.beloeb_oere), 0)::BIGINT AS oere FROM ubrugt JOIN classified.linje l USING (fil_id, linje)"""
+
+
+def find(session: Session, place: Place, month: date, before: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The findings that are open as run `month` knows them (`Fund`). Øre; sorted by rule and key.
+
+    Reads what was classified and calculated for the run. `before`: what the run before listed as open under
+    the same rules; then only what can differ is looked at, with the same result. Source: input.md 3 and 4.
+    """
+    rules = place.rules
+    session.run(opslag.CHANGED, month=month)
+    parts = [
+        opslag.lines(session, rules, before),
+        file_findings(session.frame(FILES, month=month), month, rules),
+        person_findings(opslag.odd_numbers(session)),
+        amount_findings(opslag.large_weeks(session, rules, before)),
+        double_findings(opslag.stretches(session, rules, month, before)),
+        homeless_findings(session.frame(HOMELESS)),
+        payer_findings(session.frame("SELECT * FROM refusion.anden_betaler")),
+    ]
+    findings = _addressed(session, place, month, told(pl.concat(parts), rules))
+    return opslag.with_frame(session, "fundne", findings, KEYED).select(list(Fund.to_schema().columns))
+
+
+def advise(
+    session: Session, place: Place, month: date, number: int, koder: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """The advice of run `number` (`Advis`) to the municipalities `koder` (all if none are named) and to nobody.
+
+    Compares with what the run before listed as open, and replaces the run's own rows. Source: output.md 3.2.
+    """
+    last = session.value("SELECT max(koersel) FROM opgoerelse.advis WHERE koersel < $number", number=number)
+    before = session.frame(
+        f"""SELECT {", ".join(Advis.to_schema().columns)} FROM opgoerelse.advis
+        WHERE koersel = $last AND status <> $solved""",
+        last=last,
+        solved=LOEST,
+    )
+    rules_then = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE koersel = $n", n=number - 1)
+    holds = last == number - 1 and rules_then == place.rules.version
+    findings = find(session, place, month, before if holds else None)
+    mine = [*(koder or [k.kommunekode for k in place.rules.kommuner]), NOBODY]
+    listed = followed(findings, before, number).filter(pl.col("kommunekode").is_in(mine))
+    session.run(
+        "DELETE FROM opgoerelse.advis WHERE koersel = $number AND kommunekode IN (SELECT unnest($mine::VARCHAR[]))",
+        number=number,
+        mine=mine,
+    )
+    session.insert("opgoerelse.advis", listed)
+    return listed
+
+
+def named(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataFrame:
+    """Advice with the names that only the outgoing file may hold: `cpr` and `navn` (of the benefit).
+
+    A line whose person is unknown to us shows what it says itself, as that is what must be put right.
+    """
+    by_employer = [k.konto for k in place.rules.konti if k.kontoart == 2]
+    wanted = advice.filter(pl.col("borger_id").is_null() & pl.col("linje").is_not_null())
+    lines = wanted.select("fil", "linje").unique()
+    said = opslag.with_frame(session, "soegte", lines, SUBJECTS, konti=by_employer)
+    names = {ydelse.ydelse_id: ydelse.navn for ydelse in place.rules.ydelser}
+    borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
+    rows = advice.join(borger, on="borger_id", how="left").join(said, on=["fil", "linje"], how="left")
+    known = pl.col("ydelse_id").replace_strict(names, default=None, return_dtype=pl.String)
+    return rows.with_columns(cpr=pl.coalesce("cpr", "skrevet"), navn=known).drop("skrevet")
+
+
+def double_pay(session: Session, place: Place, month: date) -> tuple[int, int]:
+    """What two payers newly pay for the same days, and the amount of the month that it is measured against. Øre.
+
+    New is a stretch with a claim that has lines first known in run `month`; the month's amount is that of all
+    used lines first known in it. Needs only the classified layer. Source: input.md section 4 (EI-009).
+    """
+    fresh = opslag.new_stretches(session, place.rules, month)["beloeb_oere"].sum()
+    total = session.value(MONTH_TOTAL, month=month)
+    unused = opslag.with_frame(session, "ubrugt", session.frame(UNUSED, month=month), UNUSED_TOTAL)["oere"].sum()
+    return int(fresh), int(total) - int(unused)  # type: ignore[call-overload]
+
+
+def _addressed(session: Session, place: Place, month: date, findings: pl.DataFrame) -> pl.DataFrame:
+    """Findings with the municipality that gets them: their own, else the person's residence, else nobody."""
+    koder = [k.kommunekode for k in place.rules.kommuner]
+    days = 0 if place.rules.laesning("bopael_paa") == "mandag" else 6
+    dated = findings.with_columns(dag=pl.col("uge_fra").dt.offset_by(f"{days}d"))
+    lost = dated.filter(pl.col("kommunekode").is_null() & pl.col("borger_id").is_not_null())
+    homes = opslag.homes(session, place, month, lost.select("borger_id", "dag").unique())
+    housed = dated.join(homes, on=["borger_id", "dag"], how="left", nulls_equal=True)
+    kode = pl.coalesce("kommunekode", "hjem")
+    mine = pl.when(kode.is_in(koder)).then(kode).otherwise(pl.lit(NOBODY))
+    return housed.with_columns(kommunekode=mine).drop("dag", "hjem")

@@ -1,0 +1,211 @@
+"""Opslag: what the findings are made from, fetched from the warehouse; after the first run, only what can differ.
+
+Small results are fetched before they are joined with the tables of all lines: DuckDB cannot foresee how few they
+are, and would else build its hash table of everything.
+"""
+
+from datetime import date
+
+import polars as pl
+
+from refusion_assets.context import Place
+from refusion_assets.domain.fund import found
+from refusion_assets.domain.fund_linjer import line_findings
+from refusion_assets.domain.fund_uger import double_stretches, fails_modulus_11
+from refusion_assets.domain.krav import CLAIM
+from refusion_assets.domain.rules import Rulebook
+from refusion_assets.warehouse import Session
+
+LINE_KEY = ["regel", "fil", "linje"]
+
+BROKEN = """
+SELECT fil_id, linje, CASE status WHEN 'venter' THEN 'EI-014' ELSE regel END AS regel FROM classified.dom
+WHERE status = 'venter' OR (status = 'karantaene' AND NOT trukket)"""
+
+DOUBTED = """
+SELECT fil_id, linje, 'EI-006' AS regel FROM classified.linje WHERE uventet_indkomst
+UNION ALL
+SELECT fil_id, linje, 'EI-007' AS regel FROM classified.linje WHERE uden_for_gyldighed"""
+
+USED = "SELECT t.* FROM tvivl t JOIN classified.dom d USING (fil_id, linje) WHERE d.status = 'brugt'"
+
+NAMED = "SELECT b.*, f.filnavn AS fil, f.kilde, f.enhed FROM brud b JOIN raw.fil f USING (fil_id)"
+
+LINES = """
+SELECT b.regel, b.linje, b.fil, b.kilde, b.enhed, l.art, l.borger_id, l.ydelse_id, l.konto,
+       l.indberetning_id, l.reference_id, l.periode_start, l.periode_slut, l.beloeb_oere, i.Kommunekode,
+       i.Loenperiode_start, i.Loenperiode_slut, i.Indkomsttype, i.Indtaegtsart, i.Felt0098, i.Felt0114,
+       i.Felt0115, i.udfyldt, i.ulaeselig
+FROM brud b
+JOIN classified.linje l ON l.fil_id = b.fil_id AND l.linje = b.linje AND l.fil_id IN ({filer})
+JOIN raw.indberetning i ON i.fil_id = b.fil_id AND i.linje = b.linje AND i.fil_id IN ({filer})"""
+
+CHANGED = """
+CREATE OR REPLACE TEMP TABLE at_se AS
+SELECT borger_id, min(fra_uge) AS fra_uge FROM refusion.aendret WHERE maaned = $month GROUP BY 1"""
+
+UNCHANGED = """
+SELECT f.* FROM foer f LEFT JOIN at_se a USING (borger_id) WHERE a.fra_uge IS NULL OR f.uge < a.fra_uge"""
+
+# A week's money lies in two rows (one a month) of one municipality, so one of them is over half the bound;
+# only a week that several municipalities paid can have more rows.
+LARGE = """
+WITH flyttet AS (
+    SELECT borger_id FROM refusion.borger_uge_ydelse GROUP BY borger_id HAVING min(kommunekode) <> max(kommunekode)
+), kandidat AS (
+    SELECT borger_id, uge, ydelse_id FROM refusion.borger_uge_ydelse JOIN graenser USING (ydelse_id)
+    WHERE 2 * beloeb_oere > graense_oere
+    UNION
+    SELECT borger_id, uge, ydelse_id FROM refusion.borger_uge_ydelse SEMI JOIN flyttet USING (borger_id)
+    GROUP BY borger_id, uge, ydelse_id HAVING min(kommunekode) <> max(kommunekode)
+), valgt AS (
+    SELECT * FROM refusion.borger_uge_ydelse SEMI JOIN kandidat USING (borger_id, uge, ydelse_id)
+)"""
+
+RECENTLY_LARGE = """
+WITH valgt AS (
+    SELECT t.* FROM refusion.borger_uge_ydelse t JOIN at_se a ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
+    WHERE t.uge >= (SELECT min(fra_uge) FROM at_se)
+)"""
+
+OVER_BOUND = """
+SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere, sum(beloeb_oere)::BIGINT AS beloeb_oere,
+       arg_max(kommunekode, (beloeb_oere, kommunekode)) AS kommunekode
+FROM valgt JOIN graenser USING (ydelse_id)
+GROUP BY borger_id, uge, ydelse_id HAVING sum(beloeb_oere) > any_value(graense_oere)"""
+
+SEVERAL_PAYERS = """
+SELECT borger_id, ydelse_id FROM classified.krav WHERE beloeb_oere > 0
+GROUP BY borger_id, ydelse_id HAVING min(pligt_se) <> max(pligt_se)"""
+
+# Two claims that share days both end on the first of them or later, so a new pair has two payers among the claims
+# that end on or after the first day of a change.
+RECENTLY_SEVERAL = """
+SELECT k.borger_id, k.ydelse_id FROM classified.krav k
+JOIN at_se a ON k.borger_id = a.borger_id AND k.periode_slut >= a.fra_uge
+WHERE k.beloeb_oere > 0 AND k.periode_slut >= (SELECT min(fra_uge) FROM at_se)
+GROUP BY k.borger_id, k.ydelse_id HAVING min(k.pligt_se) <> max(k.pligt_se)"""
+
+FRESHLY_SEVERAL = """
+WITH frisk AS (
+    SELECT l.borger_id, l.ydelse_id, min(l.periode_start) AS fra FROM classified.linje l
+    JOIN raw.fil f ON f.fil_id = l.fil_id AND f.kendt_fra = $month
+    WHERE l.art = 'I' AND l.regel IS NULL GROUP BY l.borger_id, l.ydelse_id
+)
+SELECT k.borger_id, k.ydelse_id FROM classified.krav k
+JOIN frisk a ON k.borger_id = a.borger_id AND k.ydelse_id = a.ydelse_id AND k.periode_slut >= a.fra
+WHERE k.beloeb_oere > 0 AND k.periode_slut >= (SELECT min(fra) FROM frisk)
+GROUP BY k.borger_id, k.ydelse_id HAVING min(k.pligt_se) <> max(k.pligt_se)"""
+
+# Claims that share days with an earlier one of the same person and benefit, whoever pays, make a clump; a clump
+# with two payers is looked into.
+CLUMPS = """
+WITH ordnet AS (
+    SELECT *, row_number() OVER orden AS nr, max(periode_slut) OVER (
+        orden ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS naaet
+    FROM classified.krav SEMI JOIN kandidat USING (borger_id, ydelse_id) WHERE beloeb_oere > 0
+    WINDOW orden AS (PARTITION BY borger_id, ydelse_id
+        ORDER BY periode_start, periode_slut, pligt_se, konto, kommunekode_betaler)
+), klumpet AS (
+    SELECT *, count(*) FILTER (naaet IS NULL OR periode_start > naaet) OVER (
+        PARTITION BY borger_id, ydelse_id ORDER BY nr ROWS UNBOUNDED PRECEDING) AS klump
+    FROM ordnet
+)
+SELECT * EXCLUDE (nr, naaet, antal_raekker) FROM klumpet
+QUALIFY min(pligt_se) OVER (PARTITION BY borger_id, ydelse_id, klump)
+     <> max(pligt_se) OVER (PARTITION BY borger_id, ydelse_id, klump)
+ORDER BY ALL"""
+
+# The lines about those persons that run `month` is the first to know.
+FRESH = f"""
+SELECT l.fil_id, l.linje, {", ".join(f"l.{name}" for name in CLAIM)} FROM classified.linje l
+JOIN raw.fil f ON f.fil_id = l.fil_id AND f.kendt_fra = $month
+SEMI JOIN klumper k ON k.borger_id = l.borger_id"""
+
+# Where a person lived on a day: of the stays that cover it, or of all if none does, the one that started last.
+HOMES = """
+SELECT s.borger_id, s.dag, arg_max(r.kommunekode, (
+    coalesce(s.dag BETWEEN r.bopael_start AND coalesce(r.bopael_slut, DATE '9999-12-31'), false), r.bopael_start,
+    coalesce(r.bopael_slut, DATE '9999-12-31'), r.kommunekode)) AS hjem
+FROM soegte s JOIN identitet.borger b USING (borger_id) JOIN raw.bopael r ON r.cpr = b.cpr
+WHERE r.modtaget_maaned = $snapshot AND r.kommunekode IN (SELECT unnest($koder::VARCHAR[]))
+GROUP BY s.borger_id, s.dag"""
+
+
+def with_frame(session: Session, name: str, frame: pl.DataFrame, query: str, **parameters: object) -> pl.DataFrame:
+    """The rows of a query that also reads a frame, under the name given."""
+    session.connection.register(name, frame)
+    rows = session.frame(query, **parameters)
+    session.connection.unregister(name)
+    return rows
+
+
+def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
+    """One finding (`FOUND`) per line and rule that it breaks; what the run before listed is not read again. Øre."""
+    doubted = with_frame(session, "tvivl", session.frame(DOUBTED), USED)
+    marked = with_frame(session, "brud", pl.concat([session.frame(BROKEN), doubted]), NAMED)
+    told = [] if before is None else [_told_before(marked, before, rules)]
+    fresh = marked if before is None else marked.join(before, on=LINE_KEY, how="anti")
+    filer = ", ".join(map(str, fresh["fil_id"].unique().sort())) or "NULL"
+    read = with_frame(session, "brud", fresh, LINES.format(filer=filer))
+    return pl.concat([line_findings(read, rules), *told])
+
+
+def _told_before(marked: pl.DataFrame, before: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
+    """The findings of lines that the run before listed too; a national one is addressed anew."""
+    again = before.join(marked.select(LINE_KEY), on=LINE_KEY, how="semi")
+    municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
+    return found(again, pl.col("regel"), ["fil", "linje"], kommunekode=pl.when(municipal).then(pl.col("kommunekode")))
+
+
+def odd_numbers(session: Session) -> pl.DataFrame:
+    """Persons with a standing claim and a number that fails modulus 11."""
+    borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
+    odd = borger.filter(fails_modulus_11(pl.col("cpr"))).select("borger_id")
+    return with_frame(session, "soegte", odd, "SELECT * FROM soegte SEMI JOIN classified.krav USING (borger_id)")
+
+
+def large_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
+    """Weeks of a person with more of a benefit than its bound: borger_id, uge, ydelse_id, kommunekode, øre, bound."""
+    bounds = [(y, rules.graense_for("ugebeloeb_oere", y)) for y in rules.ydelse_ids]
+    graenser = pl.DataFrame(bounds, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
+    if before is None:
+        return with_frame(session, "graenser", graenser, LARGE + OVER_BOUND)
+    recent = with_frame(session, "graenser", graenser, RECENTLY_LARGE + OVER_BOUND)
+    known = before.filter(regel="EI-016").select(
+        "borger_id", "ydelse_id", "kommunekode", "beloeb_oere", uge=pl.col("uge_fra")
+    )
+    kept = with_frame(session, "foer", known, UNCHANGED).join(graenser, on="ydelse_id")
+    return pl.concat([recent, kept.select(recent.columns)])
+
+
+def stretches(session: Session, rules: Rulebook, month: date, before: pl.DataFrame | None) -> pl.DataFrame:
+    """The days that two payers pay the same benefit for (`Dobbelt`). Øre."""
+    if before is None:
+        return _examined(session, rules, month, session.frame(SEVERAL_PAYERS))
+    key = ["borger_id", "ydelse_id"]
+    known = before.filter(regel="EI-009").select(key)
+    return _examined(session, rules, month, pl.concat([session.frame(RECENTLY_SEVERAL), known]).unique())
+
+
+def new_stretches(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
+    """The days that two payers pay the same benefit for (`Dobbelt`) in which a claim has new lines. Øre."""
+    return _examined(session, rules, month, session.frame(FRESHLY_SEVERAL, month=month)).filter("ny")
+
+
+def _examined(session: Session, rules: Rulebook, month: date, candidates: pl.DataFrame) -> pl.DataFrame:
+    """The days that two payers pay for among some persons' benefits (`Dobbelt`). Øre."""
+    claims = with_frame(session, "kandidat", candidates, CLUMPS)
+    fresh = with_frame(session, "klumper", claims.select("borger_id").unique(), FRESH, month=month)
+    used = with_frame(session, "tvivl", fresh, USED).select(CLAIM).unique().with_columns(ny=pl.lit(value=True))
+    marked = claims.join(used, on=CLAIM, how="left", nulls_equal=True, maintain_order="left")
+    return double_stretches(marked.with_columns(pl.col("ny").fill_null(value=False)), rules)
+
+
+def homes(session: Session, place: Place, month: date, wanted: pl.DataFrame) -> pl.DataFrame:
+    """The municipality where each person lived on a day: borger_id, dag (null = any), hjem; none if never known."""
+    snapshot = session.value(
+        "SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael' AND modtaget_maaned <= $month", month=month
+    )
+    koder = [k.kommunekode for k in place.rules.kommuner]
+    return with_frame(session, "soegte", wanted, HOMES, snapshot=snapshot, koder=koder)

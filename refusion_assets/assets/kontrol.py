@@ -1,0 +1,233 @@
+"""Kontrol: the checks during and after the calculation, each a question in SQL that the month must answer."""
+
+from refusion_assets.assets.fund import double_pay
+from refusion_assets.assets.wiring import Asked
+from refusion_assets.domain.kontrol import Outcome, balance, kroner_text
+from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.warehouse import Session
+
+STOP = "Luk ikke måneden; meld fejlen til systemets ejere med kontrollens navn."
+
+
+def _sums(session: Session, query: str, **values: object) -> dict[str, int]:
+    """The single row of a query of counts and sums."""
+    row = session.frame(query, **values).row(0, named=True)
+    return {name: int(value or 0) for name, value in row.items()}
+
+
+def _none(session: Session, what: str, query: str) -> Outcome:
+    """Passed if the query finds no person; else how many rows, and three of the persons by surrogate."""
+    found = _sums(session, f"SELECT count(*) AS antal FROM ({query})")["antal"]
+    if not found:
+        return Outcome(True, f"{what}: ingen afvigelser.")
+    people = session.frame(f"SELECT DISTINCT borger_id FROM ({query}) ORDER BY 1 LIMIT 3")["borger_id"].to_list()
+    return Outcome(False, f"{what}: {found} rækker afviger.", STOP, antal=found, eksempler=tuple(people))
+
+
+def raa_er_fordelt(asked: Asked) -> Outcome:
+    """Every øre received is used, reversed or quarantined, and every line has one verdict."""
+    parts = _sums(
+        asked.session,
+        """SELECT sum(beloeb_oere) FILTER (status = 'brugt')::BIGINT AS brugt,
+        sum(beloeb_oere) FILTER (status = 'tilbagefoert')::BIGINT AS tilbagefoert,
+        sum(beloeb_oere) FILTER (status = 'karantaene')::BIGINT AS karantaene
+        FROM classified.dom JOIN classified.linje USING (fil_id, linje) WHERE art IS DISTINCT FROM 'T'""",
+    )
+    whole = _sums(
+        asked.session,
+        """SELECT sum(beloeb_oere)::BIGINT AS oere, count(*) AS linjer,
+        (SELECT count(*) FROM classified.dom) AS domme, (SELECT sum(beloeb_oere)::BIGINT FROM classified.krav) AS krav
+        FROM classified.linje JOIN raw.fil USING (fil_id)
+        WHERE NOT dublet AND modtaget_maaned <= $month AND art IS DISTINCT FROM 'T'""",
+        month=asked.month,
+    )
+    if whole["krav"] != parts["brugt"]:
+        return balance("Krav mod brugte linjer", {"krav": whole["krav"]}, parts["brugt"])
+    return balance("Modtaget mod brugt, tilbageført og karantæne", parts, whole["oere"])
+
+
+def karantaene(asked: Asked) -> Outcome:
+    """How many lines stand in quarantine, and their money, by rule."""
+    rows = asked.session.frame("""SELECT regel, count(*) AS antal, sum(beloeb_oere)::BIGINT AS oere
+        FROM classified.karantaene GROUP BY 1 ORDER BY 1""")
+    if rows.is_empty():
+        return Outcome(True, "Ingen linjer er i karantæne.")
+    lines, oere = int(rows["antal"].sum()), int(rows["oere"].sum())
+    return Outcome(
+        False,
+        f"{lines} linjer er i karantæne ({kroner_text(oere)}); resten er regnet med.",
+        "Afsenderne retter efter adviseringsfilen; beløbene kommer med i en senere kørsel.",
+        lines,
+        oere,
+        dict(rows.select("regel", "antal").iter_rows()),
+    )
+
+
+def een_udbetaler(asked: Asked) -> Outcome:
+    """EI-009: the money of new claims that two payers pay for the same days, against the month's amount."""
+    new, whole = double_pay(asked.session, asked.place, asked.month)
+    limit = asked.place.rules.graense("to_udbetalere_promille")
+    tal = {"to_udbetalere_oere": new, "maanedens_oere": whole}
+    if new * 1000 <= limit * whole:
+        return Outcome(
+            True, f"To udbetalere for samme dage: {kroner_text(new)}, under grænsen.", tal=tal, beloeb_oere=new
+        )
+    return Outcome(
+        False,
+        f"EI-009: to udbetalere har indberettet {kroner_text(new)} for samme dage, over {limit} promille af måneden.",
+        "Find afsenderen, der har sendt ydelsen ad to veje, i adviseringsfilen, og få den ene tilbageført.",
+        1,
+        new,
+        tal,
+    )
+
+
+def uger_talt_een_gang(asked: Asked) -> Outcome:
+    """No person-week counted twice, none left out between the first and the last week with support."""
+    query = """SELECT borger_id FROM (SELECT borger_id, fra_uge,
+        lag(fra_uge + CAST(7 * antal_uger AS INTEGER)) OVER (PARTITION BY borger_id ORDER BY fra_uge) AS forrige_slut
+        FROM duration.forloeb) WHERE forrige_slut IS NOT NULL AND fra_uge <> forrige_slut"""
+    return _none(asked.session, "Hver borgeruge er talt een gang", query)
+
+
+def taeller_stiger_med_een(asked: Asked) -> Outcome:
+    """The number n rises by one a week of benefit, and begins again only when enough free weeks are reached."""
+    query = """WITH f AS (
+        SELECT *, lag(n_foer + CASE WHEN art = 'A' THEN antal_uger ELSE 0 END) OVER w AS ventet,
+               lag(genoptjent) OVER w AS efter_genoptjening,
+               sum(CASE WHEN taeller THEN antal_uger ELSE 0 END) OVER (
+                   PARTITION BY borger_id, taelling ORDER BY fra_uge) AS frie
+        FROM duration.forloeb WINDOW w AS (PARTITION BY borger_id ORDER BY fra_uge))
+        SELECT borger_id FROM f, (SELECT min(uger) AS uger FROM regler.genoptjening)
+        WHERE (genoptjent AND frie < uger)
+           OR (n_foer <> CASE WHEN efter_genoptjening THEN 0 ELSE coalesce(ventet, 0) END
+               AND NOT (n_foer = 0 AND art = 'A'))"""
+    return _none(asked.session, "Ydelsestælleren stiger med een om ugen", query)
+
+
+def raekker_har_trin(asked: Asked) -> Outcome:
+    """Every row of a benefit on a staircase has a step, a number and the amount that its percentage gives."""
+    side = ", ".join(f"('{y.ydelse_id}', {y.trappe is not None})" for y in asked.place.rules.ydelser)
+    query = f"""SELECT borger_id FROM refusion.borger_uge_ydelse
+        JOIN (SELECT ydelse_id, bool_and(trappe) AS trappe FROM (VALUES {side}) v(ydelse_id, trappe) GROUP BY 1) y
+        USING (ydelse_id)
+        WHERE refusion_oere + medfinansiering_oere <> (2 * beloeb_oere * procent + 100) // 200
+           OR (trin IS NULL) <> (ydelsestaeller IS NULL) OR (trin IS NULL AND trappe)
+           OR (refusion_oere <> 0 AND medfinansiering_oere <> 0)"""
+    return _none(asked.session, "Hver række har trin og beløb efter sin procent", query)
+
+
+def procenter_findes(asked: Asked) -> Outcome:
+    """Every percentage is one that the rules give the benefit: refusion stays within its bounds."""
+    allowed = set()
+    for ydelse in asked.place.rules.ydelser:
+        steps = [t for t in asked.place.rules.trapper if t.id == ydelse.trappe]
+        allowed |= {(ydelse.ydelse_id, trin.procent) for trappe in steps for trin in trappe.trin}
+        if ydelse.fast_procent is not None:
+            allowed.add((ydelse.ydelse_id, ydelse.fast_procent))
+    values = ", ".join(f"('{ydelse_id}', {procent})" for ydelse_id, procent in sorted(allowed))
+    query = f"""SELECT borger_id FROM refusion.borger_uge_ydelse
+        ANTI JOIN (VALUES {values}) v(ydelse_id, procent) USING (ydelse_id, procent)"""
+    return _none(asked.session, "Procenterne findes i reglerne", query)
+
+
+def brugt_er_fordelt(asked: Asked) -> Outcome:
+    """Every øre used is settled, not yet due, before financing, without settlement, or without municipality."""
+    parts = _sums(
+        asked.session,
+        """SELECT (SELECT sum(beloeb_oere)::BIGINT FROM refusion.borger_uge_ydelse) AS afregnet,
+        (SELECT sum(beloeb_oere)::BIGINT FROM refusion.uden_kommune) AS uden_kommune,
+        sum(foer_finansiering_oere)::BIGINT AS foer_finansiering,
+        sum(ikke_forfalden_oere)::BIGINT AS ikke_forfalden,
+        sum(uden_afregning_oere)::BIGINT AS uden_afregning FROM refusion.placering""",
+    )
+    whole = _sums(asked.session, "SELECT sum(beloeb_oere)::BIGINT AS krav FROM classified.krav")["krav"]
+    return balance("Brugt mod afregnet", parts, whole)
+
+
+def bopael_kendt(asked: Asked) -> Outcome:
+    """EI-018: money of national benefits that found no municipality."""
+    found = _sums(
+        asked.session,
+        """SELECT count(*) AS uger, count(DISTINCT borger_id) AS borgere, sum(beloeb_oere)::BIGINT AS oere
+        FROM refusion.uden_kommune""",
+    )
+    if not found["uger"]:
+        return Outcome(True, "Alle borgere med landsdækkende ydelser har en bopælskommune.")
+    return Outcome(
+        False,
+        f"EI-018: {found['borgere']} borgere har ingen bopæl i {found['uger']} uger ({kroner_text(found['oere'])}).",
+        "Bopælsregisteret rettes; beløbet afregnes, når bopælen er kendt.",
+        found["uger"],
+        found["oere"],
+        found,
+    )
+
+
+def kladde_er_tilstand(asked: Asked) -> Outcome:
+    """For everybody the run has looked at, the ledger of all runs sums to the state, key by key."""
+    keys = "uge, maaned, borger_id, ydelse_id, kommunekode"
+    money = ("indberettet_oere", "beloeb_oere", "refusion_oere", "medfinansiering_oere")
+    added = ", ".join(f"sum({name})::BIGINT AS {name}" for name in money)
+    nonzero = " OR ".join(f"sum({name}) <> 0" for name in money)
+    people = f"(SELECT DISTINCT borger_id FROM refusion.aendret WHERE maaned = '{asked.month}')"
+    query = f"""SELECT borger_id FROM (
+        SELECT {keys}, {added} FROM opgoerelse.postering SEMI JOIN {people} USING (borger_id)
+        GROUP BY ALL HAVING {nonzero}
+        ) k FULL JOIN (SELECT {keys}, {", ".join(money)} FROM refusion.borger_uge_ydelse
+            SEMI JOIN {people} USING (borger_id)) t USING ({keys})
+        WHERE {" OR ".join(f"k.{name} IS DISTINCT FROM t.{name}" for name in money)}"""
+    return _none(asked.session, "Kladderne summer til tilstanden", query)
+
+
+def kommuner_er_kladden(asked: Asked) -> Outcome:
+    """The totals told to the municipalities are those of the run's ledger."""
+    number = run_number(asked.month, asked.place.rules)
+    parts = _sums(
+        asked.session,
+        """SELECT sum(refusion_oere)::BIGINT AS refusion, sum(medfinansiering_oere)::BIGINT AS medfinansiering
+        FROM opgoerelse.kommune WHERE koersel = $n""",
+        n=number,
+    )
+    whole = _sums(
+        asked.session,
+        """SELECT sum(refusion_oere + medfinansiering_oere)::BIGINT AS i_alt
+        FROM opgoerelse.postering WHERE koersel = $n""",
+        n=number,
+    )
+    return balance("Kommunernes opgørelser mod kladden", parts, whole["i_alt"])
+
+
+def aendring_mod_sidste_maaned(asked: Asked) -> Outcome:
+    """Municipality x benefit whose month moves outside the band, with the three biggest and their cause."""
+    band, least = asked.place.rules.graense("aendring_procent"), asked.place.rules.graense("aendring_mindst_oere")
+    rows = asked.session.frame(
+        """WITH m AS (
+            SELECT kommunekode, ydelse_id, koersel, sum(refusion_oere + medfinansiering_oere)::BIGINT AS oere,
+                   count(DISTINCT borger_id) AS borgere
+            FROM opgoerelse.postering WHERE raekketype = 'N' AND koersel IN ($n, $n - 1)
+            GROUP BY 1, 2, 3)
+        SELECT kommunekode, ydelse_id, coalesce(n.oere, 0) AS nu, coalesce(f.oere, 0) AS foer,
+               coalesce(n.borgere, 0) - coalesce(f.borgere, 0) AS flere_borgere
+        FROM (SELECT * FROM m WHERE koersel = $n) n FULL JOIN (SELECT * FROM m WHERE koersel = $n - 1) f
+        USING (kommunekode, ydelse_id)
+        WHERE abs(nu - foer) >= $least AND abs(nu - foer) * 100 > $band * foer AND f.oere IS NOT NULL
+        ORDER BY abs(nu - foer) DESC, kommunekode, ydelse_id""",
+        n=run_number(asked.month, asked.place.rules),
+        least=least,
+        band=band,
+    )
+    if rows.is_empty():
+        return Outcome(True, f"Ingen ydelse i nogen kommune har flyttet sig mere end {band} pct. siden sidste måned.")
+    biggest = "; ".join(
+        f"{r['ydelse_id']} i {r['kommunekode']}: {kroner_text(r['foer'])} -> {kroner_text(r['nu'])}, "
+        f"{r['flere_borgere']:+d} borgere"
+        for r in rows.head(3).iter_rows(named=True)
+    )
+    return Outcome(
+        False,
+        f"{rows.height} ydelser i kommuner har flyttet sig mere end {band} pct. De største: {biggest}.",
+        "Spørg kommunen, om tallet er ventet, før måneden lukkes.",
+        rows.height,
+        int((rows["nu"] - rows["foer"]).sum()),
+    )

@@ -1,0 +1,136 @@
+"""Stikproeve: a random sample of people calculated a second time, slowly and plainly, and compared row by row."""
+
+import random
+from collections.abc import Iterator
+from datetime import date
+from itertools import groupby
+from operator import itemgetter
+
+import polars as pl
+
+from refusion_assets.assets.wiring import Asked
+from refusion_assets.domain.efterregning import Resultat, state
+from refusion_assets.domain.efterregning_raa import Fil
+from refusion_assets.domain.kontrol import Outcome
+from refusion_assets.domain.raw import AMOUNT, COLUMNS, DAY, MOMENT, NAMES
+from refusion_assets.warehouse import Session
+
+UNREADABLE = "?"
+Key = tuple[date, str, int, str, str]
+STATE = (
+    "indberettet_oere", "beloeb_oere", "procent", "refusion_oere", "medfinansiering_oere",
+    "ydelsestaeller", "genoptjeningstaeller", "trin",
+)  # fmt: skip
+
+
+def efterregning_enig(asked: Asked) -> Outcome:
+    """The second calculation agrees on every row of a random sample of the month's people.
+
+    The people are drawn anew every month, the same ones for the same month. Amounts, percentages, counters
+    and steps are compared. Shares no code with the kernel but the rules.
+    """
+    session, place, month = asked.session, asked.place, asked.month
+    sample = _draw(session, month, place.rules.graense("stikproeve_borgere"))
+    if not sample:
+        return Outcome(True, "Der er ingen borgere at efterregne.")
+    chosen = pl.DataFrame({"borger_id": list(sample.values()), "cpr": list(sample)})
+    session.connection.register("stikproeve", chosen)
+    files, homes = list(_files(session, month)), _homes(session)
+    again = state(files, homes, f"{month:%Y-%m}", place.rules, persons=set(sample))
+    kernel = _rows(session)
+    session.connection.unregister("stikproeve")
+    plain = {
+        (uge, maaned, sample[cpr], ydelse_id, kommunekode): _values(result)
+        for (uge, maaned, cpr, ydelse_id, kommunekode), result in again.items()
+    }
+    differing = sorted(key for key in kernel.keys() | plain.keys() if kernel.get(key) != plain.get(key))
+    tal = {"borgere": len(sample), "raekker": len(kernel)}
+    if not differing:
+        return Outcome(True, f"Efterregningen af {len(sample)} borgere er enig i alle {len(kernel)} rækker.", tal=tal)
+    people = sorted({key[2] for key in differing})
+    return Outcome(
+        False,
+        f"Efterregningen er uenig i {len(differing)} rækker hos {len(people)} borgere.",
+        "Luk ikke måneden; sammenlign de nævnte borgere uge for uge, og meld fejlen til systemets ejere.",
+        len(differing),
+        tal=tal,
+        eksempler=tuple(people[:3]),
+    )
+
+
+def _draw(session: Session, month: date, size: int) -> dict[str, int]:
+    """CPR number -> surrogate of the people drawn for a month."""
+    people = session.frame("""SELECT cpr, borger_id FROM identitet.borger
+        SEMI JOIN (SELECT borger_id FROM classified.krav) USING (borger_id) ORDER BY borger_id""")
+    drawn = random.Random(f"{month:%Y-%m}").sample(range(people.height), min(size, people.height))  # noqa: S311
+    return dict(people[sorted(drawn)].iter_rows())
+
+
+def _files(session: Session, month: date) -> Iterator[Fil]:
+    """Every line that can touch the sample, as text again, by file: its people's, and all with the same ids."""
+    columns = ", ".join(f"i.{name}" for name in NAMES)
+    session.run("""CREATE OR REPLACE TEMP TABLE proeve_id AS
+        WITH egne AS (
+            SELECT indberetning_id, reference_id FROM classified.linje SEMI JOIN stikproeve USING (borger_id))
+        SELECT indberetning_id AS id FROM egne UNION SELECT reference_id FROM egne""")
+    rows = session.frame(
+        f"""SELECT f.filnavn, f.kilde, f.enhed, strftime(f.modtaget_maaned, '%Y-%m') AS maaned, f.sha256, i.linje,
+            i.ulaeselig, {columns}
+        FROM raw.indberetning i JOIN raw.fil f USING (fil_id) JOIN classified.linje l USING (fil_id, linje)
+        WHERE NOT f.dublet AND f.modtaget_maaned <= $month AND (
+            l.borger_id IN (SELECT borger_id FROM stikproeve)
+            OR i.IndberetningsID IN (SELECT id FROM proeve_id) OR i.ReferenceID IN (SELECT id FROM proeve_id))
+        ORDER BY f.modtaget_maaned, f.foerste_modtaget, f.filnavn, i.linje""",
+        month=month,
+    )
+    identity = itemgetter("filnavn", "kilde", "enhed", "maaned", "sha256")
+    for about, lines in groupby(_as_text(rows).iter_rows(named=True), key=identity):
+        filnavn, kilde, enhed, maaned, sha256 = about
+        text = [{name: line[name] or "" for name in NAMES} for line in lines]
+        yield Fil(filnavn, kilde, enhed, maaned, sha256, text)
+
+
+def _as_text(rows: pl.DataFrame) -> pl.DataFrame:
+    """Typed lines written as they came: decimal comma, ISO dates, empty for null, `?` for the unreadable."""
+    written = []
+    for place, (name, kind, _) in enumerate(COLUMNS):
+        column = pl.col(name)
+        if kind == AMOUNT:
+            sign = pl.when(column < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+            rest = (column.abs() % 100).cast(pl.String).str.zfill(2)
+            text = pl.format("{}{},{}", sign, column.abs() // 100, rest)
+        elif kind == MOMENT:
+            text = column.dt.strftime("%Y-%m-%dT%H:%M:%S")
+        elif kind == DAY:
+            text = column.dt.strftime("%Y-%m-%d")
+        else:
+            text = column.cast(pl.String)
+        broken = (pl.col("ulaeselig") // (1 << place)) % 2 == 1
+        written.append(pl.when(broken).then(pl.lit(UNREADABLE)).otherwise(text).alias(name))
+    return rows.with_columns(written)
+
+
+def _homes(session: Session) -> list[dict[str, str]]:
+    """The sample's stays in the snapshot that the calculation used, as rows of the register."""
+    rows = session.frame("""SELECT r.cpr AS "CPR", r.kommunekode AS "Kommunekode",
+        strftime(r.bopael_start, '%Y-%m-%d') AS "Bopael_start",
+        coalesce(strftime(r.bopael_slut, '%Y-%m-%d'), '') AS "Bopael_slut"
+        FROM raw.bopael r SEMI JOIN stikproeve USING (cpr)
+        WHERE r.modtaget_maaned = (SELECT bopael_maaned FROM refusion.beregnet)""")
+    return rows.to_dicts()
+
+
+def _rows(session: Session) -> dict[Key, tuple[object, ...]]:
+    """The kernel's rows of the sample, by key."""
+    rows = session.frame(f"""
+        SELECT uge, strftime(maaned, '%Y-%m') AS maaned, borger_id, ydelse_id, kommunekode, {", ".join(STATE)}
+        FROM refusion.borger_uge_ydelse SEMI JOIN stikproeve USING (borger_id)""")
+    return {(row[0], row[1], row[2], row[3], row[4]): row[5:] for row in rows.iter_rows()}
+
+
+def _values(result: Resultat) -> tuple[object, ...]:
+    """A result of the second calculation in the order of `STATE`."""
+    return (
+        result.indberettet, result.beloeb, result.procent, result.refusion, result.medfinansiering,
+        result.n, result.genoptjening, result.trin,
+    )  # fmt: skip

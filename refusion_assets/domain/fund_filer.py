@@ -1,0 +1,75 @@
+"""Understands what is odd about the files of a sender: too many or few rows, repeats, gaps, absence."""
+
+from datetime import date
+
+import polars as pl
+
+from refusion_assets.domain.fund import found
+from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.weeks import next_month
+
+SENDER = ["kilde", "enhed"]
+DIGITS = 4
+
+
+def file_findings(filer: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
+    """FIL-003 to FIL-006 as a run of `month` knows them (`FOUND`): nobody's money, so no amount.
+
+    `filer`: kilde, enhed, modtaget_maaned, loebenr, filnavn, sha256, antal_raekker, dublet of every file
+    received through the month. A municipal sender's findings are its own. Source: input.md section 4.
+    """
+    municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
+    rows = filer.with_columns(kommunekode=pl.when(municipal).then(pl.col("enhed"))).sort(*SENDER, "loebenr", "filnavn")
+    return pl.concat([_row_counts(rows, month, rules), _repeats(rows), _gaps(rows), _absent(rows, month)])
+
+
+def _row_counts(filer: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
+    """FIL-003 per sender whose rows of the month deviate too far from the mean of the months before.
+
+    Compared without division: count * months against the sum. A repeated file has no rows of its own.
+    """
+    own = pl.when(pl.col("dublet")).then(0).otherwise(pl.col("antal_raekker"))
+    first = next_month(month, -rules.graense("raekkeantal_maaneder"))
+    now, before = pl.col("modtaget_maaned") == month, pl.col("modtaget_maaned").is_between(first, month, closed="left")
+    counts = filer.with_columns(own=own).group_by(*SENDER, maintain_order=True).agg(
+        pl.col("kommunekode").first(),
+        fil=pl.col("filnavn").filter(now).last(),
+        antal=pl.col("own").filter(now).sum(),
+        foer=pl.col("own").filter(before).sum(),
+        maaneder=pl.col("modtaget_maaned").filter(before).n_unique().cast(pl.Int64),
+    )  # fmt: skip
+    off = (pl.col("antal") * pl.col("maaneder") - pl.col("foer")).abs() * 100
+    odd = counts.filter(
+        pl.col("fil").is_not_null()
+        & (pl.col("maaneder") > 0)
+        & (off > rules.graense("raekkeantal_procent") * pl.col("foer"))
+    )
+    mean = pl.col("foer") // pl.col("maaneder")
+    value = pl.format("{} rækker mod {} i gennemsnit", pl.col("antal"), mean)
+    return found(odd.with_columns(maaned=pl.lit(month)), "FIL-003", [*SENDER, "maaned"], vaerdi=value)
+
+
+def _repeats(filer: pl.DataFrame) -> pl.DataFrame:
+    """FIL-004 per file whose content was delivered before."""
+    first = filer.filter(~pl.col("dublet")).select("sha256", original="filnavn").unique("sha256", keep="first")
+    again = filer.filter(pl.col("dublet")).join(first, on="sha256", how="left")
+    return found(again, "FIL-004", ["filnavn"], fil=pl.col("filnavn"), vaerdi=pl.col("original"))
+
+
+def _gaps(filer: pl.DataFrame) -> pl.DataFrame:
+    """FIL-005 per unbroken run of numbers that no file of the sender has, counted from 1."""
+    before = pl.col("loebenr").shift(1).over(SENDER).fill_null(0)
+    rows = filer.with_columns(foerste=before + 1, sidste=pl.col("loebenr") - 1)
+    gaps = rows.filter(pl.col("foerste") <= pl.col("sidste"))
+    ends = [pl.col(name).cast(pl.String).str.zfill(DIGITS) for name in ("foerste", "sidste")]
+    value = pl.when(pl.col("foerste") == pl.col("sidste")).then(ends[0]).otherwise(pl.concat_str(ends, separator="-"))
+    return found(gaps, "FIL-005", [*SENDER, "foerste"], fil=pl.col("filnavn"), vaerdi=value)
+
+
+def _absent(filer: pl.DataFrame, month: date) -> pl.DataFrame:
+    """FIL-006 per sender of the month before that has no file this month; somebody has accepted it, or we stopped."""
+    senders = filer.select(*SENDER, "kommunekode", "modtaget_maaned").unique(maintain_order=True)
+    now = senders.filter(pl.col("modtaget_maaned") == month)
+    gone = senders.filter(pl.col("modtaget_maaned") == next_month(month, -1)).join(now, on=SENDER, how="anti")
+    name = pl.concat_str("kilde", "enhed", separator="-")
+    return found(gone.with_columns(maaned=pl.lit(month)), "FIL-006", [*SENDER, "maaned"], vaerdi=name)

@@ -1,0 +1,15 @@
+"""Understands how amounts and percentages are written for people to read."""
+
+import polars as pl
+
+
+def kroner(oere: pl.Expr) -> pl.Expr:
+    """Øre as kroner with decimal comma and exactly two decimals."""
+    whole, rest = oere.abs() // 100, oere.abs() % 100
+    sign = pl.when(oere < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    return pl.format("{}{},{}", sign, whole, rest.cast(pl.String).str.zfill(2))
+
+
+def procent(column: pl.Expr) -> pl.Expr:
+    """Whole per cent with decimal comma and two decimals."""
+    return kroner(column * 100)
