@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from refusion_assets.assets import checks, classified, opgoerelse, raw, refusion
+from refusion_assets.assets import checks, classified, kvalitet, opgoerelse, raw, refusion
 from refusion_assets.context import Place
 from refusion_assets.metadata import OWNER
 from refusion_assets.partitions import cell_grid, last_month, month_grid, range_tags
@@ -34,7 +34,12 @@ def build_defs(place: Place) -> dg.Definitions:
         owners=[OWNER],
         partitions_def=cell_grid([*koder, *national], months),
     )
-    monthly = [*raw.build(months), *classified.build(months), *refusion.build(months)]
+    monthly = [
+        *raw.build(months),
+        *classified.build(months),
+        *kvalitet.build(months),
+        *refusion.build(months),
+    ]
     settled = opgoerelse.build(cells)
     beregn, opgoer = _jobs(monthly, settled)
     return dg.Definitions(
