@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DATA := $(abspath $(if $(REFUSION_DATA),$(REFUSION_DATA),data))
-LAST_MONTHS := 2026-08..2026-10
+LAST_MONTHS = $(if $(wildcard $(DATA)/udgaaende/2026-10),2026-10,2026-08..2026-10)
 
 .PHONY: setup run test check ui format clean
 

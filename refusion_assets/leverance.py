@@ -129,10 +129,10 @@ def _manifest(path: Path) -> dict[str, Any]:
     """The manifest beside a file, amounts in øre; FileRejected if it is missing or unreadable."""
     beside = path.with_name(path.name.removesuffix(".csv") + MANIFEST)
     try:
-        manifest: dict[str, Any] = json.loads(beside.read_text("utf-8"))
+        manifest: dict[str, Any] = dict(json.loads(beside.read_text("utf-8")).items())
         for key in ("sum_felt0014", "sum_felt0037"):
             if key in manifest:
-                manifest[key] = int(Decimal(str(manifest[key])) * 100)
+                manifest[key] = Decimal(str(manifest[key])) * 100
     except FileNotFoundError:
         raise FileRejected(Fault("FIL-001", path.name, "manifestet mangler; bed afsenderen om det")) from None
     except (ValueError, InvalidOperation, AttributeError, TypeError):

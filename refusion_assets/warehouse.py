@@ -175,9 +175,7 @@ class Session:
 
     def frame(self, query: str, **parameters: object) -> pl.DataFrame:
         """The rows of a query as a frame; `$name` in the query takes the parameter of that name."""
-        if parameters:
-            return self.connection.execute(query, parameters).pl()
-        return self.connection.sql(query).pl()
+        return self.connection.sql(query, params=parameters or None).pl()
 
     def value(self, query: str, **parameters: object) -> object:
         """The single value of a query."""

@@ -92,7 +92,7 @@ def test_the_quarantine_of_the_example_is_the_expected_one(month: str) -> None:
 
 def test_shuffled_files_and_rows_give_the_same_state() -> None:
     files, bopael, fleksgrundlag = read_root(EXAMPLE / "data", "2024-04")
-    chance = random.Random(994)
+    chance = random.Random(994)  # noqa: S311  a shuffle, not a secret
     shuffled = [replace(fil, rows=chance.sample(fil.rows, len(fil.rows))) for fil in files]
     chance.shuffle(shuffled)
     result = state(shuffled, bopael, "2024-04", RULEBOOK, fleksbidrag=True, fleksgrundlag=fleksgrundlag)
@@ -439,15 +439,15 @@ def test_a_row_breaks_the_first_rule_of_the_table(letter: str, changes: dict[str
     ("cpr", "possible"),
     [
         ("6110512470", True),
-        ("0101000000", True),
-        ("0101364000", False),
-        ("0101374000", True),
-        ("3002504000", False),
-        ("0101005000", True),
-        ("0101585000", True),
-        ("0101164000", True),
-        ("1001164000", True),
-        ("1101164000", False),
+        ("6101000000", True),
+        ("6101364000", False),
+        ("6101374000", True),
+        ("9002504000", False),
+        ("6101005000", True),
+        ("6101585000", True),
+        ("6101164000", True),
+        ("7001164000", True),
+        ("7101164000", False),
         ("6001504000", False),
         ("0113504000", False),
         ("01015o4000", False),

@@ -44,6 +44,8 @@ CHECKS = (
     Check(kontrol.bopael_kendt, "refusion.borger_uge_ydelse", False),
     Check(kontrol.kladde_er_tilstand, "opgoerelse.postering", True),
     Check(kontrol.kommuner_er_kladden, "opgoerelse.postering", True),
+    Check(kontrol.bilag_balancerer, "opgoerelse.postering", True),
+    Check(kontrol.adviseringer, "opgoerelse.postering", False),
     Check(kontrol.aendring_mod_sidste_maaned, "opgoerelse.postering", False),
 )
 

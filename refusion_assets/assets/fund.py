@@ -24,7 +24,7 @@ WHERE modtaget_maaned <= $month ORDER BY modtaget_maaned, foerste_modtaget, filn
 
 HOMELESS = "SELECT borger_id, ydelse_id, uge, beloeb_oere FROM refusion.uden_kommune"
 
-KEYED = "SELECT * EXCLUDE (identitet), left(sha256(identitet), 24) AS noegle FROM fundne ORDER BY regel, noegle"
+KEYED = "SELECT left(sha256(identitet), 24) AS noegle FROM fundne ORDER BY nr"
 
 # The person that a line says it is about, as it is written there.
 SUBJECTS = """
@@ -35,6 +35,8 @@ FROM soegte s
 JOIN raw.fil f ON f.filnavn = s.fil
 JOIN raw.indberetning i ON i.fil_id = f.fil_id AND i.linje = s.linje
 GROUP BY s.fil, s.linje"""
+
+OF_RUN = "koersel = $number AND kommunekode IN (SELECT unnest($mine::VARCHAR[]))"
 
 MONTH_TOTAL = """
 SELECT coalesce(sum(l.beloeb_oere), 0)::BIGINT FROM classified.linje l JOIN raw.fil f USING (fil_id)
@@ -66,7 +68,8 @@ def find(session: Session, place: Place, month: date, before: pl.DataFrame | Non
         payer_findings(session.frame("SELECT * FROM refusion.anden_betaler")),
     ]
     findings = _addressed(session, place, month, told(pl.concat(parts), rules))
-    return opslag.with_frame(session, "fundne", findings, KEYED).select(list(Fund.to_schema().columns))
+    keys = opslag.with_frame(session, "fundne", findings.select("identitet").with_row_index("nr"), KEYED)
+    return findings.with_columns(keys).select(list(Fund.to_schema().columns)).sort("regel", "noegle")
 
 
 def advise(
@@ -87,14 +90,17 @@ def advise(
     holds = last == number - 1 and rules_then == place.rules.version
     findings = find(session, place, month, before if holds else None)
     mine = [*(koder or [k.kommunekode for k in place.rules.kommuner]), NOBODY]
-    listed = followed(findings, before, number).filter(pl.col("kommunekode").is_in(mine))
-    session.run(
-        "DELETE FROM opgoerelse.advis WHERE koersel = $number AND kommunekode IN (SELECT unnest($mine::VARCHAR[]))",
-        number=number,
-        mine=mine,
-    )
-    session.insert("opgoerelse.advis", listed)
-    return listed
+    rows = followed(findings, before, number).filter(pl.col("kommunekode").is_in(mine))
+    session.run(f"DELETE FROM opgoerelse.advis WHERE {OF_RUN}", number=number, mine=mine)
+    session.insert("opgoerelse.advis", rows)
+    return rows
+
+
+def listed(session: Session, number: int, koder: Sequence[str]) -> pl.DataFrame:
+    """The advice of run `number` (`Advis`) to the municipalities `koder` and to nobody, as it is stored."""
+    columns = ", ".join(Advis.to_schema().columns)
+    query = f"SELECT {columns} FROM opgoerelse.advis WHERE {OF_RUN} ORDER BY kommunekode, regel, noegle"
+    return session.frame(query, number=number, mine=[*koder, NOBODY])
 
 
 def named(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataFrame:

@@ -1,7 +1,10 @@
 """Kontrol: the checks during and after the calculation, each a question in SQL that the month must answer."""
 
+import polars as pl
+
 from refusion_assets.assets.fund import double_pay
 from refusion_assets.assets.wiring import Asked
+from refusion_assets.domain.bogfoering import DEBET, voucher
 from refusion_assets.domain.kontrol import Outcome, balance, kroner_text
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.warehouse import Session
@@ -196,6 +199,39 @@ def kommuner_er_kladden(asked: Asked) -> Outcome:
         n=number,
     )
     return balance("Kommunernes opgørelser mod kladden", parts, whole["i_alt"])
+
+
+def bilag_balancerer(asked: Asked) -> Outcome:
+    """Debit is credit on every municipality's voucher, and its lines are the amounts of the ledger."""
+    number = run_number(asked.month, asked.place.rules)
+    ledger = asked.session.frame(
+        """SELECT kommunekode, ydelse_id, procent, refusion_oere, medfinansiering_oere
+        FROM opgoerelse.postering WHERE koersel = $n""",
+        n=number,
+    )
+    navne = pl.DataFrame(
+        [(y.ydelse_id, y.navn) for y in asked.place.rules.ydelser], ["ydelse_id", "navn"], orient="row"
+    )
+    lines = voucher(ledger, navne.unique("ydelse_id", keep="last"), asked.month, asked.place.rules)
+    signed = pl.when(pl.col("debet_kredit") == DEBET).then(pl.col("beloeb_oere")).otherwise(-pl.col("beloeb_oere"))
+    uneven = lines.group_by("bilagsnr").agg(rest=signed.sum()).filter(pl.col("rest") != 0)
+    if uneven.is_empty():
+        return Outcome(True, f"Alle {lines['bilagsnr'].n_unique()} bilag balancerer.", tal={"linjer": lines.height})
+    return Outcome(False, f"{uneven.height} bilag balancerer ikke.", STOP, uneven.height, int(uneven["rest"].sum()))
+
+
+def adviseringer(asked: Asked) -> Outcome:
+    """How many findings the run lists, by rule; those solved since last are not counted."""
+    rows = asked.session.frame(
+        """SELECT regel, count(*) AS antal FROM opgoerelse.advis WHERE koersel = $n AND status <> 'LØST'
+        GROUP BY 1 ORDER BY 1""",
+        n=run_number(asked.month, asked.place.rules),
+    )
+    counts = dict(rows.iter_rows())
+    total = sum(counts.values())
+    if not total:
+        return Outcome(True, "Ingen adviseringer er åbne.")
+    return Outcome(False, f"{total} adviseringer er åbne.", "Kommunerne følger adviseringsfilen.", total, tal=counts)
 
 
 def aendring_mod_sidste_maaned(asked: Asked) -> Outcome:

@@ -10,8 +10,10 @@ import polars as pl
 
 from refusion_assets import files
 from refusion_assets.assets.change import ranges
+from refusion_assets.assets.fund import advise, named
 from refusion_assets.assets.wiring import AABEN, LUKKET, OPGJORT, POOL, chosen_cells, gate, stopping, withdraw
 from refusion_assets.context import Place
+from refusion_assets.domain.bogfoering import voucher
 from refusion_assets.domain.opgoerelse import (
     AABNING,
     LEDGER,
@@ -66,6 +68,7 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     session.run(f"DELETE FROM opgoerelse.kommune WHERE koersel = $n AND {mine}", n=number, koder=list(koder))
     session.insert("opgoerelse.kommune", totals)
     _record(session, place, month, OPGJORT, "")
+    advise(session, place, month, number, koder)
     types = dict(ledger.group_by("raekketype").len().sort("raekketype").iter_rows())
     return Settled(number, types, totals)
 
@@ -144,9 +147,12 @@ def _files(
     borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
     merged = beregning(ledger).join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
     totals = statement(ledger, month, navne).join(kommuner, on="kommunekode")
+    advice = named(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
     tables = {
         "beregning": ("kommunekode", files.beregning_table(merged)),
         "opgoerelse": ("Kommunekode", files.opgoerelse_table(totals, number)),
+        "advisering": ("kommunekode", files.advisering_table(advice)),
+        "bogfoering": ("kommunekode", files.bogfoering_table(voucher(ledger, navne, month, place.rules))),
     }
     return files.stage(place.outgoing / f"{month:%Y-%m}", tables, koder, month, place.rules)
 
@@ -182,6 +188,26 @@ def close(session: Session, place: Place, month: date) -> None:
 
 def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """The ledger and the files, cut by run month x municipality; one run settles all the cells of a month."""
+    return [_postering(cells), _filer(cells)]
+
+
+def _show(context: dg.AssetExecutionContext, done: Settled, month: date) -> None:
+    """What every municipality's cell shows: rows, people and sums of the run."""
+    for row in done.kommuner.iter_rows(named=True):
+        context.add_asset_metadata(
+            partition_key=f"{row['kommunekode']}|{month:%Y-%m}",
+            metadata={
+                "dagster/partition_row_count": row["raekker"],
+                "borgere": row["borgere"],
+                "refusion_kr": kroner(row["refusion_oere"]),
+                "medfinansiering_kr": kroner(row["medfinansiering_oere"]),
+                "rettelser_kr": kroner(row["rettelser_oere"]),
+            },
+        )
+
+
+def _postering(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    """The ledger."""
     rows = dg.AssetDep(
         ["refusion", "borger_uge_ydelse"], partition_mapping=dg.MultiToSingleDimensionPartitionMapping(MAANED)
     )
@@ -206,22 +232,18 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
         for month, koder in chosen_cells(context).items():
             with stopping(), place.warehouse.open() as session:
                 done = settle_month(session, place, month, koder)
-            withdraw(place, month)
-            for row in done.kommuner.iter_rows(named=True):
-                context.add_asset_metadata(
-                    partition_key=f"{row['kommunekode']}|{month:%Y-%m}",
-                    metadata={
-                        "dagster/partition_row_count": row["raekker"],
-                        "borgere": row["borgere"],
-                        "refusion_kr": kroner(row["refusion_oere"]),
-                        "medfinansiering_kr": kroner(row["medfinansiering_oere"]),
-                        "rettelser_kr": kroner(row["rettelser_oere"]),
-                    },
-                )
+            withdraw(place, month, koder)
+            _show(context, done, month)
+
+    return postering
+
+
+def _filer(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    """The outgoing files."""
 
     @dg.asset(
         key=["opgoerelse", "filer"],
-        deps=[postering],
+        deps=[["opgoerelse", "postering"]],
         kinds={"csv"},
         partitions_def=cells,
         group_name="opgoerelse",
@@ -240,4 +262,4 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
             outgoing.publish()
         place.warehouse.publish()
 
-    return [postering, filer]
+    return filer

@@ -209,6 +209,19 @@ def let_pass(session: Session, month: date, config: Knowingly) -> None:
         session.insert("kontrol.accept", pl.DataFrame([row]))
 
 
+def _take_in(place: Place, month: date, config: Knowingly) -> Ingested | Faulty:
+    """What the month took in, or what is wrong with its files; the month's earlier files are withdrawn first."""
+    with place.warehouse.open() as session:
+        gate(session, place, month)
+        let_pass(session, month, config)
+    withdraw(place, month)
+    try:
+        with place.warehouse.open() as session:
+            return ingest(session, place, month)
+    except Faulty as stop:
+        return stop
+
+
 def _answers(faults: Sequence[Fault]) -> Iterator[dg.AssetCheckResult]:
     """The answer of every file check, given what is wrong."""
     for name, (rules, text) in FILE_CHECKS.items():
@@ -225,6 +238,15 @@ def _answers(faults: Sequence[Fault]) -> Iterator[dg.AssetCheckResult]:
 
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The raw assets, cut by month of receipt."""
+    return [_indberetning(months), _register(months)]
+
+
+def _indberetning(months: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The delivered lines."""
+    specs = [
+        dg.AssetCheckSpec(name, asset=["raw", "indberetning"], description=text, blocking=True)
+        for name, (_, text) in FILE_CHECKS.items()
+    ]
 
     @dg.asset(
         key=["raw", "indberetning"],
@@ -236,10 +258,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
         output_required=False,
-        check_specs=[
-            dg.AssetCheckSpec(name, asset=["raw", "indberetning"], description=text, blocking=True)
-            for name, (_, text) in FILE_CHECKS.items()
-        ],
+        check_specs=specs,
     )
     def indberetning(
         context: dg.AssetExecutionContext, config: Knowingly, place: dg.ResourceParam[Place]
@@ -250,20 +269,20 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         """
         month = run_month(context)
         with stopping():
-            with place.warehouse.open() as session:
-                gate(session, place, month)
-                let_pass(session, month, config)
-            withdraw(place, month)
-            try:
-                with place.warehouse.open() as session:
-                    taken = ingest(session, place, month)
-            except Faulty as stop:
-                yield from _answers(stop.faults)
-                return
+            taken = _take_in(place, month, config)
+        if isinstance(taken, Faulty):
+            yield from _answers(taken.faults)
+            return
         report_deliveries(context, taken.leveret, month)
         metadata = {"dagster/row_count": taken.linjer, "filer": taken.filer, "afsendere": len(taken.leveret)}
         yield dg.MaterializeResult(metadata=metadata)
         yield from _answers([])
+
+    return indberetning
+
+
+def _register(months: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The supporting registers."""
 
     @dg.asset(
         key=["raw", "register"],
@@ -284,4 +303,4 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
             rows = ingest_registers(session, place, run_month(context))
         return dg.MaterializeResult(metadata={"nye_linjer": rows})
 
-    return [indberetning, register]
+    return register

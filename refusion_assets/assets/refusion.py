@@ -119,35 +119,31 @@ def _summary(session: Session, calculated: int) -> Calculated:
     return Calculated(beregnede=calculated, **row.row(0, named=True))
 
 
+FORLOEB, RAEKKE = dg.AssetKey(["duration", "forloeb"]), dg.AssetKey(["refusion", "borger_uge_ydelse"])
+KRAV, REGISTER = dg.AssetKey(["classified", "krav"]), dg.AssetKey(["raw", "register"])
+
+
+def _spec(key: dg.AssetKey, deps: list[dg.AssetKey], text: str, months: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
+    """One of the two tables that the pass makes."""
+    return dg.AssetSpec(
+        key,
+        deps=deps,
+        description=text,
+        group_name=key.path[0],
+        kinds=KINDS,
+        owners=[OWNER],
+        metadata=of_table(".".join(key.path)),
+        partitions_def=months,
+    )
+
+
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """Duration and refusion, cut by benefit month; one pass makes both."""
-
-    def spec(table: str, group: str, deps: list[list[str]], text: str) -> dg.AssetSpec:
-        return dg.AssetSpec(
-            table.split("."),
-            deps=[dg.AssetKey(key) for key in deps],
-            description=text,
-            group_name=group,
-            kinds=KINDS,
-            owners=[OWNER],
-            metadata=of_table(table),
-            partitions_def=months,
-        )
-
-    forloeb, raekke = "duration.forloeb", "refusion.borger_uge_ydelse"
+    weeks = f"{Forloeb.__doc__}\n\nHjemmel: § 5, § 6, § 30, stk. 1."
+    money = f"{BorgerUgeYdelse.__doc__}\n\nHjemmel: § 5, stk. 2-3."
 
     @dg.multi_asset(
-        specs=[
-            spec(
-                forloeb, "duration", [["classified", "krav"]], f"{Forloeb.__doc__}\n\nHjemmel: § 5, § 6, § 30, stk. 1."
-            ),
-            spec(
-                raekke,
-                "refusion",
-                [forloeb.split("."), ["classified", "krav"], ["raw", "register"]],
-                f"{BorgerUgeYdelse.__doc__}\n\nHjemmel: § 5, stk. 2-3.",
-            ),
-        ],
+        specs=[_spec(FORLOEB, [KRAV], weeks, months), _spec(RAEKKE, [FORLOEB, KRAV, REGISTER], money, months)],
         name="duration_og_refusion",
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
@@ -158,18 +154,14 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         """Weeks counted and money priced for all people, as known at the end of the latest month of the run."""
         with stopping(), place.warehouse.open() as session:
             done = calculate(session, place, run_month(context), context.log.info)
-        yield dg.MaterializeResult(
-            asset_key=forloeb.split("."),
-            metadata={"dagster/row_count": done.forloeb, "beregnede_borgere": done.beregnede},
-        )
-        yield dg.MaterializeResult(
-            asset_key=raekke.split("."),
-            metadata={
-                "dagster/row_count": done.raekker,
-                "refusion_kr": kroner(done.refusion_oere),
-                "medfinansiering_kr": kroner(done.medfinansiering_oere),
-                "uden_kommune_kr": kroner(done.uden_kommune_oere),
-            },
-        )
+        counts = {"dagster/row_count": done.forloeb, "beregnede_borgere": done.beregnede}
+        yield dg.MaterializeResult(asset_key=FORLOEB, metadata=counts)
+        sums = {
+            "dagster/row_count": done.raekker,
+            "refusion_kr": kroner(done.refusion_oere),
+            "medfinansiering_kr": kroner(done.medfinansiering_oere),
+            "uden_kommune_kr": kroner(done.uden_kommune_oere),
+        }
+        yield dg.MaterializeResult(asset_key=RAEKKE, metadata=sums)
 
     return [duration_og_refusion]

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -48,9 +48,15 @@ def chosen_cells(context: dg.AssetExecutionContext) -> dict[date, list[str]]:
     return dict(sorted(cells.items()))
 
 
-def withdraw(place: Place, month: date) -> None:
-    """Take back the outgoing files of a month that is being made anew: what stops must leave no file."""
-    shutil.rmtree(place.outgoing / f"{month:%Y-%m}", ignore_errors=True)
+def withdraw(place: Place, month: date, koder: Collection[str] | None = None) -> None:
+    """Take back a month's outgoing files (of some municipalities): what stops must leave no file behind."""
+    folder = place.outgoing / f"{month:%Y-%m}"
+    if koder is None or set(koder) >= {k.kommunekode for k in place.rules.kommuner}:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for kode in koder:
+        for path in folder.glob(f"yr-ydelsesrefusion-*-{kode}-*.csv"):
+            path.unlink()
 
 
 @contextmanager

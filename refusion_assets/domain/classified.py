@@ -105,8 +105,7 @@ def _row_rules(rules: Rulebook) -> list[tuple[str, pl.Expr]]:
     codes = [k.kommunekode for k in rules.kommuner]
     days = (pl.col("periode_slut") - pl.col("periode_start")).dt.total_days() + 1
     subject = pl.when(art_t).then(pl.col("CPR")).otherwise(pl.col("subjekt"))
-    received = pl.col("Modtaget_tidspunkt").dt.date()
-    kommune = pl.col("Kommunekode")
+    received, kommune = pl.col("Modtaget_tidspunkt").dt.date(), pl.col("Kommunekode")
     return [
         ("YR-001", art_i & (unknown[0] | unknown[1])),
         ("YR-002", art_i & ~_missing("Felt0114", "Felt0115")),

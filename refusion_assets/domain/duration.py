@@ -203,7 +203,7 @@ def walk(borger_id: Ints, kind: npt.NDArray[np.uint8], grid: Grid, rules: Rulebo
 
 
 def spells(counted: Counted, grid: Grid) -> pl.DataFrame:
-    """One row per person and spell (`Forloeb`), from the first A- or B-week on. Units: weeks, dates.
+    """One row per person and spell (`Forloeb`), from the first A- or B-week to the last. Units: weeks, dates.
 
     A spell ends where the kind changes and at a restart, so that n rises by one a week within an A-spell.
     """
@@ -216,10 +216,12 @@ def spells(counted: Counted, grid: Grid) -> pl.DataFrame:
     number = 1 + np.where(on_c, cycle - counted.restart, cycle)
     begins = np.ones((weeks, persons), np.bool_)
     begins[1:] = (counted.kind[1:] != counted.kind[:-1]) | (after[1:] & on_c[1:]) | (counted.restart[1:] & ~on_c[1:])
-    seen = (counted.kind != KIND_C).cumsum(axis=0) > 0
+    supported = counted.kind != KIND_C
+    seen = np.logical_or.accumulate(supported) & np.logical_or.accumulate(supported[::-1])[::-1]
     person, week = np.nonzero((begins & seen).T)
     until = np.append(week[1:], weeks)
-    until[np.append(person[1:] != person[:-1], True)] = weeks
+    is_last = np.append(person[1:] != person[:-1], True)
+    until[is_last] = (weeks - supported[::-1].argmax(axis=0))[person[is_last]]
     ends_in_restart = counted.restart[until - 1, person] & on_c[week, person]
     frame = pl.DataFrame(
         {

@@ -13,7 +13,8 @@ from fractions import Fraction
 from itertools import groupby
 from typing import NamedTuple
 
-from refusion_assets.domain.efterregning_raa import Claim, Fil, benefit, claims, in_force, judge, read_oere
+from refusion_assets.domain.efterregning_felter import month_end, read_oere
+from refusion_assets.domain.efterregning_raa import Claim, Fil, benefit, claims, in_force, judge
 from refusion_assets.domain.efterregning_uger import Uge, count_weeks, days, monday, number_at_transition
 from refusion_assets.domain.rules import Rulebook, Ydelse
 
@@ -262,11 +263,6 @@ def read_grundlag(rows: Iterable[Row]) -> Grundlag:
         if grundlag is not None and loen is not None:
             basis[row["CPR"], row["Maaned"]] = grundlag, loen
     return basis
-
-
-def month_end(maaned: str) -> date:
-    """The last day of a month, YYYY-MM."""
-    return (date.fromisoformat(f"{maaned}-01") + timedelta(days=31)).replace(day=1) - timedelta(days=1)
 
 
 def state(

@@ -52,8 +52,9 @@ POLARS_TYPE = {
 BIT = {name: 1 << position for position, name in enumerate(NAMES)}
 
 AMOUNT_FORM = r"^-?\d{1,10}(,\d{1,2})?$"
-DAY_FORM = r"^\d{4}-\d{2}-\d{2}$"
-MOMENT_FORM = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}$"
+# Four digits, but not the year 0000, which no calendar has.
+DAY_FORM = r"^(\d{3}[1-9]|\d{2}[1-9]\d|\d[1-9]\d{2}|[1-9]\d{3})-\d{2}-\d{2}$"
+MOMENT_FORM = r"^\d{4}-\d{2}-\d{2}T\d{2}:[0-5]\d:[0-5]\d$"
 
 
 class Fil(pa.DataFrameModel):

@@ -1,0 +1,117 @@
+"""Understands a data root that is run, for tests: the command in this process, and what it leaves behind."""
+
+import contextlib
+import csv
+import io
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from refusion_assets import cli
+from refusion_assets.context import Place
+from tests.support import EXAMPLE, RULES, Row
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command said: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class DataRoot:
+    """A data root, and the `refusion` command in it."""
+
+    path: Path
+    rules: Path = RULES
+
+    @property
+    def place(self) -> Place:
+        """The place of the root under its rules."""
+        return Place(self.path, self.rules)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of the command, without a home of Dagster elsewhere."""
+        own = {"REFUSION_DATA": str(self.path), "REFUSION_REGLER": str(self.rules)}
+        return {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"} | own
+
+    def refusion(self, *arguments: str) -> Ran:
+        """The command run in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        code: Any = 0
+        with (
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            mock.patch.object(sys, "argv", ["refusion", *arguments]),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                cli.run()
+            except SystemExit as stopped:
+                code = stopped.code
+        return Ran(code or 0, out.getvalue(), err.getvalue())
+
+    def koer(self, month: str) -> Ran:
+        """A run that must succeed."""
+        ran = self.refusion("koer", month)
+        assert (ran.code, ran.err) == (0, ""), ran.err
+        return ran
+
+    def files(self, month: str) -> dict[str, bytes]:
+        """Every file of a run's outgoing folder by name; none where there is no folder."""
+        folder = self.path / "udgaaende" / month
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())} if folder.exists() else {}
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a query on the warehouse."""
+        with self.place.warehouse.open() as session:
+            return session.frame(query).rows()
+
+    def ledger(self) -> list[tuple[Any, ...]]:
+        """Every row of the ledger and every run."""
+        runs = self.rows("SELECT * FROM opgoerelse.koersel ORDER BY ALL")
+        return [*runs, *self.rows("SELECT * FROM opgoerelse.postering ORDER BY ALL")]
+
+
+@dataclass(frozen=True)
+class Example:
+    """The contract's example after its runs: what each said and left, and 2024-03 as it was run the first time."""
+
+    root: DataRoot
+    said: dict[str, Ran]
+    files: dict[str, dict[str, bytes]]
+    first_march: dict[str, bytes]
+    ledger_of_march: list[list[tuple[Any, ...]]]
+
+    def rows(self, kind: str, month: str) -> Iterator[Row]:
+        """The rows of a run's files of one kind, with all municipalities together."""
+        for name, data in self.files[month].items():
+            if name.startswith(f"yr-ydelsesrefusion-{kind}-"):
+                yield from csv.DictReader(io.StringIO(data.decode("utf-8")), delimiter=";")
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """The example run through 2024-02, 2024-03 (twice) and 2024-04; made once, and only looked at."""
+    root = DataRoot(tmp_path_factory.mktemp("eksempel"))
+    shutil.copytree(EXAMPLE / "data" / "raw", root.path / "raw")
+    said, files, ledgers = {}, {}, []
+    first_march: dict[str, bytes] = {}
+    for month in ("2024-02", "2024-03", "2024-03", "2024-04"):
+        said[month] = root.koer(month)
+        files[month] = root.files(month)
+        if month == "2024-03":
+            first_march = first_march or files[month]
+            ledgers.append(root.ledger())
+    return Example(root, said, files, first_march, ledgers)

@@ -1,0 +1,169 @@
+"""A delivery on disk: a file is taken in only when name, manifest, header and every line are as agreed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refusion_assets.domain.weeks import month_of
+from refusion_assets.leverance import BOPAEL_HEADER, FileRejected, find, read_register, read_reports
+from refusion_assets.rulebook import load
+from tests import timeline
+from tests.support import NAMES, RULES, Row, read_csv, rewrite, write_file, write_manifest, write_register
+from tests.timeline import CPR
+
+RULEBOOK = load(RULES)
+MONTH = month_of("2024-02")
+KY, BOPAEL = "eindkomst-yr-ky-169-202402-0002.csv", "bopael-202402.csv"
+
+
+def week(number: int, **changes: str) -> Row:
+    """One report of kontanthjælp for one day of February."""
+    day = MONTH.replace(day=number)
+    return timeline.row("K", day, day, number, **changes)
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Path:
+    """A good file of one report."""
+    return write_file(tmp_path, timeline.fil("K", [week(1)], "2024-02", 2))
+
+
+@pytest.fixture
+def register(tmp_path: Path) -> Path:
+    """A good register of one residence."""
+    stay = {"CPR": CPR, "Kommunekode": "101", "Bopael_start": "2010-01-01", "Bopael_slut": ""}
+    return write_register(tmp_path, "bopael", "2024-02", [stay])
+
+
+def read(raw: Path) -> list[dict[str, Any]]:
+    """The lines of the only file of reports under a data root."""
+    deliveries, faults = find(raw / "raw", MONTH, RULEBOOK)
+    assert faults == []
+    (delivery,) = deliveries
+    return read_reports(delivery).lines.to_dicts()
+
+
+def lie(**lies: object) -> Callable[[Path], Any]:
+    """A manifest that says something else than the file."""
+    return lambda path: write_manifest(path, read_csv(path), **lies)
+
+
+def say(text: str) -> Callable[[Path], Any]:
+    """A manifest that says just this."""
+    return lambda path: path.with_suffix(".manifest.json").write_text(text, encoding="utf-8")
+
+
+SPOILT: list[tuple[str, str, Callable[[Path], Any]]] = [
+    ("the manifest is missing", "FIL-001", lambda path: path.with_suffix(".manifest.json").unlink()),
+    ("the manifest is no JSON", "FIL-001", say("{")),
+    ("the manifest is a list", "FIL-001", say("[]")),
+    ("the manifest is empty", "FIL-001", say("{}")),
+    ("the hash is another", "FIL-001", lie(sha256="0" * 64)),
+    ("a byte is another than was hashed", "FIL-001", lambda path: path.write_bytes(path.read_bytes() + b"\n")),
+    ("the number of rows lies", "FIL-001", lie(antal_raekker=2)),
+    ("the number of reversals lies", "FIL-001", lie(antal_T=1)),
+    ("the sum of 0014 lies by an øre", "FIL-001", lie(sum_felt0014="1000.01")),
+    ("the sum of 0014 lies by half an øre", "FIL-001", lie(sum_felt0014="1000.005")),
+    ("the sum of 0037 lies", "FIL-001", lie(sum_felt0037="-0.01")),
+    ("the sum is no number", "FIL-001", lie(sum_felt0014="Infinity")),
+    ("the header is in another order", "FIL-002", rewrite(lambda data: data.replace(b"CPR;Person", b"Person;CPR"))),
+    ("the header has a column less", "FIL-002", rewrite(lambda data: data.replace(b"Felt0216;", b"", 1))),
+    ("a row has a column more", "FIL-002", rewrite(lambda data: data[:-1] + b";x\n")),
+    ("a row has a column less", "FIL-002", rewrite(lambda data: data.replace(b";;;", b";;", 1))),
+    ("an empty line", "FIL-002", rewrite(lambda data: data + b"\n")),
+    ("the text is latin-1", "FIL-002", rewrite(lambda data: data.replace(b";06;", ";ø6;".encode("latin-1")))),
+    ("the text begins with a BOM", "FIL-002", rewrite(lambda data: b"\xef\xbb\xbf" + data)),
+    ("the lines end with CR LF", "FIL-002", rewrite(lambda data: data.replace(b"\n", b"\r\n"))),
+    ("the separator is a comma", "FIL-002", rewrite(lambda data: data.replace(b";", b","))),
+    ("the file has no bytes", "FIL-002", rewrite(lambda _: b"")),
+]
+
+
+@pytest.mark.parametrize(("regel", "spoil"), [case[1:] for case in SPOILT], ids=[case[0] for case in SPOILT])
+def test_a_file_of_reports_that_is_not_as_agreed_is_rejected(
+    tmp_path: Path, reports: Path, regel: str, spoil: Callable[[Path], Any]
+) -> None:
+    spoil(reports)
+    with pytest.raises(FileRejected) as rejected:
+        read(tmp_path)
+    assert str(rejected.value).startswith(f"{regel} {KY}: ")
+    assert CPR not in str(rejected.value)
+
+
+@pytest.mark.parametrize(
+    ("regel", "spoil"),
+    [
+        ("FIL-001", lambda path: path.with_suffix(".manifest.json").unlink()),
+        ("FIL-001", lie(sha256="0" * 64)),
+        ("FIL-001", lie(antal_raekker=2)),
+        ("FIL-002", rewrite(lambda data: data.replace(b"CPR", b"Cpr"))),
+        ("FIL-002", rewrite(lambda data: data[:-1] + b";x\n")),
+        ("FIL-002", rewrite(lambda data: data.replace(b"101", "å01".encode("latin-1")))),
+    ],
+)
+def test_a_register_that_is_not_as_agreed_is_rejected(register: Path, regel: str, spoil: Callable[[Path], Any]) -> None:
+    spoil(register)
+    with pytest.raises(FileRejected) as rejected:
+        read_register(register, BOPAEL_HEADER)
+    assert str(rejected.value).startswith(f"{regel} {BOPAEL}: ")
+
+
+def test_a_good_file_gives_its_lines_as_text_numbered_as_in_the_file(tmp_path: Path) -> None:
+    rows = [week(1, Felt0014="x"), week(2, Felt0037="-7,5"), week(3, Indberetningsart="T", ReferenceID="I1")]
+    write_file(tmp_path, timeline.fil("K", rows, "2024-02", 2))
+    found = read(tmp_path)
+    assert [line.pop("linje") for line in found] == [2, 3, 4]
+    assert found == [{name: row[name] or None for name in NAMES} for row in rows]
+
+
+def test_a_file_without_rows_is_a_delivery(tmp_path: Path) -> None:
+    write_file(tmp_path, timeline.fil("K", [], "2024-02", 2))
+    assert read(tmp_path) == []
+
+
+def test_sums_are_compared_as_numbers_and_unreadable_amounts_count_as_0(tmp_path: Path) -> None:
+    rows = [week(1, Felt0014="-2,5"), week(2, Felt0014="1.000,00"), week(3, Felt0014=""), week(4, Felt0014="1")]
+    path = write_file(tmp_path, timeline.fil("K", rows, "2024-02", 2))
+    for text in ("-1.50", "-1.5", "-1.500"):
+        write_manifest(path, rows, sum_felt0014=text)
+        assert len(read(tmp_path)) == 4
+
+
+def test_values_in_quotes_are_the_same_values(tmp_path: Path, reports: Path) -> None:
+    plain = read(tmp_path)
+    rewrite(lambda data: data.replace(b";06;", b';"06";').replace(b";;;", b';"";;', 1))(reports)
+    assert read(tmp_path) == plain
+
+
+def test_a_row_of_nothing_but_separators_is_a_row(tmp_path: Path, reports: Path) -> None:
+    data = reports.read_bytes() + b";" * 26 + b"\n"
+    reports.write_bytes(data)
+    write_manifest(reports, read_csv(reports))
+    assert [line["CPR"] for line in read(tmp_path)] == [CPR, None]
+
+
+@pytest.mark.parametrize("name", [KY.replace("202402", "202401"), KY.replace("-ky-", "-ksd-"), KY.replace("0002", "2")])
+def test_a_name_that_does_not_fit_its_folder_is_a_fault(tmp_path: Path, reports: Path, name: str) -> None:
+    reports.rename(reports.with_name(name))
+    _, faults = find(tmp_path / "raw", MONTH, RULEBOOK)
+    assert any(str(fault).startswith(f"FIL-002 {name}: ") for fault in faults)
+
+
+def test_a_manifest_without_its_file_is_a_fault(tmp_path: Path, reports: Path) -> None:
+    reports.unlink()
+    _, (fault,) = find(tmp_path / "raw", MONTH, RULEBOOK)
+    assert str(fault).startswith(f"FIL-001 {KY.removesuffix('.csv')}.manifest.json: ")
+
+
+def test_a_run_sees_the_files_received_through_its_month_and_no_other(tmp_path: Path, reports: Path) -> None:
+    for month, number in (("2023-12", 9), ("2024-03", 3)):
+        write_file(tmp_path, timeline.fil("K", [week(1)], month, number))
+    (reports.parent / ".eindkomst.swp").write_bytes(b"")
+    (tmp_path / "raw" / "ky" / "2024-xx").mkdir()
+    found, faults = find(tmp_path / "raw", MONTH, RULEBOOK)
+    assert ([(d.kilde, d.enhed, d.maaned, d.loebenr) for d in found], faults) == (
+        [("ky", "169", month_of("2023-12"), 9), ("ky", "169", MONTH, 2)],
+        [],
+    )
