@@ -15,7 +15,13 @@ from unittest import mock
 import pytest
 
 from refusion_assets import cli
+from refusion_assets.assets.classified import classify_through
+from refusion_assets.assets.opgoerelse import settle_month, write_files
+from refusion_assets.assets.raw import ingest, ingest_registers
+from refusion_assets.assets.refusion import calculate
+from refusion_assets.assets.wiring import gate
 from refusion_assets.context import Place
+from refusion_assets.domain.weeks import month_of
 from tests.support import EXAMPLE, RULES, Row
 
 
@@ -68,10 +74,28 @@ class DataRoot:
         assert (ran.code, ran.err) == (0, ""), ran.err
         return ran
 
+    def run(self, month: str) -> None:
+        """The critical week of a month without Dagster: what the assets do, one after the other."""
+        place, first, koder = self.place, month_of(month), [k.kommunekode for k in self.place.rules.kommuner]
+        with place.warehouse.open() as session:
+            gate(session, place, first)
+            ingest(session, place, first)
+            ingest_registers(session, place, first)
+            classify_through(session, place, first)
+            calculate(session, place, first, lambda _: None)
+            settle_month(session, place, first, koder)
+            outgoing = write_files(session, place, first, koder)
+        outgoing.publish()
+
     def files(self, month: str) -> dict[str, bytes]:
         """Every file of a run's outgoing folder by name; none where there is no folder."""
         folder = self.path / "udgaaende" / month
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())} if folder.exists() else {}
+
+    def money(self, month: str) -> dict[str, bytes]:
+        """The files of a run about money; those of advice name the file and line of a row."""
+        kinds = ("-beregning-", "-opgoerelse-", "-bogfoering-")
+        return {name: data for name, data in self.files(month).items() if any(kind in name for kind in kinds)}
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a query on the warehouse."""
@@ -86,13 +110,11 @@ class DataRoot:
 
 @dataclass(frozen=True)
 class Example:
-    """The contract's example after its runs: what each said and left, and 2024-03 as it was run the first time."""
+    """The contract's example after its three runs: what each said and left."""
 
     root: DataRoot
     said: dict[str, Ran]
     files: dict[str, dict[str, bytes]]
-    first_march: dict[str, bytes]
-    ledger_of_march: list[list[tuple[Any, ...]]]
 
     def rows(self, kind: str, month: str) -> Iterator[Row]:
         """The rows of a run's files of one kind, with all municipalities together."""
@@ -103,15 +125,8 @@ class Example:
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
-    """The example run through 2024-02, 2024-03 (twice) and 2024-04; made once, and only looked at."""
+    """The example run through 2024-02, 2024-03 and 2024-04; made once, and only looked at."""
     root = DataRoot(tmp_path_factory.mktemp("eksempel"))
     shutil.copytree(EXAMPLE / "data" / "raw", root.path / "raw")
-    said, files, ledgers = {}, {}, []
-    first_march: dict[str, bytes] = {}
-    for month in ("2024-02", "2024-03", "2024-03", "2024-04"):
-        said[month] = root.koer(month)
-        files[month] = root.files(month)
-        if month == "2024-03":
-            first_march = first_march or files[month]
-            ledgers.append(root.ledger())
-    return Example(root, said, files, first_march, ledgers)
+    said = {month: root.koer(month) for month in ("2024-02", "2024-03", "2024-04")}
+    return Example(root, said, {month: root.files(month) for month in said})

@@ -10,34 +10,28 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.opgoerelse import settle_month
-from refusion_assets.assets.raw import ingest, ingest_registers
-from refusion_assets.assets.refusion import calculate
-from refusion_assets.assets.wiring import gate
-from refusion_assets.context import Place
 from refusion_assets.domain.efterregning import Resultat
 from refusion_assets.domain.efterregning import state as plain_state
 from refusion_assets.domain.efterregning_raa import Fil
 from refusion_assets.domain.efterregning_raa import judge as plain_judge
 from refusion_assets.domain.opgoerelse import MONEY
-from refusion_assets.domain.weeks import month_of
 from refusion_assets.rulebook import load
 from tests import timeline
+from tests.conftest import DataRoot
 from tests.support import RULES, write_file, write_register
 from tests.timeline import CPR, KOMMUNER, History, histories
 
 RULEBOOK = load(RULES)
 
 
-def few_kommuner(folder: Path) -> Path:
-    """The rules with the few municipalities of the histories; a run then writes few files."""
+def few_kommuner(folder: Path) -> DataRoot:
+    """An empty data root under rules with the few municipalities of the histories; a run writes few files."""
     rules = Path(shutil.copytree(RULES, folder / "rules"))
     header, *lines = (rules / "kommuner.csv").read_text("utf-8").splitlines(keepends=True)
     (rules / "kommuner.csv").unlink()
     few = [line for line in lines if line[:3] in (*KOMMUNER, "751")]
     (rules / "kommuner.csv").write_text("".join([header, *few]), encoding="utf-8")
-    return rules
+    return DataRoot(folder, rules)
 
 
 def deliver(root: Path, history: History, month: str) -> None:
@@ -50,24 +44,6 @@ def deliver(root: Path, history: History, month: str) -> None:
         if fil.maaned == month:
             write_file(root, fil)
     write_register(root, "bopael", month, history.snapshots[history.months.index(month)])
-
-
-def run(place: Place, month: str) -> None:
-    """The critical week of a month, without Dagster."""
-    with place.warehouse.open() as session:
-        gate(session, place, month_of(month))
-        ingest(session, place, month_of(month))
-        ingest_registers(session, place, month_of(month))
-        classify_through(session, place, month_of(month))
-        calculate(session, place, month_of(month), lambda _: None)
-        done = settle_month(session, place, month_of(month), [kommune.kommunekode for kommune in place.rules.kommuner])
-    done.files.publish()
-
-
-def rows(place: Place, query: str) -> list[tuple[Any, ...]]:
-    """The rows of a query on the warehouse."""
-    with place.warehouse.open() as session:
-        return session.frame(query).rows()
 
 
 RESULT = "ydelse_id, kommunekode, indberettet_oere, beloeb_oere, procent, refusion_oere, medfinansiering_oere"
@@ -85,18 +61,18 @@ def test_months_run_one_by_one_give_the_state_the_ledger_and_the_quarantine_of_t
     *, history: History, again: bool
 ) -> None:
     with TemporaryDirectory() as folder:
-        place = Place(Path(folder), few_kommuner(Path(folder)))
+        root = few_kommuner(Path(folder))
         for month, bopael in zip(history.months, history.snapshots, strict=True):
-            deliver(place.root, history, month)
+            deliver(root.path, history, month)
             for _ in range(1 + again):
-                run(place, month)
+                root.run(month)
             known = [fil for fil in history.files if fil.maaned <= month]
-            state = plain_state(known, bopael, month, place.rules)
-            assert {row[:5]: Resultat(*row[5:]) for row in rows(place, STATE)} == state
-            total = {row[:5]: row[5:] for row in rows(place, LEDGER) if any(row[5:])}
+            state = plain_state(known, bopael, month, root.place.rules)
+            assert {row[:5]: Resultat(*row[5:]) for row in root.rows(STATE)} == state
+            total = {row[:5]: row[5:] for row in root.rows(LEDGER) if any(row[5:])}
             assert total == {key: (r.indberettet, r.beloeb, r.refusion, r.medfinansiering) for key, r in state.items()}
-            bad = [tuple(row) for row in plain_judge(known, place.rules).karantaene]
-            assert sorted(rows(place, KARANTAENE)) == bad
+            bad = [tuple(row) for row in plain_judge(known, root.place.rules).karantaene]
+            assert sorted(root.rows(KARANTAENE)) == bad
 
 
 # --- what changes within an open month ----------------------------------------------------------------------
@@ -105,74 +81,68 @@ DAYS = date(2024, 2, 5), date(2024, 2, 18)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def root(tmp_path: Path) -> DataRoot:
     """An empty data root with few municipalities."""
-    return Place(tmp_path, few_kommuner(tmp_path))
+    return few_kommuner(tmp_path)
 
 
-def outgoing(place: Place, month: str) -> dict[str, bytes]:
-    """The files of a run about money, by name."""
-    folder = place.outgoing / month
-    return {path.name: path.read_bytes() for path in folder.iterdir() if "advisering" not in path.name}
-
-
-def live(place: Place, month: str, *kommunekoder: str) -> None:
+def live(root: DataRoot, month: str, *kommunekoder: str) -> None:
     """The register of a month: the person of the timelines lives in the first, and from 12 February in the next."""
     starts = ("2010-01-01", "2024-02-12")
     stays = [
         {"CPR": CPR, "Kommunekode": kode, "Bopael_start": start, "Bopael_slut": ""}
         for kode, start in zip(kommunekoder, starts, strict=False)
     ]
-    write_register(place.root, "bopael", month, stays)
+    write_register(root.path, "bopael", month, stays)
 
 
-def homes(place: Place) -> list[tuple[Any, ...]]:
+def homes(root: DataRoot) -> list[tuple[Any, ...]]:
     """Week and municipality of every result row, and of what is settled in the ledger."""
     ledger = "SELECT uge, kommunekode FROM opgoerelse.postering GROUP BY ALL HAVING sum(beloeb_oere) <> 0 ORDER BY ALL"
-    state = rows(place, "SELECT uge, kommunekode FROM refusion.borger_uge_ydelse ORDER BY ALL")
-    assert rows(place, ledger) == state
+    state = root.rows("SELECT uge, kommunekode FROM refusion.borger_uge_ydelse ORDER BY ALL")
+    assert root.rows(ledger) == state
     return [(f"{uge:%d}", kode) for uge, kode in state]
 
 
-def test_a_register_delivered_again_in_an_open_month_decides_where_the_money_goes(place: Place) -> None:
-    write_file(place.root, timeline.fil("D", [timeline.row("D", *DAYS, 1)], "2024-02"))
+def test_a_register_delivered_again_in_an_open_month_decides_where_the_money_goes(root: DataRoot) -> None:
+    write_file(root.path, timeline.fil("D", [timeline.row("D", *DAYS, 1)], "2024-02"))
     for kommunekoder, expected in (
         (("101",), [("05", "101"), ("12", "101")]),
         (("101", "751"), [("05", "101"), ("12", "751")]),
         ((), []),
         (("751",), [("05", "751"), ("12", "751")]),
     ):
-        live(place, "2024-02", *kommunekoder)
-        run(place, "2024-02")
-        assert homes(place) == expected
+        live(root, "2024-02", *kommunekoder)
+        root.run("2024-02")
+        assert homes(root) == expected
 
 
-def test_a_move_that_is_known_a_month_later_is_a_correction(place: Place) -> None:
+def test_a_move_that_is_known_a_month_later_is_a_correction(root: DataRoot) -> None:
     for month, number, kommunekoder in (("2024-02", 2, ("101",)), ("2024-03", 3, ("101", "751"))):
         lines = [timeline.row("D", *DAYS, 1)] if number == 2 else []
-        write_file(place.root, timeline.fil("D", lines, month, number))
-        live(place, month, *kommunekoder)
-        run(place, month)
-    assert homes(place) == [("05", "101"), ("12", "751")]
+        write_file(root.path, timeline.fil("D", lines, month, number))
+        live(root, month, *kommunekoder)
+        root.run(month)
+    assert homes(root) == [("05", "101"), ("12", "751")]
     told = "SELECT raekketype, kommunekode, beloeb_oere FROM opgoerelse.postering WHERE koersel = 51 ORDER BY ALL"
-    assert rows(place, told) == [("N", "751", 50_000), ("T", "101", -50_000)]
+    assert root.rows(told) == [("N", "751", 50_000), ("T", "101", -50_000)]
 
 
-def test_a_file_that_is_withdrawn_or_added_before_the_month_is_closed_is_as_if_it_always_was_so(place: Place) -> None:
-    live(place, "2024-02", "101")
+def test_a_file_that_is_withdrawn_or_added_before_the_month_is_closed_is_as_if_it_always_was_so(root: DataRoot) -> None:
+    live(root, "2024-02", "101")
     first = timeline.fil("K", [timeline.row("K", *DAYS, 1)], "2024-02", 1)
     second = timeline.fil("K", [timeline.row("K", *DAYS, 2, "-300,00")], "2024-02", 2)
-    write_file(place.root, first)
-    run(place, "2024-02")
-    alone = outgoing(place, "2024-02")
-    added = write_file(place.root, second)
-    run(place, "2024-02")
-    assert outgoing(place, "2024-02") != alone
-    assert rows(place, "SELECT sum(beloeb_oere)::BIGINT FROM opgoerelse.postering") == [(70_000,)]
+    write_file(root.path, first)
+    root.run("2024-02")
+    alone = root.money("2024-02")
+    added = write_file(root.path, second)
+    root.run("2024-02")
+    assert root.money("2024-02") != alone
+    assert root.rows("SELECT sum(beloeb_oere)::BIGINT FROM opgoerelse.postering") == [(70_000,)]
     added.unlink()
     added.with_suffix(".manifest.json").unlink()
-    run(place, "2024-02")
-    assert outgoing(place, "2024-02") == alone
+    root.run("2024-02")
+    assert root.money("2024-02") == alone
 
 
 def test_a_reversal_before_its_report_gives_the_same_bytes_as_after_it(tmp_path: Path) -> None:
@@ -182,12 +152,20 @@ def test_a_reversal_before_its_report_gives_the_same_bytes_as_after_it(tmp_path:
     back = report | {"IndberetningsID": "T1", "Indberetningsart": "T", "ReferenceID": "I1"} | empty
     found = []
     for name, january, february in (("before", [back], [report, other]), ("after", [report, other], [back])):
-        place = Place(tmp_path / name, few_kommuner(tmp_path / name))
+        root = few_kommuner(tmp_path / name)
         for month, number, lines in (("2024-01", 1, january), ("2024-02", 2, february)):
             own = {"Modtaget_tidspunkt": f"{month}-28T12:00:00"}
-            write_file(place.root, timeline.fil("K", [row | own for row in lines], month, number))
-        run(place, "2024-02")
-        found.append(outgoing(place, "2024-02"))
+            write_file(root.path, timeline.fil("K", [row | own for row in lines], month, number))
+        root.run("2024-02")
+        found.append(root.money("2024-02"))
     assert found[0] == found[1]
     rows = b"".join(data for name, data in found[0].items() if "-beregning-169-" in name)
     assert (rows.count(b"6201912197"), rows.count(timeline.CPR.encode())) == (2, 0)
+
+
+def test_a_month_that_only_touches_people_without_weeks_of_support_runs(root: DataRoot) -> None:
+    travel = {"Felt0114": "urn:oio:akasse:konto:befordring", "Felt0048": "10,00"}
+    write_file(root.path, timeline.fil("D", [timeline.row("D", *DAYS, 1, **travel)], "2024-02"))
+    live(root, "2024-02", "101")
+    root.run("2024-02")
+    assert homes(root) == [("05", "101"), ("12", "101")]

@@ -36,8 +36,6 @@ JOIN raw.fil f ON f.filnavn = s.fil
 JOIN raw.indberetning i ON i.fil_id = f.fil_id AND i.linje = s.linje
 GROUP BY s.fil, s.linje"""
 
-OF_RUN = "koersel = $number AND kommunekode IN (SELECT unnest($mine::VARCHAR[]))"
-
 MONTH_TOTAL = """
 SELECT coalesce(sum(l.beloeb_oere), 0)::BIGINT FROM classified.linje l JOIN raw.fil f USING (fil_id)
 WHERE f.kendt_fra = $month AND f.modtaget_maaned <= $month AND NOT f.dublet"""
@@ -91,16 +89,13 @@ def advise(
     findings = find(session, place, month, before if holds else None)
     mine = [*(koder or [k.kommunekode for k in place.rules.kommuner]), NOBODY]
     rows = followed(findings, before, number).filter(pl.col("kommunekode").is_in(mine))
-    session.run(f"DELETE FROM opgoerelse.advis WHERE {OF_RUN}", number=number, mine=mine)
+    session.run(
+        "DELETE FROM opgoerelse.advis WHERE koersel = $number AND kommunekode IN (SELECT unnest($mine::VARCHAR[]))",
+        number=number,
+        mine=mine,
+    )
     session.insert("opgoerelse.advis", rows)
     return rows
-
-
-def listed(session: Session, number: int, koder: Sequence[str]) -> pl.DataFrame:
-    """The advice of run `number` (`Advis`) to the municipalities `koder` and to nobody, as it is stored."""
-    columns = ", ".join(Advis.to_schema().columns)
-    query = f"SELECT {columns} FROM opgoerelse.advis WHERE {OF_RUN} ORDER BY kommunekode, regel, noegle"
-    return session.frame(query, number=number, mine=[*koder, NOBODY])
 
 
 def named(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataFrame:

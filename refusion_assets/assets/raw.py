@@ -1,7 +1,7 @@
 """Raw: what was delivered, proved against its manifest and stored line by line as it came."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import leverance
+from refusion_assets.assets.modtagelse import FILE_CHECKS, Knowingly, answers, let_pass
 from refusion_assets.assets.wiring import POOL, gate, report_deliveries, run_month, stopping, withdraw
 from refusion_assets.context import Place
 from refusion_assets.domain.raw import Fil, Indberetning, bopael_rows, fleks_rows, typed
@@ -21,11 +22,6 @@ from refusion_assets.warehouse import Session
 
 Read = tuple[Delivery, leverance.Content]
 LINES_PER_BATCH = 300_000
-ACCEPTABLE = ("FIL-006",)
-FILE_CHECKS = {
-    "filer_er_hele": (("FIL-001", "FIL-002"), "Hver fil er den, manifestet siger, og har den aftalte form."),
-    "afsendere_har_leveret": (("FIL-006",), "Hver afsender, der leverede sidste måned, har leveret."),
-}
 REGISTERS = {"bopael": leverance.BOPAEL_HEADER, "fleksgrundlag": leverance.FLEKS_HEADER}
 
 
@@ -184,31 +180,6 @@ def _store_register(session: Session, place: Place, path: Path, art: str, header
     return session.insert(f"raw.{art}", rows)
 
 
-class Knowingly(dg.Config):
-    """What the operator lets pass in this run, and why: `FIL-006:ksd-657` and a reason in words."""
-
-    accepter: list[str] = []  # noqa: RUF012  Dagster reads the default
-    begrundelse: str = ""
-
-
-def let_pass(session: Session, month: date, config: Knowingly) -> None:
-    """The operator's decisions kept (`kontrol.accept`); Stop without a reason, or on what cannot be let pass."""
-    for accepted in config.accepter:
-        regel, _, genstand = accepted.partition(":")
-        if regel not in ACCEPTABLE or not genstand:
-            raise Stop(f"{accepted} kan ikke accepteres; kun {', '.join(ACCEPTABLE)}:<kilde>-<enhed> kan")
-        if not config.begrundelse.strip():
-            raise Stop(f"{accepted} kan kun accepteres med en begrundelse")
-        session.run(
-            "DELETE FROM kontrol.accept WHERE maaned = $m AND regel = $r AND genstand = $g",
-            m=month,
-            r=regel,
-            g=genstand,
-        )
-        row = {"maaned": month, "regel": regel, "genstand": genstand, "begrundelse": config.begrundelse.strip()}
-        session.insert("kontrol.accept", pl.DataFrame([row]))
-
-
 def _take_in(place: Place, month: date, config: Knowingly) -> Ingested | Faulty:
     """What the month took in, or what is wrong with its files; the month's earlier files are withdrawn first."""
     with place.warehouse.open() as session:
@@ -220,20 +191,6 @@ def _take_in(place: Place, month: date, config: Knowingly) -> Ingested | Faulty:
             return ingest(session, place, month)
     except Faulty as stop:
         return stop
-
-
-def _answers(faults: Sequence[Fault]) -> Iterator[dg.AssetCheckResult]:
-    """The answer of every file check, given what is wrong."""
-    for name, (rules, text) in FILE_CHECKS.items():
-        mine = [fault for fault in faults if fault.regel in rules]
-        more = f" (og {len(mine) - 1} mere)" if len(mine) > 1 else ""
-        yield dg.AssetCheckResult(
-            check_name=name,
-            passed=not mine,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=f"{mine[0]}{more}" if mine else text,
-            metadata={"antal": len(mine), "fejl": dg.MetadataValue.json([str(fault) for fault in mine[:20]])},
-        )
 
 
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
@@ -271,12 +228,12 @@ def _indberetning(months: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         with stopping():
             taken = _take_in(place, month, config)
         if isinstance(taken, Faulty):
-            yield from _answers(taken.faults)
+            yield from answers(taken.faults)
             return
         report_deliveries(context, taken.leveret, month)
         metadata = {"dagster/row_count": taken.linjer, "filer": taken.filer, "afsendere": len(taken.leveret)}
         yield dg.MaterializeResult(metadata=metadata)
-        yield from _answers([])
+        yield from answers([])
 
     return indberetning
 

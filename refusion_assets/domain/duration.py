@@ -43,6 +43,7 @@ class Vindue(pa.DataFrameModel):
     gaelder_fra_uge: pl.Date
     uger: pl.Int64
     vindue_aar: pl.Int64
+    ved_opnaaelse: pl.Boolean = pa.Field(description="the count starts over when the weeks are reached")
 
     class Config:
         """Exactly these columns."""
@@ -52,8 +53,9 @@ class Vindue(pa.DataFrameModel):
 
 def windows(rules: Rulebook) -> pl.DataFrame:
     """The rules of restart as a table (`Vindue`), for the analysts' view of weeks."""
-    rows = [(monday(g.gaelder_fra), g.uger, g.vindue_aar) for g in rules.genoptjening]
-    return pl.DataFrame(rows, schema=["gaelder_fra_uge", "uger", "vindue_aar"], orient="row")
+    reached = rules.laesning("genoptjening_proeves") == "ved_opnaaelse"
+    rows = [(monday(g.gaelder_fra), g.uger, g.vindue_aar, reached) for g in rules.genoptjening]
+    return pl.DataFrame(rows, schema=list(Vindue.to_schema().columns), orient="row")
 
 
 @dataclass(frozen=True)
@@ -219,8 +221,8 @@ def spells(counted: Counted, grid: Grid) -> pl.DataFrame:
     supported = counted.kind != KIND_C
     seen = np.logical_or.accumulate(supported) & np.logical_or.accumulate(supported[::-1])[::-1]
     person, week = np.nonzero((begins & seen).T)
-    until = np.append(week[1:], weeks)
-    is_last = np.append(person[1:] != person[:-1], True)
+    until = np.append(week[1:], weeks)[: len(week)]
+    is_last = np.append(person[1:] != person[:-1], True)[: len(person)]
     until[is_last] = (weeks - supported[::-1].argmax(axis=0))[person[is_last]]
     ends_in_restart = counted.restart[until - 1, person] & on_c[week, person]
     frame = pl.DataFrame(

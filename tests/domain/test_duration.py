@@ -131,7 +131,7 @@ def test_a_new_rule_of_restart_holds_from_its_monday() -> None:
     rules = replace(RULEBOOK, genoptjening=(old, new))
     assert last("K1 S11 K1", rules)[1] == 2
     assert last("K1 S12 K1", rules)[1] == 1
-    assert windows(rules).rows() == [(date(2014, 6, 30), 52, 3), (START + timedelta(weeks=12), 10, 3)]
+    assert windows(rules).rows() == [(date(2014, 6, 30), 52, 3, True), (START + timedelta(weeks=12), 10, 3, True)]
 
 
 def test_the_window_from_29_february_reaches_28_february() -> None:
