@@ -1,7 +1,7 @@
 """Understands the synthetic example: a data root as the senders would have delivered it, with all its trouble."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +12,7 @@ import polars as pl
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.synthetic.files import Outbox, month_text, write_bopael, write_fleksgrundlag
 from refusion_assets.synthetic.lives import COUNT_MONTH, accounts
-from refusion_assets.synthetic.people import People, population
+from refusion_assets.synthetic.people import People, month_start, population
 from refusion_assets.synthetic.profiles import FORLOEB
 from refusion_assets.synthetic.reports import World, reports, world_of
 from refusion_assets.synthetic.trouble import events
@@ -22,6 +22,9 @@ DELIVERY = 300_000
 
 BORGERE = {"mini": 2_000, "midi": 60_000, "fuld": 1_400_000}
 """People per size; mini has three municipalities, the others all."""
+
+LATE_COMERS = {"midi": 24}
+"""Sizes in which nine of ten people have no longer history than so many months; the rest have all of it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,24 @@ def write_example(  # noqa: PLR0913, PLR0917  what an example is made of
     if stoerrelse == "mini":
         kommuner = small_middle_big(kommuner)
     people = people_of(kommuner, BORGERE[stoerrelse], seed)
-    return _write(root, world_of(people, accounts(konti), first, last), progress)
+    world = world_of(people, accounts(konti), first, last)
+    return _write(root, _with_late_comers(world, LATE_COMERS.get(stoerrelse)), progress)
+
+
+def _with_late_comers(world: World, months: int | None) -> World:
+    """A world in which nine of ten people are unknown until so many months before the first one of receipt.
+
+    The whole history of everybody would make the first month's files a hundred times those of the others.
+    """
+    if months is None:
+        return world
+    begin = month_start(world.fra - months)
+    begun = pl.when(pl.col("person") % 10 == 0).then(pl.col("start")).otherwise(pl.col("start").clip(begin))
+    spells = [
+        part.with_columns(begun.cast(part.schema["start"])).filter(pl.col("start") <= pl.col("slut"))
+        for part in world.spells
+    ]
+    return replace(world, spells=spells)
 
 
 def small_middle_big(kommuner: pl.DataFrame) -> pl.DataFrame:

@@ -210,7 +210,7 @@ def test_a_changed_law_comes_as_corrections_in_the_next_run(mended: DataRoot, tm
     changed = refusion.replace("2016-01-04", "2024-01-15").replace("procent = 80", "procent = 75")
     (root.rules / "trapper.toml").write_text(f"{trapper}\n{changed}", encoding="utf-8")
     deliver(root.path, "2024-03")
-    root.koer("2024-03")
+    root.run("2024-03")
     name = "yr-ydelsesrefusion-beregning-169-0051-2024-04-03.csv"
     rows = read_csv(root.path / "udgaaende" / "2024-03" / name)
     told = [(row["Uge"], row["Rækketype"], row["Refusionssats"], row["Oprindelig kørsel"]) for row in rows]
