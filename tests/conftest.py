@@ -22,7 +22,9 @@ from refusion_assets.assets.refusion import calculate
 from refusion_assets.assets.wiring import gate
 from refusion_assets.context import Place
 from refusion_assets.domain.weeks import month_of
+from tests.senders import OTHER, Senders
 from tests.support import EXAMPLE, RULES, Row
+from tests.timeline import CPR
 
 
 @dataclass(frozen=True)
@@ -130,3 +132,11 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
     shutil.copytree(EXAMPLE / "data" / "raw", root.path / "raw")
     said = {month: root.koer(month) for month in ("2024-02", "2024-03", "2024-04")}
     return Example(root, said, {month: root.files(month) for month in said})
+
+
+@pytest.fixture
+def senders(tmp_path: Path) -> Senders:
+    """Two senders, and both persons living in 169."""
+    made = Senders(tmp_path)
+    made.live("2024-02", (CPR, "169", "2010-01-01", ""), (OTHER, "169", "2010-01-01", ""))
+    return made

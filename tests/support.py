@@ -16,7 +16,11 @@ from refusion_assets.domain.bopael import residence
 from refusion_assets.domain.classified import Linje, judge
 from refusion_assets.domain.duration import Counted, count_weeks
 from refusion_assets.domain.efterregning import Key, Resultat
-from refusion_assets.domain.efterregning_raa import Fil, read_oere
+from refusion_assets.domain.efterregning_raa import Claim, Fil, read_oere
+from refusion_assets.domain.efterregning_raa import claims as plain_claims
+from refusion_assets.domain.efterregning_raa import judge as plain_judge
+from refusion_assets.domain.efterregning_uger import Uge
+from refusion_assets.domain.efterregning_uger import count_weeks as plain_count
 from refusion_assets.domain.krav import classify
 from refusion_assets.domain.raw import NAMES, bopael_rows, typed
 from refusion_assets.domain.refusion import Priced, price
@@ -31,6 +35,8 @@ DATA = REPO / "tests" / "data"
 EXAMPLE = DATA / "example"
 
 Row = dict[str, str]
+WEEKS = """SELECT cpr, uge, art, ydelsestaeller, genoptjeningstaeller
+    FROM duration.borger_uge JOIN identitet.borger USING (borger_id)"""
 
 
 def read_csv(path: Path) -> list[Row]:
@@ -68,6 +74,19 @@ def with_reading(rules: Rulebook, navn: str, vaerdi: str) -> Rulebook:
         rules,
         laesninger=tuple(replace(entry, vaerdi=vaerdi) if entry.navn == navn else entry for entry in rules.laesninger),
     )
+
+
+def plain_weeks(files: Iterable[Fil], month: str, rules: Rulebook) -> dict[tuple[str, date], Uge]:
+    """Every week of everybody by the independent calculation, from their first A- or B-week; no week that is cut."""
+    own: dict[str, list[Claim]] = {}
+    for claim in plain_claims(plain_judge(files, rules).brugt, rules):
+        own.setdefault(claim.cpr, []).append(claim)
+    found = {}
+    for cpr, claims in own.items():
+        weeks = plain_count(claims, last_day(month_of(month)), rules)
+        first = min((uge for uge, week in weeks.items() if week.kind in ("A", "B")), default=date.max)
+        found |= {(cpr, uge): week for uge, week in weeks.items() if uge >= first and week.kind != "-"}
+    return found
 
 
 # --- a data root is written ---------------------------------------------------------------------------------

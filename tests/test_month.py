@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from refusion_assets.domain.efterregning_raa import claims
 from refusion_assets.domain.efterregning_raa import judge as plain_judge
-from refusion_assets.domain.efterregning_uger import count_weeks
 from refusion_assets.rulebook import load
 from tests.conftest import DataRoot, Example
-from tests.support import EXAMPLE, RULES, Row, read_csv, read_root, write_file, write_register
+from tests.support import EXAMPLE, RULES, WEEKS, Row, plain_weeks, read_csv, read_root, write_file, write_register
 
 RULEBOOK = load(RULES)
 MONTHS = ("2024-02", "2024-03", "2024-04")
@@ -208,22 +206,13 @@ def test_the_quarantine_is_the_expected_one_with_file_line_and_rule(example: Exa
     assert sorted(row for row in found if row[3] == "EI-010") == below
 
 
-def test_analysts_find_every_week_of_a_person_with_kind_and_both_counters(example: Example) -> None:
+def test_analysts_find_every_whole_week_of_a_person_with_kind_and_both_counters(example: Example) -> None:
     files, _, _ = read_root(EXAMPLE / "data", "2024-04")
-    own = defaultdict(list)
-    for claim in claims(plain_judge(files, RULEBOOK).brugt, RULEBOOK):
-        own[claim.cpr].append(claim)
-    known = {cpr: count_weeks(found, date(2024, 4, 30), RULEBOOK) for cpr, found in own.items()}
-    weeks = example.root.rows(
-        """SELECT cpr, uge, art, ydelsestaeller, genoptjeningstaeller
-        FROM duration.borger_uge JOIN identitet.borger USING (borger_id)"""
-    )
-    assert {cpr for cpr, *_ in weeks} == set(known)
-    for cpr, uge, art, n, free in weeks:
-        assert (art, n, free) == known[cpr][uge]
-    supported = {cpr: [uge for uge, week in own.items() if week.kind in ("A", "B")] for cpr, own in known.items()}
-    expected = {(cpr, uge) for cpr, own in supported.items() for uge in known[cpr] if own[0] <= uge <= own[-1]}
-    assert {(cpr, uge) for cpr, uge, *_ in weeks} == expected
+    weeks = example.root.rows(WEEKS)
+    assert {(cpr, uge): week for cpr, uge, *week in weeks} == {
+        key: list(week) for key, week in plain_weeks(files, "2024-04", RULEBOOK).items()
+    }
+    assert len(weeks) > 8000
 
 
 def test_no_cpr_number_stands_in_dagsters_files_or_in_what_the_command_says(example: Example) -> None:
