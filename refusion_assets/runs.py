@@ -1,12 +1,13 @@
 """Understands the critical week as the command line runs it: the same jobs, one after the other."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from refusion_assets.assets.wiring import gate
 from refusion_assets.context import Place
 from refusion_assets.definitions import (
     COMMAND_LINE,
@@ -17,7 +18,9 @@ from refusion_assets.definitions import (
     settle_tags,
 )
 from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.weeks import month_of
 from refusion_assets.files import kroner
+from refusion_assets.partitions import last_month
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -32,6 +35,7 @@ def critical_week(
     """
     cell = f"{month:%Y-%m}"
     koder = [k.kommunekode for k in place.rules.kommuner]
+    _may_run(place, month)
     defs = build_defs(place)
     with dg.DagsterInstance.get() as instance:
         say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
@@ -40,6 +44,14 @@ def critical_week(
         say(f"{cell}: opgør {len(koder)} kommuner ...")
         _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(koder, cell)})
     yield from told(place, month)
+
+
+def _may_run(place: Place, month: date) -> None:
+    """Stop if the month may not be run, before anything is started; a month outside the grid is no partition."""
+    with place.warehouse.open() as session:
+        gate(session, place, month)
+    if month > last_month(place.root, place.rules, month_of(f"{datetime.now():%Y-%m}")):  # noqa: DTZ005
+        raise Stop(f"der er ingen leverancer for {month:%Y-%m} endnu; er måneden rigtig?")
 
 
 def _execute(

@@ -187,6 +187,20 @@ def test_running_an_open_month_again_gives_the_same_files_and_the_same_ledger(me
     assert (mended.files("2024-02"), mended.ledger()) == before
 
 
+def test_a_month_without_its_files_is_not_closed_by_the_next(mended: DataRoot, tmp_path: Path) -> None:
+    root = copy(mended, tmp_path)
+    path = delivered(root, KY)
+    good = path.read_bytes()
+    path.write_bytes(good + b"\n")
+    assert root.refusion("koer", "2024-02").code == 1
+    path.write_bytes(good)
+    deliver(root.path, "2024-03")
+    if not root.files("2024-02"):
+        assert "2024-02" in stopped(root, "2024-03")
+        root.run("2024-02")
+    assert root.files("2024-02") == mended.files("2024-02")
+
+
 def test_municipalities_settled_in_parts_get_the_files_of_all_at_once(mended: DataRoot, tmp_path: Path) -> None:
     root = copy(mended, tmp_path)
     koder = [kommune.kommunekode for kommune in root.place.rules.kommuner]

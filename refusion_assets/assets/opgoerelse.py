@@ -145,7 +145,9 @@ def _files(
     """The run's files for some municipalities, made ready from the ledger."""
     navne, kommuner = _names(place)
     borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
-    merged = beregning(ledger).join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
+    # The file names the rules of its run, also on a row taken back, which in the ledger keeps those it was settled by.
+    ruled = beregning(ledger).with_columns(regelversion=pl.lit(place.rules.version[:12]))
+    merged = ruled.join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
     totals = statement(ledger, month, navne).join(kommuner, on="kommunekode")
     advice = named(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
     tables = {

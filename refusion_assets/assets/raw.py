@@ -164,20 +164,38 @@ def ingest_registers(session: Session, place: Place, month: date) -> int:
 def _store_register(session: Session, place: Place, path: Path, art: str, header: str, month: date) -> int:
     """One register file in the warehouse, unless it is there already; Stop if it is bad."""
     sti = str(path.relative_to(place.raw))
-    if session.value("SELECT sha256 FROM raw.register WHERE sti = $sti", sti=sti) == leverance.fingerprint(path):
+    before = session.value("SELECT sha256 FROM raw.register WHERE sti = $sti", sti=sti)
+    if before == leverance.fingerprint(path):
         return 0
     try:
         content = leverance.read_register(path, header)
     except FileRejected as rejected:
         raise Stop(str(rejected.fault)) from None
     session.run("DELETE FROM raw.register WHERE sti = $sti", sti=sti)
+    session.run(
+        "CREATE OR REPLACE TEMP TABLE bopael_foer AS SELECT * FROM raw.bopael WHERE modtaget_maaned = $m", m=month
+    )
     session.run(f"DELETE FROM raw.{art} WHERE modtaget_maaned = $month", month=month)
     rows = bopael_rows(content.lines, month) if art == "bopael" else fleks_rows(content.lines, month)
     entry = {"sti": [sti], "art": [art], "modtaget_maaned": [month], "sha256": [content.sha256]}
     session.insert(
         "raw.register", pl.DataFrame(entry).with_columns(antal_raekker=pl.lit(content.lines.height, pl.Int64))
     )
-    return session.insert(f"raw.{art}", rows)
+    added = session.insert(f"raw.{art}", rows)
+    if art == "bopael" and before is not None:
+        _tell_moves(session, month)
+    return added
+
+
+def _tell_moves(session: Session, month: date) -> None:
+    """Whom a snapshot delivered again for the same month moves: they are calculated anew (`classified.aendret`)."""
+    session.run(
+        """INSERT INTO classified.aendret SELECT b.borger_id, min(bopael_start) FROM (
+            (FROM bopael_foer EXCEPT FROM raw.bopael WHERE modtaget_maaned = $m)
+            UNION ALL (FROM raw.bopael WHERE modtaget_maaned = $m EXCEPT FROM bopael_foer)
+        ) JOIN identitet.borger b USING (cpr) GROUP BY 1""",
+        m=month,
+    )
 
 
 def _take_in(place: Place, month: date, config: Knowingly) -> Ingested | Faulty:
