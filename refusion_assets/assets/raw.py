@@ -11,7 +11,7 @@ import polars as pl
 
 from refusion_assets import leverance
 from refusion_assets.assets.modtagelse import FILE_CHECKS, Knowingly, answers, let_pass
-from refusion_assets.assets.wiring import POOL, gate, report_deliveries, run_month, stopping, withdraw
+from refusion_assets.assets.wiring import OPGJORT, POOL, gate, report_deliveries, run_month, stopping, withdraw
 from refusion_assets.context import Place
 from refusion_assets.domain.raw import Fil, Indberetning, bopael_rows, fleks_rows, typed
 from refusion_assets.domain.stop import Fault, Faulty, Stop
@@ -203,6 +203,8 @@ def _take_in(place: Place, month: date, config: Knowingly) -> Ingested | Faulty:
     with place.warehouse.open() as session:
         gate(session, place, month)
         let_pass(session, month, config)
+        # Without its files the run is not finished: the next month must not close it.
+        session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=month)
     withdraw(place, month)
     try:
         with place.warehouse.open() as session:
