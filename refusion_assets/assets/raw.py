@@ -172,9 +172,9 @@ def _store_register(session: Session, place: Place, path: Path, art: str, header
     except FileRejected as rejected:
         raise Stop(str(rejected.fault)) from None
     session.run("DELETE FROM raw.register WHERE sti = $sti", sti=sti)
-    session.run(
-        "CREATE OR REPLACE TEMP TABLE bopael_foer AS SELECT * FROM raw.bopael WHERE modtaget_maaned = $m", m=month
-    )
+    again = art == "bopael" and before is not None
+    if again:
+        session.run("CREATE OR REPLACE TEMP TABLE bopael_foer AS FROM raw.bopael WHERE modtaget_maaned = $m", m=month)
     session.run(f"DELETE FROM raw.{art} WHERE modtaget_maaned = $month", month=month)
     rows = bopael_rows(content.lines, month) if art == "bopael" else fleks_rows(content.lines, month)
     entry = {"sti": [sti], "art": [art], "modtaget_maaned": [month], "sha256": [content.sha256]}
@@ -182,7 +182,7 @@ def _store_register(session: Session, place: Place, path: Path, art: str, header
         "raw.register", pl.DataFrame(entry).with_columns(antal_raekker=pl.lit(content.lines.height, pl.Int64))
     )
     added = session.insert(f"raw.{art}", rows)
-    if art == "bopael" and before is not None:
+    if again:
         _tell_moves(session, month)
     return added
 
