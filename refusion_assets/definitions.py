@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from refusion_assets.assets import checks, classified, kvalitet, opgoerelse, raw, refusion
+from refusion_assets.assets import checks, classified, filer, kvalitet, opgoerelse, raw, refusion, register
 from refusion_assets.context import Place
 from refusion_assets.metadata import OWNER
 from refusion_assets.partitions import cell_grid, last_month, month_grid, range_tags
@@ -36,15 +36,16 @@ def build_defs(place: Place) -> dg.Definitions:
     )
     monthly = [
         *raw.build(months),
+        *register.build(months),
         *classified.build(months),
         *kvalitet.build(months),
         *refusion.build(months),
     ]
-    settled = opgoerelse.build(cells)
+    settled = [*opgoerelse.build(cells), *filer.build(cells)]
     beregn, opgoer = _jobs(monthly, settled)
     return dg.Definitions(
         assets=[leverance, *monthly, *settled],
-        asset_checks=checks.build(),
+        asset_checks=checks.build(rules),
         jobs=[beregn, opgoer],
         sensors=[_chain(beregn, opgoer, koder)],
         resources={"place": place},

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.raw import HEADER, oere
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.stop import Fault
 
 REPORT_NAME = re.compile(r"eindkomst-yr-(?P<kilde>[a-z0-9]+)-(?P<enhed>\d+)-(?P<maaned>\d{6})-(?P<nr>\d{4})\.csv")
 REPORT_PREFIX = "eindkomst"
+SUMS = ("sum_felt0014", "sum_felt0037")
 MANIFEST = ".manifest.json"
 BOPAEL_HEADER = "CPR;Kommunekode;Bopael_start;Bopael_slut"
 FLEKS_HEADER = "CPR;Maaned;Beregningsgrundlag;Loen"
@@ -104,18 +106,15 @@ def read_reports(delivery: Delivery) -> Content:
     Source: input.md sections 1 and 4 (FIL-001, FIL-002).
     """
     content = _read(delivery.path, HEADER)
-    claimed = _manifest(delivery.path)
-    lines = content.lines
-    sums = lines.select(oere(pl.col("Felt0014")).sum().alias("a"), oere(pl.col("Felt0037")).sum().alias("b")).row(0)
-    found = {
-        "antal_raekker": lines.height,
-        "antal_T": lines.filter(pl.col("Indberetningsart") == "T").height,
-        "sum_felt0014": sums[0],
-        "sum_felt0037": sums[1],
-        "sha256": content.sha256,
-    }
-    _compare(delivery.path, claimed, found)
+    _compare(delivery.path, _manifest(delivery.path), {**_totals(content.lines), "sha256": content.sha256})
     return content
+
+
+def _totals(lines: pl.DataFrame) -> dict[str, Any]:
+    """What a manifest says of the lines of a file of reports: rows, reversals and sums (øre)."""
+    sums = lines.select(oere(pl.col("Felt0014")).sum().alias("a"), oere(pl.col("Felt0037")).sum().alias("b")).row(0)
+    reversals = lines.filter(pl.col("Indberetningsart") == "T").height
+    return {"antal_raekker": lines.height, "antal_T": reversals, **dict(zip(SUMS, sums, strict=True))}
 
 
 def read_register(path: Path, header: str) -> Content:
@@ -130,7 +129,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     beside = path.with_name(path.name.removesuffix(".csv") + MANIFEST)
     try:
         manifest: dict[str, Any] = dict(json.loads(beside.read_text("utf-8")).items())
-        for key in ("sum_felt0014", "sum_felt0037"):
+        for key in SUMS:
             if key in manifest:
                 manifest[key] = Decimal(str(manifest[key])) * 100
     except FileNotFoundError:
@@ -141,18 +140,38 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def _compare(path: Path, claimed: dict[str, Any], found: dict[str, Any]) -> None:
-    """FileRejected if the manifest says something else than the file."""
-    for key, value in found.items():
-        if claimed.get(key) != value:
-            text = f"{key} er ikke det, manifestet siger; bed afsenderen om at levere filen igen"
-            raise FileRejected(Fault("FIL-001", path.name, text))
+    """FileRejected if the manifest says something else than the file; the text says what, the fault how much (øre)."""
+    wrong = [name for name, value in found.items() if claimed.get(name) != value]
+    if not wrong:
+        return
+    said = [
+        f"{name} er {_shown(name, found[name])}, manifestet siger {_shown(name, claimed.get(name))}" for name in wrong
+    ]
+    missing = sum(_whole(claimed.get(name)) - found[name] for name in SUMS if name in found)
+    text = f"{'; '.join(said)}; bed afsenderen om at levere filen igen"
+    raise FileRejected(Fault("FIL-001", path.name, text, missing))
+
+
+def _whole(oere: object) -> int:
+    """A sum that a manifest claims in whole øre, nothing if it claims none."""
+    return int(oere) if isinstance(oere, Decimal) and oere.is_finite() else 0
+
+
+def _shown(name: str, value: object) -> str:
+    """A value of a manifest or a file for people: kroner, or the beginning of a hash."""
+    if value is None:
+        return "intet"
+    if name in SUMS:
+        return kroner_text(_whole(Decimal(str(value))))
+    return str(value)[:12]
 
 
 def _read(path: Path, header: str) -> Content:
     """The file as text columns; FileRejected on another header, a line of another length, or not UTF-8."""
     data = path.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
-    _compare(path, _manifest(path), {"sha256": sha256})
+    if _manifest(path).get("sha256") != sha256:
+        _compare(path, _manifest(path), {**_what_is_left(data, header), "sha256": sha256})
     fault = _form_fault(data, header)
     if fault:
         raise FileRejected(Fault("FIL-002", path.name, fault))
@@ -163,6 +182,20 @@ def _read(path: Path, header: str) -> Content:
     if b'"' in data:
         lines = lines.with_columns(pl.col(names).replace("", None))
     return Content(sha256, lines.with_columns(pl.col("linje").cast(pl.Int64)))
+
+
+def _what_is_left(data: bytes, header: str) -> dict[str, Any]:
+    """The totals of a file that is not the one its manifest speaks of, as far as they can be read."""
+    if header != HEADER or not data.startswith(header.encode()):
+        return {}
+    try:
+        return _totals(
+            pl.read_csv(
+                io.BytesIO(data), separator=";", infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy"
+            )
+        )
+    except pl.exceptions.PolarsError:
+        return {}
 
 
 def _form_fault(data: bytes, header: str) -> str | None:

@@ -5,8 +5,8 @@ from datetime import date, datetime
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
+from refusion_assets.assets.filer import told
 from refusion_assets.assets.wiring import gate
 from refusion_assets.context import Place
 from refusion_assets.definitions import (
@@ -19,7 +19,6 @@ from refusion_assets.definitions import (
 )
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of
-from refusion_assets.files import kroner
 from refusion_assets.partitions import last_month
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -43,7 +42,8 @@ def critical_week(
         _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, knowingly)
         say(f"{cell}: opgør {len(koder)} kommuner ...")
         _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(koder, cell)})
-    yield from told(place, month)
+    with place.warehouse.open() as session:
+        yield from told(session, place, month)
 
 
 def _may_run(place: Place, month: date) -> None:
@@ -84,30 +84,3 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
                 innermost = data.error.cause or data.error
                 return f"uventet fejl i {event.step_key}: {innermost.cls_name}; se kørslen i brugerfladen"
     return "kørslen fejlede; se den i brugerfladen"
-
-
-def told(place: Place, month: date) -> list[str]:
-    """The short statement of a run: municipalities, people, sums, corrections, and where the files are."""
-    with place.warehouse.open() as session:
-        row = session.frame(
-            """SELECT count(*) AS kommuner, sum(raekker)::BIGINT AS raekker, sum(refusion_oere)::BIGINT AS refusion,
-            sum(medfinansiering_oere)::BIGINT AS medfinansiering, sum(rettelser_oere)::BIGINT AS rettelser,
-            (SELECT count(DISTINCT borger_id) FROM opgoerelse.postering WHERE koersel = max(k.koersel)) AS borgere
-            FROM opgoerelse.kommune k JOIN opgoerelse.koersel USING (koersel) WHERE maaned = $month""",
-            month=month,
-        )
-        accepted = session.frame(
-            "SELECT regel, genstand, begrundelse FROM kontrol.accept WHERE maaned = $m ORDER BY ALL", m=month
-        )
-        doubts = session.frame(
-            "SELECT tekst FROM kontrol.resultat WHERE maaned = $m AND NOT bestaaet ORDER BY tabel, kontrol", m=month
-        )
-    sums = row.select(kroner(pl.col(c)).alias(c) for c in ("refusion", "medfinansiering", "rettelser")).row(0)
-    names = ("Refusion til kommunerne", "Medfinansiering fra kommunerne", "Heraf rettelser, netto til kommunerne")
-    lines = [
-        f"Kørsel {month:%Y-%m}: {row['kommuner'][0]} kommuner, {row['borgere'][0]} borgere, {row['raekker'][0]} rækker"
-    ]
-    lines += [f"  {name + ':':<42}{amount:>20} kr." for name, amount in zip(names, sums, strict=True)]
-    lines += [f"  Accepteret: {regel} {genstand}: {why}" for regel, genstand, why in accepted.iter_rows()]
-    lines += [f"  Bemærk: {tekst}" for (tekst,) in doubts.iter_rows()]
-    return [*lines, f"  Filer: {place.outgoing / f'{month:%Y-%m}'}"]

@@ -54,3 +54,8 @@ ANTI JOIN (
     FROM opgoerelse.postering WHERE raekketype = 'T'
 ) t USING (uge, maaned, borger_id, ydelse_id, kommunekode, koersel)
 WHERE p.raekketype <> 'T';
+
+-- The way of the money in a run, post by post: received to used, used to settled, settled to files.
+CREATE OR REPLACE VIEW kontrol.afstemning AS
+SELECT maaned, kontrol, navn AS post, vaerdi AS beloeb_oere FROM kontrol.tal
+WHERE kontrol IN ('raa_er_fordelt', 'brugt_er_fordelt', 'kommuner_er_kladden', 'filer_er_kladden');

@@ -19,7 +19,7 @@ from refusion_assets.domain.classified import Linje
 from refusion_assets.domain.dele import Placering
 from refusion_assets.domain.duration import Forloeb, Vindue
 from refusion_assets.domain.fund import Advis
-from refusion_assets.domain.kontrol import Accept, Resultat
+from refusion_assets.domain.kontrol import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
 from refusion_assets.domain.opgoerelse import Koersel, KommuneKoersel, Postering
 from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, Register
@@ -61,6 +61,8 @@ TABLES: dict[str, type[pa.DataFrameModel]] = {
     "opgoerelse.kommune": KommuneKoersel,
     "opgoerelse.advis": Advis,
     "kontrol.resultat": Resultat,
+    "kontrol.tal": Tal,
+    "kontrol.kvalitet": Afsender,
     "kontrol.accept": Accept,
 }
 VIEWS = Path(__file__).parent / "views.sql"

@@ -16,9 +16,11 @@ import pytest
 
 from refusion_assets import cli
 from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.opgoerelse import settle_month, write_files
-from refusion_assets.assets.raw import ingest, ingest_registers
+from refusion_assets.assets.filer import write_files
+from refusion_assets.assets.opgoerelse import settle_month
+from refusion_assets.assets.raw import ingest
 from refusion_assets.assets.refusion import calculate
+from refusion_assets.assets.register import ingest_registers
 from refusion_assets.assets.wiring import gate
 from refusion_assets.context import Place
 from refusion_assets.domain.weeks import month_of

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from refusion_assets import files
-from refusion_assets.assets import classified, fund, raw, refusion
+from refusion_assets.assets import classified, fund, raw, refusion, register
 from refusion_assets.context import Place
 from refusion_assets.domain.efterregning_raa import Fil
 from refusion_assets.domain.fund import LOEST
@@ -33,7 +33,7 @@ ABOUT_FILES = pl.col("regel").str.starts_with("FIL-")
 def advice_of(session: Session, place: Place, month: date, koder: Sequence[str] | None = None) -> pl.DataFrame:
     """The advice of a run, made as a run makes it, and proved against a look at everything."""
     raw.ingest(session, place, month)
-    raw.ingest_registers(session, place, month)
+    register.ingest_registers(session, place, month)
     classified.classify_through(session, place, month)
     refusion.calculate(session, place, month, lambda _: None)
     number = run_number(month, place.rules)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from refusion_assets.assets.opgoerelse import settle_month, write_files
+from refusion_assets.assets.filer import write_files
+from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.wiring import gate
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of

@@ -7,7 +7,7 @@ import polars as pl
 
 from refusion_assets.assets import fund_opslag as opslag
 from refusion_assets.context import Place
-from refusion_assets.domain.fund import LOEST, NOBODY, Advis, Fund, followed, told
+from refusion_assets.domain.fund import NOBODY, Fund, followed, told
 from refusion_assets.domain.fund_filer import file_findings
 from refusion_assets.domain.fund_uger import (
     amount_findings,
@@ -17,14 +17,6 @@ from refusion_assets.domain.fund_uger import (
     person_findings,
 )
 from refusion_assets.warehouse import Session
-
-FILES = """
-SELECT kilde, enhed, modtaget_maaned, loebenr, filnavn, sha256, antal_raekker, dublet FROM raw.fil
-WHERE modtaget_maaned <= $month ORDER BY modtaget_maaned, foerste_modtaget, filnavn"""
-
-HOMELESS = "SELECT borger_id, ydelse_id, uge, beloeb_oere FROM refusion.uden_kommune"
-
-KEYED = "SELECT left(sha256(identitet), 24) AS noegle FROM fundne ORDER BY nr"
 
 # The person that a line says it is about, as it is written there.
 SUBJECTS = """
@@ -58,16 +50,19 @@ def find(session: Session, place: Place, month: date, before: pl.DataFrame | Non
     session.run(opslag.CHANGED, month=month)
     parts = [
         opslag.lines(session, rules, before),
-        file_findings(session.frame(FILES, month=month), month, rules),
+        file_findings(opslag.files(session, month), opslag.expected(session, month), month, rules),
         person_findings(opslag.odd_numbers(session)),
         amount_findings(opslag.large_weeks(session, rules, before)),
         double_findings(opslag.stretches(session, rules, month, before)),
-        homeless_findings(session.frame(HOMELESS)),
-        payer_findings(session.frame("SELECT * FROM refusion.anden_betaler")),
+        homeless_findings(session.frame(opslag.HOMELESS)),
+        payer_findings(session.frame(opslag.OTHER_PAYER)),
     ]
     findings = _addressed(session, place, month, told(pl.concat(parts), rules))
-    keys = opslag.with_frame(session, "fundne", findings.select("identitet").with_row_index("nr"), KEYED)
-    return findings.with_columns(keys).select(list(Fund.to_schema().columns)).sort("regel", "noegle")
+    return (
+        findings.with_columns(opslag.keys(session, findings["identitet"]))
+        .select(list(Fund.to_schema().columns))
+        .sort("regel", "noegle")
+    )
 
 
 def advise(
@@ -77,16 +72,8 @@ def advise(
 
     Compares with what the run before listed as open, and replaces the run's own rows. Source: output.md 3.2.
     """
-    last = session.value("SELECT max(koersel) FROM opgoerelse.advis WHERE koersel < $number", number=number)
-    before = session.frame(
-        f"""SELECT {", ".join(Advis.to_schema().columns)} FROM opgoerelse.advis
-        WHERE koersel = $last AND status <> $solved""",
-        last=last,
-        solved=LOEST,
-    )
-    rules_then = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE koersel = $n", n=number - 1)
-    holds = last == number - 1 and rules_then == place.rules.version
-    findings = find(session, place, month, before if holds else None)
+    before = opslag.open_before(session, place, month)
+    findings = find(session, place, month, opslag.listed_before(session, place, month))
     mine = [*(koder or [k.kommunekode for k in place.rules.kommuner]), NOBODY]
     rows = followed(findings, before, number).filter(pl.col("kommunekode").is_in(mine))
     session.run(

@@ -9,14 +9,41 @@ from datetime import date
 import polars as pl
 
 from refusion_assets.context import Place
-from refusion_assets.domain.fund import found
+from refusion_assets.domain.fund import LOEST, Advis, found
 from refusion_assets.domain.fund_linjer import line_findings
 from refusion_assets.domain.fund_uger import double_stretches, fails_modulus_11
 from refusion_assets.domain.krav import CLAIM
+from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.weeks import next_month
 from refusion_assets.warehouse import Session
 
 LINE_KEY = ["regel", "fil", "linje"]
+
+# A second delivery has no lines of its own; its money is that of the first one.
+FILES = """
+SELECT f.kilde, f.enhed, f.modtaget_maaned, f.loebenr, f.filnavn, f.sha256, f.antal_raekker, f.dublet, d.beloeb_oere
+FROM raw.fil f LEFT JOIN (
+    SELECT g.sha256, sum(l.beloeb_oere)::BIGINT AS beloeb_oere FROM raw.fil g JOIN classified.linje l USING (fil_id)
+    WHERE NOT g.dublet AND l.art = 'I' AND g.sha256 IN (SELECT sha256 FROM raw.fil WHERE dublet) GROUP BY g.sha256
+) d ON f.dublet AND d.sha256 = f.sha256
+WHERE f.modtaget_maaned <= $month ORDER BY f.modtaget_maaned, f.foerste_modtaget, f.filnavn"""
+
+HOMELESS = "SELECT borger_id, ydelse_id, uge, beloeb_oere FROM refusion.uden_kommune"
+OTHER_PAYER = "SELECT * FROM refusion.anden_betaler"
+
+KEYED = "SELECT left(sha256(identitet), 24) AS noegle FROM fundne ORDER BY nr"
+
+# What each sender reported of each benefit in a month, of periods that were then recent: the history that a
+# first month of receipt brings, and late reports, say nothing of what to expect.
+RECENT = """
+SELECT f.kilde, f.enhed, l.ydelse_id, f.modtaget_maaned AS maaned, sum(l.beloeb_oere)::BIGINT AS oere
+FROM classified.linje l JOIN raw.fil f USING (fil_id)
+WHERE f.modtaget_maaned IN ($before, $month) AND NOT f.dublet AND l.art = 'I' AND l.regel IS NULL
+      AND l.periode_slut >= f.modtaget_maaned - INTERVAL 1 MONTH
+GROUP BY ALL"""
+
+ACCEPTED = "SELECT genstand, begrundelse FROM kontrol.accept WHERE maaned = $month AND regel = 'FIL-006'"
 
 BROKEN = """
 SELECT fil_id, linje, CASE status WHEN 'venter' THEN 'EI-014' ELSE regel END AS regel FROM classified.dom
@@ -140,20 +167,65 @@ def with_frame(session: Session, name: str, frame: pl.DataFrame, query: str, **p
     return rows
 
 
+def files(session: Session, month: date) -> pl.DataFrame:
+    """One row per file of reports received through `month`, in the order they are judged in; øre of a repeat."""
+    return session.frame(FILES, month=month)
+
+
+def keys(session: Session, identities: pl.Series) -> pl.DataFrame:
+    """The key of each finding (`noegle`), the same in every run that finds it, in their order."""
+    return with_frame(session, "fundne", identities.alias("identitet").to_frame().with_row_index("nr"), KEYED)
+
+
+def recent(session: Session, month: date) -> pl.DataFrame:
+    """One row per sender, benefit and month (`month` and the one before): what it reported of recent periods. Øre."""
+    return session.frame(RECENT, month=month, before=next_month(month, -1))
+
+
+def expected(session: Session, month: date) -> pl.DataFrame:
+    """One row per sender of the month before: its money of recent periods then, and why its absence is accepted."""
+    then = recent(session, month).filter(pl.col("maaned") < month).group_by("kilde", "enhed").agg(pl.col("oere").sum())
+    accepted = session.frame(ACCEPTED, month=month)
+    sender = pl.concat_str("kilde", "enhed", separator="-")
+    return then.with_columns(genstand=sender).join(accepted, on="genstand", how="left").drop("genstand")
+
+
+def open_before(session: Session, place: Place, month: date) -> pl.DataFrame:
+    """What the last run before `month` listed as open (`Advis`); no rows if there is none."""
+    number = run_number(month, place.rules)
+    last = session.value("SELECT max(koersel) FROM opgoerelse.advis WHERE koersel < $number", number=number)
+    names = ", ".join(Advis.to_schema().columns)
+    query = f"SELECT {names} FROM opgoerelse.advis WHERE koersel = $last AND status <> $solved"
+    return session.frame(query, last=last, solved=LOEST)
+
+
+def listed_before(session: Session, place: Place, month: date) -> pl.DataFrame | None:
+    """What the run before listed as open, if it was made under the same rules; None if all must be looked at."""
+    rows, number = open_before(session, place, month), run_number(month, place.rules)
+    rules_then = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE koersel = $n", n=number - 1)
+    last = session.value("SELECT max(koersel) FROM opgoerelse.advis WHERE koersel < $number", number=number)
+    return rows if last == number - 1 and rules_then == place.rules.version else None
+
+
+def marked(session: Session) -> pl.DataFrame:
+    """One row per line and rule that it breaks or is doubted by: fil_id, linje, regel, fil, kilde, enhed."""
+    doubted = with_frame(session, "tvivl", session.frame(DOUBTED), USED)
+    return with_frame(session, "brud", pl.concat([session.frame(BROKEN), doubted]), NAMED)
+
+
 def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
     """One finding (`FOUND`) per line and rule that it breaks; what the run before listed is not read again. Øre."""
-    doubted = with_frame(session, "tvivl", session.frame(DOUBTED), USED)
-    marked = with_frame(session, "brud", pl.concat([session.frame(BROKEN), doubted]), NAMED)
-    told = [] if before is None else [_told_before(marked, before, rules)]
-    fresh = marked if before is None else marked.join(before, on=LINE_KEY, how="anti")
+    broken = marked(session)
+    told = [] if before is None else [_told_before(broken, before, rules)]
+    fresh = broken if before is None else broken.join(before, on=LINE_KEY, how="anti")
     filer = ", ".join(map(str, fresh["fil_id"].unique().sort())) or "NULL"
     read = with_frame(session, "brud", fresh, LINES.format(filer=filer))
     return pl.concat([line_findings(read, rules), *told])
 
 
-def _told_before(marked: pl.DataFrame, before: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
+def _told_before(broken: pl.DataFrame, before: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """The findings of lines that the run before listed too; a national one is addressed anew."""
-    again = before.join(marked.select(LINE_KEY), on=LINE_KEY, how="semi")
+    again = before.join(broken.select(LINE_KEY), on=LINE_KEY, how="semi")
     municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
     return found(again, pl.col("regel"), ["fil", "linje"], kommunekode=pl.when(municipal).then(pl.col("kommunekode")))
 

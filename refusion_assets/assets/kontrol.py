@@ -6,6 +6,7 @@ from refusion_assets.assets.fund import double_pay
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.bogfoering import DEBET, voucher
 from refusion_assets.domain.kontrol import Outcome, balance, kroner_text
+from refusion_assets.domain.krav import CLAIM
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.warehouse import Session
 
@@ -51,8 +52,9 @@ def raa_er_fordelt(asked: Asked) -> Outcome:
 
 def karantaene(asked: Asked) -> Outcome:
     """How many lines stand in quarantine, and their money, by rule."""
-    rows = asked.session.frame("""SELECT regel, count(*) AS antal, sum(beloeb_oere)::BIGINT AS oere
-        FROM classified.karantaene GROUP BY 1 ORDER BY 1""")
+    rows = asked.session.frame("""SELECT d.regel, count(*) AS antal, coalesce(sum(l.beloeb_oere), 0)::BIGINT AS oere
+        FROM classified.dom d JOIN classified.linje l USING (fil_id, linje)
+        WHERE d.status = 'karantaene' GROUP BY 1 ORDER BY 1""")
     if rows.is_empty():
         return Outcome(True, "Ingen linjer er i karantæne.")
     lines, oere = int(rows["antal"].sum()), int(rows["oere"].sum())
@@ -108,6 +110,37 @@ def taeller_stiger_med_een(asked: Asked) -> Outcome:
     return _none(asked.session, "Ydelsestælleren stiger med een om ugen", query)
 
 
+def noegler_er_unikke(asked: Asked) -> Outcome:
+    """No key twice among the people calculated in the run: claims, spells and rows; the contracts look at shards."""
+    keys = {
+        "classified.krav": ", ".join(CLAIM),
+        "duration.forloeb": "borger_id, fra_uge",
+        "refusion.borger_uge_ydelse": "uge, maaned, borger_id, ydelse_id, kommunekode",
+    }
+    people = f"SELECT DISTINCT borger_id FROM refusion.aendret WHERE maaned = '{asked.month}'"
+    doubled = " UNION ALL ".join(
+        f"SELECT borger_id FROM {table} SEMI JOIN ({people}) USING (borger_id) GROUP BY {key} HAVING count(*) > 1"
+        for table, key in keys.items()
+    )
+    return _none(asked.session, "Hver nøgle står een gang i krav, forløb og rækker", doubled)
+
+
+def kravets_dele_er_kravet(asked: Asked) -> Outcome:
+    """For everybody calculated in the run the parts, settled or not, sum to the claims, person by person."""
+    people = f"(SELECT DISTINCT borger_id FROM refusion.aendret WHERE maaned = '{asked.month}')"
+
+    def by_person(table: str, column: str) -> str:
+        return f"SELECT borger_id, {column} AS oere FROM {table} SEMI JOIN {people} USING (borger_id)"
+
+    unsettled = "-(foer_finansiering_oere + ikke_forfalden_oere + uden_afregning_oere)"
+    query = f"""SELECT borger_id FROM (
+        {by_person("classified.krav", "beloeb_oere")} UNION ALL {by_person("refusion.placering", unsettled)}
+        UNION ALL {by_person("refusion.borger_uge_ydelse", "-beloeb_oere")}
+        UNION ALL {by_person("refusion.uden_kommune", "-beloeb_oere")}
+        ) GROUP BY borger_id HAVING sum(oere) <> 0"""
+    return _none(asked.session, "Hver borgers dele summer til kravene", query)
+
+
 def raekker_har_trin(asked: Asked) -> Outcome:
     """Every row of a benefit on a staircase has a step, a number and the amount that its percentage gives."""
     side = ", ".join(f"('{y.ydelse_id}', {y.trappe is not None})" for y in asked.place.rules.ydelser)
@@ -146,25 +179,6 @@ def brugt_er_fordelt(asked: Asked) -> Outcome:
     )
     whole = _sums(asked.session, "SELECT sum(beloeb_oere)::BIGINT AS krav FROM classified.krav")["krav"]
     return balance("Brugt mod afregnet", parts, whole)
-
-
-def bopael_kendt(asked: Asked) -> Outcome:
-    """EI-018: money of national benefits that found no municipality."""
-    found = _sums(
-        asked.session,
-        """SELECT count(*) AS uger, count(DISTINCT borger_id) AS borgere, sum(beloeb_oere)::BIGINT AS oere
-        FROM refusion.uden_kommune""",
-    )
-    if not found["uger"]:
-        return Outcome(True, "Alle borgere med landsdækkende ydelser har en bopælskommune.")
-    return Outcome(
-        False,
-        f"EI-018: {found['borgere']} borgere har ingen bopæl i {found['uger']} uger ({kroner_text(found['oere'])}).",
-        "Bopælsregisteret rettes; beløbet afregnes, når bopælen er kendt.",
-        found["uger"],
-        found["oere"],
-        found,
-    )
 
 
 def kladde_er_tilstand(asked: Asked) -> Outcome:
@@ -232,38 +246,3 @@ def adviseringer(asked: Asked) -> Outcome:
     if not total:
         return Outcome(True, "Ingen adviseringer er åbne.")
     return Outcome(False, f"{total} adviseringer er åbne.", "Kommunerne følger adviseringsfilen.", total, tal=counts)
-
-
-def aendring_mod_sidste_maaned(asked: Asked) -> Outcome:
-    """Municipality x benefit whose month moves outside the band, with the three biggest and their cause."""
-    band, least = asked.place.rules.graense("aendring_procent"), asked.place.rules.graense("aendring_mindst_oere")
-    rows = asked.session.frame(
-        """WITH m AS (
-            SELECT kommunekode, ydelse_id, koersel, sum(refusion_oere + medfinansiering_oere)::BIGINT AS oere,
-                   count(DISTINCT borger_id) AS borgere
-            FROM opgoerelse.postering WHERE raekketype = 'N' AND koersel IN ($n, $n - 1)
-            GROUP BY 1, 2, 3)
-        SELECT kommunekode, ydelse_id, coalesce(n.oere, 0) AS nu, coalesce(f.oere, 0) AS foer,
-               coalesce(n.borgere, 0) - coalesce(f.borgere, 0) AS flere_borgere
-        FROM (SELECT * FROM m WHERE koersel = $n) n FULL JOIN (SELECT * FROM m WHERE koersel = $n - 1) f
-        USING (kommunekode, ydelse_id)
-        WHERE abs(nu - foer) >= $least AND abs(nu - foer) * 100 > $band * foer AND f.oere IS NOT NULL
-        ORDER BY abs(nu - foer) DESC, kommunekode, ydelse_id""",
-        n=run_number(asked.month, asked.place.rules),
-        least=least,
-        band=band,
-    )
-    if rows.is_empty():
-        return Outcome(True, f"Ingen ydelse i nogen kommune har flyttet sig mere end {band} pct. siden sidste måned.")
-    biggest = "; ".join(
-        f"{r['ydelse_id']} i {r['kommunekode']}: {kroner_text(r['foer'])} -> {kroner_text(r['nu'])}, "
-        f"{r['flere_borgere']:+d} borgere"
-        for r in rows.head(3).iter_rows(named=True)
-    )
-    return Outcome(
-        False,
-        f"{rows.height} ydelser i kommuner har flyttet sig mere end {band} pct. De største: {biggest}.",
-        "Spørg kommunen, om tallet er ventet, før måneden lukkes.",
-        rows.height,
-        int((rows["nu"] - rows["foer"]).sum()),
-    )

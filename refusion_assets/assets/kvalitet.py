@@ -1,44 +1,78 @@
-"""Kvalitet: how well the senders deliver over time, as a table and a plot in the UI."""
+"""Kvalitet: how well the senders deliver over time, kept in a table and shown as tables and a plot in the UI."""
 
 import base64
 from collections.abc import Iterator, Sequence
+from datetime import date
 
 import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.wiring import POOL, run_month, stopping
 from refusion_assets.context import Place
-from refusion_assets.metadata import KINDS, OWNER
+from refusion_assets.metadata import KINDS, OWNER, of_table
 from refusion_assets.warehouse import Session
 
 MEASURES = {
     "karantaene": "Linjer i karantæne, pct.",
-    "forsinket": "Linjer om en måned før den forrige, pct.",
-    "rettet": "Tilbageførsler og tillæg, pct.",
+    "sene": "Linjer modtaget sent, pct.",
+    "rettelser": "Tilbageførsler og tillæg, pct.",
 }
+MOST_SENDERS = 10
 COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#edae49", "#8d5a97", "#5c5c5c")
 WIDTH, HEIGHT, LEFT, TOP = 260, 120, 34, 24
 
-QUALITY = """
-SELECT kilde, modtaget_maaned AS maaned, count(*) AS linjer,
-       count(*) FILTER (status = 'karantaene') AS karantaene,
-       count(*) FILTER (periode_slut < modtaget_maaned - INTERVAL 1 MONTH) AS forsinket,
-       count(*) FILTER (art = 'T' OR beloeb_oere < 0) AS rettet
-FROM classified.dom JOIN classified.linje USING (fil_id, linje) JOIN raw.fil USING (fil_id)
-WHERE modtaget_maaned > $month::DATE - INTERVAL 12 MONTH AND modtaget_maaned <= $month::DATE
-GROUP BY 1, 2 ORDER BY 1, 2"""
+# A month of receipt is looked at when it is run (and if it never was): later verdicts on its lines are not its own.
+FRESH = """
+WITH maaneder AS (
+    SELECT fil_id FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month
+    AND (modtaget_maaned = $month OR modtaget_maaned NOT IN (SELECT maaned FROM kontrol.kvalitet))
+)
+SELECT f.kilde, f.enhed, f.modtaget_maaned AS maaned, count(*) AS linjer,
+       count(*) FILTER (d.status = 'karantaene') AS karantaene,
+       count(*) FILTER (l.art = 'I' AND date_diff('day', l.periode_slut, i.Modtaget_tidspunkt::DATE) > $days) AS sene,
+       count(*) FILTER (l.art = 'T' OR l.beloeb_oere < 0) AS rettelser,
+       coalesce(sum(l.beloeb_oere) FILTER (d.status = 'karantaene'), 0)::BIGINT AS karantaene_oere
+FROM maaneder JOIN raw.fil f USING (fil_id) JOIN classified.linje l USING (fil_id)
+JOIN classified.dom d USING (fil_id, linje) JOIN raw.indberetning i USING (fil_id, linje)
+GROUP BY ALL"""
+
+YEAR = """
+SELECT * FROM kontrol.kvalitet WHERE maaned > $month::DATE - INTERVAL 12 MONTH AND maaned <= $month::DATE
+ORDER BY maaned, kilde, enhed"""
 
 
-def quality(session: Session, month: object) -> pl.DataFrame:
-    """One row per sender and month of receipt of the last year: lines, and how many are bad, late, corrected."""
-    return session.frame(QUALITY, month=month)
+def quality(session: Session, place: Place, month: date) -> pl.DataFrame:
+    """One row per sender and month of receipt of the last year (`kontrol.kvalitet`), the month's own made anew."""
+    fresh = session.frame(FRESH, month=month, days=place.rules.graense("forsinket_dage"))
+    session.run("DELETE FROM kontrol.kvalitet WHERE maaned = $month", month=month)
+    session.insert("kontrol.kvalitet", fresh)
+    return session.frame(YEAR, month=month)
+
+
+def by_source(rows: pl.DataFrame) -> pl.DataFrame:
+    """The quality of every source by month: its senders added together."""
+    return rows.group_by("kilde", "maaned").agg(pl.col("linjer", *MEASURES).sum()).sort("maaned", "kilde")
+
+
+def worst(rows: pl.DataFrame) -> str:
+    """The senders with the most quarantined and late lines of the newest month, as a Markdown table."""
+    head = "| Afsender | Linjer | Karantæne | Sene | Rettelser |\n| --- | ---: | ---: | ---: | ---: |\n"
+    newest = rows.filter(pl.col("maaned") == pl.col("maaned").max()).with_columns(
+        slemme=pl.col("karantaene") + pl.col("sene")
+    )
+    ordered = newest.sort("slemme", "kilde", "enhed", descending=[True, False, False]).head(MOST_SENDERS)
+    names = ("kilde", "enhed", "linjer", *MEASURES)
+    return head + "\n".join(
+        f"| {kilde}-{enhed} | {' | '.join(map(str, counts))} |"
+        for kilde, enhed, *counts in ordered.select(names).iter_rows()
+    )
 
 
 def table(rows: pl.DataFrame) -> str:
     """The quality as a Markdown table, newest month first."""
-    head = "| Kilde | Måned | Linjer | Karantæne | Forsinket | Rettet |\n| --- | --- | ---: | ---: | ---: | ---: |\n"
+    head = "| Kilde | Måned | Linjer | Karantæne | Sene | Rettelser |\n| --- | --- | ---: | ---: | ---: | ---: |\n"
     ordered = rows.sort("maaned", "kilde", descending=[True, False])
-    columns = ("linjer", "karantaene", "forsinket", "rettet")
+    columns = ("linjer", *MEASURES)
     lines = (
         f"| {row['kilde']} | {row['maaned']:%Y-%m} | " + " | ".join(str(row[c]) for c in columns) + " |"
         for row in ordered.iter_rows(named=True)
@@ -103,21 +137,24 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         group_name="kontrol",
         kinds=KINDS,
         owners=[OWNER],
+        metadata=of_table("kontrol.kvalitet"),
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
     )
     def kvalitet(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> dg.MaterializeResult[None]:
-        """One row per sender and month of the last year: lines, quarantine, lateness and corrections.
+        """One row per sender and month of receipt: lines, quarantine, lateness and corrections.
 
-        Shown as a table and a plot on the materialisation; nothing is stored.
+        Kept as the month's run saw it; shown by source and month, and for the worst senders of the month.
         """
         with stopping(), place.warehouse.open() as session:
-            rows = quality(session, run_month(context))
+            senders = quality(session, place, run_month(context))
+        rows = by_source(senders)
         image = base64.b64encode(plot(rows).encode()).decode()
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": rows.height,
-                "kvalitet": dg.MetadataValue.md(table(rows)),
+                "kilder": dg.MetadataValue.md(table(rows)),
+                "afsendere": dg.MetadataValue.md(worst(senders)),
                 "plot": dg.MetadataValue.md(f"![kvalitet](data:image/svg+xml;base64,{image})"),
             }
         )

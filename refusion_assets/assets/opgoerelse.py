@@ -10,21 +10,18 @@ import polars as pl
 
 from refusion_assets import files
 from refusion_assets.assets.change import ranges
-from refusion_assets.assets.fund import advise, named
-from refusion_assets.assets.wiring import AABEN, LUKKET, OPGJORT, POOL, chosen_cells, gate, stopping, withdraw
+from refusion_assets.assets.fund import advise
+from refusion_assets.assets.wiring import LUKKET, OPGJORT, POOL, chosen_cells, gate, stopping, withdraw
 from refusion_assets.context import Place
-from refusion_assets.domain.bogfoering import voucher
 from refusion_assets.domain.opgoerelse import (
     AABNING,
     LEDGER,
     NY,
     STATE,
-    beregning,
     by_kommune,
     run_number,
     settle,
     standing,
-    statement,
 )
 from refusion_assets.domain.stop import Stop
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
@@ -63,11 +60,11 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
         _open(session, month, number, koder)
     else:
         _differences(session, month, number, koder)
-    ledger = _ledger(session, number, koder)
+    ledger = ledger_of(session, number, koder)
     totals = by_kommune(ledger, list(koder), number, month)
     session.run(f"DELETE FROM opgoerelse.kommune WHERE koersel = $n AND {mine}", n=number, koder=list(koder))
     session.insert("opgoerelse.kommune", totals)
-    _record(session, place, month, OPGJORT, "")
+    record(session, place, month, OPGJORT, "")
     advise(session, place, month, number, koder)
     types = dict(ledger.group_by("raekketype").len().sort("raekketype").iter_rows())
     return Settled(number, types, totals)
@@ -121,15 +118,7 @@ def _blocks(session: Session, weights: str, **values: object) -> Iterator[tuple[
     yield from ranges(people["borger_id"], people["antal"], ROWS_PER_BLOCK)
 
 
-def _names(place: Place) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The names a municipality reads: benefits with their side, and municipalities."""
-    latest = {y.ydelse_id: (y.navn, y.side) for y in place.rules.ydelser}
-    navne = pl.DataFrame([(k, *v) for k, v in latest.items()], schema=["ydelse_id", "navn", "side"], orient="row")
-    koder = [(k.kommunekode, k.navn) for k in place.rules.kommuner]
-    return navne, pl.DataFrame(koder, schema=["kommunekode", "kommune"], orient="row")
-
-
-def _ledger(session: Session, number: int, koder: Sequence[str]) -> pl.DataFrame:
+def ledger_of(session: Session, number: int, koder: Sequence[str]) -> pl.DataFrame:
     """The ledger rows of a run for some municipalities."""
     return session.frame(
         f"""SELECT {", ".join(LEDGER)} FROM opgoerelse.postering
@@ -139,35 +128,7 @@ def _ledger(session: Session, number: int, koder: Sequence[str]) -> pl.DataFrame
     )
 
 
-def _files(
-    session: Session, place: Place, month: date, number: int, ledger: pl.DataFrame, koder: Sequence[str]
-) -> files.Outgoing:
-    """The run's files for some municipalities, made ready from the ledger."""
-    navne, kommuner = _names(place)
-    borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
-    # The file names the rules of its run, also on a row taken back, which in the ledger keeps those it was settled by.
-    ruled = beregning(ledger).with_columns(regelversion=pl.lit(place.rules.version[:12]))
-    merged = ruled.join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
-    totals = statement(ledger, month, navne).join(kommuner, on="kommunekode")
-    advice = named(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
-    tables = {
-        "beregning": ("kommunekode", files.beregning_table(merged)),
-        "opgoerelse": ("Kommunekode", files.opgoerelse_table(totals, number)),
-        "advisering": ("kommunekode", files.advisering_table(advice)),
-        "bogfoering": ("kommunekode", files.bogfoering_table(voucher(ledger, navne, month, place.rules))),
-    }
-    return files.stage(place.outgoing / f"{month:%Y-%m}", tables, koder, month, place.rules)
-
-
-def write_files(session: Session, place: Place, month: date, koder: Sequence[str]) -> files.Outgoing:
-    """The files of run `month` for some municipalities, made ready; the run is open once they are shown."""
-    number = run_number(month, place.rules)
-    outgoing = _files(session, place, month, number, _ledger(session, number, koder), koder)
-    _record(session, place, month, AABEN, outgoing.filsum)
-    return outgoing
-
-
-def _record(session: Session, place: Place, month: date, status: str, filsum: str) -> None:
+def record(session: Session, place: Place, month: date, status: str, filsum: str) -> None:
     """The run itself: settled, then open until somebody closes it or the next one settles."""
     number = run_number(month, place.rules)
     session.run("DELETE FROM opgoerelse.koersel WHERE koersel = $n", n=number)
@@ -188,11 +149,6 @@ def close(session: Session, place: Place, month: date) -> None:
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=LUKKET, m=month)
 
 
-def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """The ledger and the files, cut by run month x municipality; one run settles all the cells of a month."""
-    return [_postering(cells), _filer(cells)]
-
-
 def _show(context: dg.AssetExecutionContext, done: Settled, month: date) -> None:
     """What every municipality's cell shows: rows, people and sums of the run."""
     for row in done.kommuner.iter_rows(named=True):
@@ -208,8 +164,8 @@ def _show(context: dg.AssetExecutionContext, done: Settled, month: date) -> None
         )
 
 
-def _postering(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
-    """The ledger."""
+def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The ledger, cut by run month x municipality; one run settles all the cells of a month."""
     rows = dg.AssetDep(
         ["refusion", "borger_uge_ydelse"], partition_mapping=dg.MultiToSingleDimensionPartitionMapping(MAANED)
     )
@@ -237,31 +193,4 @@ def _postering(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             withdraw(place, month, koder)
             _show(context, done, month)
 
-    return postering
-
-
-def _filer(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
-    """The outgoing files."""
-
-    @dg.asset(
-        key=["opgoerelse", "filer"],
-        deps=[["opgoerelse", "postering"]],
-        kinds={"csv"},
-        partitions_def=cells,
-        group_name="opgoerelse",
-        owners=[OWNER],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-    )
-    def filer(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> None:
-        """One set of outgoing files per municipality of the run, shown all at once with their check sums.
-
-        Reads the ledger of the run; then the copy for analysts is published. Source: output.md section 3.
-        """
-        for month, koder in chosen_cells(context).items():
-            with stopping(), place.warehouse.open() as session:
-                outgoing = write_files(session, place, month, koder)
-            outgoing.publish()
-        place.warehouse.publish()
-
-    return filer
+    return [postering]

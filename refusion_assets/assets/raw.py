@@ -4,16 +4,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
 
 from refusion_assets import leverance
-from refusion_assets.assets.modtagelse import FILE_CHECKS, Knowingly, answers, let_pass
+from refusion_assets.assets import fund_opslag as opslag
+from refusion_assets.assets.modtagelse import FILE_CHECKS, Knowingly, answers, check_specs, let_pass, let_passed
 from refusion_assets.assets.wiring import OPGJORT, POOL, gate, report_deliveries, run_month, stopping, withdraw
 from refusion_assets.context import Place
-from refusion_assets.domain.raw import Fil, Indberetning, bopael_rows, fleks_rows, typed
+from refusion_assets.domain.kontrol import kroner_text
+from refusion_assets.domain.raw import Fil, Indberetning, typed
 from refusion_assets.domain.stop import Fault, Faulty, Stop
 from refusion_assets.domain.weeks import next_month
 from refusion_assets.leverance import Delivery, FileRejected
@@ -22,7 +23,6 @@ from refusion_assets.warehouse import Session
 
 Read = tuple[Delivery, leverance.Content]
 LINES_PER_BATCH = 300_000
-REGISTERS = {"bopael": leverance.BOPAEL_HEADER, "fleksgrundlag": leverance.FLEKS_HEADER}
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ def ingest(session: Session, place: Place, month: date) -> Ingested:
         if not faults:
             lines += _store(session, batch, next_id, month)
             next_id += len(batch)
-    faults += _missing_senders(deliveries, month)
-    let_pass = set(session.frame("SELECT regel, genstand FROM kontrol.accept WHERE maaned = $m", m=month).iter_rows())
-    standing = [fault for fault in faults if (fault.regel, fault.genstand) not in let_pass]
+    faults += _missing_senders(session, deliveries, month)
+    passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
+    standing = [fault for fault in faults if (fault.regel, fault.genstand) not in passed]
     if standing:
         raise Faulty(standing)
     _mark_duplicates(session)
@@ -140,62 +140,24 @@ def _mark_duplicates(session: Session) -> None:
         WHERE raw.fil.fil_id = o.fil_id AND raw.fil.dublet <> (o.nr > 1)""")
 
 
-def _missing_senders(deliveries: list[Delivery], month: date) -> list[Fault]:
-    """FIL-006: senders of the month before that have delivered nothing this month."""
+def _missing_senders(session: Session, deliveries: list[Delivery], month: date) -> list[Fault]:
+    """FIL-006: senders of the month before that have delivered nothing this month, and their money then."""
     senders: dict[date, set[tuple[str, str]]] = defaultdict(set)
     for delivery in deliveries:
         senders[delivery.maaned].add((delivery.kilde, delivery.enhed))
     missing = sorted(senders[next_month(month, -1)] - senders[month])
-    text = f"har ikke leveret for {month:%Y-%m}, men leverede måneden før; bed afsenderen om filen"
-    return [Fault("FIL-006", f"{kilde}-{enhed}", text) for kilde, enhed in missing]
-
-
-def ingest_registers(session: Session, place: Place, month: date) -> int:
-    """The newest residence snapshot and every basis for fleksbidrag through `month`; the number of lines new."""
-    lines = 0
-    for art, header in REGISTERS.items():
-        folders = list(leverance.months_on_disk(place.raw, art, month))
-        for received, folder in folders[-1:] if art == "bopael" else folders:
-            for path in sorted(folder.glob(f"{art}-*.csv")):
-                lines += _store_register(session, place, path, art, header, received)
-    return lines
-
-
-def _store_register(session: Session, place: Place, path: Path, art: str, header: str, month: date) -> int:
-    """One register file in the warehouse, unless it is there already; Stop if it is bad."""
-    sti = str(path.relative_to(place.raw))
-    before = session.value("SELECT sha256 FROM raw.register WHERE sti = $sti", sti=sti)
-    if before == leverance.fingerprint(path):
-        return 0
-    try:
-        content = leverance.read_register(path, header)
-    except FileRejected as rejected:
-        raise Stop(str(rejected.fault)) from None
-    session.run("DELETE FROM raw.register WHERE sti = $sti", sti=sti)
-    again = art == "bopael" and before is not None
-    if again:
-        session.run("CREATE OR REPLACE TEMP TABLE bopael_foer AS FROM raw.bopael WHERE modtaget_maaned = $m", m=month)
-    session.run(f"DELETE FROM raw.{art} WHERE modtaget_maaned = $month", month=month)
-    rows = bopael_rows(content.lines, month) if art == "bopael" else fleks_rows(content.lines, month)
-    entry = {"sti": [sti], "art": [art], "modtaget_maaned": [month], "sha256": [content.sha256]}
-    session.insert(
-        "raw.register", pl.DataFrame(entry).with_columns(antal_raekker=pl.lit(content.lines.height, pl.Int64))
+    then = (
+        {(kilde, enhed): oere for kilde, enhed, oere, _ in opslag.expected(session, month).iter_rows()}
+        if missing
+        else {}
     )
-    added = session.insert(f"raw.{art}", rows)
-    if again:
-        _tell_moves(session, month)
-    return added
+    return [_missing(kilde, enhed, then.get((kilde, enhed), 0), month) for kilde, enhed in missing]
 
 
-def _tell_moves(session: Session, month: date) -> None:
-    """Whom a snapshot delivered again for the same month moves: they are calculated anew (`classified.aendret`)."""
-    session.run(
-        """INSERT INTO classified.aendret SELECT b.borger_id, min(bopael_start) FROM (
-            (FROM bopael_foer EXCEPT FROM raw.bopael WHERE modtaget_maaned = $m)
-            UNION ALL (FROM raw.bopael WHERE modtaget_maaned = $m EXCEPT FROM bopael_foer)
-        ) JOIN identitet.borger b USING (cpr) GROUP BY 1""",
-        m=month,
-    )
+def _missing(kilde: str, enhed: str, oere: int, month: date) -> Fault:
+    """A sender that has not delivered, in words."""
+    text = f"har ikke leveret for {month:%Y-%m}, men leverede {kroner_text(oere)} måneden før; bed afsenderen om filen"
+    return Fault("FIL-006", f"{kilde}-{enhed}", text, oere)
 
 
 def _take_in(place: Place, month: date, config: Knowingly) -> Ingested | Faulty:
@@ -214,16 +176,7 @@ def _take_in(place: Place, month: date, config: Knowingly) -> Ingested | Faulty:
 
 
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
-    """The raw assets, cut by month of receipt."""
-    return [_indberetning(months), _register(months)]
-
-
-def _indberetning(months: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The delivered lines."""
-    specs = [
-        dg.AssetCheckSpec(name, asset=["raw", "indberetning"], description=text, blocking=True)
-        for name, (_, text) in FILE_CHECKS.items()
-    ]
+    """The delivered lines, cut by month of receipt."""
 
     @dg.asset(
         key=["raw", "indberetning"],
@@ -235,7 +188,7 @@ def _indberetning(months: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
         output_required=False,
-        check_specs=specs,
+        check_specs=check_specs(FILE_CHECKS, ["raw", "indberetning"]),
     )
     def indberetning(
         context: dg.AssetExecutionContext, config: Knowingly, place: dg.ResourceParam[Place]
@@ -248,36 +201,13 @@ def _indberetning(months: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         with stopping():
             taken = _take_in(place, month, config)
         if isinstance(taken, Faulty):
-            yield from answers(taken.faults)
+            yield from answers(taken.faults, FILE_CHECKS)
             return
         report_deliveries(context, taken.leveret, month)
+        with place.warehouse.open() as session:
+            passed = let_passed(session, month)
         metadata = {"dagster/row_count": taken.linjer, "filer": taken.filer, "afsendere": len(taken.leveret)}
         yield dg.MaterializeResult(metadata=metadata)
-        yield from answers([])
+        yield from answers([], FILE_CHECKS, passed)
 
-    return indberetning
-
-
-def _register(months: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
-    """The supporting registers."""
-
-    @dg.asset(
-        key=["raw", "register"],
-        partitions_def=months,
-        group_name="raw",
-        kinds=KINDS,
-        owners=[OWNER],
-        metadata=of_table("raw.register"),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-    )
-    def register(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> dg.MaterializeResult[None]:
-        """One row per supporting register taken in: residence, and the basis for fleksbidrag.
-
-        Reads the newest residence snapshot and every basis received through the month. Stops on FIL-001.
-        """
-        with stopping(), place.warehouse.open() as session:
-            rows = ingest_registers(session, place, run_month(context))
-        return dg.MaterializeResult(metadata={"nye_linjer": rows})
-
-    return register
+    return [indberetning]

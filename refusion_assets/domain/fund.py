@@ -20,7 +20,10 @@ REGLER = frozenset(
     + ["FB-001"]
 )
 GRAENSER = frozenset(
-    ["periode_dage", "ugebeloeb_oere", "raekkeantal_procent", "raekkeantal_maaneder", "to_udbetalere_promille"]
+    [
+        *("periode_dage", "ugebeloeb_oere", "raekkeantal_procent", "raekkeantal_maaneder", "to_udbetalere_promille"),
+        *("forsinket_dage", "forsinket_procent", "aendring_procent", "aendring_mindst_oere", "stikproeve_borgere"),
+    ]
 )
 PLADSHOLDERE = frozenset(["felt", "vaerdi", "beloeb", "uge_fra", "uge_til", "ydelse", "konto", "kilde", "fil", "linje"])
 

@@ -12,15 +12,17 @@ SENDER = ["kilde", "enhed"]
 DIGITS = 4
 
 
-def file_findings(filer: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
-    """FIL-003 to FIL-006 as a run of `month` knows them (`FOUND`): nobody's money, so no amount.
+def file_findings(filer: pl.DataFrame, ventet: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
+    """FIL-003 to FIL-006 as a run of `month` knows them (`FOUND`). Øre: what a repeat holds, what is missing.
 
-    `filer`: kilde, enhed, modtaget_maaned, loebenr, filnavn, sha256, antal_raekker, dublet of every file
-    received through the month. A municipal sender's findings are its own. Source: input.md section 4.
+    `filer`: kilde, enhed, modtaget_maaned, loebenr, filnavn, sha256, antal_raekker, dublet and beloeb_oere (of a
+    repeat) of every file received through the month. `ventet`: kilde, enhed, oere (reported of recent periods the
+    month before) and begrundelse (null unless the absence is accepted). A municipal sender's findings are its
+    own. Source: input.md section 4.
     """
     municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
     rows = filer.with_columns(kommunekode=pl.when(municipal).then(pl.col("enhed"))).sort(*SENDER, "loebenr", "filnavn")
-    return pl.concat([_row_counts(rows, month, rules), _repeats(rows), _gaps(rows), _absent(rows, month)])
+    return pl.concat([_row_counts(rows, month, rules), _repeats(rows), _gaps(rows), _absent(rows, ventet, month)])
 
 
 def _row_counts(filer: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
@@ -59,17 +61,25 @@ def _repeats(filer: pl.DataFrame) -> pl.DataFrame:
 def _gaps(filer: pl.DataFrame) -> pl.DataFrame:
     """FIL-005 per unbroken run of numbers that no file of the sender has, counted from 1."""
     before = pl.col("loebenr").shift(1).over(SENDER).fill_null(0)
-    rows = filer.with_columns(foerste=before + 1, sidste=pl.col("loebenr") - 1)
+    rows = filer.drop("beloeb_oere").with_columns(foerste=before + 1, sidste=pl.col("loebenr") - 1)
     gaps = rows.filter(pl.col("foerste") <= pl.col("sidste"))
     ends = [pl.col(name).cast(pl.String).str.zfill(DIGITS) for name in ("foerste", "sidste")]
     value = pl.when(pl.col("foerste") == pl.col("sidste")).then(ends[0]).otherwise(pl.concat_str(ends, separator="-"))
     return found(gaps, "FIL-005", [*SENDER, "foerste"], fil=pl.col("filnavn"), vaerdi=value)
 
 
-def _absent(filer: pl.DataFrame, month: date) -> pl.DataFrame:
+def _absent(filer: pl.DataFrame, ventet: pl.DataFrame, month: date) -> pl.DataFrame:
     """FIL-006 per sender of the month before that has no file this month; somebody has accepted it, or we stopped."""
     senders = filer.select(*SENDER, "kommunekode", "modtaget_maaned").unique(maintain_order=True)
     now = senders.filter(pl.col("modtaget_maaned") == month)
     gone = senders.filter(pl.col("modtaget_maaned") == next_month(month, -1)).join(now, on=SENDER, how="anti")
-    name = pl.concat_str("kilde", "enhed", separator="-")
-    return found(gone.with_columns(maaned=pl.lit(month)), "FIL-006", [*SENDER, "maaned"], vaerdi=name)
+    known = gone.join(ventet, on=SENDER, how="left", maintain_order="left")
+    reason = pl.when(pl.col("begrundelse").is_not_null()).then(pl.format(" (accepteret: {})", "begrundelse"))
+    name = pl.concat_str(pl.concat_str(SENDER, separator="-"), reason.otherwise(pl.lit("")))
+    return found(
+        known.with_columns(maaned=pl.lit(month)),
+        "FIL-006",
+        [*SENDER, "maaned"],
+        vaerdi=name,
+        beloeb_oere=pl.col("oere"),
+    )

@@ -144,6 +144,7 @@ class Kontrol(Cited):
     """One rule that deliveries are checked by: how bad a breach is, what a caseworker reads, and who acts."""
 
     id: str
+    navn: str
     alvor: Literal["FEJL", "ADVARSEL", "INFO"]
     felt: str
     tekst: str

@@ -9,11 +9,12 @@ class Stop(RuntimeError):
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a whole file or sender: rule id, what it is about, and a Danish text."""
+    """What is wrong with a whole file or sender: rule id, what it is about, a Danish text, and its money (øre)."""
 
     regel: str
     genstand: str
     tekst: str
+    beloeb_oere: int = 0
 
     def __str__(self) -> str:
         """The fault as one line."""

@@ -13,6 +13,10 @@ from tests.support import RULES
 
 RULEBOOK = load(RULES)
 MONTH = date(2024, 4, 1)
+REPEATED = 50_000
+VENTET = pl.DataFrame(
+    {"kilde": ["ksd"], "enhed": ["169"], "oere": [123_456_789], "begrundelse": ["filen kommer i maj"]}
+)
 
 
 def one(findings: pl.DataFrame) -> dict[str, Any]:
@@ -37,8 +41,11 @@ def of_files(*files: Delivered) -> pl.DataFrame:
     ]
     schema = {"kilde": pl.String, "enhed": pl.String, "modtaget_maaned": pl.Date, "loebenr": pl.Int64,
               "filnavn": pl.String, "sha256": pl.String, "antal_raekker": pl.Int64, "dublet": pl.Boolean}  # fmt: skip
-    frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("sha256").replace("again", "first"))
-    return file_findings(frame, MONTH, RULEBOOK).sort("identitet")
+    again = pl.when("dublet").then(REPEATED)
+    frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
+        pl.col("sha256").replace("again", "first"), beloeb_oere=again
+    )
+    return file_findings(frame, VENTET, MONTH, RULEBOOK).sort("identitet")
 
 
 def ky(*counts: int, first: int = 1) -> list[Delivered]:
@@ -75,9 +82,9 @@ def test_a_row_count_says_what_was_expected_and_goes_to_the_sender_s_municipalit
 def test_a_file_delivered_again_is_told_with_the_first_one_and_has_no_rows_of_its_own() -> None:
     rows = [("ky", "169", "2024-03", 1, 10, "first"), ("ky", "169", "2024-04", 2, 10, "again")]
     findings = told(of_files(*rows), RULEBOOK)
-    assert findings.select("regel", "fil", "vaerdi").rows() == [
-        ("FIL-003", name_of("ky", "169", 2), "0 rækker mod 10 i gennemsnit"),
-        ("FIL-004", name_of("ky", "169", 2), name_of("ky", "169", 1)),
+    assert findings.select("regel", "fil", "vaerdi", "beloeb_oere").rows() == [
+        ("FIL-003", name_of("ky", "169", 2), "0 rækker mod 10 i gennemsnit", None),
+        ("FIL-004", name_of("ky", "169", 2), name_of("ky", "169", 1), REPEATED),
     ]
 
 
@@ -95,4 +102,6 @@ def test_numbers_that_no_file_has_are_pointed_out(numbers: list[int], gaps: list
 def test_a_sender_that_is_accepted_as_missing_is_told() -> None:
     others = [("ky", "169", "2024-03", 1, 0, "a"), ("ky", "169", "2024-04", 2, 0, "b")]
     finding = one(of_files(*others, ("ksd", "169", "2024-03", 1, 0, "c")))
-    assert (finding["regel"], finding["vaerdi"], finding["kommunekode"]) == ("FIL-006", "ksd-169", "169")
+    assert (finding["regel"], finding["kommunekode"]) == ("FIL-006", "169")
+    assert finding["vaerdi"] == "ksd-169 (accepteret: filen kommer i maj)"
+    assert finding["beloeb_oere"] == 123_456_789

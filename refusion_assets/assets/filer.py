@@ -1,0 +1,192 @@
+"""Filer: what the municipalities get of a run, proved against the ledger before anybody sees it."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import dagster as dg
+import polars as pl
+
+from refusion_assets import files
+from refusion_assets.assets.checks import Check, answer, keep
+from refusion_assets.assets.fund import named
+from refusion_assets.assets.opgoerelse import ledger_of, record
+from refusion_assets.assets.wiring import AABEN, OPGJORT, POOL, chosen_cells, stopping
+from refusion_assets.context import Place
+from refusion_assets.domain.bogfoering import voucher
+from refusion_assets.domain.kontrol import FEJL, Outcome, kroner_text
+from refusion_assets.domain.opgoerelse import beregning, run_number, statement
+from refusion_assets.metadata import OWNER
+from refusion_assets.warehouse import Session
+
+FILER = ["opgoerelse", "filer"]
+CHECK = Check("filer_er_kladden", ".".join(FILER), FEJL, blocks=True)
+
+OERE = "CAST(replace({}, ',', '') AS BIGINT)"
+FILE = "read_csv('{}', delim=';', header=true, all_varchar=true, filename=true)"
+KODE = "split_part(parse_filename(filename), '-', 4)"
+
+
+def _names(place: Place) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The names a municipality reads: benefits with their side, and municipalities."""
+    latest = {y.ydelse_id: (y.navn, y.side) for y in place.rules.ydelser}
+    navne = pl.DataFrame([(k, *v) for k, v in latest.items()], schema=["ydelse_id", "navn", "side"], orient="row")
+    koder = [(k.kommunekode, k.navn) for k in place.rules.kommuner]
+    return navne, pl.DataFrame(koder, schema=["kommunekode", "kommune"], orient="row")
+
+
+def _files(
+    session: Session, place: Place, month: date, number: int, ledger: pl.DataFrame, koder: Sequence[str]
+) -> files.Outgoing:
+    """The run's files for some municipalities, made ready from the ledger."""
+    navne, kommuner = _names(place)
+    borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
+    # The file names the rules of its run, also on a row taken back, which in the ledger keeps those it was settled by.
+    ruled = beregning(ledger).with_columns(regelversion=pl.lit(place.rules.version[:12]))
+    merged = ruled.join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
+    totals = statement(ledger, month, navne).join(kommuner, on="kommunekode")
+    advice = named(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
+    tables = {
+        "beregning": ("kommunekode", files.beregning_table(merged)),
+        "opgoerelse": ("Kommunekode", files.opgoerelse_table(totals, number)),
+        "advisering": ("kommunekode", files.advisering_table(advice)),
+        "bogfoering": ("kommunekode", files.bogfoering_table(voucher(ledger, navne, month, place.rules))),
+    }
+    return files.stage(place.outgoing / f"{month:%Y-%m}", tables, koder, month, place.rules)
+
+
+def write_files(session: Session, place: Place, month: date, koder: Sequence[str]) -> files.Outgoing:
+    """The files of run `month` for some municipalities, made ready; the run is open once they are shown."""
+    number = run_number(month, place.rules)
+    outgoing = _files(session, place, month, number, ledger_of(session, number, koder), koder)
+    record(session, place, month, AABEN, outgoing.filsum)
+    return outgoing
+
+
+def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) -> Outcome:
+    """Whether the files that are ready say, municipality by municipality, what the ledger of the run says. Øre.
+
+    Calculation files and statements are read back from the disk as a municipality would read them.
+    """
+    ready = str(outgoing.ready).replace("'", "''")
+    written = session.frame(f"""
+        SELECT {KODE} AS kommunekode, sum({OERE.format('"Refusionsbeløb"')})::BIGINT AS refusion,
+               sum({OERE.format('"Medfinansieringsbeløb"')})::BIGINT AS medfinansiering
+        FROM {FILE.format(f"{ready}/*-beregning-*.csv")} GROUP BY 1""")
+    stated = session.frame(f"""
+        SELECT {KODE} AS kommunekode,
+               sum({OERE.format('"Beløb i alt"')}) FILTER ("Transaktionstype" <> 'MEDFINANSIERING')::BIGINT AS refusion,
+               sum({OERE.format('"Beløb i alt"')}) FILTER ("Transaktionstype" = 'MEDFINANSIERING')::BIGINT
+               AS medfinansiering
+        FROM {FILE.format(f"{ready}/*-opgoerelse-*.csv")} GROUP BY 1""")
+    ledger = session.frame(
+        """SELECT kommunekode, sum(refusion_oere)::BIGINT AS refusion,
+        sum(medfinansiering_oere)::BIGINT AS medfinansiering FROM opgoerelse.postering WHERE koersel = $n GROUP BY 1""",
+        n=number,
+    )
+    gaps = pl.concat([_gaps(ledger, found, name) for name, found in (("beregning", written), ("opgoerelse", stated))])
+    if gaps.is_empty():
+        oere = int(ledger["refusion"].sum()), int(ledger["medfinansiering"].sum())
+        text = f"Filerne siger det samme som kladden: {kroner_text(oere[0])} i refusion, {kroner_text(oere[1])} i"
+        return Outcome(
+            True,
+            f"{text} medfinansiering.",
+            tal={"refusion_oere": oere[0], "medfinansiering_oere": oere[1]},
+        )
+    worst = gaps.row(0, named=True)
+    return Outcome(
+        False,
+        f"{worst['fil']} for {worst['kommunekode']} er {kroner_text(worst['oere'])} fra kladden ({gaps.height} filer).",
+        "Ingen filer er vist; kør opgørelsen igen, og meld fejlen til systemets ejere, hvis den bliver.",
+        gaps.height,
+        int(gaps["oere"].sum()),
+    )
+
+
+def _gaps(ledger: pl.DataFrame, found: pl.DataFrame, fil: str) -> pl.DataFrame:
+    """The municipalities whose file of a kind does not say what the ledger says, and by how much (øre)."""
+    both = ledger.join(found, on="kommunekode", how="full", coalesce=True, suffix="_fil").fill_null(0)
+    off = [pl.col(f"{name}_fil") - pl.col(name) for name in ("refusion", "medfinansiering")]
+    wrong = both.filter((off[0] != 0) | (off[1] != 0))
+    return wrong.select(fil=pl.lit(fil), kommunekode="kommunekode", oere=off[0].abs() + off[1].abs()).sort(
+        "oere", "kommunekode", descending=[True, False]
+    )
+
+
+def told(session: Session, place: Place, month: date) -> list[str]:
+    """The short statement of a run: municipalities, people, sums, corrections, what was accepted, and doubts."""
+    row = session.frame(
+        """SELECT count(*) AS kommuner, sum(raekker)::BIGINT AS raekker, sum(refusion_oere)::BIGINT AS refusion,
+        sum(medfinansiering_oere)::BIGINT AS medfinansiering, sum(rettelser_oere)::BIGINT AS rettelser,
+        (SELECT count(DISTINCT borger_id) FROM opgoerelse.postering WHERE koersel = max(k.koersel)) AS borgere
+        FROM opgoerelse.kommune k JOIN opgoerelse.koersel USING (koersel) WHERE maaned = $month""",
+        month=month,
+    ).row(0, named=True)
+    accepted = session.frame(
+        "SELECT regel, genstand, begrundelse FROM kontrol.accept WHERE maaned = $m ORDER BY ALL", m=month
+    )
+    doubts = session.frame(
+        "SELECT tekst FROM kontrol.resultat WHERE maaned = $m AND NOT bestaaet ORDER BY tabel, kontrol", m=month
+    )
+    names = {
+        "refusion": "Refusion til kommunerne",
+        "medfinansiering": "Medfinansiering fra kommunerne",
+        "rettelser": "Heraf rettelser, netto til kommunerne",
+    }
+    return [
+        f"Kørsel {month:%Y-%m}: {row['kommuner']} kommuner, {row['borgere']} borgere, {row['raekker']} rækker",
+        *(f"  {name + ':':<42}{kroner_text(row[column]):>24}" for column, name in names.items()),
+        *(f"  Accepteret: {regel} {genstand}: {why}" for regel, genstand, why in accepted.iter_rows()),
+        *(f"  Bemærk: {tekst}" for (tekst,) in doubts.iter_rows()),
+        f"  Filer: {place.outgoing / f'{month:%Y-%m}'}",
+    ]
+
+
+def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Outgoing, Outcome, list[str]]:
+    """A month's files made ready, whether they are the ledger's, and the short statement; not yet shown."""
+    with place.warehouse.open() as session:
+        outgoing = write_files(session, place, month, koder)
+        outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules))
+        keep(session, CHECK, month, outcome)
+        if not outcome.bestaaet:
+            record(session, place, month, OPGJORT, "")
+        return outgoing, outcome, told(session, place, month)
+
+
+def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The outgoing files, cut by run month x municipality."""
+
+    @dg.asset(
+        key=FILER,
+        deps=[["opgoerelse", "postering"]],
+        kinds={"csv"},
+        partitions_def=cells,
+        group_name="opgoerelse",
+        owners=[OWNER],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+        output_required=False,
+        check_specs=[dg.AssetCheckSpec(CHECK.name, asset=FILER, description=filer_er_kladden.__doc__, blocking=True)],
+    )
+    def filer(
+        context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        """One set of outgoing files per municipality of the run, shown all at once with their check sums.
+
+        Reads the ledger of the run; then the copy for analysts is published. Source: output.md section 3.
+        """
+        said: list[str] = []
+        for month, koder in chosen_cells(context).items():
+            with stopping():
+                outgoing, outcome, lines = _written(place, month, koder)
+            if not outcome.bestaaet:
+                yield answer(CHECK, outcome)
+                return
+            outgoing.publish()
+            said += lines
+        place.warehouse.publish()
+        yield dg.MaterializeResult(
+            metadata={"opgoerelse": dg.MetadataValue.md("\n".join(f"    {line}" for line in said))}
+        )
+        yield answer(CHECK, outcome)
+
+    return [filer]

@@ -1,0 +1,153 @@
+"""Kontrol of what was received: files, lines and senders, before anything is calculated from them."""
+
+from collections.abc import Iterable, Iterator
+
+import polars as pl
+
+from refusion_assets.assets import fund_opslag as opslag
+from refusion_assets.assets.wiring import Asked
+from refusion_assets.domain.fund_filer import file_findings
+from refusion_assets.domain.fund_uger import (
+    amount_findings,
+    homeless_findings,
+    payer_findings,
+    person_findings,
+)
+from refusion_assets.domain.kontrol import MOST_NAMED, Outcome, by_rule, kroner_text
+
+FILREGLER = ("FIL-003", "FIL-004", "FIL-005")
+LINJEREGLER = (
+    *(f"YR-00{n}" for n in range(1, 9)),
+    *(f"EI-{n:03}" for n in (1, 2, 3, 4, 6, 7, 8, 10, 13, 14, 15)),
+)
+UGEREGLER = ("EI-016", "EI-018", "EI-019")
+
+FRESH_MONEY = """
+SELECT b.regel, l.borger_id, CASE WHEN l.art = 'T' THEN NULL ELSE l.beloeb_oere END AS beloeb_oere, true AS ny
+FROM brud b JOIN classified.linje l ON l.fil_id = b.fil_id AND l.linje = b.linje AND l.fil_id IN ({filer})"""
+
+LATE = """
+SELECT f.kilde, f.enhed, count(*) AS linjer, count(*) FILTER (sen) AS sene,
+       coalesce(sum(beloeb_oere) FILTER (sen), 0)::BIGINT AS oere
+FROM (
+    SELECT fil_id, l.beloeb_oere, date_diff('day', l.periode_slut, i.Modtaget_tidspunkt::DATE) > $days AS sen
+    FROM classified.linje l JOIN raw.indberetning i USING (fil_id, linje)
+    WHERE fil_id IN (SELECT fil_id FROM raw.fil WHERE kendt_fra = $month AND NOT dublet)
+          AND l.art = 'I' AND l.regel IS NULL
+) JOIN raw.fil f USING (fil_id)
+GROUP BY ALL ORDER BY oere DESC, f.kilde, f.enhed"""
+
+
+def filregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
+    """FIL-003 to FIL-005: row counts, repeats and gaps in the numbers of the senders' files."""
+    expected = opslag.expected(asked.session, asked.month)
+    found = file_findings(opslag.files(asked.session, asked.month), expected, asked.month, asked.place.rules)
+    yield from _since_last(asked, found, FILREGLER)
+
+
+def ugeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
+    """EI-016, EI-018 and EI-019: a week's amount, residence and payer."""
+    session, rules = asked.session, asked.place.rules
+    session.run(opslag.CHANGED, month=asked.month)
+    before = opslag.listed_before(session, asked.place, asked.month)
+    found = [
+        amount_findings(opslag.large_weeks(session, rules, before)),
+        homeless_findings(session.frame(opslag.HOMELESS)),
+        payer_findings(session.frame(opslag.OTHER_PAYER)),
+    ]
+    yield from _since_last(asked, pl.concat(found), UGEREGLER)
+
+
+def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
+    """The rules of every line and of the set of lines (YR, EI): what is quarantined, waits, or is pointed out."""
+    session, place = asked.session, asked.place
+    marked = opslag.marked(session)
+    open_before = opslag.open_before(session, place, asked.month)
+    fresh = marked.join(open_before, on=opslag.LINE_KEY, how="anti")
+    filer = ", ".join(map(str, fresh["fil_id"].unique().sort())) or "NULL"
+    money = opslag.with_frame(session, "brud", fresh, FRESH_MONEY.format(filer=filer))
+    known = marked.join(open_before, on=opslag.LINE_KEY, how="semi").select(
+        "regel",
+        borger_id=pl.lit(None, dtype=pl.Int64),
+        beloeb_oere=pl.lit(None, dtype=pl.Int64),
+        ny=pl.lit(value=False),
+    )
+    people = person_findings(opslag.odd_numbers(session)).select("regel", "borger_id", "beloeb_oere")
+    told = open_before.filter(regel="EI-004").select("borger_id", sagt=pl.lit(value=True))
+    odd = people.join(told, on="borger_id", how="left").with_columns(ny=pl.col("sagt").is_null()).drop("sagt")
+    yield from by_rule(pl.concat([money, known, odd]), LINJEREGLER, place.rules)
+
+
+def _since_last(asked: Asked, found: pl.DataFrame, ids: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
+    """An outcome per rule, given all that is open: what the run before did not list is new."""
+    open_before = opslag.open_before(asked.session, asked.place, asked.month)
+    named = found.with_columns(opslag.keys(asked.session, found["identitet"]))
+    fresh = named.with_columns(ny=~pl.col("noegle").is_in(open_before["noegle"].implode()))
+    yield from by_rule(fresh, ids, asked.place.rules)
+
+
+def ydelser_er_med(asked: Asked) -> Outcome:
+    """Every benefit that a sender reported last month is reported by it this month too."""
+    gone = missing_benefits(asked)
+    if gone.is_empty():
+        return Outcome(True, "Hver afsender har indberettet de ydelser, den indberettede sidste måned.")
+    oere = int(gone["oere"].sum())
+    names = "; ".join(
+        f"{row['ydelse_id']} fra {row['kilde']} ({row['afsendere']} afsendere, {kroner_text(row['oere'])})"
+        for row in gone.head(MOST_NAMED).iter_rows(named=True)
+    )
+    return Outcome(
+        False,
+        f"{gone.height} ydelser mangler hos afsendere, der indberettede dem sidste måned ({kroner_text(oere)}): "
+        f"{names}.",
+        "Spørg afsenderen, om ydelsen er faldet ud af udtrækket, før måneden lukkes.",
+        gone.height,
+        oere,
+    )
+
+
+def missing_benefits(asked: Asked) -> pl.DataFrame:
+    """One row per source and benefit that senders reported last month and not at all this month; last month's øre.
+
+    A sender that has not delivered at all is FIL-006, and not told again. Less than the bound is not told.
+    """
+    rows = opslag.recent(asked.session, asked.month)
+    now, then = rows.filter(maaned=asked.month), rows.filter(pl.col("maaned") < asked.month)
+    gone = then.join(now, on=["kilde", "enhed", "ydelse_id"], how="anti").join(now, on=["kilde", "enhed"], how="semi")
+    bound = asked.place.rules.graense("aendring_mindst_oere")
+    by_benefit = gone.group_by("kilde", "ydelse_id").agg(pl.col("oere").sum(), afsendere=pl.len())
+    return by_benefit.filter(pl.col("oere") >= bound).sort(
+        "oere", "kilde", "ydelse_id", descending=[True, False, False]
+    )
+
+
+def leveret_til_tiden(asked: Asked) -> Outcome:
+    """Few of a sender's new reports were received long after their period ended."""
+    if first_run(asked):
+        return Outcome(True, "Første kørsel: historikken er ikke forsinket.")
+    rules = asked.place.rules
+    days, most = rules.graense("forsinket_dage"), rules.graense("forsinket_procent")
+    rows = asked.session.frame(LATE, month=asked.month, days=days)
+    late = rows.filter(
+        (pl.col("sene") * 100 > most * pl.col("linjer")) & (pl.col("oere") >= rules.graense("aendring_mindst_oere"))
+    )
+    tal = {"linjer": int(rows["linjer"].sum()), "sene": int(rows["sene"].sum()), "sene_oere": int(rows["oere"].sum())}
+    if late.is_empty():
+        return Outcome(True, f"Ingen afsender har mere end {most} pct. sene linjer.", tal=tal)
+    names = "; ".join(
+        f"{row['kilde']}-{row['enhed']}: {row['sene']} af {row['linjer']} linjer ({kroner_text(row['oere'])})"
+        for row in late.head(MOST_NAMED).iter_rows(named=True)
+    )
+    return Outcome(
+        False,
+        f"{late.height} afsendere har over {most} pct. linjer modtaget mere end {days} dage efter perioden: {names}.",
+        "Spørg afsenderen, om perioderne er rigtige; er de det, afregnes de som rettelser af tidligere måneder.",
+        int(late["sene"].sum()),
+        int(late["oere"].sum()),
+        tal,
+    )
+
+
+def first_run(asked: Asked) -> bool:
+    """Whether no earlier month has been run, so that what is received is the history."""
+    return bool(asked.session.value("SELECT count(*) = 0 FROM opgoerelse.koersel WHERE maaned < $m", m=asked.month))

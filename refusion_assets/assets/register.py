@@ -1,0 +1,110 @@
+"""Register: the supporting registers as delivered - residences, and the basis for fleksbidrag."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from refusion_assets import leverance
+from refusion_assets.assets.modtagelse import REGISTER_CHECKS, answers, check_specs
+from refusion_assets.assets.wiring import POOL, run_month, stopping
+from refusion_assets.context import Place
+from refusion_assets.domain.raw import bopael_rows, fleks_rows
+from refusion_assets.domain.stop import Faulty
+from refusion_assets.leverance import FileRejected
+from refusion_assets.metadata import KINDS, OWNER, of_table
+from refusion_assets.warehouse import Session
+
+REGISTERS = {"bopael": leverance.BOPAEL_HEADER, "fleksgrundlag": leverance.FLEKS_HEADER}
+
+
+def ingest_registers(session: Session, place: Place, month: date) -> int:
+    """The newest residence snapshot and every basis for fleksbidrag through `month`; the number of lines new."""
+    lines = 0
+    for art, header in REGISTERS.items():
+        folders = list(leverance.months_on_disk(place.raw, art, month))
+        for received, folder in folders[-1:] if art == "bopael" else folders:
+            for path in sorted(folder.glob(f"{art}-*.csv")):
+                lines += _store_register(session, place, path, art, header, received)
+    return lines
+
+
+def _store_register(session: Session, place: Place, path: Path, art: str, header: str, month: date) -> int:
+    """One register file in the warehouse, unless it is there already; Stop if it is bad."""
+    sti = str(path.relative_to(place.raw))
+    before = session.value("SELECT sha256 FROM raw.register WHERE sti = $sti", sti=sti)
+    if before == leverance.fingerprint(path):
+        return 0
+    try:
+        content = leverance.read_register(path, header)
+    except FileRejected as rejected:
+        raise Faulty([rejected.fault]) from None
+    session.run("DELETE FROM raw.register WHERE sti = $sti", sti=sti)
+    again = art == "bopael" and before is not None
+    if again:
+        session.run("CREATE OR REPLACE TEMP TABLE bopael_foer AS FROM raw.bopael WHERE modtaget_maaned = $m", m=month)
+    session.run(f"DELETE FROM raw.{art} WHERE modtaget_maaned = $month", month=month)
+    rows = bopael_rows(content.lines, month) if art == "bopael" else fleks_rows(content.lines, month)
+    entry = {"sti": [sti], "art": [art], "modtaget_maaned": [month], "sha256": [content.sha256]}
+    session.insert(
+        "raw.register", pl.DataFrame(entry).with_columns(antal_raekker=pl.lit(content.lines.height, pl.Int64))
+    )
+    added = session.insert(f"raw.{art}", rows)
+    if again:
+        _tell_moves(session, month)
+    return added
+
+
+def _tell_moves(session: Session, month: date) -> None:
+    """Whom a snapshot delivered again for the same month moves: they are calculated anew (`classified.aendret`)."""
+    session.run(
+        """INSERT INTO classified.aendret SELECT b.borger_id, min(bopael_start) FROM (
+            (FROM bopael_foer EXCEPT FROM raw.bopael WHERE modtaget_maaned = $m)
+            UNION ALL (FROM raw.bopael WHERE modtaget_maaned = $m EXCEPT FROM bopael_foer)
+        ) JOIN identitet.borger b USING (cpr) GROUP BY 1""",
+        m=month,
+    )
+
+
+def _take_in(place: Place, month: date) -> int | Faulty:
+    """How many lines of the registers are new, or what is wrong with a file."""
+    try:
+        with place.warehouse.open() as session:
+            return ingest_registers(session, place, month)
+    except Faulty as stop:
+        return stop
+
+
+def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
+    """The supporting registers, cut by month of receipt."""
+
+    @dg.asset(
+        key=["raw", "register"],
+        partitions_def=months,
+        group_name="raw",
+        kinds=KINDS,
+        owners=[OWNER],
+        metadata=of_table("raw.register"),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+        output_required=False,
+        check_specs=check_specs(REGISTER_CHECKS, ["raw", "register"]),
+    )
+    def register(
+        context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        """One row per supporting register taken in: residence, and the basis for fleksbidrag.
+
+        Reads the newest residence snapshot and every basis received through the month. Stops on FIL-001, FIL-002.
+        """
+        with stopping():
+            taken = _take_in(place, run_month(context))
+        if isinstance(taken, Faulty):
+            yield from answers(taken.faults, REGISTER_CHECKS)
+            return
+        yield dg.MaterializeResult(metadata={"nye_linjer": taken})
+        yield from answers([], REGISTER_CHECKS)
+
+    return [register]
