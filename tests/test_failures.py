@@ -1,0 +1,324 @@
+"""The failures that really happened, replayed through real files: the rule, the level and the money are told.
+
+Sources: the reference notes on the real system (law.md section 12, data_formats.md section 6).
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refusion_assets.assets.checks import FAMILIES, STOPS, WARNS
+from tests.conftest import DataRoot, Ran
+from tests.land import AKASSE, HOMELESS, KRONER, MONTHS, PEOPLE, SPOILED, Land, Rows, late, person, report, reversal
+from tests.support import read_csv, write_manifest
+
+OERE = KRONER * 100
+ALL = PEOPLE * OERE  # what a sender reports in a month
+KY, KSD = "ky", "ksd"
+FEJL, ADVARSEL, INFO = "FEJL", "ADVARSEL", "INFO"
+
+
+def by_two_routes(rows: Rows) -> Rows:
+    """147 reports the sickness benefit of the people of 101 too."""
+    return rows + [
+        report((KSD, "147"), "SYG_BORGER", SPOILED, n, CPR=person((KSD, "101"), n), IndberetningsID=f"dobbelt{n}")
+        for n in range(PEOPLE)
+    ]
+
+
+def swapped(rows: Rows) -> Rows:
+    """The two accounts of a sender exchanged; all else says what the row really is."""
+    kontant, uddannelse = (report((KY, "153"), y, SPOILED, 0)["Felt0115"] for y in ("KTH", "UDDH"))
+    other = {kontant: uddannelse, uddannelse: kontant}
+    return [row | {"Felt0115": other[row["Felt0115"]]} for row in rows]
+
+
+def put_right(rows: Rows, land: Land) -> Rows:
+    """The month's own rows, and for the months before a reversal and a right report of each."""
+    old = [row for month in MONTHS[:2] for row in land.rows[(KY, "153"), month]]
+    backed = [reversal(row, SPOILED, f"T{row['IndberetningsID']}"[:16]) for row in old]
+    received = backed[0]["Modtaget_tidspunkt"]
+    again = [
+        row | {"IndberetningsID": f"R{row['IndberetningsID']}"[:16], "Modtaget_tidspunkt": received}
+        for row in swapped(old)
+    ]
+    return [*rows, *backed, *again]
+
+
+def some_late(rows: Rows) -> Rows:
+    """A fifth of a month's sickness is of the month before, at 30.000 kr. each."""
+    return [late(row, 31) | {"Felt0014": "30000,00"} if n < 4 else row for n, row in enumerate(rows)]
+
+
+def spoiled(root: Path) -> Land:
+    """The country with everything wrong that a month can go on with, each thing at its own sender."""
+    land = Land.made(root)
+    land.spoil((KY, "151"), lambda rows: [row for row in rows if not row["Felt0115"].endswith("31007")])
+    land.spoil((KY, "153"), swapped, *MONTHS[:2])
+    land.spoil((KY, "153"), lambda rows: put_right(rows, land))
+    land.spoil((KSD, "157"), some_late)
+    land.spoil((KY, "161"), lambda rows: [row | {"Felt0014": f"{OERE},00"} for row in rows])
+    land.spoil((KY, "163"), lambda rows: [late(row, 366) for row in rows])
+    land.spoil((KY, "165"), lambda rows: [row | {"CPR": row["CPR"][1:]} for row in rows])
+    taken = reversal(land.rows[(KY, "167"), MONTHS[1]][0], SPOILED, "TILBAGE")
+    land.spoil((KY, "167"), lambda rows: [*rows, taken, reversal(taken, SPOILED, "TILBAGETILBAGE")])
+    land.spoil((KY, "169"), lambda rows: [row | {"Kommunekode": "999"} if n < 3 else row for n, row in enumerate(rows)])
+    homeless = report(("akasse", AKASSE), "ADP", SPOILED, PEOPLE)
+    land.spoil(("akasse", AKASSE), lambda rows: [*rows, homeless])
+    land.deliver()
+    again = land.path((KY, "159"), SPOILED)
+    twin = land.path((KY, "159"), SPOILED, 4)
+    shutil.copyfile(again, twin)
+    write_manifest(twin, read_csv(twin))
+    return land
+
+
+def ready(root: Path, land: Land) -> DataRoot:
+    """The two good months run, without the UI's book-keeping; the spoiled one is delivered."""
+    made = DataRoot(root)
+    kept = {path: path.with_name(f"{path.name}.gemt") for path in (root / "raw").glob(f"*/{SPOILED}")}
+    for path, hidden in kept.items():
+        path.rename(hidden)
+    for month in MONTHS[:2]:
+        made.run(month)
+    for path, hidden in kept.items():
+        hidden.rename(path)
+    assert land.root == root
+    return made
+
+
+@dataclass(frozen=True)
+class April:
+    """The spoiled month after its run."""
+
+    root: DataRoot
+    ran: Ran
+
+    def advice(self, regel: str, kommune: str) -> list[tuple[Any, ...]]:
+        """Level, amount (øre) and status of the advice of a rule to a municipality."""
+        return self.root.rows(
+            f"""SELECT alvor, beloeb_oere, advis.status FROM opgoerelse.advis JOIN opgoerelse.koersel USING (koersel)
+            WHERE maaned = '{SPOILED}-01' AND regel = '{regel}' AND kommunekode = '{kommune}' ORDER BY ALL"""
+        )
+
+    def check(self, name: str) -> tuple[Any, ...]:
+        """Level, verdict, count and amount (øre) of a check of the month."""
+        [row] = self.root.rows(
+            f"""SELECT alvor, bestaaet, antal, beloeb_oere FROM kontrol.resultat
+            WHERE maaned = '{SPOILED}-01' AND kontrol = '{name}'"""
+        )
+        return row
+
+    def says(self, name: str) -> str:
+        """The sentence of a check of the month."""
+        [(text,)] = self.root.rows(
+            f"SELECT tekst FROM kontrol.resultat WHERE maaned = '{SPOILED}-01' AND kontrol = '{name}'"
+        )
+        return str(text)
+
+
+@pytest.fixture(scope="module")
+def april(tmp_path_factory: pytest.TempPathFactory) -> April:
+    """The country after the month in which everything went wrong that a month can go on with."""
+    path = tmp_path_factory.mktemp("april")
+    root = ready(path, spoiled(path))
+    return April(root, root.koer(SPOILED))
+
+
+# --- the month goes on, and tells ---------------------------------------------------------------------------
+
+
+def test_a_source_that_stops_reporting_one_benefit_is_told_with_what_it_was(april: April) -> None:
+    assert april.check("ydelser_er_med") == (ADVARSEL, False, 1, ALL)
+    assert "KTH fra ky (1 afsendere, 200.000,00 kr.)" in april.says("ydelser_er_med")
+    assert april.advice("FIL-003", "151") == [(ADVARSEL, None, "NY")]
+
+
+def test_two_swapped_accounts_are_told_while_they_are_swapped_and_solved_when_put_right(april: April) -> None:
+    assert april.advice("EI-006", "153") == [(ADVARSEL, OERE, "LØST")] * (2 * 2 * PEOPLE)
+    before = april.root.rows(
+        "SELECT count(*), sum(beloeb_oere)::BIGINT FROM opgoerelse.advis WHERE koersel = 51 AND regel = 'EI-006'"
+    )
+    assert before == [(2 * 2 * PEOPLE, 2 * 2 * ALL)]
+
+
+def test_two_swapped_accounts_put_right_leave_the_money_of_reports_that_were_right_all_the_time(april: April) -> None:
+    settled = april.root.rows("""SELECT ydelse_id, count(DISTINCT borger_id), sum(beloeb_oere)::BIGINT
+        FROM opgoerelse.postering WHERE kommunekode = '153' AND ydelse_id IN ('KTH', 'UDDH')
+        GROUP BY ydelse_id HAVING sum(beloeb_oere) <> 0 ORDER BY 1""")
+    assert [(ydelse, oere) for ydelse, _, oere in settled] == [("KTH", 3 * ALL), ("UDDH", 3 * ALL)]
+    kontant = ", ".join(f"'{person((KY, '153'), n)}'" for n in range(PEOPLE))
+    wrong = april.root.rows(f"""SELECT count(*) FROM (SELECT borger_id FROM opgoerelse.postering
+        JOIN identitet.borger USING (borger_id) WHERE kommunekode = '153' AND ydelse_id = 'UDDH' AND cpr IN ({kontant})
+        GROUP BY ALL HAVING sum(beloeb_oere) <> 0)""")
+    assert wrong == [(0,)]
+
+
+def test_sickness_reported_weeks_late_is_told_with_share_and_money(april: April) -> None:
+    assert "ksd-157: 4 af 20 linjer (120.000,00 kr.)" in april.says("leveret_til_tiden")
+
+
+def test_a_file_delivered_twice_counts_once_and_says_what_it_would_have_doubled(april: April) -> None:
+    assert april.check("FIL_004") == (INFO, True, 1, ALL)
+    assert april.advice("FIL-004", "159") == [(INFO, ALL, "NY")]
+    paid = april.root.rows(
+        """SELECT sum(beloeb_oere)::BIGINT FROM opgoerelse.postering
+        WHERE kommunekode = '159' AND ydelse_id = 'KTH' AND koersel = 52"""
+    )
+    assert paid == [(ALL,)]
+
+
+def test_amounts_in_oere_are_told_week_by_week_with_all_of_the_money(april: April) -> None:
+    weeks = len({date(2024, 4, day).isocalendar().week for day in range(1, 31)})
+    found = april.advice("EI-016", "161")
+    assert {(alvor, status) for alvor, _, status in found} == {(ADVARSEL, "NY")}
+    assert (len(found), sum(oere for _, oere, _ in found)) == (PEOPLE * weeks, 100 * ALL)
+    assert april.check("EI_016") == (ADVARSEL, False, PEOPLE * weeks, 100 * ALL)
+    assert "KTH i 161: beløb pr. borger" in april.says("aendring_mod_sidste_maaned")
+
+
+def test_a_file_with_last_year_s_dates_is_told_and_the_month_it_should_have_been_is_missed(april: April) -> None:
+    assert f"ky-163: {PEOPLE} af {PEOPLE} linjer (200.000,00 kr.)" in april.says("leveret_til_tiden")
+    alvor, passed, _, oere = april.check("leveret_til_tiden")
+    corrections = 2 * 2 * ALL  # 153 put right two months of two benefits, long after
+    assert (alvor, passed, oere) == (ADVARSEL, False, 4 * 3 * OERE + ALL + corrections)
+
+
+def test_cpr_numbers_without_their_first_digit_are_quarantined_with_their_money(april: April) -> None:
+    assert april.check("EI_003") == (FEJL, False, PEOPLE, ALL)
+    assert april.advice("EI-003", "165") == [(FEJL, OERE, "NY")] * PEOPLE
+
+
+def test_a_reversal_of_a_reversal_has_no_effect_and_is_told(april: April) -> None:
+    assert april.check("EI_015") == (FEJL, False, 1, 0)
+    assert april.advice("EI-015", "167") == [(FEJL, None, "NY")]
+    back = april.root.rows(
+        f"""SELECT sum(beloeb_oere)::BIGINT FROM opgoerelse.postering
+        WHERE kommunekode = '167' AND koersel = 52 AND maaned < '{SPOILED}-01'"""
+    )
+    assert back == [(-OERE,)]
+
+
+def test_a_person_with_no_residence_is_told_and_settled_with_nobody(april: April) -> None:
+    assert april.check("EI_018") == (FEJL, False, 1, OERE)
+    assert april.advice("EI-018", "000") == [(FEJL, OERE, "NY")]
+    rows = april.root.rows(
+        f"SELECT count(*) FROM opgoerelse.postering JOIN identitet.borger USING (borger_id) WHERE cpr = '{HOMELESS}'"
+    )
+    assert rows == [(0,)]
+
+
+def test_a_municipality_code_that_does_not_exist_is_quarantined_with_its_money(april: April) -> None:
+    assert april.check("EI_008") == (FEJL, False, 3, 3 * OERE)
+    assert april.advice("EI-008", "169") == [(FEJL, OERE, "NY")] * 3
+
+
+def test_every_oere_of_the_spoiled_month_is_accounted_for(april: April) -> None:
+    posts = dict(
+        april.root.rows(f"""SELECT kontrol || '.' || post, beloeb_oere FROM kontrol.afstemning
+        WHERE maaned = '{SPOILED}-01'""")
+    )
+    raw = april.root.rows(
+        """SELECT sum(beloeb_oere)::BIGINT FROM classified.linje JOIN raw.fil USING (fil_id)
+        WHERE art = 'I' AND NOT dublet"""
+    )
+    assert posts["raa_er_fordelt.i_alt_oere"] == raw[0][0]
+    assert posts["raa_er_fordelt.karantaene_oere"] == ALL + 3 * OERE
+    assert posts["raa_er_fordelt.tilbagefoert_oere"] == 2 * 2 * ALL + OERE
+    assert posts["brugt_er_fordelt.uden_kommune_oere"] == OERE
+    assert posts["brugt_er_fordelt.i_alt_oere"] == posts["raa_er_fordelt.brugt_oere"]
+
+
+def test_every_check_has_answered_and_the_statement_says_each_doubt(april: April) -> None:
+    names = {question.__name__ for question, _ in (*STOPS, *WARNS)} | {"filer_er_kladden"}
+    names |= {regel.replace("-", "_") for family in FAMILIES for regel in family.ids}
+    answered = april.root.rows(f"SELECT kontrol, bestaaet, tekst FROM kontrol.resultat WHERE maaned = '{SPOILED}-01'")
+    assert {name for name, _, _ in answered} == names
+    doubts = [text for _, passed, text in answered if not passed]
+    assert len(doubts) > 8
+    assert all(f"Bemærk: {text}" in april.ran.out for text in doubts)
+
+
+# --- the month stops ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def march(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
+    """The country after two good months, with a good third one delivered; only to be copied."""
+    path = tmp_path_factory.mktemp("marts")
+    land = Land.made(path)
+    land.deliver()
+    return ready(path, land)
+
+
+def cut_off(path: Path) -> None:
+    """Half of the file is gone; the manifest is the one that was sent with all of it."""
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def lied(path: Path) -> None:
+    """The manifest claims an øre more than the file has."""
+    write_manifest(path, read_csv(path), sum_felt0014="200000.01")
+
+
+def routed_twice(path: Path) -> None:
+    """The sickness benefit of 101 comes from 147 too."""
+    rows = [row | {"Lb_nr": str(n)} for n, row in enumerate(by_two_routes(read_csv(path)), 1)]
+    names = list(rows[0])
+    path.write_text("\n".join([";".join(names), *(";".join(row[n] for n in names) for row in rows)]) + "\n", "utf-8")
+    write_manifest(path, rows)
+
+
+def gone(path: Path) -> None:
+    """The sender has delivered nothing."""
+    path.unlink()
+    path.with_suffix(".manifest.json").unlink()
+
+
+STOPPED: list[tuple[str, tuple[str, str], Callable[[Path], None], list[str]]] = [
+    ("a file is cut off in the middle", (KY, "101"), cut_off, ["FIL-001", "antal_raekker er", "manifestet siger 20"]),
+    ("a manifest lies", (KY, "101"), lied, ["FIL-001", "er 200.000,00 kr., manifestet siger 200.000,01 kr."]),
+    ("a municipality's month is missing", (KSD, "155"), gone, ["FIL-006 ksd-155", "200.000,00 kr."]),
+    ("sickness comes by two routes", (KSD, "147"), routed_twice, ["EI-009", "200.000,00 kr."]),
+]
+
+
+@pytest.mark.parametrize(
+    ("sender", "harm", "words"), [case[1:] for case in STOPPED], ids=[case[0].replace(" ", "_") for case in STOPPED]
+)
+def test_the_month_stops_in_one_line_with_the_money_and_leaves_no_file(
+    march: DataRoot, tmp_path: Path, sender: tuple[str, str], harm: Callable[[Path], None], words: list[str]
+) -> None:
+    root = DataRoot(Path(shutil.copytree(march.path, tmp_path / "copy")))
+    harm(Land(root.path).path(sender, SPOILED))
+    ran = root.refusion("koer", SPOILED)
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert [word for word in words if word not in ran.err] == []
+    assert root.files(SPOILED) == {}
+    assert root.rows("SELECT max(koersel) FROM opgoerelse.koersel") == [(51,)]
+
+
+def test_a_sender_that_is_missing_can_be_let_pass_with_a_reason_that_is_kept_and_told(
+    march: DataRoot, tmp_path: Path
+) -> None:
+    root = DataRoot(Path(shutil.copytree(march.path, tmp_path / "copy")))
+    gone(Land(root.path).path((KSD, "155"), SPOILED))
+    accept = ("koer", SPOILED, "--accepter", "FIL-006:ksd-155")
+    for reason in ("", "  ", "det er 610451" + "2470"):
+        refused = root.refusion(*accept, "--begrundelse", reason)
+        assert (refused.code, refused.err.count("\n"), "begrundelse" in refused.err) == (1, 1, True)
+    assert root.refusion("koer", SPOILED, "--accepter", "EI-009:ksd-155", "--begrundelse", "nej").code == 1
+    ran = root.refusion(*accept, "--begrundelse", "Kommunen leverer i maj")
+    assert (ran.code, ran.err) == (0, "")
+    assert "Accepteret: FIL-006 ksd-155: Kommunen leverer i maj" in ran.out
+    kept = root.rows("SELECT regel, genstand, begrundelse FROM kontrol.accept")
+    assert kept == [("FIL-006", "ksd-155", "Kommunen leverer i maj")]
+    advice = [data.decode() for name, data in root.files(SPOILED).items() if "-advisering-155-" in name]
+    assert "ksd-155 (accepteret: Kommunen leverer i maj)" in advice[0]
+    assert ";200000,00;" in advice[0]
