@@ -91,6 +91,12 @@ class DataRoot:
             outgoing = write_files(session, place, first, koder)
         outgoing.publish()
 
+    def classify(self, month: str) -> None:
+        """A month taken in and classified, and no more."""
+        with self.place.warehouse.open() as session:
+            ingest(session, self.place, month_of(month))
+            classify_through(session, self.place, month_of(month))
+
     def files(self, month: str) -> dict[str, bytes]:
         """Every file of a run's outgoing folder by name; none where there is no folder."""
         folder = self.path / "udgaaende" / month
