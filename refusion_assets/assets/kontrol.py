@@ -28,6 +28,12 @@ def _none(session: Session, what: str, query: str) -> Outcome:
     return Outcome(False, f"{what}: {found} rækker afviger.", STOP, antal=found, eksempler=tuple(people))
 
 
+def _calculated(asked: Asked, day: str) -> str:
+    """SQL that keeps the rows t of the people calculated in the run, from the first week that could change."""
+    people = f"SELECT borger_id, min(fra_uge) AS fra FROM refusion.aendret WHERE maaned = '{asked.month}' GROUP BY 1"
+    return f"SEMI JOIN ({people}) a ON t.borger_id = a.borger_id AND {day} >= a.fra"
+
+
 def raa_er_fordelt(asked: Asked) -> Outcome:
     """Every øre received is used, reversed or quarantined, and every line has one verdict."""
     parts = _sums(
@@ -58,9 +64,13 @@ def karantaene(asked: Asked) -> Outcome:
     if rows.is_empty():
         return Outcome(True, "Ingen linjer er i karantæne.")
     lines, oere = int(rows["antal"].sum()), int(rows["oere"].sum())
+    most = ", ".join(
+        f"{regel}: {antal}"
+        for regel, antal, _ in rows.sort("antal", "regel", descending=[True, False]).head(3).iter_rows()
+    )
     return Outcome(
         False,
-        f"{lines} linjer er i karantæne ({kroner_text(oere)}); resten er regnet med.",
+        f"{lines} linjer er i karantæne ({kroner_text(oere)}), flest {most}; resten er regnet med.",
         "Afsenderne retter efter adviseringsfilen; beløbene kommer med i en senere kørsel.",
         lines,
         oere,
@@ -112,15 +122,14 @@ def taeller_stiger_med_een(asked: Asked) -> Outcome:
 
 def noegler_er_unikke(asked: Asked) -> Outcome:
     """No key twice among the people calculated in the run: claims, spells and rows; the contracts look at shards."""
-    keys = {
-        "classified.krav": ", ".join(CLAIM),
-        "duration.forloeb": "borger_id, fra_uge",
-        "refusion.borger_uge_ydelse": "uge, maaned, borger_id, ydelse_id, kommunekode",
-    }
-    people = f"SELECT DISTINCT borger_id FROM refusion.aendret WHERE maaned = '{asked.month}'"
+    keys = (
+        ("classified.krav", "periode_slut", ", ".join(CLAIM)),
+        ("duration.forloeb", "fra_uge", "borger_id, fra_uge"),
+        ("refusion.borger_uge_ydelse", "uge", "uge, maaned, borger_id, ydelse_id, kommunekode"),
+    )
     doubled = " UNION ALL ".join(
-        f"SELECT borger_id FROM {table} SEMI JOIN ({people}) USING (borger_id) GROUP BY {key} HAVING count(*) > 1"
-        for table, key in keys.items()
+        f"SELECT borger_id FROM {table} t {_calculated(asked, f't.{dag}')} GROUP BY {key} HAVING count(*) > 1"
+        for table, dag, key in keys
     )
     return _none(asked.session, "Hver nøgle står een gang i krav, forløb og rækker", doubled)
 
@@ -182,17 +191,16 @@ def brugt_er_fordelt(asked: Asked) -> Outcome:
 
 
 def kladde_er_tilstand(asked: Asked) -> Outcome:
-    """For everybody the run has looked at, the ledger of all runs sums to the state, key by key."""
+    """For everybody calculated in the run, from the first week that could change, the ledgers sum to the state."""
     keys = "uge, maaned, borger_id, ydelse_id, kommunekode"
     money = ("indberettet_oere", "beloeb_oere", "refusion_oere", "medfinansiering_oere")
     added = ", ".join(f"sum({name})::BIGINT AS {name}" for name in money)
     nonzero = " OR ".join(f"sum({name}) <> 0" for name in money)
-    people = f"(SELECT DISTINCT borger_id FROM refusion.aendret WHERE maaned = '{asked.month}')"
     query = f"""SELECT borger_id FROM (
-        SELECT {keys}, {added} FROM opgoerelse.postering SEMI JOIN {people} USING (borger_id)
+        SELECT {keys}, {added} FROM opgoerelse.postering t {_calculated(asked, "t.uge")}
         GROUP BY ALL HAVING {nonzero}
-        ) k FULL JOIN (SELECT {keys}, {", ".join(money)} FROM refusion.borger_uge_ydelse
-            SEMI JOIN {people} USING (borger_id)) t USING ({keys})
+        ) k FULL JOIN (SELECT {keys}, {", ".join(money)} FROM refusion.borger_uge_ydelse t
+            {_calculated(asked, "t.uge")}) t USING ({keys})
         WHERE {" OR ".join(f"k.{name} IS DISTINCT FROM t.{name}" for name in money)}"""
     return _none(asked.session, "Kladderne summer til tilstanden", query)
 

@@ -46,7 +46,7 @@ def aendring_mod_sidste_maaned(asked: Asked) -> Outcome:
     return Outcome(
         False,
         f"{moved.height} ydelser i kommuner har flyttet sig mere end {band} pct. De største årsager: "
-        f"{'; '.join(_biggest(causes(moved)))}.",
+        f"{'; '.join(_biggest(causes(moved)))}",
         "Spørg kommunen, om tallet er ventet, før måneden lukkes.",
         moved.height,
         int((moved["nu"] - moved["foer"]).sum()),

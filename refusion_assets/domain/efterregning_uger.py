@@ -30,6 +30,11 @@ def days(fra: date, til: date) -> list[date]:
     return [date.fromordinal(number) for number in range(fra.toordinal(), til.toordinal() + 1)]
 
 
+def mondays(fra: date, til: date) -> list[date]:
+    """The Mondays of the weeks that a period touches."""
+    return [date.fromordinal(number) for number in range(monday(fra).toordinal(), til.toordinal() + 1, 7)]
+
+
 def years_before(day: date, years: int) -> date:
     """The same date so many years earlier; 29 February becomes 28 February where there is none."""
     try:
@@ -46,8 +51,7 @@ def counted_weeks(last_day: date, rules: Rulebook) -> list[date]:
     first_day = rules.optaelling.gaelder_fra
     cut = first_day != monday(first_day)
     skip = 7 if cut and rules.laesning("foerste_uge") == "taeller_ikke" else 0
-    first = monday(first_day) + timedelta(days=skip)
-    return [day for day in days(first, last_day) if day.weekday() == 0]
+    return mondays(monday(first_day) + timedelta(days=skip), last_day)
 
 
 def kinds(claims: Iterable[Claim], last_day: date, rules: Rulebook) -> dict[date, str]:
@@ -61,10 +65,11 @@ def kinds(claims: Iterable[Claim], last_day: date, rules: Rulebook) -> dict[date
     """
     covered: dict[tuple[date, str], set[date]] = defaultdict(set)
     for claim in claims:
-        for day in days(max(claim.fra, rules.optaelling.gaelder_fra), min(claim.til, last_day)):
-            kategori = benefit(claim.ydelse_id, monday(day), rules).kategori
-            if claim.beloeb > 0:
-                covered[monday(day), kategori].add(day)
+        fra, til = max(claim.fra, rules.optaelling.gaelder_fra), min(claim.til, last_day)
+        if claim.beloeb > 0 and fra <= til:
+            for week in mondays(fra, til):
+                kategori = benefit(claim.ydelse_id, week, rules).kategori
+                covered[week, kategori].update(days(max(week, fra), min(week + timedelta(days=6), til)))
     enough = 1 if rules.laesning("uge_beroert") == "een_dag" else 7
     result = {}
     for week in counted_weeks(last_day, rules):
@@ -113,8 +118,9 @@ def count_weeks(claims: Iterable[Claim], last_day: date, rules: Rulebook) -> dic
 def number_at_transition(claims: Iterable[Claim], last_day: date, rules: Rulebook) -> int:
     """The number the first week of the staircases has, or would have had with a benefit in it.
 
-    Hjemmel: § 29, stk. 3.
+    Weeks after it say nothing of it, so they are not looked at. Hjemmel: § 29, stk. 3.
     """
     start = monday(rules.overgang.gaelder_fra)
-    before = {week: kind for week, kind in kinds(claims, last_day, rules).items() if week < start}
+    known = min(last_day, start + timedelta(days=6))
+    before = {week: kind for week, kind in kinds(claims, known, rules).items() if week < start}
     return count({**before, start: "A"}, rules)[start].n
