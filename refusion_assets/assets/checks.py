@@ -13,7 +13,7 @@ from refusion_assets.assets.kontrol_aendring import aendring_mod_sidste_maaned
 from refusion_assets.assets.stikproeve import efterregning_enig
 from refusion_assets.assets.wiring import Asked, month_of_run, stopping
 from refusion_assets.context import Place
-from refusion_assets.domain.kontrol import ADVARSEL, FEJL, Outcome
+from refusion_assets.domain.kontrol import ADVARSEL, FEJL, Outcome, kroner_text
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.warehouse import Session
 
@@ -41,27 +41,60 @@ class Family:
     after: str
 
 
-STOPS: tuple[tuple[Question, str], ...] = (
-    (kontrol.raa_er_fordelt, "classified.krav"),
-    (kontrol.een_udbetaler, "classified.krav"),
-    (kontrol.uger_talt_een_gang, "duration.forloeb"),
-    (kontrol.taeller_stiger_med_een, "duration.forloeb"),
-    (kontrol.noegler_er_unikke, "refusion.borger_uge_ydelse"),
-    (kontrol.raekker_har_trin, "refusion.borger_uge_ydelse"),
-    (kontrol.procenter_findes, "refusion.borger_uge_ydelse"),
-    (kontrol.kravets_dele_er_kravet, "refusion.borger_uge_ydelse"),
-    (kontrol.brugt_er_fordelt, "refusion.borger_uge_ydelse"),
-    (efterregning_enig, "refusion.borger_uge_ydelse"),
-    (kontrol.kladde_er_tilstand, "opgoerelse.postering"),
-    (kontrol.kommuner_er_kladden, "opgoerelse.postering"),
-    (kontrol.bilag_balancerer, "opgoerelse.postering"),
+Asks = tuple[Question, str, str]
+STOPS: tuple[Asks, ...] = (
+    (kontrol.raa_er_fordelt, "classified.krav", "Hver modtaget øre er brugt, tilbageført eller i karantæne."),
+    (kontrol.een_udbetaler, "classified.krav", "Nye dobbelte udbetalinger (EI-009) er under grænsen."),
+    (kontrol.uger_talt_een_gang, "duration.forloeb", "Hver borgeruge er talt een gang, og ingen er sprunget over."),
+    (
+        kontrol.taeller_stiger_med_een,
+        "duration.forloeb",
+        "Tælleren stiger med een om ugen og begynder kun forfra efter § 6.",
+    ),
+    (kontrol.noegler_er_unikke, "refusion.borger_uge_ydelse", "Ingen nøgle står to gange i krav, forløb og rækker."),
+    (
+        kontrol.raekker_har_trin,
+        "refusion.borger_uge_ydelse",
+        "Hver række på en trappe har trin og det beløb, procenten giver.",
+    ),
+    (kontrol.procenter_findes, "refusion.borger_uge_ydelse", "Hver procent er en, reglerne giver ydelsen."),
+    (kontrol.kravets_dele_er_kravet, "refusion.borger_uge_ydelse", "Hver borgers dele summer til borgerens krav."),
+    (
+        kontrol.brugt_er_fordelt,
+        "refusion.borger_uge_ydelse",
+        "Hver brugt øre er afregnet, eller det er sagt, hvorfor den ikke er.",
+    ),
+    (
+        efterregning_enig,
+        "refusion.borger_uge_ydelse",
+        "Den anden beregning er enig i hver række hos månedens stikprøve.",
+    ),
+    (
+        kontrol.kladde_er_tilstand,
+        "opgoerelse.postering",
+        "Alle kørslers kladder summer til tilstanden, nøgle for nøgle.",
+    ),
+    (kontrol.kommuner_er_kladden, "opgoerelse.postering", "Kommunernes summer er kladdens."),
+    (kontrol.bilag_balancerer, "opgoerelse.postering", "Debet er kredit på hvert bilag."),
 )
-WARNS: tuple[tuple[Question, str], ...] = (
-    (kontrol.karantaene, "classified.krav"),
-    (modtaget.ydelser_er_med, "classified.krav"),
-    (modtaget.leveret_til_tiden, "classified.krav"),
-    (kontrol.adviseringer, "opgoerelse.postering"),
-    (aendring_mod_sidste_maaned, "opgoerelse.postering"),
+WARNS: tuple[Asks, ...] = (
+    (kontrol.karantaene, "classified.krav", "Ingen linje er i karantæne."),
+    (
+        modtaget.ydelser_er_med,
+        "classified.krav",
+        "Hver afsender indberetter stadig de ydelser, den indberettede sidste måned.",
+    ),
+    (
+        modtaget.leveret_til_tiden,
+        "classified.krav",
+        "Kun få af en afsenders linjer er modtaget længe efter deres periode.",
+    ),
+    (kontrol.adviseringer, "opgoerelse.postering", "Ingen advisering er åben."),
+    (
+        aendring_mod_sidste_maaned,
+        "opgoerelse.postering",
+        "Ingen ydelse i nogen kommune har flyttet sig ud over båndet siden sidste måned.",
+    ),
 )
 FAMILIES = (
     Family(modtaget.filregler, "raw.indberetning", modtaget.FILREGLER, "classified.krav"),
@@ -72,8 +105,8 @@ FAMILIES = (
 
 def build(rules: Rulebook) -> list[dg.AssetChecksDefinition]:
     """An asset check for every question and for every rule that lines, files and weeks are tried by."""
-    stops = [_asset_check(question, table, blocks=True) for question, table in STOPS]
-    warns = [_asset_check(question, table, blocks=False) for question, table in WARNS]
+    stops = [_asset_check(*asks, blocks=True) for asks in STOPS]
+    warns = [_asset_check(*asks, blocks=False) for asks in WARNS]
     return [*stops, *warns, *(_rule_checks(family, rules) for family in FAMILIES)]
 
 
@@ -112,7 +145,7 @@ def _rule_checks(family: Family, rules: Rulebook) -> dg.AssetChecksDefinition:
     return rule_checks
 
 
-def _asset_check(question: Question, table: str, *, blocks: bool) -> dg.AssetChecksDefinition:
+def _asset_check(question: Question, table: str, text: str, *, blocks: bool) -> dg.AssetChecksDefinition:
     """One question as an asset check: its answer in Danish, its numbers as metadata, its evidence in DuckDB."""
     check = Check(question.__name__, table, FEJL if blocks else ADVARSEL, blocks)
 
@@ -120,7 +153,7 @@ def _asset_check(question: Question, table: str, *, blocks: bool) -> dg.AssetChe
         asset=dg.AssetKey(check.table.split(".")),
         name=check.name,
         blocking=check.blocks,
-        description=question.__doc__,
+        description=text,
     )
     def asset_check(context: dg.AssetCheckExecutionContext, place: dg.ResourceParam[Place]) -> dg.AssetCheckResult:
         month = month_of_run(context.run.tags)
@@ -135,7 +168,7 @@ def _asset_check(question: Question, table: str, *, blocks: bool) -> dg.AssetChe
 def answer(check: Check, outcome: Outcome) -> dg.AssetCheckResult:
     """What the UI shows of a check: a sentence, what to do, counts, and up to three persons by surrogate."""
     metadata: dict[str, int | str] = {"alvor": check.alvor, "antal": outcome.antal, "beloeb_oere": outcome.beloeb_oere}
-    metadata |= outcome.tal
+    metadata |= {"beloeb": kroner_text(outcome.beloeb_oere), **outcome.tal}
     if outcome.handling:
         metadata["handling"] = outcome.handling
     if outcome.eksempler:

@@ -19,6 +19,7 @@ from refusion_assets.metadata import OWNER
 from refusion_assets.warehouse import Session
 
 FILER = ["opgoerelse", "filer"]
+TEXT = "Filerne på disken siger det samme som kladden; ellers vises de ikke."
 CHECK = Check("filer_er_kladden", ".".join(FILER), FEJL, blocks=True)
 
 # The rules that put a line in quarantine are told together, by the check of that name.
@@ -168,7 +169,7 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
         output_required=False,
-        check_specs=[dg.AssetCheckSpec(CHECK.name, asset=FILER, description=filer_er_kladden.__doc__, blocking=True)],
+        check_specs=[dg.AssetCheckSpec(CHECK.name, asset=FILER, description=TEXT, blocking=True)],
     )
     def filer(
         context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]

@@ -2,10 +2,11 @@
 
 import polars as pl
 
+from refusion_assets.assets import fund_opslag as opslag
 from refusion_assets.assets.fund import double_pay
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.bogfoering import DEBET, voucher
-from refusion_assets.domain.kontrol import Outcome, balance, kroner_text
+from refusion_assets.domain.kontrol import MOST_NAMED, Outcome, balance, kroner_text
 from refusion_assets.domain.krav import CLAIM
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.warehouse import Session
@@ -87,13 +88,18 @@ def een_udbetaler(asked: Asked) -> Outcome:
         return Outcome(
             True, f"To udbetalere for samme dage: {kroner_text(new)}, under grænsen.", tal=tal, beloeb_oere=new
         )
+    twice = opslag.new_stretches(asked.session, asked.place.rules, asked.month)
+    pairs = twice.group_by("ydelse_id", "pligt_se", "pligt_se_2").agg(pl.col("beloeb_oere").sum())
+    worst = pairs.sort("beloeb_oere", "pligt_se", "pligt_se_2", descending=[True, False, False]).row(0, named=True)
     return Outcome(
         False,
-        f"EI-009: to udbetalere har indberettet {kroner_text(new)} for samme dage, over {limit} promille af måneden.",
-        "Find afsenderen, der har sendt ydelsen ad to veje, i adviseringsfilen, og få den ene tilbageført.",
-        1,
+        f"EI-009: to udbetalere har indberettet {kroner_text(new)} for samme dage, over {limit} promille af måneden; "
+        f"mest {worst['ydelse_id']} fra {worst['pligt_se']} og {worst['pligt_se_2']}.",
+        "Få den ene afsender til at trække sin fil eller tilbageføre den, og kør måneden igen.",
+        twice.height,
         new,
         tal,
+        tuple(twice["borger_id"].unique().sort()[:MOST_NAMED]),
     )
 
 
