@@ -174,8 +174,11 @@ class Session:
         self.connection.execute(f"COMMENT ON TABLE identitet.borger IS '{digest}'")
 
     def frame(self, query: str, **parameters: object) -> pl.DataFrame:
-        """The rows of a query as a frame; `$name` in the query takes the parameter of that name."""
-        return self.connection.sql(query, params=parameters or None).pl()
+        """The rows of a query as a frame; `$name` in the query takes the parameter of that name.
+
+        A relation of a query with parameters (`sql`) would pass every value through Python, twenty times slower.
+        """
+        return self.connection.execute(query, parameters or None).pl()
 
     def value(self, query: str, **parameters: object) -> object:
         """The single value of a query."""
