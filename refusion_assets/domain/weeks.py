@@ -109,6 +109,15 @@ def make_grid(counted_from: date, through: date) -> Grid:
     )
 
 
+def expand(first: Ints, last: Ints) -> tuple[Ints, Ints]:
+    """Every whole number of the ranges first..last: the index of its range, and the number. Empty where last < first."""
+    count = np.maximum(last - first + 1, 0)
+    before = np.cumsum(count) - count
+    numbers = np.arange(count.sum())
+    numbers -= np.repeat(before - first, count)
+    return np.repeat(np.arange(len(count)), count), numbers
+
+
 def month_range(first: date, last: date) -> list[date]:
     """Every month from `first` to `last`, both included, as first days."""
     months = []
