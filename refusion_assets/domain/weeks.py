@@ -70,9 +70,13 @@ class Grid:
     cell_week: Ints
     cell_month: Ints
 
+    def day_of(self, day: date) -> int:
+        """A date as days from the first Monday; may lie before or after the grid."""
+        return day_number(day) - self.origin
+
     def week_of(self, day: date) -> int:
         """The number of the week of a day, counted from the first week of the grid."""
-        return (day_number(day) - self.origin) // 7
+        return self.day_of(day) // 7
 
     def monday_of(self, week: int) -> date:
         """The Monday of a week number."""
