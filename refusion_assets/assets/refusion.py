@@ -23,7 +23,7 @@ from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.warehouse import Session
 
 T = TypeVar("T")
-CLAIMS_PER_SHARD = 400_000
+CLAIMS_PER_SHARD = 1_000_000
 PERSONS_PER_SHARD = 20_000
 BY_PERSON = ("duration.forloeb", "refusion.placering")
 BY_WEEK = ("refusion.borger_uge_ydelse", "refusion.uden_kommune")
@@ -115,11 +115,10 @@ def _shards(session: Session) -> list[Shard]:
     counts = session.frame("""SELECT borger_id, count(*) AS krav FROM classified.krav
         SEMI JOIN beroerte USING (borger_id) GROUP BY 1 ORDER BY 1""")
     weight = counts["krav"] + CLAIMS_PER_SHARD // PERSONS_PER_SHARD
-    ids = counts["borger_id"]
-    return [
-        Shard(first, last, borgere=ids.is_between(first, last).sum())
-        for first, last in ranges(ids, weight, CLAIMS_PER_SHARD)
-    ]
+    runs = list(ranges(counts["borger_id"], weight, CLAIMS_PER_SHARD))
+    begins = counts["borger_id"].search_sorted(pl.Series([first for first, _ in runs], dtype=pl.Int64)).to_list()
+    ends = [*begins[1:], counts.height]
+    return [Shard(*run, end - begin) for run, begin, end in zip(runs, begins, ends, strict=True)]
 
 
 def _forget(session: Session) -> None:

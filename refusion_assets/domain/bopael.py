@@ -33,18 +33,22 @@ def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook
         }
     ).filter(pl.col("start") <= pl.col("end"))
     day = 0 if rules.laesning("bopael_paa") == "mandag" else 6
-    home = np.full((grid.weeks, len(borger_id)), NO_KOMMUNE, np.int16)
-    _on_the_day(home, frame, day)
+    home = _on_the_day(frame, (grid.weeks, len(borger_id)), day)
     _elsewhere_in_the_week(home, frame, day)
     return home
 
 
-def _on_the_day(home: Koder, rows: pl.DataFrame, day: int) -> None:
-    """Paint each row over the weeks whose day it covers, the strongest row of a person last."""
+def _on_the_day(rows: pl.DataFrame, shape: tuple[int, int], day: int) -> Koder:
+    """Week x person: each row painted over the weeks whose day it covers, the strongest row of a person last."""
+    weeks, persons = shape
     ranked = rows.sort("person", "start", "end", "kommune")
     first, last = (ranked["start"].to_numpy() - day + 6) // 7, (ranked["end"].to_numpy() - day) // 7
-    row, week = expand(np.maximum(first, 0), np.minimum(last, len(home) - 1))
-    home[week, ranked["person"].to_numpy()[row]] = ranked["kommune"].to_numpy()[row]
+    # The weeks of a row lie side by side where persons come first.
+    by_person = np.full((persons, weeks), NO_KOMMUNE, np.int16)
+    begin = ranked["person"].to_numpy() * weeks
+    row, place = expand(begin + np.maximum(first, 0), begin + np.minimum(last, weeks - 1))
+    by_person.reshape(-1)[place] = ranked["kommune"].to_numpy()[row]
+    return np.ascontiguousarray(by_person.T)
 
 
 def _elsewhere_in_the_week(home: Koder, rows: pl.DataFrame, day: int) -> None:

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.satser import NEVER, Rates, eras
 from refusion_assets.domain.weeks import Grid, Ints, expand
+
+Flags = npt.NDArray[np.bool_]
 
 
 class Placering(pa.DataFrameModel):
@@ -124,13 +127,13 @@ def split(krav: pl.DataFrame, grid: Grid, rates: Rates, rules: Rulebook) -> Part
     return Parts(part, cell, oere, foer, ikke_forfalden=amount - known, uden_afregning=uden)
 
 
-def _stretches(ydelse: Ints, lo: Ints, hi: Ints, rates: Rates) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+def _stretches(ydelse: Ints, lo: Ints, hi: Ints, rates: Rates) -> tuple[Ints, Ints, Ints, Flags, Ints]:
     """The days lo..hi of each claim, cut where the benefit's own rules change; nearly always one stretch a claim.
 
     Claim index, first and last day, whether the benefit is settled then, and from which day it carries money.
     """
     era = eras(rates)
-    asked = np.flatnonzero(lo <= hi)
+    asked: Ints = np.flatnonzero(lo <= hi)
     nr, first, last = ydelse[asked], lo[asked], hi[asked]
     place, at = expand(era.number[nr, first // 7], era.number[nr, last // 7])
     return (

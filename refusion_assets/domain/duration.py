@@ -12,7 +12,7 @@ from refusion_assets.domain.weeks import Grid, Ints, day_number, expand, monday,
 
 KIND_C, KIND_B, KIND_A = 0, 1, 2
 KIND_OF = {"A": KIND_A, "B": KIND_B}
-KIND_NAMES = np.array(["C", "B", "A"])
+KIND_NAMES = pl.Series(["C", "B", "A"])
 Counts = npt.NDArray[np.int16]
 Flags = npt.NDArray[np.bool_]
 
@@ -100,10 +100,13 @@ def first_counted_day(rules: Rulebook, grid: Grid) -> int:
 
 def _touched(spans: pl.DataFrame, unit: int, shape: tuple[int, int]) -> Flags:
     """Unit x person: true where a span of days (person, first, last) touches the unit of so many days."""
-    flags = np.zeros(shape, np.bool_)
-    span, number = expand(spans["first"].to_numpy() // unit, spans["last"].to_numpy() // unit)
-    flags.reshape(-1)[number * shape[1] + spans["person"].to_numpy()[span]] = True
-    return flags
+    units, persons = shape
+    # Painted person by person, as the units of a span then lie side by side.
+    begin = spans["person"].to_numpy() * units
+    _, place = expand(begin + spans["first"].to_numpy() // unit, begin + spans["last"].to_numpy() // unit)
+    flags = np.zeros(persons * units, np.bool_)
+    flags[place] = True
+    return np.ascontiguousarray(flags.reshape(persons, units).T)
 
 
 def _wholly_covered(spans: pl.DataFrame, shape: tuple[int, int]) -> Flags:
@@ -211,15 +214,15 @@ def spells(counted: Counted, grid: Grid) -> pl.DataFrame:
     on_c = kind == KIND_C
     n_before = np.where(week > 0, n[week - 1, person], 0)
     # A restart by a C-week ends its spell and belongs to the count before; one by an A-week begins a new count.
-    restarts = np.sort(_flat(*np.nonzero(counted.restart), counted))
-    start = _flat(week, person, counted)
-    done = np.searchsorted(restarts, start + ~on_c) - np.searchsorted(restarts, start - week)
+    restarts = np.flatnonzero(counted.restart.T)
+    begin = person * len(counted.kind)
+    done = np.searchsorted(restarts, begin + week + ~on_c) - np.searchsorted(restarts, begin)
     frame = pl.DataFrame(
         {
             "borger_id": counted.borger_id[person],
             "fra_uge": grid.origin + 7 * week,
             "antal_uger": until - week,
-            "art": KIND_NAMES[kind],
+            "art": KIND_NAMES.gather(kind),
             "taelling": 1 + done,
             "n_foer": np.where(restart & ~on_c, 0, n_before).astype(np.int64),
             "taeller": on_c & (n_before > 0),
@@ -229,11 +232,6 @@ def spells(counted: Counted, grid: Grid) -> pl.DataFrame:
     return frame.with_columns(pl.col("fra_uge").cast(pl.Int32).cast(pl.Date))
 
 
-def _flat(week: Ints, person: Ints, counted: Counted) -> Ints:
-    """Week and person as one number that sorts by person first."""
-    return person * len(counted.kind) + week
-
-
 def _begins(counted: Counted) -> tuple[Ints, Ints, Ints]:
     """Person, first week and week after the last of every spell from the first A- or B-week of a person to the last."""
     kind, restart = counted.kind, counted.restart
@@ -241,9 +239,7 @@ def _begins(counted: Counted) -> tuple[Ints, Ints, Ints]:
     begins = np.ones(kind.shape, np.bool_)
     begins[1:] = kind[1:] != kind[:-1]
     begins[1:] |= np.where(kind[1:] == KIND_C, restart[:-1], restart[1:])
-    week, person = np.nonzero(begins)
-    order = np.argsort(_flat(week, person, counted), kind="stable")
-    week, person = week[order], person[order]
+    person, week = np.divmod(np.flatnonzero(begins.T), weeks)
     until = np.append(week[1:], 0)
     until[until == 0] = weeks
     # What lies before a person's first week of support, or after the last one, is no spell.

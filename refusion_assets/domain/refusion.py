@@ -124,8 +124,8 @@ def price(
     person are not wanted. `home[week, person]`: municipality of residence or -1.
     Hjemmel: § 5, stk. 2-3; rules.md sections 5-6.
     """
-    numbers = {ydelse_id: number for number, ydelse_id in enumerate(rates.ydelse_ids)}
-    claims = krav.with_columns(ydelse_nr=pl.col("ydelse_id").replace_strict(numbers, return_dtype=pl.Int64))
+    number = pl.col("ydelse_id").cast(pl.Enum(rates.ydelse_ids)).to_physical().cast(pl.Int64)
+    claims = krav.with_columns(ydelse_nr=number)
     if "fra_uge" not in claims.columns:
         claims = claims.with_columns(fra_uge=pl.lit(grid.monday_of(0)))
     parts = split(claims, grid, rates, rules)
@@ -190,19 +190,17 @@ def _cell_on(days: pl.Series, grid: Grid) -> Ints:
 
 
 def _rows(homed: pl.DataFrame) -> pl.DataFrame:
-    """Parts added to rows (person, benefit, cell, municipality), in that order."""
+    """Parts added to rows (person, benefit, cell, municipality), in that order, with the slot of each."""
+    names = ["person", "ydelse_nr", "cell", "kommune"]
     key = np.zeros(homed.height, np.int64)
-    for column in ("person", "ydelse_nr", "cell", "kommune"):
-        numbers = homed[column].to_numpy()
+    for name in names:
+        numbers = homed[name].to_numpy()
         key = key * (numbers.max(initial=0) + 1) + numbers
-    # Claims stand by person and account and day, so there is little to sort.
+    # Claims stand by person, account and day, so there is little to sort.
     order = np.argsort(key, kind="stable")
     first = np.flatnonzero(np.diff(key[order], prepend=-1))
-    rows = homed[order[first]]
-    if len(first) == len(order):
-        return rows
-    sums = {name: np.add.reduceat(homed[name].to_numpy()[order], first) for name in ("oere", "indberettet")}
-    return rows.with_columns(**{name: pl.Series(column) for name, column in sums.items()})
+    sums = [pl.Series(name, np.add.reduceat(homed[name].to_numpy()[order], first)) for name in ("oere", "indberettet")]
+    return homed.select(*names, "slot")[order[first]].with_columns(sums)
 
 
 def _named(frame: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates) -> pl.DataFrame:

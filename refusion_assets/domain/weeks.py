@@ -114,7 +114,7 @@ def make_grid(counted_from: date, through: date) -> Grid:
 
 
 def expand(first: Ints, last: Ints) -> tuple[Ints, Ints]:
-    """Every whole number of the ranges first..last: the index of its range, and the number. Empty where last < first."""
+    """Every whole number of the ranges first..last: index of the range, and number. None where last < first."""
     count = np.maximum(last - first + 1, 0)
     before = np.cumsum(count) - count
     numbers = np.arange(count.sum())
