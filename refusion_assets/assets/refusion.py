@@ -117,7 +117,7 @@ def _shards(session: Session) -> list[Shard]:
     weight = counts["krav"] + CLAIMS_PER_SHARD // PERSONS_PER_SHARD
     runs = list(ranges(counts["borger_id"], weight, CLAIMS_PER_SHARD))
     begins = counts["borger_id"].search_sorted(pl.Series([first for first, _ in runs], dtype=pl.Int64)).to_list()
-    ends = [*begins[1:], counts.height]
+    ends = [*begins, counts.height][1:]
     return [Shard(*run, end - begin) for run, begin, end in zip(runs, begins, ends, strict=True)]
 
 
