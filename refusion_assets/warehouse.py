@@ -203,12 +203,14 @@ class Session:
         self.connection.execute(statement, parameters or None)
 
     def insert(self, table: str, frame: pl.DataFrame) -> int:
-        """Rows added to a table, by column name, after its contract is proved."""
+        """Rows added to a table, by column name, after its contract is proved.
+
+        DuckDB finds the frame by the name of the variable. If it were registered, the catalog would hold it, and
+        with it its memory, until the transaction ends.
+        """
         proved = validate(table, frame)
-        self.connection.register("proved_rows", proved)
         names = ", ".join(f'"{name}"' for name in TABLES[table].to_schema().columns)
-        self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM proved_rows")
-        self.connection.unregister("proved_rows")
+        self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM proved")
         return proved.height
 
     def replace(self, table: str, frame: pl.DataFrame) -> int:

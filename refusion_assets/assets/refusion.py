@@ -23,7 +23,7 @@ from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.warehouse import Session
 
 T = TypeVar("T")
-CLAIMS_PER_SHARD = 1_000_000
+CLAIMS_PER_SHARD = 500_000
 PERSONS_PER_SHARD = 20_000
 BY_PERSON = ("duration.forloeb", "refusion.placering")
 BY_WEEK = ("refusion.borger_uge_ydelse", "refusion.uden_kommune")
