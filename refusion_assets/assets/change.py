@@ -51,7 +51,8 @@ def choose(session: Session, rules: Rulebook, month: date) -> date | None:
     begin = monday(rules.optaelling.gaelder_fra)
     session.run(
         f"""CREATE OR REPLACE TEMP TABLE beroerte AS
-        SELECT borger_id, greatest(date_trunc('week', min(dag)), $begin)::DATE AS fra_uge FROM ({query}) GROUP BY 1""",
+        SELECT borger_id, greatest(date_trunc('week', min(dag)), $begin)::DATE AS fra_uge
+        FROM ({query}) GROUP BY 1 ORDER BY 1""",
         begin=begin,
         **values,
     )

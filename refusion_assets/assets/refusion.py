@@ -1,8 +1,11 @@
 """Duration and refusion: weeks counted and money priced, shard by shard, in one pass over the people."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
+from typing import TypeVar
 
 import dagster as dg
 import polars as pl
@@ -12,16 +15,27 @@ from refusion_assets.assets.wiring import POOL, run_month, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.bopael import residence
 from refusion_assets.domain.duration import Forloeb, count_weeks, spells, windows
-from refusion_assets.domain.refusion import BorgerUgeYdelse, Priced, price
-from refusion_assets.domain.satser import make_rates
-from refusion_assets.domain.weeks import last_day, make_grid
+from refusion_assets.domain.refusion import BorgerUgeYdelse, price
+from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.satser import Rates, make_rates
+from refusion_assets.domain.weeks import Grid, last_day, make_grid
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.warehouse import Session
 
-CLAIMS_PER_SHARD = 400_000
+T = TypeVar("T")
+CLAIMS_PER_SHARD = 500_000
 PERSONS_PER_SHARD = 20_000
 BY_PERSON = ("duration.forloeb", "refusion.placering")
 BY_WEEK = ("refusion.borger_uge_ydelse", "refusion.uden_kommune")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A run of people, first and last borger_id, and how many of them are calculated."""
+
+    first: int
+    last: int
+    borgere: int
 
 
 @dataclass(frozen=True)
@@ -49,32 +63,62 @@ def calculate(session: Session, place: Place, month: date, progress: Callable[[s
     session.replace("regler.genoptjening", windows(rules))
     snapshot = choose(session, rules, month)
     _forget(session)
-    done = 0
+    _choose_stays(session, snapshot)
     shards = list(_shards(session))
-    for number, (first, last) in enumerate(shards, 1):
-        krav = session.frame(
-            """SELECT k.*, b.fra_uge FROM classified.krav k JOIN beroerte b USING (borger_id)
-            WHERE borger_id BETWEEN $first AND $last""",
-            first=first,
-            last=last,
-        )
-        counted = count_weeks(krav, grid, rules)
-        home = residence(_bopael(session, snapshot, first, last), counted.borger_id, grid, rules)
-        priced = price(krav.filter(pl.col("beloeb_oere") > 0), counted, home, grid, rates, rules)
-        session.insert("duration.forloeb", spells(counted, grid))
-        _write(session, priced)
-        done += len(counted.borger_id)
-        progress(f"skive {number} af {len(shards)}: {done} borgere beregnet")
+    people, done, rows = sum(shard.borgere for shard in shards), 0, 0
+    work = (partial(_calculated, *_read(session, shard), grid, rates, rules) for shard in shards)
+    for number, (shard, tables) in enumerate(zip(shards, ahead(work), strict=True), 1):
+        for table, frame in tables.items():
+            session.insert(table, frame)
+        done, rows = done + shard.borgere, rows + tables["refusion.borger_uge_ydelse"].height
+        remains = f"{people - done} borgere mangler"
+        progress(f"skive {number} af {len(shards)}: {done} af {people} borgere beregnet, {rows} rækker, {remains}")
     remember(session, place, month, snapshot)
     return _summary(session, done)
 
 
-def _shards(session: Session) -> Iterator[tuple[int, int]]:
-    """Ranges of borger_id (first, last) of the people to calculate, each small enough to work on at once."""
+def _calculated(
+    krav: pl.DataFrame, bopael: pl.DataFrame, grid: Grid, rates: Rates, rules: Rulebook
+) -> dict[str, pl.DataFrame]:
+    """The rows of a shard for each of the tables that the pass fills, from its claims and stays."""
+    counted = count_weeks(krav, grid, rules)
+    home = residence(bopael, counted.borger_id, grid, rules)
+    priced = price(krav.filter(pl.col("beloeb_oere") > 0), counted, home, grid, rates, rules)
+    return {
+        "duration.forloeb": spells(counted, grid),
+        "refusion.borger_uge_ydelse": priced.rows,
+        "refusion.uden_kommune": priced.uden_kommune,
+        "refusion.anden_betaler": priced.anden_betaler,
+        "refusion.placering": priced.placering,
+    }
+
+
+def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """What each piece of work gives, in order; while one result is used, the next is being worked out.
+
+    So one core counts and prices a shard while the other stores the one before. Only the work itself runs beside
+    the caller; taking the next piece from `work`, and so the reading of the warehouse, does not.
+    """
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        begun: Future[T] | None = None
+        for piece in work:
+            following = worker.submit(piece)
+            if begun is not None:
+                yield begun.result()
+            begun = following
+        if begun is not None:
+            yield begun.result()
+
+
+def _shards(session: Session) -> list[Shard]:
+    """The people to calculate, in runs of borger_id that are each small enough to work on at once."""
     counts = session.frame("""SELECT borger_id, count(*) AS krav FROM classified.krav
         SEMI JOIN beroerte USING (borger_id) GROUP BY 1 ORDER BY 1""")
     weight = counts["krav"] + CLAIMS_PER_SHARD // PERSONS_PER_SHARD
-    yield from ranges(counts["borger_id"], weight, CLAIMS_PER_SHARD)
+    runs = list(ranges(counts["borger_id"], weight, CLAIMS_PER_SHARD))
+    begins = counts["borger_id"].search_sorted(pl.Series([first for first, _ in runs], dtype=pl.Int64)).to_list()
+    ends = [*begins, counts.height][1:]
+    return [Shard(*run, end - begin) for run, begin, end in zip(runs, begins, ends, strict=True)]
 
 
 def _forget(session: Session) -> None:
@@ -87,25 +131,27 @@ def _forget(session: Session) -> None:
         WHERE t.borger_id = b.borger_id AND t.maaned >= date_trunc('month', b.fra_uge)""")
 
 
-def _write(session: Session, priced: Priced) -> None:
-    """A shard's rows, and what could not be placed, in the warehouse."""
-    session.insert("refusion.borger_uge_ydelse", priced.rows)
-    session.insert("refusion.uden_kommune", priced.uden_kommune)
-    session.insert("refusion.anden_betaler", priced.anden_betaler)
-    session.insert("refusion.placering", priced.placering)
-
-
-def _bopael(session: Session, snapshot: date | None, first: int, last: int) -> pl.DataFrame:
-    """The stays of a shard's people in a snapshot of residences."""
-    return session.frame(
-        """
+def _choose_stays(session: Session, snapshot: date | None) -> None:
+    """The stays in a snapshot of residences of the people to calculate, in the order of the shards (`bopael_nu`)."""
+    session.run(
+        """CREATE OR REPLACE TEMP TABLE bopael_nu AS
         SELECT b.borger_id, r.kommunekode, r.bopael_start, r.bopael_slut
-        FROM raw.bopael r JOIN identitet.borger b USING (cpr)
-        WHERE b.borger_id BETWEEN $first AND $last AND r.modtaget_maaned = $snapshot""",
-        first=first,
-        last=last,
+        FROM raw.bopael r JOIN identitet.borger b USING (cpr) SEMI JOIN beroerte USING (borger_id)
+        WHERE r.modtaget_maaned = $snapshot ORDER BY borger_id""",
         snapshot=snapshot,
     )
+
+
+def _read(session: Session, shard: Shard) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The claims of a shard's people, with the first week that is wanted of them, and their stays."""
+    people = {"first": shard.first, "last": shard.last}
+    krav = session.frame(
+        """
+        SELECT borger_id, ydelse_id, kommunekode_betaler, periode_start, periode_slut, beloeb_oere, fra_uge
+        FROM classified.krav JOIN beroerte USING (borger_id) WHERE borger_id BETWEEN $first AND $last""",
+        **people,
+    )
+    return krav, session.frame("SELECT * FROM bopael_nu WHERE borger_id BETWEEN $first AND $last", **people)
 
 
 def _summary(session: Session, calculated: int) -> Calculated:

@@ -1,14 +1,16 @@
 """Understands where a person lives in a week: the municipality of residence on its Monday."""
 
+from datetime import date
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from refusion_assets.domain.refusion import NO_KOMMUNE
 from refusion_assets.domain.rules import Rulebook
-from refusion_assets.domain.weeks import Grid, Ints
+from refusion_assets.domain.weeks import Grid, Ints, expand
 
-STILL_THERE = 10**6
+STILL_THERE = date(9999, 12, 31)
 Koder = npt.NDArray[np.int16]
 
 
@@ -22,45 +24,38 @@ def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook
     """
     known = [k.kommunekode for k in rules.kommuner]
     rows = bopael.filter(pl.col("kommunekode").is_in(known) & pl.col("borger_id").is_in(borger_id))
-    start = grid.offsets(rows["bopael_start"])
-    end = rows["bopael_slut"].cast(pl.Int32).to_numpy(allow_copy=True)
-    end = np.where(np.isnan(end.astype(float)), STILL_THERE, end.astype(float)).astype(np.int64) - grid.origin
     frame = pl.DataFrame(
         {
             "person": np.searchsorted(borger_id, rows["borger_id"].to_numpy()),
-            "start": start,
-            "end": end,
-            "kommune": rows["kommunekode"].cast(pl.Int64),
+            "start": grid.offsets(rows["bopael_start"]),
+            "end": grid.offsets(rows["bopael_slut"].fill_null(STILL_THERE)),
+            "kommune": rows["kommunekode"].cast(pl.Int16),
         }
     ).filter(pl.col("start") <= pl.col("end"))
     day = 0 if rules.laesning("bopael_paa") == "mandag" else 6
-    home = np.full((grid.weeks, len(borger_id)), NO_KOMMUNE, np.int16)
-    _on_the_day(home, frame, day)
+    home = _on_the_day(frame, (grid.weeks, len(borger_id)), day)
     _elsewhere_in_the_week(home, frame, day)
     return home
 
 
-def _on_the_day(home: Koder, rows: pl.DataFrame, day: int) -> None:
-    """Paint each row over the weeks whose day it covers, the strongest row of a person last."""
-    ranked = rows.sort("person", "start", "end", "kommune").with_columns(
-        rank=pl.int_range(pl.len()).over("person"),
-        first=(pl.col("start") - day + 6) // 7,
-        last=(pl.col("end") - day) // 7,
-    )
-    weeks = np.arange(len(home))[:, None]
-    for _, layer in ranked.group_by("rank", maintain_order=True):
-        person = layer["person"].to_numpy()
-        inside = (weeks >= layer["first"].to_numpy()) & (weeks <= layer["last"].to_numpy())
-        home[:, person] = np.where(inside, layer["kommune"].to_numpy(), home[:, person])
+def _on_the_day(rows: pl.DataFrame, shape: tuple[int, int], day: int) -> Koder:
+    """Week x person: each row painted over the weeks whose day it covers, the strongest row of a person last."""
+    weeks, persons = shape
+    ranked = rows.sort("person", "start", "end", "kommune")
+    first, last = (ranked["start"].to_numpy() - day + 6) // 7, (ranked["end"].to_numpy() - day) // 7
+    # The weeks of a row lie side by side where persons come first.
+    by_person = np.full((persons, weeks), NO_KOMMUNE, np.int16)
+    begin = ranked["person"].to_numpy() * weeks
+    row, place = expand(begin + np.maximum(first, 0), begin + np.minimum(last, weeks - 1))
+    by_person.reshape(-1)[place] = ranked["kommune"].to_numpy()[row]
+    return np.ascontiguousarray(by_person.T)
 
 
 def _elsewhere_in_the_week(home: Koder, rows: pl.DataFrame, day: int) -> None:
     """Fill weeks that no row covers on the day from the row nearest to it, the nearest painted last."""
     edge, farthest_first = ("start", [True, False, False]) if day == 0 else ("end", [False, False, False])
     order = [edge, "end" if day == 0 else "start", "kommune"]
-    near = rows.sort(order, descending=farthest_first).with_columns(week=pl.col(edge) // 7)
-    near = near.filter((pl.col("week") >= 0) & (pl.col("week") < len(home)))
-    nearest = near.unique(["person", "week"], keep="last", maintain_order=True)
-    week, person = nearest["week"].to_numpy(), nearest["person"].to_numpy()
-    empty = home[week, person] == NO_KOMMUNE
-    home[week[empty], person[empty]] = nearest["kommune"].to_numpy()[empty]
+    near = rows.with_columns(week=pl.col(edge) // 7).filter((pl.col("week") >= 0) & (pl.col("week") < len(home)))
+    empty = home[near["week"].to_numpy(), near["person"].to_numpy()] == NO_KOMMUNE
+    nearest = near.filter(pl.Series(empty)).sort(order, descending=farthest_first)
+    home[nearest["week"].to_numpy(), nearest["person"].to_numpy()] = nearest["kommune"].to_numpy()

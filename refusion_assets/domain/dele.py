@@ -1,6 +1,7 @@
 """Understands how a claim's amount is placed on weeks: cut in parts, to the øre, with nothing lost."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +9,8 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.rules import Rulebook
-from refusion_assets.domain.satser import NEVER, SIDE_INGEN, Rates
-from refusion_assets.domain.weeks import Grid, Ints
+from refusion_assets.domain.satser import NEVER, Rates, eras
+from refusion_assets.domain.weeks import Grid, Ints, expand
 
 Flags = npt.NDArray[np.bool_]
 
@@ -34,8 +35,9 @@ class Placering(pa.DataFrameModel):
 class Parts:
     """Claims cut in parts, one per cell they touch and that carries money: claim index, cell, øre.
 
-    What carries none stands per claim: øre of days before `finansieres_fra`, of days after the last known
-    day, and of benefits (or weeks of a benefit) that are not settled.
+    The parts of a claim follow each other, by cell. What carries none stands per claim: øre of days before
+    `finansieres_fra`, of days after the last known day, and of benefits (or weeks of a benefit) that are not
+    settled.
     """
 
     claim: Ints
@@ -55,21 +57,31 @@ class Spread:
     amount: Ints
     method: str
 
+    @cached_property
+    def days(self) -> Ints:
+        """The days each amount is spread over; those of the calendar where a period has no weekday."""
+        calendar = self.end - self.start + 1
+        if self.method != "hverdage":
+            return calendar
+        return np.where(self._weekdays > 0, self._weekdays, calendar)
+
+    @cached_property
+    def _weekdays(self) -> Ints:
+        """Weekdays of each claim's period."""
+        return _weekdays_before(self.end + 1) - _weekdays_before(self.start)
+
     def placed(self, claim: Ints, first: Ints, last: Ints) -> Ints:
         """Øre of the days first..last of each claim, by cumulative rounding. rules.md section 5."""
         return self.through(claim, last) - self.through(claim, first - 1)
 
     def through(self, claim: Ints, day: Ints) -> Ints:
         """Øre placed on a claim's days up to and including `day` (none before its start)."""
-        start, end = self.start[claim], self.end[claim]
-        by_calendar = np.minimum(day, end) - start + 1, end - start + 1
-        done, days = by_calendar
+        day = np.minimum(day, self.end[claim])
+        done = day - (self.start - 1)[claim]
         if self.method == "hverdage":
-            weekdays = _weekdays_before(end + 1) - _weekdays_before(start)
-            has_weekday = weekdays > 0
-            done = np.where(has_weekday, _weekdays_before(np.minimum(day, end) + 1) - _weekdays_before(start), done)
-            days = np.where(has_weekday, weekdays, days)
-        return round_half_away(self.amount[claim] * np.maximum(done, 0), days)
+            weekdays = _weekdays_before(day + 1) - _weekdays_before(self.start)[claim]
+            done = np.where((self._weekdays > 0)[claim], weekdays, done)
+        return round_half_away(self.amount[claim] * np.maximum(done, 0), self.days[claim])
 
 
 def round_half_away(numerator: Ints, denominator: Ints | int) -> Ints:
@@ -101,41 +113,51 @@ def split(krav: pl.DataFrame, grid: Grid, rates: Rates, rules: Rulebook) -> Part
     earliest = rates.financed_from.min(axis=1)[ydelse]
     known_to = np.minimum(end, grid.days - 1)
     lo = np.minimum(np.maximum(np.maximum(start, 0), earliest), known_to + 1)
-    early = spread.through(every, lo - 1)
+    early, known = spread.through(every, lo - 1), spread.through(every, known_to)
     never = earliest == NEVER
-    claim, cell = _cells(grid, np.where(_needed(krav, known_to, lo, grid, rates), lo, known_to + 1), known_to)
-    week = grid.cell_week[cell]
-    first = np.maximum(grid.cell_first[cell], np.maximum(start, lo)[claim])
-    last = np.minimum(grid.cell_last[cell], known_to[claim])
-    from_day = np.maximum(first, rates.financed_from[ydelse[claim], week])
-    settled = rates.side[ydelse[claim], week] != SIDE_INGEN
-    keep = settled & (from_day <= last)
-    odd = ~settled | (from_day > first)
-    whole = spread.placed(claim[odd], first[odd], last[odd])
-    part = np.where(keep[odd], spread.placed(claim[odd], from_day[odd], last[odd]), 0)
-    lost = whole - part
     foer, uden = np.where(never, 0, early), np.where(never, early, 0)
+    claim, first, last, settled, financed = _stretches(ydelse, lo, known_to, rates)
+    begins = np.where(settled, np.clip(financed, first, last + 1), last + 1)
+    odd = begins > first
+    lost = spread.placed(claim[odd], first[odd], begins[odd] - 1)
     np.add.at(foer, claim[odd], np.where(settled[odd], lost, 0))
     np.add.at(uden, claim[odd], np.where(settled[odd], 0, lost))
-    return Parts(
-        claim=claim[keep],
-        cell=cell[keep],
-        oere=spread.placed(claim[keep], from_day[keep], last[keep]),
-        foer_finansiering=foer,
-        ikke_forfalden=amount - spread.through(every, known_to),
-        uden_afregning=uden,
+    wanted = (begins <= last) & (known_to >= grid.offsets(krav["fra_uge"].dt.month_start()))[claim]
+    part, cell, oere = _cut(spread, claim[wanted], begins[wanted], last[wanted], grid)
+    return Parts(part, cell, oere, foer, ikke_forfalden=amount - known, uden_afregning=uden)
+
+
+def _stretches(ydelse: Ints, lo: Ints, hi: Ints, rates: Rates) -> tuple[Ints, Ints, Ints, Flags, Ints]:
+    """The days lo..hi of each claim, cut where the benefit's own rules change; nearly always one stretch a claim.
+
+    Claim index, first and last day, whether the benefit is settled then, and from which day it carries money.
+    """
+    era = eras(rates)
+    asked: Ints = np.flatnonzero(lo <= hi)
+    nr, first, last = ydelse[asked], lo[asked], hi[asked]
+    place, at = expand(era.number[nr, first // 7], era.number[nr, last // 7])
+    return (
+        asked[place],
+        np.maximum(first[place], era.first_day[at]),
+        np.minimum(last[place], era.last_day[at]),
+        era.settled[at],
+        era.financed_from[at],
     )
 
 
-def _needed(krav: pl.DataFrame, known_to: Ints, lo: Ints, grid: Grid, rates: Rates) -> Flags:
-    """The claims to cut: those that reach a wanted month, or in which the benefit's own rules change."""
-    wanted_from = grid.offsets(krav["fra_uge"].dt.month_start())
-    ydelse = krav["ydelse_nr"].to_numpy()
-    differs = (np.diff(rates.side, axis=1) != 0) | (np.diff(rates.financed_from, axis=1) != 0)
-    changed = np.pad(differs.cumsum(axis=1), ((0, 0), (1, 0)))
-    first_week, last_week = np.clip(lo // 7, 0, grid.weeks - 1), np.clip(known_to // 7, 0, grid.weeks - 1)
-    needed: Flags = (known_to >= wanted_from) | (changed[ydelse, first_week] != changed[ydelse, last_week])
-    return needed
+def _cut(spread: Spread, claim: Ints, first: Ints, last: Ints, grid: Grid) -> tuple[Ints, Ints, Ints]:
+    """The days first..last of each claim cut in cells: claim index, cell and øre of every part, in order.
+
+    The days of a stretch follow each other, so a part is what is placed through its last day less what was
+    placed through that of the part before.
+    """
+    stretch, cell = expand(grid.cell_of_day[first], grid.cell_of_day[last])
+    part = claim[stretch]
+    placed = spread.through(part, np.minimum(grid.cell_last[cell], last[stretch]))
+    before = np.empty_like(placed)
+    before[1:] = placed[:-1]
+    before[np.flatnonzero(np.diff(stretch, prepend=-1))] = spread.through(claim, first - 1)
+    return part, cell, placed - before
 
 
 def placements(krav: pl.DataFrame, parts: Parts) -> pl.DataFrame:
@@ -148,12 +170,3 @@ def placements(krav: pl.DataFrame, parts: Parts) -> pl.DataFrame:
         uden_afregning_oere=pl.Series(parts.uden_afregning),
     )
     return sums.group_by("borger_id").sum().sort("borger_id")
-
-
-def _cells(grid: Grid, lo: Ints, hi: Ints) -> tuple[Ints, Ints]:
-    """Every cell that the days lo..hi of each claim touch: claim index and cell, in order."""
-    claim = np.flatnonzero(lo <= hi)
-    first, last = grid.cell_of_day[lo[claim]], grid.cell_of_day[hi[claim]]
-    count = last - first + 1
-    offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    return np.repeat(claim, count), np.repeat(first, count) + offset

@@ -1,7 +1,6 @@
 """Understands how many weeks a person has received benefits, and when the count starts over."""
 
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +8,11 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.rules import Rulebook
-from refusion_assets.domain.weeks import Grid, Ints, day_number, monday, years_before
+from refusion_assets.domain.weeks import Grid, Ints, day_number, expand, monday, years_before
 
 KIND_C, KIND_B, KIND_A = 0, 1, 2
 KIND_OF = {"A": KIND_A, "B": KIND_B}
-KIND_NAMES = np.array(["C", "B", "A"])
+KIND_NAMES = pl.Series(["C", "B", "A"])
 Counts = npt.NDArray[np.int16]
 Flags = npt.NDArray[np.bool_]
 
@@ -77,16 +76,18 @@ class Counted:
 def category_spans(rules: Rulebook, grid: Grid) -> pl.DataFrame:
     """One row per benefit and unbroken run of weeks in which it has one category (A or B).
 
-    Columns ydelse_id, kind, first_week, last_week. The category of a week is the one in force on its Monday.
+    Columns ydelse_id, kind, first_day, last_day (of the grid). The category of a week is the one in force on its
+    Monday.
     """
     rows = []
     for ydelse_id in rules.ydelse_ids:
-        kinds = [rules.ydelse_on(ydelse_id, grid.monday_of(w)).kategori for w in range(grid.weeks)]
-        for kategori, run in groupby(range(grid.weeks), key=kinds.__getitem__):
-            weeks = list(run)
-            if kategori in KIND_OF:
-                rows.append((ydelse_id, KIND_OF[kategori], weeks[0], weeks[-1]))
-    schema = {"ydelse_id": pl.String, "kind": pl.Int64, "first_week": pl.Int64, "last_week": pl.Int64}
+        versions = [y for y in rules.ydelser if y.ydelse_id == ydelse_id]
+        # A version holds from the first Monday on or after its date; the first one from the beginning.
+        starts = [0, *(max(0, -(-grid.day_of(y.gaelder_fra) // 7)) for y in versions[1:]), grid.weeks]
+        for version, first, after in zip(versions, starts, starts[1:], strict=False):
+            if version.kategori in KIND_OF and first < after:
+                rows.append((ydelse_id, KIND_OF[version.kategori], 7 * first, 7 * after - 1))
+    schema = {"ydelse_id": pl.String, "kind": pl.Int64, "first_day": pl.Int64, "last_day": pl.Int64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -97,21 +98,21 @@ def first_counted_day(rules: Rulebook, grid: Grid) -> int:
     return grid.first_day if grid.first_day == 0 else 7
 
 
-def _covered(spans: pl.DataFrame, unit: int, shape: tuple[int, int]) -> Flags:
+def _touched(spans: pl.DataFrame, unit: int, shape: tuple[int, int]) -> Flags:
     """Unit x person: true where a span of days (person, first, last) touches the unit of so many days."""
     units, persons = shape
-    first, last, person = (spans[column].to_numpy() for column in ("first", "last", "person"))
-    change = np.zeros((units + 1) * persons, dtype=np.int16)
-    np.add.at(change, first // unit * persons + person, 1)
-    np.add.at(change, (last // unit + 1) * persons + person, -1)
-    open_spans = change.reshape(units + 1, persons)[:-1].cumsum(axis=0, dtype=np.int16)
-    return open_spans.astype(np.bool_)
+    # Painted person by person, as the units of a span then lie side by side.
+    begin = spans["person"].to_numpy() * units
+    _, place = expand(begin + spans["first"].to_numpy() // unit, begin + spans["last"].to_numpy() // unit)
+    flags = np.zeros(persons * units, np.bool_)
+    flags[place] = True
+    return np.ascontiguousarray(flags.reshape(persons, units).T)
 
 
 def _wholly_covered(spans: pl.DataFrame, shape: tuple[int, int]) -> Flags:
     """Week x person: true where spans cover all seven days of the week (the other reading of berørt uge)."""
     weeks, persons = shape
-    days = _covered(spans, 1, (7 * weeks, persons))
+    days = _touched(spans, 1, (7 * weeks, persons))
     whole: Flags = np.all(days.reshape(weeks, 7, persons), axis=1).astype(np.bool_)
     return whole
 
@@ -131,17 +132,16 @@ def week_kinds(krav: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook)
     spans = claims.join(category_spans(rules, grid), on="ydelse_id").select(
         "person",
         "kind",
-        first=pl.max_horizontal("first", pl.col("first_week") * 7),
-        last=pl.min_horizontal("last", pl.col("last_week") * 7 + 6),
+        first=pl.max_horizontal("first", "first_day"),
+        last=pl.min_horizontal("last", "last_day"),
     )
     spans = spans.filter(pl.col("first") <= pl.col("last"))
-    by_kind = {kind: spans.filter(pl.col("kind") == kind) for kind in (KIND_A, KIND_B)}
+    benefit = spans.filter(pl.col("kind") == KIND_A)
     shape = (grid.weeks, len(borger_id))
-    if rules.laesning("uge_beroert") == "een_dag":
-        is_a, is_b = (_covered(by_kind[kind], 7, shape) for kind in (KIND_A, KIND_B))
-    else:
-        is_a, is_b = _wholly_covered(by_kind[KIND_A], shape), _covered(spans, 7, shape)
-    return np.where(is_a, KIND_A, np.where(is_b, KIND_B, KIND_C)).astype(np.uint8)
+    one_day = rules.laesning("uge_beroert") == "een_dag"
+    is_a = _touched(benefit, 7, shape) if one_day else _wholly_covered(benefit, shape)
+    # B is 1 and A is 2: a week that anything touches is B, and one more where benefit does.
+    return _touched(spans, 7, shape).astype(np.uint8) + is_a
 
 
 def window_starts(rules: Rulebook, grid: Grid) -> tuple[list[int], list[int]]:
@@ -209,34 +209,44 @@ def spells(counted: Counted, grid: Grid) -> pl.DataFrame:
 
     A spell ends where the kind changes and at a restart, so that n rises by one a week within an A-spell.
     """
-    weeks, persons = counted.kind.shape
-    n_before = np.vstack([np.zeros((1, persons), np.int16), counted.n[:-1]])
-    counts_free = (counted.kind == KIND_C) & (n_before > 0)
-    cycle = counted.restart.cumsum(axis=0)
-    after = np.vstack([np.zeros((1, persons), np.bool_), counted.restart[:-1]])
-    on_c = counted.kind == KIND_C
-    number = 1 + np.where(on_c, cycle - counted.restart, cycle)
-    begins = np.ones((weeks, persons), np.bool_)
-    begins[1:] = (counted.kind[1:] != counted.kind[:-1]) | (after[1:] & on_c[1:]) | (counted.restart[1:] & ~on_c[1:])
-    supported = counted.kind != KIND_C
-    seen = np.logical_or.accumulate(supported) & np.logical_or.accumulate(supported[::-1])[::-1]
-    person, week = np.nonzero((begins & seen).T)
-    until = np.append(week[1:], weeks)[: len(week)]
-    is_last = np.append(person[1:] != person[:-1], True)[: len(person)]
-    until[is_last] = (weeks - supported[::-1].argmax(axis=0))[person[is_last]]
-    ends_in_restart = counted.restart[until - 1, person] & on_c[week, person]
+    person, week, until = _begins(counted)
+    kind, restart, n = counted.kind[week, person], counted.restart[week, person], counted.n
+    on_c = kind == KIND_C
+    n_before = np.where(week > 0, n[week - 1, person], 0)
+    # A restart by a C-week ends its spell and belongs to the count before; one by an A-week begins a new count.
+    restarts = np.flatnonzero(counted.restart.T)
+    begin = person * len(counted.kind)
+    done = np.searchsorted(restarts, begin + week + ~on_c) - np.searchsorted(restarts, begin)
     frame = pl.DataFrame(
         {
             "borger_id": counted.borger_id[person],
             "fra_uge": grid.origin + 7 * week,
             "antal_uger": until - week,
-            "art": KIND_NAMES[counted.kind[week, person]],
-            "taelling": number[week, person].astype(np.int64),
-            "n_foer": np.where(counted.restart[week, person] & ~on_c[week, person], 0, n_before[week, person]),
-            "taeller": counts_free[week, person],
-            "genoptjent": ends_in_restart,
+            "art": KIND_NAMES.gather(kind),
+            "taelling": 1 + done,
+            "n_foer": np.where(restart & ~on_c, 0, n_before).astype(np.int64),
+            "taeller": on_c & (n_before > 0),
+            "genoptjent": counted.restart[until - 1, person] & on_c,
         }
     )
-    return frame.with_columns(
-        pl.col("fra_uge").cast(pl.Int32).cast(pl.Date), pl.col("n_foer", "antal_uger").cast(pl.Int64)
-    )
+    return frame.with_columns(pl.col("fra_uge").cast(pl.Int32).cast(pl.Date))
+
+
+def _begins(counted: Counted) -> tuple[Ints, Ints, Ints]:
+    """Person, first week and week after the last of every spell from the first A- or B-week of a person to the last."""
+    kind, restart = counted.kind, counted.restart
+    weeks, persons = kind.shape
+    begins = np.ones(kind.shape, np.bool_)
+    begins[1:] = kind[1:] != kind[:-1]
+    begins[1:] |= np.where(kind[1:] == KIND_C, restart[:-1], restart[1:])
+    person, week = np.divmod(np.flatnonzero(begins.T), weeks)
+    until = np.append(week[1:], 0)
+    until[until == 0] = weeks
+    # What lies before a person's first week of support, or after the last one, is no spell.
+    supported = np.flatnonzero(kind[week, person] != KIND_C)
+    first, last = np.full(persons, len(week)), np.full(persons, -1)
+    first[person[supported[::-1]]] = supported[::-1]
+    last[person[supported]] = supported
+    place = np.arange(len(week))
+    kept = (first[person] <= place) & (place <= last[person])
+    return person[kept], week[kept], until[kept]

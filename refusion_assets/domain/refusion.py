@@ -14,6 +14,7 @@ from refusion_assets.domain.satser import SIDE_REFUSION, Rates
 from refusion_assets.domain.weeks import Grid, Ints
 
 NO_KOMMUNE = -1
+MOST_KOMMUNER = 1000
 KEY = ["uge", "maaned", "borger_id", "ydelse_id", "kommunekode"]
 
 
@@ -113,16 +114,6 @@ class Priced:
     placering: pl.DataFrame
 
 
-def week_numbers(counted: Counted, person: Ints, week: Ints, grid: Grid, rules: Rulebook) -> tuple[Ints, Ints]:
-    """Per row the week's own number n, and the number that decides its step. Weeks.
-
-    A week before the overgang takes the step of the first week after it. Hjemmel: § 29, stk. 3.
-    """
-    n = counted.n[week, person].astype(np.int64)
-    before = week < grid.week_of(rules.overgang.gaelder_fra)
-    return n, np.where(before, counted.n_overgang[person].astype(np.int64), n)
-
-
 def price(
     krav: pl.DataFrame, counted: Counted, home: npt.NDArray[np.int16], grid: Grid, rates: Rates, rules: Rulebook
 ) -> Priced:
@@ -133,16 +124,17 @@ def price(
     person are not wanted. `home[week, person]`: municipality of residence or -1.
     Hjemmel: § 5, stk. 2-3; rules.md sections 5-6.
     """
-    numbers = {ydelse_id: number for number, ydelse_id in enumerate(rates.ydelse_ids)}
-    claims = krav.with_columns(ydelse_nr=pl.col("ydelse_id").replace_strict(numbers, return_dtype=pl.Int64))
+    number = pl.col("ydelse_id").cast(pl.Enum(rates.ydelse_ids)).to_physical().cast(pl.Int64)
+    claims = krav.with_columns(ydelse_nr=number)
     if "fra_uge" not in claims.columns:
         claims = claims.with_columns(fra_uge=pl.lit(grid.monday_of(0)))
     parts = split(claims, grid, rates, rules)
     placed = _placed(claims, parts, counted, home, grid, rules)
-    homed, homeless = placed.filter(pl.col("kommune") != NO_KOMMUNE), placed.filter(pl.col("kommune") == NO_KOMMUNE)
+    wanted = _where(placed, placed["ny_uge"].to_numpy())
+    homed = wanted["kommune"].to_numpy() != NO_KOMMUNE
     return Priced(
-        rows=_with_percentages(_rows(homed), counted, grid, rates, rules),
-        uden_kommune=_homeless(homeless, counted, grid, rates),
+        rows=_with_percentages(_rows(_where(wanted, homed)), counted, grid, rates, rules),
+        uden_kommune=_homeless(_where(wanted, ~homed), counted, grid, rates),
         anden_betaler=_other_payer(placed, counted, grid, rates),
         placering=placements(claims, parts),
     )
@@ -151,37 +143,64 @@ def price(
 def _placed(
     claims: pl.DataFrame, parts: Parts, counted: Counted, home: npt.NDArray[np.int16], grid: Grid, rules: Rulebook
 ) -> pl.DataFrame:
-    """One row per part that carries money: whose, which cell, who pays, who finances, and if it is wanted."""
-    claim, cell = parts.claim, parts.cell
+    """One row per part that carries money: whose, which cell, who pays, who finances, and if it is wanted.
+
+    `slot` is the place of the week and the person in the matrices, `indberettet` the whole claim on the first of
+    its parts that has a municipality.
+    """
+    carries = parts.oere != 0
+    claim, cell, oere = parts.claim[carries], parts.cell[carries], parts.oere[carries]
     person = np.searchsorted(counted.borger_id, claims["borger_id"].to_numpy())[claim]
-    week = grid.cell_week[cell]
-    betaler = claims["kommunekode_betaler"].cast(pl.Int16).fill_null(NO_KOMMUNE).to_numpy()[claim]
-    bopael = home[week, person]
-    by_payer = (betaler != NO_KOMMUNE) & (rules.laesning("finansieringskommune_refusion") == "betaler")
-    first_month = claims["fra_uge"].dt.month_start().cast(pl.Int32).to_numpy()[claim]
+    slot = grid.cell_week[cell] * len(counted.borger_id) + person
+    betaler = claims["kommunekode_betaler"].cast(pl.Int64).fill_null(NO_KOMMUNE).to_numpy()[claim]
+    bopael = home.reshape(-1)[slot].astype(np.int64)
+    by_payer = rules.laesning("finansieringskommune_refusion") == "betaler"
+    kommune = np.where(betaler != NO_KOMMUNE, betaler, bopael) if by_payer else bopael
+    homed = np.flatnonzero(kommune != NO_KOMMUNE)
+    begins = homed[np.diff(claim[homed], prepend=-1) != 0]
+    indberettet = np.zeros_like(oere)
+    indberettet[begins] = claims["beloeb_oere"].to_numpy()[claim[begins]]
+    fra_uge = claims["fra_uge"]
     return pl.DataFrame(
         {
-            "claim": claim,
             "person": person,
-            "cell": cell,
             "ydelse_nr": claims["ydelse_nr"].to_numpy()[claim],
-            "kommune": np.where(by_payer, betaler, bopael),
+            "cell": cell,
+            "slot": slot,
+            "kommune": kommune,
             "betaler": betaler,
             "bopael": bopael,
-            "oere": parts.oere,
-            "krav_oere": claims["beloeb_oere"].to_numpy()[claim],
-            "ny_uge": week >= (grid.offsets(claims["fra_uge"]) // 7)[claim],
-            "ny_maaned": grid.cell_month[cell] >= first_month,
+            "oere": oere,
+            "indberettet": indberettet,
+            "ny_uge": cell >= _cell_on(fra_uge, grid)[claim],
+            "ny_maaned": cell >= _cell_on(fra_uge.dt.month_start(), grid)[claim],
         }
-    ).filter(pl.col("oere") != 0)
+    )
+
+
+def _where(frame: pl.DataFrame, wanted: npt.NDArray[np.bool_]) -> pl.DataFrame:
+    """The rows of a mask; nothing is copied where that is all of them, as when everybody is calculated."""
+    return frame if wanted.all() else frame.filter(pl.Series(wanted))
+
+
+def _cell_on(days: pl.Series, grid: Grid) -> Ints:
+    """The cell of each day: the first for days before the grid, one more than there are for days after it."""
+    cells = np.append(grid.cell_of_day, len(grid.cell_week))
+    return cells[np.clip(grid.offsets(days), 0, grid.days)]
 
 
 def _rows(homed: pl.DataFrame) -> pl.DataFrame:
-    """Parts added to rows (person, cell, benefit, municipality); a claim is reported on its first part."""
-    first = pl.col("claim").is_first_distinct()
-    reported = homed.with_columns(indberettet=pl.when(first).then(pl.col("krav_oere")).otherwise(0)).filter("ny_uge")
-    rows = reported.group_by("person", "cell", "ydelse_nr", "kommune").agg(pl.col("oere", "indberettet").sum())
-    return rows.sort("cell", "person", "ydelse_nr", "kommune")
+    """Parts added to rows (person, benefit, cell, municipality), in that order, with the slot of each."""
+    names = ["person", "ydelse_nr", "cell", "kommune"]
+    key = np.zeros(homed.height, np.int64)
+    for name in names:
+        numbers = homed[name].to_numpy()
+        key = key * (numbers.max(initial=0) + 1) + numbers
+    # Claims stand by person, account and day, so there is little to sort.
+    order = np.argsort(key, kind="stable")
+    first = np.flatnonzero(np.diff(key[order], prepend=-1))
+    sums = [pl.Series(name, np.add.reduceat(homed[name].to_numpy()[order], first)) for name in ("oere", "indberettet")]
+    return homed.select(*names, "slot")[order[first]].with_columns(sums)
 
 
 def _named(frame: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates) -> pl.DataFrame:
@@ -191,19 +210,24 @@ def _named(frame: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates) -> p
         uge=_dates(grid.origin + 7 * grid.cell_week[cell]),
         maaned=_dates(grid.cell_month[cell]),
         borger_id=pl.Series(counted.borger_id[frame["person"].to_numpy()]),
-        ydelse_id=pl.Series(rates.ydelse_ids, dtype=pl.String).gather(frame["ydelse_nr"].to_numpy()),
+        ydelse_id=_names(rates.ydelse_ids, frame["ydelse_nr"].to_numpy()),
     )
 
 
-def _kode(column: str) -> pl.Expr:
-    """A municipality number as its three-digit code."""
-    return pl.col(column).cast(pl.String).str.zfill(3)
+def _names(names: list[str], numbers: npt.NDArray[np.integer]) -> pl.Series:
+    """Numbers as the names they stand for."""
+    return pl.Series(names, dtype=pl.String).gather(pl.Series(numbers))
+
+
+def _koder(numbers: pl.Series) -> pl.Series:
+    """Municipality numbers as their three-digit codes."""
+    return _names([f"{number:03}" for number in range(MOST_KOMMUNER)], numbers.to_numpy())
 
 
 def _homeless(homeless: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates) -> pl.DataFrame:
     """One row per key without municipality (`UdenKommune`). Øre."""
     key = ["uge", "maaned", "borger_id", "ydelse_id"]
-    named = _named(homeless.filter("ny_uge"), counted, grid, rates)
+    named = _named(homeless, counted, grid, rates)
     return named.group_by(key).agg(beloeb_oere=pl.col("oere").sum()).sort(key)
 
 
@@ -212,7 +236,7 @@ def _other_payer(placed: pl.DataFrame, counted: Counted, grid: Grid, rates: Rate
     known = pl.col("ny_maaned") & (pl.col("betaler") != NO_KOMMUNE) & (pl.col("bopael") != NO_KOMMUNE)
     named = _named(placed.filter(known & (pl.col("betaler") != pl.col("bopael"))), counted, grid, rates)
     key = ["borger_id", "maaned", "ydelse_id", "kommunekode", "bopael_kommunekode"]
-    pairs = named.with_columns(kommunekode=_kode("betaler"), bopael_kommunekode=_kode("bopael"))
+    pairs = named.with_columns(kommunekode=_koder(named["betaler"]), bopael_kommunekode=_koder(named["bopael"]))
     return (
         pairs.group_by(key)
         .agg(uge_fra=pl.col("uge").min(), uge_til=pl.col("uge").max(), beloeb_oere=pl.col("oere").sum())
@@ -221,31 +245,37 @@ def _other_payer(placed: pl.DataFrame, counted: Counted, grid: Grid, rates: Rate
 
 
 def _with_percentages(rows: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates, rules: Rulebook) -> pl.DataFrame:
-    """Rows with percentage, step, paragraph and the two results. Whole per cent, øre."""
-    person, cell, ydelse = (rows[c].to_numpy() for c in ("person", "cell", "ydelse_nr"))
-    week, amount = grid.cell_week[cell], rows["oere"].to_numpy()
-    n, number = week_numbers(counted, person, week, grid, rules)
-    place = (ydelse, week, np.minimum(number, rates.top))
-    procent = rates.procent[place].astype(np.int64)
+    """Rows with percentage, step, paragraph and the two results. Whole per cent, øre.
+
+    A week before the overgang takes the step of the first week after it. Hjemmel: § 29, stk. 3.
+    """
+    person, slot, ydelse, amount = (rows[c].to_numpy() for c in ("person", "slot", "ydelse_nr", "oere"))
+    week = grid.cell_week[rows["cell"].to_numpy()]
+    n = counted.n.reshape(-1)[slot]
+    before = week < grid.week_of(rules.overgang.gaelder_fra)
+    number = np.minimum(np.where(before, counted.n_overgang[person], n), rates.top)
+    place = ydelse * grid.weeks + week
+    step = place * (rates.top + 1) + number
+    procent = rates.procent.reshape(-1)[step].astype(np.int64)
     result = round_half_away(amount * procent, 100)
-    refunded = rates.side[ydelse, week] == SIDE_REFUSION
-    stepped = pl.Series(rates.on_staircase[ydelse, week])
-    known = pl.Series(counted.kind[week, person] != KIND_C)
+    refunded = rates.side.reshape(-1)[place] == SIDE_REFUSION
+    stepped = pl.Series(rates.on_staircase.reshape(-1)[place])
+    known = pl.Series(counted.kind.reshape(-1)[slot] != KIND_C)
     return _named(rows, counted, grid, rates).select(
         "uge",
         "maaned",
         "borger_id",
         "ydelse_id",
-        kommunekode=_kode("kommune"),
+        kommunekode=_koder(rows["kommune"]),
         indberettet_oere="indberettet",
         beloeb_oere="oere",
         procent=pl.Series(procent),
         refusion_oere=pl.Series(np.where(refunded, result, 0)),
         medfinansiering_oere=pl.Series(np.where(refunded, 0, result)),
-        ydelsestaeller=pl.when(stepped).then(pl.Series(n)),
-        genoptjeningstaeller=pl.when(known).then(pl.Series(counted.genoptjening[week, person].astype(np.int64))),
-        trin=pl.when(stepped).then(pl.Series(rates.trin[place].astype(np.int64))),
-        hjemmel=pl.Series(rates.texts, dtype=pl.String).gather(rates.hjemmel[place].astype(np.int64)),
+        ydelsestaeller=pl.when(stepped).then(pl.Series(n.astype(np.int64))),
+        genoptjeningstaeller=pl.when(known).then(pl.Series(counted.genoptjening.reshape(-1)[slot].astype(np.int64))),
+        trin=pl.when(stepped).then(pl.Series(rates.trin.reshape(-1)[step].astype(np.int64))),
+        hjemmel=_names(rates.texts, rates.hjemmel.reshape(-1)[step]),
         regelversion=pl.lit(rules.version[:12]),
     )
 

@@ -82,3 +82,34 @@ def make_rates(rules: Rulebook, grid: Grid) -> Rates:
             trin[y, weeks] = [s[1] for s in steps]
             hjemmel[y, weeks] = [texts.setdefault(s[2], len(texts)) for s in steps]
     return Rates(ids, top, side, financed, on_staircase, procent, trin, hjemmel, list(texts))
+
+
+@dataclass(frozen=True)
+class Eras:
+    """The runs of weeks in which a benefit's side and first financed day stand unchanged, numbered by benefit and time.
+
+    `number[y, w]` is the era of benefit y in week w; per era its first and last day of the grid, whether the
+    benefit is settled in it, and the first day that carries money.
+    """
+
+    number: Ints
+    first_day: Ints
+    last_day: Ints
+    settled: npt.NDArray[np.bool_]
+    financed_from: Ints
+
+
+def eras(rates: Rates) -> Eras:
+    """The eras of every benefit. Days of the grid."""
+    begins = np.ones(rates.side.shape, np.bool_)
+    begins[:, 1:] = (np.diff(rates.side, axis=1) != 0) | (np.diff(rates.financed_from, axis=1) != 0)
+    ydelse, week = np.nonzero(begins)
+    until = np.append(week[1:], 0)
+    until[until == 0] = rates.side.shape[1]
+    return Eras(
+        number=begins.cumsum().reshape(begins.shape) - 1,
+        first_day=7 * week,
+        last_day=7 * until - 1,
+        settled=rates.side[ydelse, week] != SIDE_INGEN,
+        financed_from=rates.financed_from[ydelse, week],
+    )

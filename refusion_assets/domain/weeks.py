@@ -70,9 +70,13 @@ class Grid:
     cell_week: Ints
     cell_month: Ints
 
+    def day_of(self, day: date) -> int:
+        """A date as days from the first Monday; may lie before or after the grid."""
+        return day_number(day) - self.origin
+
     def week_of(self, day: date) -> int:
         """The number of the week of a day, counted from the first week of the grid."""
-        return (day_number(day) - self.origin) // 7
+        return self.day_of(day) // 7
 
     def monday_of(self, week: int) -> date:
         """The Monday of a week number."""
@@ -107,6 +111,15 @@ def make_grid(counted_from: date, through: date) -> Grid:
         cell_week=cell_first // 7,
         cell_month=np.array([day_number(dates[d].replace(day=1)) for d in cell_first]),
     )
+
+
+def expand(first: Ints, last: Ints) -> tuple[Ints, Ints]:
+    """Every whole number of the ranges first..last: index of the range, and number. None where last < first."""
+    count = np.maximum(last - first + 1, 0)
+    before = np.cumsum(count) - count
+    numbers = np.arange(count.sum())
+    numbers -= np.repeat(before - first, count)
+    return np.repeat(np.arange(len(count)), count), numbers
 
 
 def month_range(first: date, last: date) -> list[date]:
