@@ -175,7 +175,9 @@ class Session:
 
     def frame(self, query: str, **parameters: object) -> pl.DataFrame:
         """The rows of a query as a frame; `$name` in the query takes the parameter of that name."""
-        return self.connection.sql(query, params=parameters or None).pl()
+        if parameters:  # a relation with parameters is fetched value by value, many times slower than this
+            return self.connection.execute(query, parameters).pl()
+        return self.connection.sql(query).pl()
 
     def value(self, query: str, **parameters: object) -> object:
         """The single value of a query."""
