@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from refusion_assets.domain.weeks import month_of
@@ -42,7 +43,7 @@ def read(raw: Path) -> list[dict[str, Any]]:
     deliveries, faults = find(raw / "raw", MONTH, RULEBOOK)
     assert faults == []
     (delivery,) = deliveries
-    return read_reports(delivery).lines.to_dicts()
+    return pl.concat(read_reports(delivery).parts).to_dicts()
 
 
 def lie(**lies: object) -> Callable[[Path], Any]:

@@ -91,40 +91,41 @@ def judge_reports(session: Session, scope: Scope) -> None:
     _find_doubtful(session, scope)
     session.run(f"""INSERT INTO classified.dom
         SELECT fil_id, linje, CASE WHEN regel IS NULL THEN '{BRUGT}' ELSE '{KARANTAENE}' END, regel, false
-        FROM {scope.lines} ANTI JOIN tvivl USING (noegle)""")
+        FROM {scope.lines} ANTI JOIN tvivl_id USING (noegle)""")
     for bucket, buckets in _doubtful_lines(session, scope):
         linjer = session.frame(f"""SELECT {COLUMNS}, l.fil_orden, bool_or(l.afgoeres) AS afgoeres
-            FROM tvivlsomme l WHERE l.noegle % {buckets} = {bucket} GROUP BY ALL""")
+            FROM tvivl_linje l WHERE l.noegle % {buckets} = {bucket} GROUP BY ALL""")
         mine = linjer.filter("afgoeres").select("fil_id", "linje")
         session.insert("classified.dom", judge_set(linjer).join(mine, on=["fil_id", "linje"], how="semi"))
 
 
 def _find_doubtful(session: Session, scope: Scope) -> None:
-    """The ids (`tvivl`, as hashes) that a reversal points at, or that reports in several files share.
+    """The ids (`tvivl_id`, as hashes) that a reversal points at, or that reports in several files share.
 
     Two ids with the same hash only send a report to the kernel that need not have been there.
     """
-    session.run(f"""CREATE OR REPLACE TEMP TABLE tvivl AS
+    session.run(f"""CREATE OR REPLACE TEMP TABLE tvivl_id AS
         SELECT noegle FROM {scope.lines} WHERE art = 'T' AND noegle IS NOT NULL""")
     lines = int(session.value(f"SELECT count(*) FROM {scope.lines}"))  # type: ignore[call-overload]
     sweeps = 1 + lines // IDS_PER_SWEEP
     for sweep in range(sweeps):
-        session.run(f"""INSERT INTO tvivl SELECT noegle FROM {scope.lines}
+        session.run(f"""INSERT INTO tvivl_id SELECT noegle FROM {scope.lines}
             WHERE art = 'I' AND noegle % {sweeps} = {sweep} GROUP BY noegle HAVING min(fil_id) <> max(fil_id)""")
 
 
 def _doubtful_lines(session: Session, scope: Scope) -> list[tuple[int, int]]:
-    """The lines of doubtful ids (`tvivlsomme`), and the buckets of them: number, and how many there are.
+    """The lines of doubtful ids (`tvivl_linje`), and the buckets of them: number, and how many there are.
 
     Reversals that bear such an id are needed to judge by, even where their own verdict is not asked for.
     """
-    session.run(f"""CREATE OR REPLACE TEMP TABLE tvivlsomme AS
-        SELECT *, true AS afgoeres FROM {scope.lines} SEMI JOIN tvivl USING (noegle)
+    session.run(f"""CREATE OR REPLACE TEMP TABLE tvivl_linje AS
+        SELECT *, true AS afgoeres FROM {scope.lines} SEMI JOIN tvivl_id USING (noegle)
         UNION ALL
         SELECT {COLUMNS}, m.fil_orden, hash(l.indberetning_id), false
         FROM classified.linje l JOIN maalet m USING (fil_id)
-        SEMI JOIN tvivl t ON hash(l.indberetning_id) = t.noegle WHERE l.art = 'T' AND l.indberetning_id IS NOT NULL""")
-    lines = int(session.value("SELECT count(*) FROM tvivlsomme"))  # type: ignore[call-overload]
+        SEMI JOIN tvivl_id t ON hash(l.indberetning_id) = t.noegle
+        WHERE l.art = 'T' AND l.indberetning_id IS NOT NULL""")
+    lines = int(session.value("SELECT count(*) FROM tvivl_linje"))  # type: ignore[call-overload]
     buckets = 1 + lines // LINES_PER_BUCKET
     return [(bucket, buckets) for bucket in range(buckets)]
 

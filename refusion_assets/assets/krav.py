@@ -18,7 +18,7 @@ def same(left: str, right: str, names: list[str]) -> str:
 
 def make_claims(session: Session, scope: Scope) -> None:
     """The chosen claims made anew (`classified.krav`), with EI-010, and whom it changes (`classified.aendret`)."""
-    session.run(f"""CREATE OR REPLACE TEMP TABLE faldne AS
+    session.run(f"""CREATE OR REPLACE TEMP TABLE linje_faldet AS
         SELECT fil_id, linje, coalesce(regel = 'EI-010', false) AS under
         FROM classified.dom WHERE status <> '{BRUGT}'""")
     everybody = """(SELECT borger_id FROM classified.linje WHERE art = 'I' AND regel IS NULL
@@ -29,8 +29,8 @@ def make_claims(session: Session, scope: Scope) -> None:
         chosen = f"WHERE t.borger_id BETWEEN {low} AND {high}"
         if not scope.everything:
             chosen = f"SEMI JOIN beroerte_krav b ON {same('t', 'b', CLAIM)} {chosen}"
-        session.run(f"CREATE OR REPLACE TEMP TABLE foer AS SELECT t.* FROM classified.krav t {chosen}")
-        session.run(f"DELETE FROM classified.krav t USING foer f WHERE {same('t', 'f', CLAIM)}")
+        session.run(f"CREATE OR REPLACE TEMP TABLE krav_foer AS SELECT t.* FROM classified.krav t {chosen}")
+        session.run(f"DELETE FROM classified.krav t USING krav_foer f WHERE {same('t', 'f', CLAIM)}")
         _sum_up(session, chosen)
         _tell_changes(session, f"(SELECT t.* FROM classified.krav t {chosen})")
 
@@ -43,16 +43,16 @@ def _sum_up(session: Session, chosen: str) -> None:
     """
     standing = f"""(SELECT {COLUMNS.replace("l.", "t.")}, coalesce(f.under, false) AS under, hash({KEY}) AS noegle
         FROM (SELECT t.* FROM classified.linje t {chosen} AND t.art = 'I' AND t.regel IS NULL) t
-        SEMI JOIN maalet USING (fil_id) LEFT JOIN faldne f ON f.fil_id = t.fil_id AND f.linje = t.linje
+        SEMI JOIN maalet USING (fil_id) LEFT JOIN linje_faldet f ON f.fil_id = t.fil_id AND f.linje = t.linje
         WHERE f.under IS NOT false)"""
-    session.run(f"""CREATE OR REPLACE TEMP TABLE sammen AS SELECT noegle FROM {standing}
+    session.run(f"""CREATE OR REPLACE TEMP TABLE krav_samlet AS SELECT noegle FROM {standing}
         GROUP BY noegle HAVING count(*) > 1 OR min(beloeb_oere) < 0 OR bool_or(under)""")
     names = list(Krav.to_schema().columns)
     alone = ", ".join("1 AS antal_raekker" if name == "antal_raekker" else name for name in names)
     session.run(f"""INSERT INTO classified.krav ({", ".join(names)})
-        SELECT {alone} FROM {standing} ANTI JOIN sammen USING (noegle) ORDER BY {KEY}""")
+        SELECT {alone} FROM {standing} ANTI JOIN krav_samlet USING (noegle) ORDER BY {KEY}""")
     rows = session.frame(f"""SELECT t.*, d.status, d.regel AS dom_regel, d.trukket
-        FROM {standing} t SEMI JOIN sammen USING (noegle)
+        FROM {standing} t SEMI JOIN krav_samlet USING (noegle)
         JOIN classified.dom d ON d.fil_id = t.fil_id AND d.linje = t.linje""")
     krav, spoiled = claims(rows)
     put_verdicts(session, _reconsidered(rows, spoiled))
@@ -71,6 +71,6 @@ def _tell_changes(session: Session, now: str) -> None:
     """The persons whose claims differ, and the first day of a claim that does (`classified.aendret`)."""
     alike = same("t", "a", [*CLAIM, "ydelse_id", "beloeb_oere"])
     session.run(f"""INSERT INTO classified.aendret SELECT borger_id, min(periode_start) FROM (
-            SELECT t.borger_id, t.periode_start FROM foer t ANTI JOIN {now} a ON {alike}
-            UNION ALL SELECT t.borger_id, t.periode_start FROM {now} t ANTI JOIN foer a ON {alike})
+            SELECT t.borger_id, t.periode_start FROM krav_foer t ANTI JOIN {now} a ON {alike}
+            UNION ALL SELECT t.borger_id, t.periode_start FROM {now} t ANTI JOIN krav_foer a ON {alike})
         GROUP BY borger_id""")
