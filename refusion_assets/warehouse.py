@@ -191,7 +191,8 @@ class Session:
     def insert(self, table: str, frame: pl.DataFrame) -> int:
         """Rows added to a table, by column name, after its contract is proved."""
         proved = validate(table, frame)
-        self.connection.register("proved_rows", proved)
+        # Without this the text of every column is copied before DuckDB copies it.
+        self.connection.register("proved_rows", proved.to_arrow(compat_level=pl.CompatLevel.newest()))
         names = ", ".join(f'"{name}"' for name in TABLES[table].to_schema().columns)
         self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM proved_rows")
         self.connection.unregister("proved_rows")

@@ -1,5 +1,6 @@
 """Classified: what each line is about, which lines stand, and the claims they make."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -26,16 +27,18 @@ class Sorted:
     regler: dict[str, int]
 
 
-def classify_through(session: Session, place: Place, month: date) -> Sorted:
+def classify_through(
+    session: Session, place: Place, month: date, progress: Callable[[str], None] = lambda _: None
+) -> Sorted:
     """Every line received through `month` judged, and the claims that stand (`classified.krav`).
 
     Only what new, changed or withdrawn files can touch is judged again: the reports that share an id with
     them, and the claims of those reports. The result is that of judging everything. Source: input.md 2-4.
     """
-    again = judge_lines(session, place)
+    again = judge_lines(session, place, progress)
     scope = choose(session, month, again=again)
     judge_reports(session, scope)
-    make_claims(session, scope)
+    make_claims(session, scope, progress)
     session.run("DELETE FROM classified.udgaaet")
     session.run("DELETE FROM classified.grundlag")
     session.run("INSERT INTO classified.grundlag SELECT fil_id FROM maalet")
@@ -71,7 +74,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         Reads every line received through the month; reversals, duplicates and bad rows are judged here.
         """
         with stopping(), place.warehouse.open() as session:
-            found = classify_through(session, place, run_month(context))
+            found = classify_through(session, place, run_month(context), context.log.info)
         metadata: dict[str, Any] = {
             "dagster/row_count": found.krav,
             "karantaene_raekker": found.karantaene,

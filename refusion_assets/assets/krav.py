@@ -1,5 +1,7 @@
 """Krav: the claims that the standing lines make, and whom they change."""
 
+from collections.abc import Callable
+
 import polars as pl
 
 from refusion_assets.assets.change import ranges
@@ -7,7 +9,8 @@ from refusion_assets.assets.dom import COLUMNS, Scope, put_verdicts
 from refusion_assets.domain.krav import BRUGT, CLAIM, Krav, claims, spoil
 from refusion_assets.warehouse import Session
 
-CLAIMS_PER_RANGE = 4_000_000
+CLAIMS_PER_RANGE = 10_000_000
+CLAIMS_PER_SWEEP = 20_000_000
 KEY = ", ".join(CLAIM)
 
 
@@ -16,44 +19,67 @@ def same(left: str, right: str, names: list[str]) -> str:
     return " AND ".join(f"{left}.{name} IS NOT DISTINCT FROM {right}.{name}" for name in names)
 
 
-def make_claims(session: Session, scope: Scope) -> None:
-    """The chosen claims made anew (`classified.krav`), with EI-010, and whom it changes (`classified.aendret`)."""
-    session.run(f"""CREATE OR REPLACE TEMP TABLE linje_faldet AS
-        SELECT fil_id, linje, coalesce(regel = 'EI-010', false) AS under
-        FROM classified.dom WHERE status <> '{BRUGT}'""")
+def make_claims(session: Session, scope: Scope, progress: Callable[[str], None]) -> None:
+    """The chosen claims made anew (`classified.krav`), with EI-010, and whom it changes (`classified.aendret`).
+
+    A line that is alone in its claim, and not below zero, is the claim; the lines of the others are summed by
+    the kernel. Both keep the key of the contract, as every line belongs to one or to the other by its claim.
+    """
+    touched = "" if scope.everything else f"SEMI JOIN beroerte_krav b ON {same('t', 'b', CLAIM)}"
+    _find_shared(session, touched)
     everybody = """(SELECT borger_id FROM classified.linje WHERE art = 'I' AND regel IS NULL
         UNION ALL SELECT borger_id FROM classified.krav)"""
     source = everybody if scope.everything else "beroerte_krav"
     people = session.frame(f"SELECT borger_id, count(*) AS antal FROM {source} GROUP BY 1 ORDER BY 1")
+    ready = 0
     for low, high in ranges(people["borger_id"], people["antal"], CLAIMS_PER_RANGE):
-        chosen = f"WHERE t.borger_id BETWEEN {low} AND {high}"
-        if not scope.everything:
-            chosen = f"SEMI JOIN beroerte_krav b ON {same('t', 'b', CLAIM)} {chosen}"
-        session.run(f"CREATE OR REPLACE TEMP TABLE krav_foer AS SELECT t.* FROM classified.krav t {chosen}")
-        session.run(f"DELETE FROM classified.krav t USING krav_foer f WHERE {same('t', 'f', CLAIM)}")
-        _sum_up(session, chosen)
+        chosen = f"{touched} WHERE t.borger_id BETWEEN {low} AND {high}"
+        session.run(
+            f"CREATE OR REPLACE TEMP TABLE krav_foer AS SELECT t.rowid AS nr, t.* FROM classified.krav t {chosen}"
+        )
+        session.run("DELETE FROM classified.krav WHERE rowid IN (SELECT nr FROM krav_foer)")
+        _sum_up(session, chosen, low, high)
         _tell_changes(session, f"(SELECT t.* FROM classified.krav t {chosen})")
+        ready += people.filter(pl.col("borger_id").is_between(low, high)).height
+        progress(f"krav gjort op for {ready} af {people.height} borgere")
 
 
-def _sum_up(session: Session, chosen: str) -> None:
-    """The claims of some people.
-
-    A line that is alone in its claim, and not below zero, is the claim; the lines of the others are summed by
-    the kernel, so no claim is made twice. Claims are told apart by hash: two with the same go to the kernel.
-    """
-    standing = f"""(SELECT {COLUMNS.replace("l.", "t.")}, coalesce(f.under, false) AS under, hash({KEY}) AS noegle
+def _standing(chosen: str) -> str:
+    """SQL for the report lines that no rule and no reversal has taken: whether EI-010 has, and their claim's hash."""
+    return f"""(SELECT {COLUMNS.replace("l.", "t.")}, f.under IS NOT NULL AS under, hash({KEY}) AS noegle
         FROM (SELECT t.* FROM classified.linje t {chosen} AND t.art = 'I' AND t.regel IS NULL) t
         SEMI JOIN maalet USING (fil_id) LEFT JOIN linje_faldet f ON f.fil_id = t.fil_id AND f.linje = t.linje
         WHERE f.under IS NOT false)"""
-    session.run(f"""CREATE OR REPLACE TEMP TABLE krav_samlet AS SELECT noegle FROM {standing}
-        GROUP BY noegle HAVING count(*) > 1 OR min(beloeb_oere) < 0 OR bool_or(under)""")
+
+
+def _find_shared(session: Session, touched: str) -> None:
+    """The claims (`krav_samlet`, as hashes) that are no single line, and the lines of them (`krav_linje`).
+
+    Two claims with the same hash only send lines to the kernel that need not have been there.
+    """
+    session.run(f"""CREATE OR REPLACE TEMP TABLE linje_faldet AS
+        SELECT fil_id, linje, coalesce(regel = 'EI-010', false) AS under
+        FROM classified.dom WHERE status <> '{BRUGT}'""")
+    standing = _standing(f"{touched} WHERE true")
+    lines = int(session.value("SELECT count(*) FROM classified.linje"))  # type: ignore[call-overload]
+    sweeps = 1 + lines // CLAIMS_PER_SWEEP if not touched else 1
+    session.run("CREATE OR REPLACE TEMP TABLE krav_samlet (noegle UBIGINT)")
+    for sweep in range(sweeps):
+        session.run(f"""INSERT INTO krav_samlet SELECT noegle FROM {standing} WHERE noegle % {sweeps} = {sweep}
+            GROUP BY noegle HAVING count(*) > 1 OR min(beloeb_oere) < 0 OR bool_or(under)""")
+    session.run(f"""CREATE OR REPLACE TEMP TABLE krav_linje AS
+        SELECT t.*, d.status, d.regel AS dom_regel, d.trukket
+        FROM {standing} t SEMI JOIN krav_samlet USING (noegle)
+        JOIN classified.dom d ON d.fil_id = t.fil_id AND d.linje = t.linje""")
+
+
+def _sum_up(session: Session, chosen: str, low: int, high: int) -> None:
+    """The claims of some people, in order of the person so that a shard of people lies together."""
     names = list(Krav.to_schema().columns)
     alone = ", ".join("1 AS antal_raekker" if name == "antal_raekker" else name for name in names)
     session.run(f"""INSERT INTO classified.krav ({", ".join(names)})
-        SELECT {alone} FROM {standing} ANTI JOIN krav_samlet USING (noegle) ORDER BY {KEY}""")
-    rows = session.frame(f"""SELECT t.*, d.status, d.regel AS dom_regel, d.trukket
-        FROM {standing} t SEMI JOIN krav_samlet USING (noegle)
-        JOIN classified.dom d ON d.fil_id = t.fil_id AND d.linje = t.linje""")
+        SELECT {alone} FROM {_standing(chosen)} ANTI JOIN krav_samlet USING (noegle) ORDER BY {KEY}""")
+    rows = session.frame(f"SELECT * FROM krav_linje WHERE borger_id BETWEEN {low} AND {high}")
     krav, spoiled = claims(rows)
     put_verdicts(session, _reconsidered(rows, spoiled))
     session.insert("classified.krav", krav)

@@ -1,5 +1,7 @@
 """Linje: every delivered line judged by itself, and its person given a number."""
 
+from collections.abc import Callable
+
 import polars as pl
 
 from refusion_assets.assets.change import ranges
@@ -18,7 +20,7 @@ RENAMED = {
 }
 
 
-def judge_lines(session: Session, place: Place) -> bool:
+def judge_lines(session: Session, place: Place, progress: Callable[[str], None]) -> bool:
     """Lines not judged under these rules are judged (`classified.linje`), some files at a time.
 
     True if lines judged under other rules were judged again, so that every verdict must be.
@@ -30,6 +32,7 @@ def judge_lines(session: Session, place: Place) -> bool:
         f"SELECT fil_id, antal_raekker FROM raw.fil WHERE fil_id IN ({unjudged}) ORDER BY 1", version=version
     )
     session.run(f"DELETE FROM classified.linje WHERE fil_id IN ({unjudged})", version=version)
+    ready = 0
     for low, high in ranges(stale["fil_id"], stale["antal_raekker"], LINES_PER_JUDGEMENT):
         longest = stale.filter(pl.col("fil_id").is_between(low, high))["antal_raekker"].max()
         for first in range(0, int(longest) + 2, LINES_PER_JUDGEMENT):  # type: ignore[arg-type]
@@ -44,6 +47,8 @@ def judge_lines(session: Session, place: Place) -> bool:
                 version=version,
             )
             _judge_rows(session, place, rows)
+            ready += rows.height
+            progress(f"{ready} af {stale['antal_raekker'].sum()} linjer klassificeret")
     session.run("UPDATE raw.fil SET bedoemt_med = $version", version=version)
     return bool(again)
 
@@ -60,13 +65,12 @@ def _judge_rows(session: Session, place: Place, rows: pl.DataFrame) -> None:
 
 def _numbered_persons(session: Session, subjects: pl.Series) -> pl.DataFrame:
     """The surrogate (`borger_id`) of each person; new ones get theirs in an order that says nothing of the CPR."""
-    seen = pl.DataFrame({"cpr": subjects.drop_nulls().unique()})
-    session.connection.register("seen_persons", seen)
-    fresh = session.frame("""
-        SELECT coalesce((SELECT max(borger_id) + 1 FROM identitet.borger), 0)
-               + row_number() OVER (ORDER BY md5(cpr)) - 1 AS borger_id, cpr
-        FROM (SELECT cpr FROM seen_persons ANTI JOIN identitet.borger USING (cpr)) ORDER BY borger_id""")
-    session.insert("identitet.borger", fresh.with_columns(pl.col("borger_id").cast(pl.Int64)))
-    known = session.frame("SELECT cpr AS subjekt, borger_id FROM identitet.borger SEMI JOIN seen_persons USING (cpr)")
+    session.connection.register("seen_persons", pl.DataFrame({"cpr": subjects.drop_nulls().unique()}))
+    seen = session.frame("""SELECT cpr, borger_id, CASE WHEN borger_id IS NULL THEN md5(cpr) END AS orden
+        FROM seen_persons LEFT JOIN identitet.borger USING (cpr)""")
     session.connection.unregister("seen_persons")
-    return known
+    next_id = int(session.value("SELECT coalesce(max(borger_id) + 1, 0) FROM identitet.borger"))  # type: ignore[call-overload]
+    fresh = seen.filter(pl.col("borger_id").is_null()).sort("orden").drop("borger_id")
+    fresh = fresh.select("cpr", borger_id=pl.int_range(pl.len(), dtype=pl.Int64) + next_id)
+    session.insert("identitet.borger", fresh)
+    return pl.concat([seen.drop_nulls("borger_id").select("cpr", "borger_id"), fresh]).rename({"cpr": "subjekt"})

@@ -212,7 +212,7 @@ def _tell_moves(session: Session, month: date) -> None:
     )
 
 
-def _take_in(place: Place, month: date, config: Knowingly) -> Ingested | Faulty:
+def _take_in(place: Place, month: date, config: Knowingly, progress: Callable[[str], None]) -> Ingested | Faulty:
     """What the month took in, or what is wrong with its files; the month's earlier files are withdrawn first."""
     with place.warehouse.open() as session:
         gate(session, place, month)
@@ -222,7 +222,7 @@ def _take_in(place: Place, month: date, config: Knowingly) -> Ingested | Faulty:
     withdraw(place, month)
     try:
         with place.warehouse.open() as session:
-            return ingest(session, place, month)
+            return ingest(session, place, month, progress)
     except Faulty as stop:
         return stop
 
@@ -260,7 +260,7 @@ def _indberetning(months: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         """
         month = run_month(context)
         with stopping():
-            taken = _take_in(place, month, config)
+            taken = _take_in(place, month, config, context.log.info)
         if isinstance(taken, Faulty):
             yield from answers(taken.faults)
             return
