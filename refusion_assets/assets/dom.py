@@ -58,9 +58,10 @@ def choose(session: Session, month: date, *, again: bool) -> Scope:
         return Scope(everything=True, lines=f"({TO_JUDGE})")
     session.run("DELETE FROM classified.dom WHERE fil_id NOT IN (SELECT fil_id FROM maalet)")
     _touch(session)
-    session.run(f"""CREATE OR REPLACE TEMP TABLE doemmes AS {TO_JUDGE}
-        WHERE {DECIDING} IN (SELECT id FROM beroerte_id)
-        OR ({DECIDING} IS NULL AND fil_id NOT IN (SELECT fil_id FROM classified.grundlag))""")
+    session.run(f"""CREATE OR REPLACE TEMP TABLE doemmes AS
+        SELECT * FROM ({TO_JUDGE}) SEMI JOIN (SELECT hash(id) AS noegle FROM beroerte_id) USING (noegle)
+        UNION ALL SELECT * FROM ({TO_JUDGE})
+        WHERE noegle IS NULL AND fil_id NOT IN (SELECT fil_id FROM classified.grundlag)""")
     session.run("DELETE FROM classified.dom d USING doemmes n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
     return Scope(everything=False, lines="doemmes")
 

@@ -67,10 +67,9 @@ def _find_shared(session: Session, touched: str) -> None:
     for sweep in range(sweeps):
         session.run(f"""INSERT INTO krav_samlet SELECT noegle FROM {standing} WHERE noegle % {sweeps} = {sweep}
             GROUP BY noegle HAVING count(*) > 1 OR min(beloeb_oere) < 0 OR bool_or(under)""")
-    session.run(f"""CREATE OR REPLACE TEMP TABLE krav_linje AS
-        SELECT t.*, d.status, d.regel AS dom_regel, d.trukket
-        FROM {standing} t SEMI JOIN krav_samlet USING (noegle)
-        JOIN classified.dom d ON d.fil_id = t.fil_id AND d.linje = t.linje""")
+    session.run(
+        f"CREATE OR REPLACE TEMP TABLE krav_linje AS SELECT t.* FROM {standing} t SEMI JOIN krav_samlet USING (noegle)"
+    )
 
 
 def _sum_up(session: Session, chosen: str, low: int, high: int) -> None:
@@ -78,7 +77,8 @@ def _sum_up(session: Session, chosen: str, low: int, high: int) -> None:
     names = list(Krav.to_schema().columns)
     alone = ", ".join("1 AS antal_raekker" if name == "antal_raekker" else name for name in names)
     session.run(f"""INSERT INTO classified.krav ({", ".join(names)})
-        SELECT {alone} FROM {_standing(chosen)} ANTI JOIN krav_samlet USING (noegle) ORDER BY {KEY}""")
+        SELECT {alone} FROM {_standing(chosen)} ANTI JOIN krav_samlet USING (noegle)
+        ORDER BY borger_id, periode_start, noegle""")
     rows = session.frame(f"SELECT * FROM krav_linje WHERE borger_id BETWEEN {low} AND {high}")
     krav, spoiled = claims(rows)
     put_verdicts(session, _reconsidered(rows, spoiled))
@@ -87,10 +87,13 @@ def _sum_up(session: Session, chosen: str, low: int, high: int) -> None:
 
 def _reconsidered(rows: pl.DataFrame, spoiled: pl.DataFrame) -> pl.DataFrame:
     """The verdicts among `rows` that EI-010 changes: newly spoiled, or spoiled no longer."""
-    was = rows.select("fil_id", "linje", "status", "trukket", regel="dom_regel")
-    free = was.with_columns(status=pl.lit(BRUGT), regel=pl.lit(None, dtype=pl.String))
-    now = spoil(free, spoiled)
-    return now.join(was, on=["fil_id", "linje", "status", "regel"], how="anti", nulls_equal=True)
+    free = rows.select(
+        *("fil_id", "linje", "under"),
+        status=pl.lit(BRUGT),
+        regel=pl.lit(None, dtype=pl.String),
+        trukket=pl.lit(value=False),  # a line that a reversal points at makes no claim
+    )
+    return spoil(free, spoiled).filter(pl.col("regel").is_not_null() != pl.col("under"))
 
 
 def _tell_changes(session: Session, now: str) -> None:
