@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from refusion_assets.domain.kontrol import kroner_text
@@ -22,8 +20,16 @@ from refusion_assets.domain.stop import Fault
 
 REPORT_NAME = re.compile(r"eindkomst-yr-(?P<kilde>[a-z0-9]+)-(?P<enhed>\d+)-(?P<maaned>\d{6})-(?P<nr>\d{4})\.csv")
 REPORT_PREFIX = "eindkomst"
-SUMS = ("sum_felt0014", "sum_felt0037")
+MONEY = ("sum_felt0014", "sum_felt0037")
 MANIFEST = ".manifest.json"
+SUMS = {
+    "antal_raekker": pl.len(),
+    "antal_T": (pl.col("Indberetningsart") == "T").sum(),
+    "sum_felt0014": oere(pl.col("Felt0014")).sum(),
+    "sum_felt0037": oere(pl.col("Felt0037")).sum(),
+}
+BLOCK_BYTES = 64 * 2**20
+NO_MARKS = bytes(sorted({*range(256)} - {*b";\n"}))
 BOPAEL_HEADER = "CPR;Kommunekode;Bopael_start;Bopael_slut"
 FLEKS_HEADER = "CPR;Maaned;Beregningsgrundlag;Loen"
 
@@ -51,10 +57,10 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Content:
-    """What was in a file: its hash and its lines as text, numbered as in the file (header = line 1)."""
+    """What is in a file: its hash and its lines as text, numbered as in the file (header = line 1), part by part."""
 
     sha256: str
-    lines: pl.DataFrame
+    parts: Iterator[pl.DataFrame]
 
 
 def months_on_disk(raw: Path, kilde: str, through: date) -> Iterator[tuple[date, Path]]:
@@ -101,27 +107,32 @@ def fingerprint(path: Path) -> str:
 
 
 def read_reports(delivery: Delivery) -> Content:
-    """The lines of a file of reports, once it is proved against manifest and header; FileRejected else.
+    """The lines of a file of reports, proved against manifest and header; FileRejected else.
 
+    The sums are known with the last part: if it is then rejected, what was taken of it must be given up.
     Source: input.md sections 1 and 4 (FIL-001, FIL-002).
     """
     content = _read(delivery.path, HEADER)
-    _compare(delivery.path, _manifest(delivery.path), {**_totals(content.lines), "sha256": content.sha256})
-    return content
+    return Content(content.sha256, _summed(delivery.path, content.parts))
 
 
-def _totals(lines: pl.DataFrame) -> dict[str, Any]:
-    """What a manifest says of the lines of a file of reports: rows, reversals and sums (øre)."""
-    sums = lines.select(oere(pl.col("Felt0014")).sum().alias("a"), oere(pl.col("Felt0037")).sum().alias("b")).row(0)
-    reversals = lines.filter(pl.col("Indberetningsart") == "T").height
-    return {"antal_raekker": lines.height, "antal_T": reversals, **dict(zip(SUMS, sums, strict=True))}
+def _summed(path: Path, parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The parts of a file of reports; FileRejected at the end if their sums are not those of the manifest."""
+    claimed = _manifest(path)
+    found = dict.fromkeys(SUMS, 0)
+    for part in parts:
+        sums = part.lazy().select(**SUMS).collect().row(0, named=True)
+        found = {key: found[key] + value for key, value in sums.items()}
+        yield part
+    _compare(path, claimed, found)
 
 
-def read_register(path: Path, header: str) -> Content:
-    """The lines of a supporting register, once it is proved against its manifest; FileRejected else."""
+def read_register(path: Path, header: str) -> tuple[str, pl.DataFrame]:
+    """The hash and the lines of a supporting register, once it is proved against its manifest; FileRejected else."""
     content = _read(path, header)
-    _compare(path, _manifest(path), {"antal_raekker": content.lines.height, "sha256": content.sha256})
-    return content
+    lines = pl.concat(content.parts)
+    _compare(path, _manifest(path), {"antal_raekker": lines.height})
+    return content.sha256, lines
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -129,7 +140,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     beside = path.with_name(path.name.removesuffix(".csv") + MANIFEST)
     try:
         manifest: dict[str, Any] = dict(json.loads(beside.read_text("utf-8")).items())
-        for key in SUMS:
+        for key in MONEY:
             if key in manifest:
                 manifest[key] = Decimal(str(manifest[key])) * 100
     except FileNotFoundError:
@@ -147,7 +158,7 @@ def _compare(path: Path, claimed: dict[str, Any], found: dict[str, Any]) -> None
     said = [
         f"{name} er {_shown(name, found[name])}, manifestet siger {_shown(name, claimed.get(name))}" for name in wrong
     ]
-    missing = sum(_whole(claimed.get(name)) - found[name] for name in SUMS if name in found)
+    missing = sum(_whole(claimed.get(name)) - found[name] for name in MONEY if name in found)
     text = f"{'; '.join(said)}; bed afsenderen om at levere filen igen"
     raise FileRejected(Fault("FIL-001", path.name, text, missing))
 
@@ -161,62 +172,94 @@ def _shown(name: str, value: object) -> str:
     """A value of a manifest or a file for people: kroner, or the beginning of a hash."""
     if value is None:
         return "intet"
-    if name in SUMS:
+    if name in MONEY:
         return kroner_text(_whole(Decimal(str(value))))
     return str(value)[:12]
 
 
 def _read(path: Path, header: str) -> Content:
     """The file as text columns; FileRejected on another header, a line of another length, or not UTF-8."""
-    data = path.read_bytes()
-    sha256 = hashlib.sha256(data).hexdigest()
+    sha256, quoted, fault = _looked_through(path, header)
     if _manifest(path).get("sha256") != sha256:
-        _compare(path, _manifest(path), {**_what_is_left(data, header), "sha256": sha256})
-    fault = _form_fault(data, header)
+        _compare(path, _manifest(path), {**_what_is_left(path, header), "sha256": sha256})
     if fault:
         raise FileRejected(Fault("FIL-002", path.name, fault))
-    names = header.split(";")
-    if data.count(b"\n") <= 1 and data.rstrip(b"\n") == header.encode():
-        return Content(sha256, pl.DataFrame(schema={"linje": pl.Int64, **dict.fromkeys(names, pl.String)}))
-    lines = pl.read_csv(io.BytesIO(data), separator=";", infer_schema=False, row_index_name="linje", row_index_offset=2)
-    if b'"' in data:
-        lines = lines.with_columns(pl.col(names).replace("", None))
-    return Content(sha256, lines.with_columns(pl.col("linje").cast(pl.Int64)))
+    return Content(sha256, _lines(path, header.split(";"), quoted=quoted))
 
 
-def _what_is_left(data: bytes, header: str) -> dict[str, Any]:
+def _what_is_left(path: Path, header: str) -> dict[str, Any]:
     """The totals of a file that is not the one its manifest speaks of, as far as they can be read."""
-    if header != HEADER or not data.startswith(header.encode()):
+    if header != HEADER:
         return {}
     try:
-        return _totals(
-            pl.read_csv(
-                io.BytesIO(data), separator=";", infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy"
-            )
-        )
+        lines = pl.read_csv(path, separator=";", infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy")
+        return lines.select(**SUMS).row(0, named=True)
     except pl.exceptions.PolarsError:
         return {}
 
 
-def _form_fault(data: bytes, header: str) -> str | None:
-    """Why a file is not the CSV that was agreed, or None."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return "teksten er ikke UTF-8; bed afsenderen om at levere filen igen"
-    if text.split("\n", 1)[0] != header:
-        return "overskriften er ikke den aftalte; bed afsenderen om at levere filen igen"
-    width = header.count(";")
-    if '"' in text:
-        wrong = any(len(row) != width + 1 for row in csv.reader(io.StringIO(text), delimiter=";"))
+def _blocks(path: Path, *, whole: bool = False) -> Iterator[bytes]:
+    """The bytes of a file: its first line, and then whole lines, so many at a time that memory is bounded."""
+    with path.open("rb") as file:
+        yield file.readline()
+        while block := file.read(-1 if whole else BLOCK_BYTES):
+            yield block + file.readline()
+
+
+def _looked_through(path: Path, header: str) -> tuple[str, bool, str | None]:
+    """The sha256 of a file, whether it has quotes, and why it is not the CSV that was agreed, or None."""
+    sha256, quoted, text = hashlib.sha256(), False, True
+    known, even = True, True
+    for number, block in enumerate(_blocks(path)):
+        sha256.update(block)
+        quoted = quoted or b'"' in block
+        text = text and _is_text(block)
+        known = known and (number > 0 or block.removesuffix(b"\n") == header.encode())
+        even = even and (quoted or _all_lines_have(block, header.count(";")))
+    if not text:
+        fault = "teksten er ikke UTF-8"
+    elif not known:
+        fault = "overskriften er ikke den aftalte"
+    elif not even or (quoted and not _all_rows_have(path, header.count(";"))):
+        fault = "en linje har et forkert antal kolonner"
     else:
-        wrong = not _all_lines_have(data, width)
-    return "en linje har et forkert antal kolonner; bed afsenderen om at levere filen igen" if wrong else None
+        return sha256.hexdigest(), quoted, None
+    return sha256.hexdigest(), quoted, f"{fault}; bed afsenderen om at levere filen igen"
 
 
-def _all_lines_have(data: bytes, width: int) -> bool:
-    """True if every line has so many separators."""
-    letters = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", dtype=np.uint8)
-    ends = np.flatnonzero(letters == ord("\n"))
-    separators = np.searchsorted(np.flatnonzero(letters == ord(";")), ends)
-    return bool((np.diff(separators, prepend=0) == width).all())
+def _is_text(block: bytes) -> bool:
+    """True if the bytes are UTF-8."""
+    try:
+        return block.isascii() or bool(block.decode("utf-8"))
+    except UnicodeDecodeError:
+        return False
+
+
+def _all_lines_have(block: bytes, width: int) -> bool:
+    """True if every line has so many separators; for blocks without quotes."""
+    marks = (block if block.endswith(b"\n") else block + b"\n").translate(None, delete=NO_MARKS)
+    line = b";" * width + b"\n"
+    return marks == line * (len(marks) // len(line))
+
+
+def _all_rows_have(path: Path, width: int) -> bool:
+    """True if every row has so many separators; a separator or the end of a line within quotes is text."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        return all(len(row) == width + 1 for row in csv.reader(file, delimiter=";"))
+
+
+def _lines(path: Path, names: list[str], *, quoted: bool) -> Iterator[pl.DataFrame]:
+    """The lines of a file as text, some at a time and at least once; a line with quotes may span lines."""
+    blocks = _blocks(path, whole=quoted)
+    header = next(blocks)
+    first = 2
+    for block in blocks:
+        part = pl.read_csv(
+            header + block, separator=";", infer_schema=False, row_index_name="linje", row_index_offset=first
+        )
+        first += part.height
+        if quoted:
+            part = part.with_columns(pl.col(names).replace("", None))
+        yield part.with_columns(pl.col("linje").cast(pl.Int64))
+    if first == 2:
+        yield pl.DataFrame(schema={"linje": pl.Int64, **dict.fromkeys(names, pl.String)})

@@ -210,10 +210,11 @@ class Session:
         DuckDB finds the frame by the name of the variable. If it were registered, the catalog would hold it, and
         with it its memory, until the transaction ends.
         """
-        proved = validate(table, frame)
+        # Without the newest form the text of every column is copied before DuckDB copies it.
+        proved = validate(table, frame).to_arrow(compat_level=pl.CompatLevel.newest())  # noqa: F841
         names = ", ".join(f'"{name}"' for name in TABLES[table].to_schema().columns)
         self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM proved")
-        return proved.height
+        return frame.height
 
     def replace(self, table: str, frame: pl.DataFrame) -> int:
         """A table with exactly these rows."""

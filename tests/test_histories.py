@@ -1,15 +1,20 @@
 """Any history through raw files and the warehouse: what is kept from month to month must not show."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from refusion_assets import leverance
+from refusion_assets.assets import dom, krav, linje, raw
 from refusion_assets.domain.efterregning import Resultat
 from refusion_assets.domain.efterregning import state as plain_state
 from refusion_assets.domain.efterregning_raa import Fil
@@ -46,6 +51,19 @@ def deliver(root: Path, history: History, month: str) -> None:
     write_register(root, "bopael", month, history.snapshots[history.months.index(month)])
 
 
+@contextmanager
+def small_lots() -> Iterator[None]:
+    """Work in lots of a few lines, as a country is worked on in lots of many."""
+    with (
+        mock.patch.object(leverance, "BLOCK_BYTES", 300),
+        mock.patch.object(raw, "LINES_PER_BATCH", 3),
+        mock.patch.object(linje, "LINES_PER_JUDGEMENT", 4),
+        mock.patch.multiple(dom, LINES_PER_BUCKET=3, IDS_PER_SWEEP=5),
+        mock.patch.multiple(krav, CLAIMS_PER_RANGE=3, CLAIMS_PER_SWEEP=5),
+    ):
+        yield
+
+
 RESULT = "ydelse_id, kommunekode, indberettet_oere, beloeb_oere, procent, refusion_oere, medfinansiering_oere"
 STATE = f"""SELECT uge, strftime(maaned, '%Y-%m'), cpr, {RESULT}, ydelsestaeller, genoptjeningstaeller, trin
     FROM refusion.borger_uge_ydelse JOIN identitet.borger USING (borger_id)"""
@@ -60,7 +78,7 @@ KARANTAENE = "SELECT filnavn, linje - 1, coalesce(indberetning_id, ''), regel FR
 def test_months_run_one_by_one_give_the_state_the_ledger_and_the_quarantine_of_the_plain_calculation(
     *, history: History, again: bool
 ) -> None:
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, small_lots() if again else nullcontext():
         root = few_kommuner(Path(folder))
         for month, bopael in zip(history.months, history.snapshots, strict=True):
             deliver(root.path, history, month)

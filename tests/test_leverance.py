@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from refusion_assets import leverance
 from refusion_assets.domain.weeks import month_of
 from refusion_assets.leverance import BOPAEL_HEADER, FileRejected, find, read_register, read_reports
 from refusion_assets.rulebook import load
@@ -42,7 +44,7 @@ def read(raw: Path) -> list[dict[str, Any]]:
     deliveries, faults = find(raw / "raw", MONTH, RULEBOOK)
     assert faults == []
     (delivery,) = deliveries
-    return read_reports(delivery).lines.to_dicts()
+    return pl.concat(read_reports(delivery).parts).to_dicts()
 
 
 def lie(**lies: object) -> Callable[[Path], Any]:
@@ -135,6 +137,25 @@ def test_values_in_quotes_are_the_same_values(tmp_path: Path, reports: Path) -> 
     plain = read(tmp_path)
     rewrite(lambda data: data.replace(b";06;", b';"06";').replace(b";;;", b';"";;', 1))(reports)
     assert read(tmp_path) == plain
+
+
+@pytest.mark.parametrize("size", [1, 200, 10_000])
+@pytest.mark.parametrize("text", [b"06", b'"06"', b'"0\n6"'], ids=["plain", "quoted", "quoted over two lines"])
+def test_a_file_read_in_blocks_of_any_size_gives_the_same_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, text: bytes
+) -> None:
+    reports = write_file(tmp_path, timeline.fil("K", [week(n, Felt0014=f"{n},5") for n in range(1, 8)], "2024-02", 2))
+    rewrite(lambda data: data.replace(b";06;", b";" + text + b";", 1))(reports)
+    whole = read(tmp_path)
+    assert [line["linje"] for line in whole] == list(range(2, 9))
+    monkeypatch.setattr(leverance, "BLOCK_BYTES", size)
+    assert read(tmp_path) == whole
+    reports.write_bytes(reports.read_bytes()[:-1])
+    write_manifest(reports, read_csv(reports))
+    assert read(tmp_path) == whole
+    write_manifest(reports, read_csv(reports), sum_felt0014="28.50")
+    with pytest.raises(FileRejected, match="FIL-001"):
+        read(tmp_path)
 
 
 def test_a_row_of_nothing_but_separators_is_a_row(tmp_path: Path, reports: Path) -> None:

@@ -1,9 +1,9 @@
 """Raw: what was delivered, proved against its manifest and stored line by line as it came."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import dagster as dg
 import polars as pl
@@ -21,8 +21,20 @@ from refusion_assets.leverance import Delivery, FileRejected
 from refusion_assets.metadata import KINDS, OWNER, of_table
 from refusion_assets.warehouse import Session
 
-Read = tuple[Delivery, leverance.Content]
 LINES_PER_BATCH = 300_000
+
+
+@dataclass
+class Taken:
+    """What is known of a file so far: where it lay, its hash, its lines and when the first of them was received."""
+
+    delivery: Delivery
+    sha256: str
+    antal: int = 0
+    foerste: datetime | None = None
+
+
+TakenIn = dict[int, Taken]
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class Ingested:
     leveret: list[tuple[str, str]]
 
 
-def ingest(session: Session, place: Place, month: date) -> Ingested:
+def ingest(session: Session, place: Place, month: date, progress: Callable[[str], None] = lambda _: None) -> Ingested:
     """All reports received through `month` in the warehouse, each file once; Stop if any file is bad.
 
     Files of closed runs are known and not read again. Source: input.md sections 1 and 4.
@@ -43,18 +55,15 @@ def ingest(session: Session, place: Place, month: date) -> Ingested:
     if not deliveries and not faults:
         raise Stop(f"der er ingen leverancer til og med {month:%Y-%m} under {place.raw.name}/; er dataroden rigtig?")
     fresh = _changed(session, deliveries, month)
-    next_id = int(session.value("SELECT coalesce(max(fil_id), -1) + 1 FROM raw.fil"))  # type: ignore[call-overload]
-    lines = 0
-    for batch in _batches(fresh, faults):
-        if not faults:
-            lines += _store(session, batch, next_id, month)
-            next_id += len(batch)
+    taken = _take(session, fresh, faults, progress)
     faults += _missing_senders(session, deliveries, month)
     passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
     standing = [fault for fault in faults if (fault.regel, fault.genstand) not in passed]
     if standing:
         raise Faulty(standing)
+    _enter(session, taken, month)
     _mark_duplicates(session)
+    lines = sum(file.antal for file in taken.values())
     return Ingested(len(fresh), lines, sorted((d.kilde, d.enhed) for d in deliveries if d.maaned == month))
 
 
@@ -87,47 +96,54 @@ def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[
     return fresh
 
 
-def _batches(fresh: list[Delivery], faults: list[Fault]) -> Iterator[list[Read]]:
-    """The files with their content, some lines at a time; the faults of bad files are added to `faults`."""
-    batch: list[Read] = []
-    for delivery in fresh:
+def _take(session: Session, fresh: list[Delivery], faults: list[Fault], progress: Callable[[str], None]) -> TakenIn:
+    """The lines of the files in the warehouse, and what is known of each file; faults are added to `faults`.
+
+    Once a file is bad nothing more is stored: the rest are only looked through, and the caller must give up all.
+    """
+    first_id = int(session.value("SELECT coalesce(max(fil_id), -1) + 1 FROM raw.fil"))  # type: ignore[call-overload]
+    taken: TakenIn = {}
+    waiting: list[pl.DataFrame] = []
+    for number, delivery in enumerate(fresh, first_id):
         try:
-            batch.append((delivery, leverance.read_reports(delivery)))
+            content = leverance.read_reports(delivery)
+            taken[number] = Taken(delivery, content.sha256)
+            for part in content.parts:
+                waiting.append(part.with_columns(fil_id=pl.lit(number, pl.Int64)))
+                if faults:
+                    waiting.clear()
+                elif sum(lines.height for lines in waiting) >= LINES_PER_BATCH:
+                    _store(session, waiting, taken)
+                    waiting.clear()
+                    lines = sum(file.antal for file in taken.values())
+                    progress(f"{len(taken)} af {len(fresh)} filer, {lines} linjer indlæst")
         except FileRejected as rejected:
             faults.append(rejected.fault)
-        if sum(content.lines.height for _, content in batch) >= LINES_PER_BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    if waiting and not faults:
+        _store(session, waiting, taken)
+    return taken
 
 
-def _store(session: Session, read: list[Read], next_id: int, month: date) -> int:
-    """Some files and their lines in the warehouse; the number of lines."""
-    numbered = [(next_id + i, d, c) for i, (d, c) in enumerate(read)]
-    lines = typed(pl.concat([c.lines.with_columns(fil_id=pl.lit(i, pl.Int64)) for i, _, c in numbered]))
-    first = dict(lines.group_by("fil_id").agg(pl.col("Modtaget_tidspunkt").min()).iter_rows())
+def _store(session: Session, waiting: list[pl.DataFrame], taken: TakenIn) -> None:
+    """Some lines in the warehouse, counted in what is known of their files."""
+    lines = typed(pl.concat(waiting))
+    counts = lines.lazy().group_by("fil_id").agg(pl.len(), pl.col("Modtaget_tidspunkt").min())
+    for number, antal, first in counts.collect().iter_rows():
+        file = taken[number]
+        file.antal += antal
+        file.foerste = min(filter(None, (file.foerste, first)), default=None)
+    session.insert("raw.indberetning", lines.select(list(Indberetning.to_schema().columns)))
+
+
+def _enter(session: Session, taken: TakenIn, month: date) -> None:
+    """The files in the register of files (`raw.fil`)."""
     rows = [
-        (
-            i,
-            d.sti,
-            d.path.name,
-            d.kilde,
-            d.enhed,
-            d.maaned,
-            d.loebenr,
-            c.sha256,
-            c.lines.height,
-            first.get(i),
-            False,
-            month,
-            None,
-        )
-        for i, d, c in numbered
+        (i, d.sti, d.path.name, d.kilde, d.enhed, d.maaned, d.loebenr, f.sha256, f.antal, f.foerste, False, month, None)
+        for i, f in taken.items()
+        for d in [f.delivery]
     ]
     schema = {name: column.dtype.type for name, column in Fil.to_schema().columns.items()}
     session.insert("raw.fil", pl.DataFrame(rows, schema=schema, orient="row"))
-    return session.insert("raw.indberetning", lines.select(list(Indberetning.to_schema().columns)))
 
 
 def _mark_duplicates(session: Session) -> None:
@@ -160,7 +176,7 @@ def _missing(kilde: str, enhed: str, oere: int, month: date) -> Fault:
     return Fault("FIL-006", f"{kilde}-{enhed}", text, oere)
 
 
-def _take_in(place: Place, month: date, config: Knowingly) -> Ingested | Faulty:
+def _take_in(place: Place, month: date, config: Knowingly, progress: Callable[[str], None]) -> Ingested | Faulty:
     """What the month took in, or what is wrong with its files; the month's earlier files are withdrawn first."""
     with place.warehouse.open() as session:
         gate(session, place, month)
@@ -170,7 +186,7 @@ def _take_in(place: Place, month: date, config: Knowingly) -> Ingested | Faulty:
     withdraw(place, month)
     try:
         with place.warehouse.open() as session:
-            return ingest(session, place, month)
+            return ingest(session, place, month, progress)
     except Faulty as stop:
         return stop
 
@@ -199,7 +215,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         """
         month = run_month(context)
         with stopping():
-            taken = _take_in(place, month, config)
+            taken = _take_in(place, month, config, context.log.info)
         if isinstance(taken, Faulty):
             yield from answers(taken.faults, FILE_CHECKS)
             return

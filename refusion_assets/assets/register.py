@@ -38,7 +38,7 @@ def _store_register(session: Session, place: Place, path: Path, art: str, header
     if before == leverance.fingerprint(path):
         return 0
     try:
-        content = leverance.read_register(path, header)
+        sha256, lines = leverance.read_register(path, header)
     except FileRejected as rejected:
         raise Faulty([rejected.fault]) from None
     session.run("DELETE FROM raw.register WHERE sti = $sti", sti=sti)
@@ -46,11 +46,9 @@ def _store_register(session: Session, place: Place, path: Path, art: str, header
     if again:
         session.run("CREATE OR REPLACE TEMP TABLE bopael_foer AS FROM raw.bopael WHERE modtaget_maaned = $m", m=month)
     session.run(f"DELETE FROM raw.{art} WHERE modtaget_maaned = $month", month=month)
-    rows = bopael_rows(content.lines, month) if art == "bopael" else fleks_rows(content.lines, month)
-    entry = {"sti": [sti], "art": [art], "modtaget_maaned": [month], "sha256": [content.sha256]}
-    session.insert(
-        "raw.register", pl.DataFrame(entry).with_columns(antal_raekker=pl.lit(content.lines.height, pl.Int64))
-    )
+    rows = bopael_rows(lines, month) if art == "bopael" else fleks_rows(lines, month)
+    entry = {"sti": [sti], "art": [art], "modtaget_maaned": [month], "sha256": [sha256]}
+    session.insert("raw.register", pl.DataFrame(entry).with_columns(antal_raekker=pl.lit(lines.height, pl.Int64)))
     added = session.insert(f"raw.{art}", rows)
     if again:
         _tell_moves(session, month)

@@ -104,8 +104,7 @@ def _row_rules(rules: Rulebook) -> list[tuple[str, pl.Expr]]:
     national = ~pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
     codes = [k.kommunekode for k in rules.kommuner]
     days = (pl.col("periode_slut") - pl.col("periode_start")).dt.total_days() + 1
-    subject = pl.when(art_t).then(pl.col("CPR")).otherwise(pl.col("subjekt"))
-    received, kommune = pl.col("Modtaget_tidspunkt").dt.date(), pl.col("Kommunekode")
+    kommune = pl.col("Kommunekode")
     return [
         ("YR-001", art_i & (unknown[0] | unknown[1])),
         ("YR-002", art_i & ~_missing("Felt0114", "Felt0115")),
@@ -128,7 +127,7 @@ def _row_rules(rules: Rulebook) -> list[tuple[str, pl.Expr]]:
             (pl.col("Loenperiode_slut") < pl.col("Loenperiode_start"))
             | (art_i & ((days < 1) | (days > rules.graense("periode_dage")))),
         ),
-        ("EI-003", (art_i | subject.is_not_null()) & ~is_possible_cpr(subject, received)),
+        ("EI-003", (art_i | pl.col("subjekt").is_not_null()) & ~pl.col("muligt_cpr")),
         (
             "EI-008",
             pl.when(national)
@@ -148,25 +147,30 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """
     konto = pl.coalesce("Felt0114", "Felt0115")
     felt = pl.when(pl.col("Felt0114").is_not_null()).then(pl.lit("0114")).otherwise(pl.lit("0115"))
-    frame = rows.with_columns(konto=konto, felt=felt).join(
-        konto_table(rules), on="konto", how="left", maintain_order="left"
+    # Lazy, so that what several rules ask for is worked out once.
+    frame = (
+        rows.lazy()
+        .with_columns(konto=konto, felt=felt)
+        .join(konto_table(rules).lazy(), on="konto", how="left", maintain_order="left")
     )
     use_214 = pl.col("kontoart") == 1
+    by_employer = (pl.col("kontoart") == 2) & pl.col("Indberetningsart").ne_missing("T")
+    subject = pl.when(by_employer).then(pl.col("Felt0216")).otherwise(pl.col("CPR"))
     frame = frame.with_columns(
-        subjekt=pl.when(pl.col("kontoart") == 2).then(pl.col("Felt0216")).otherwise(pl.col("CPR")),
+        subjekt=subject,
+        muligt_cpr=is_possible_cpr(subject, pl.col("Modtaget_tidspunkt").dt.date()),
         periode_start=pl.when(use_214).then(pl.col("Felt0214_start")).otherwise(pl.col("Felt0215_start")),
         periode_slut=pl.when(use_214).then(pl.col("Felt0214_slut")).otherwise(pl.col("Felt0215_slut")),
     )
     verdict = pl.lit(None, dtype=pl.String)
     for rule, broken in reversed(_row_rules(rules)):
         verdict = pl.when(broken.fill_null(value=False)).then(pl.lit(rule)).otherwise(verdict)
-    subject = pl.when(pl.col("Indberetningsart") == "T").then(pl.col("CPR")).otherwise(pl.col("subjekt"))
-    possible = is_possible_cpr(subject, pl.col("Modtaget_tidspunkt").dt.date())
-    return frame.with_columns(regel=verdict, beloeb_oere=_amount(rules)).with_columns(
+    judged = frame.with_columns(regel=verdict, beloeb_oere=_amount(rules)).with_columns(
         beloeb_oere=pl.coalesce("beloeb_oere", _all_fields()),
-        subjekt=pl.when(possible).then(subject),
+        subjekt=pl.when("muligt_cpr").then("subjekt"),
         **_warnings(),
     )
+    return judged.collect()
 
 
 def _warnings() -> dict[str, pl.Expr]:

@@ -182,12 +182,3 @@ def claims(standing: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     spoiled = standing.join(below, on=CLAIM, how="semi", nulls_equal=True).select("fil_id", "linje")
     stands = krav.filter(pl.col("beloeb_oere") >= 0).select(list(Krav.to_schema().columns)).sort(CLAIM)
     return stands, spoiled
-
-
-def changes(before: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
-    """The persons whose claims differ, and the first day of a claim that does (`Aendret`)."""
-    compare = [*CLAIM, "ydelse_id", "beloeb_oere"]
-    gone = before.join(now, on=compare, how="anti", nulls_equal=True)
-    come = now.join(before, on=compare, how="anti", nulls_equal=True)
-    both = pl.concat([part.select("borger_id", "periode_start") for part in (gone, come)])
-    return both.group_by("borger_id").agg(fra_dag=pl.col("periode_start").min()).sort("borger_id")

@@ -196,19 +196,21 @@ def typed(lines: pl.DataFrame) -> pl.DataFrame:
     Amounts in øre. Adds `udfyldt` and `ulaeselig`: bit masks of the columns that hold something, and of
     those whose text cannot be read as their type. Other columns of `lines` are kept. Source: input.md 2.
     """
+    kinds = {name: kind for name, kind, _ in COLUMNS if kind != TEXT}
     filled = pl.sum_horizontal(pl.when(pl.col(n).is_not_null()).then(BIT[n]).otherwise(0) for n in NAMES)
-    read = lines.with_columns(filled.cast(pl.Int64).alias("udfyldt")).with_columns(
-        READ[kind](pl.col(name)).alias(f"{name}__read") for name, kind, _ in COLUMNS if kind != TEXT
-    )
     broken = pl.sum_horizontal(
         pl.when(pl.col(name).is_not_null() & pl.col(f"{name}__read").is_null()).then(BIT[name]).otherwise(0)
-        for name, kind, _ in COLUMNS
-        if kind != TEXT
+        for name in kinds
     )
-    read = read.with_columns(broken.cast(pl.Int64).alias("ulaeselig"))
-    return read.drop(name for name, kind, _ in COLUMNS if kind != TEXT).rename(
-        {f"{name}__read": name for name, kind, _ in COLUMNS if kind != TEXT}
+    # Lazy, so that the steps of one value are not stored between them.
+    read = (
+        lines.lazy()
+        .with_columns(READ[kind](pl.col(name)).alias(f"{name}__read") for name, kind in kinds.items())
+        .with_columns(udfyldt=filled.cast(pl.Int64), ulaeselig=broken.cast(pl.Int64))
+        .drop(kinds)
+        .rename({f"{name}__read": name for name in kinds})
     )
+    return read.collect()
 
 
 def is_possible_cpr(cpr: pl.Expr, received: pl.Expr) -> pl.Expr:
