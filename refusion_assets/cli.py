@@ -80,6 +80,25 @@ def luk(maaned: list[date]) -> None:
 
 
 @main.command()
+@click.argument("maaneder", type=Months())
+def genberegn(maaneder: list[date]) -> None:
+    """Genberegn ydelsesmåneder efter en regelændring uden at opgøre; viser forskellen for hver kommune."""
+    from refusion_assets.runs import recalculate  # noqa: PLC0415  Dagster takes seconds to load
+
+    for line in recalculate(_place(), maaneder, click.echo):
+        click.echo(line)
+
+
+@main.command()
+def genindlaes() -> None:
+    """Læs alt ind igen fra rådata til og med den sidste kørsel, uden at opgøre."""
+    from refusion_assets.runs import reload  # noqa: PLC0415  Dagster takes seconds to load
+
+    for line in reload(_place(), click.echo):
+        click.echo(line)
+
+
+@main.command()
 @click.option("--stoerrelse", type=click.Choice(["mini", "midi", "fuld"]), default="mini", show_default=True)
 @click.option("--maaneder", type=Months(), default="2024-11..2026-10", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)

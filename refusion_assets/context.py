@@ -1,7 +1,8 @@
 """Understands where a run works: the data root, the rules folder, and the warehouse between them."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -14,10 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Place:
-    """A data root and the rules that hold there."""
+    """A data root and the rules that hold there; `tell` is where long work says how far it is, besides the log."""
 
     root: Path
     rules_folder: Path
+    tell: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_environment(cls) -> "Place":
@@ -30,6 +32,16 @@ class Place:
     def rules(self) -> Rulebook:
         """The rules, read and proved once."""
         return load(self.rules_folder)
+
+    def telling(self, log: Callable[[str], None]) -> Callable[[str], None]:
+        """What long work calls with a line of progress: the log, and whoever else listens."""
+
+        def say(line: str) -> None:
+            log(line)
+            if self.tell:
+                self.tell(line)
+
+        return say
 
     @property
     def warehouse(self) -> Warehouse:

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from refusion_assets.assets import checks, classified, filer, kvalitet, opgoerelse, raw, refusion, register
+from refusion_assets.assets.modtagelse import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.context import Place
 from refusion_assets.metadata import OWNER
 from refusion_assets.partitions import cell_grid, last_month, month_grid, range_tags
@@ -15,7 +16,9 @@ from refusion_assets.partitions import cell_grid, last_month, month_grid, range_
 # Backfill policies and partition mappings are marked beta; the version is locked, so the warning says nothing.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-KRITISK_UGE, OPGOER = "kritisk_uge", "opgoer"
+KRITISK_UGE, OPGOER, GENBEREGN, GENINDLAES = "kritisk_uge", "opgoer", "genberegn", "genindlaes"
+CALCULATION = (["classified", "krav"], ["duration", "forloeb"], ["refusion", "borger_uge_ydelse"])
+DELIVERIES = (["raw", "indberetning"], ["raw", "register"])
 Assets = Sequence[dg.AssetsDefinition]
 
 
@@ -46,7 +49,7 @@ def build_defs(place: Place) -> dg.Definitions:
     return dg.Definitions(
         assets=[leverance, *monthly, *settled],
         asset_checks=checks.build(rules),
-        jobs=[beregn, opgoer],
+        jobs=[beregn, opgoer, *_again()],
         sensors=[_chain(beregn, opgoer, koder)],
         resources={"place": place},
         executor=dg.in_process_executor,
@@ -67,6 +70,28 @@ def _jobs(monthly: Assets, settled: Assets) -> list[Any]:
             selection=dg.AssetSelection.assets(*settled),
             description="Opgør måneden for kommunerne, og skriv deres filer.",
             tags={"dagster/priority": "10"},
+        ),
+    ]
+
+
+def _again() -> list[Any]:
+    """The jobs that do settled months again, without settling: launched over a range of months.
+
+    Only the checks that an asset answers itself come along: the others are the questions of a critical week.
+    """
+    own = [dg.AssetCheckKey(dg.AssetKey(DELIVERIES[0]), name) for name in FILE_CHECKS]
+    own += [dg.AssetCheckKey(dg.AssetKey(DELIVERIES[1]), name) for name in REGISTER_CHECKS]
+    return [
+        dg.define_asset_job(
+            GENBEREGN,
+            selection=dg.AssetSelection.assets(*CALCULATION).without_checks(),
+            description="Genberegn ydelsesmåneder efter en regelændring, uden at opgøre; månederne er een kørsel.",
+        ),
+        dg.define_asset_job(
+            GENINDLAES,
+            selection=dg.AssetSelection.assets(*DELIVERIES, *CALCULATION).without_checks()
+            | dg.AssetSelection.checks(*own),
+            description="Læs alle leverancer ind igen fra filerne; kun det, der er blevet anderledes, genberegnes.",
         ),
     ]
 

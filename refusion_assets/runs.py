@@ -1,26 +1,33 @@
 """Understands the critical week as the command line runs it: the same jobs, one after the other."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from refusion_assets.assets.filer import told
 from refusion_assets.assets.wiring import gate
 from refusion_assets.context import Place
 from refusion_assets.definitions import (
     COMMAND_LINE,
+    GENBEREGN,
+    GENINDLAES,
     KRITISK_UGE,
     OPGOER,
     STARTED_BY,
     build_defs,
     settle_tags,
 )
+from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.stop import Stop
-from refusion_assets.domain.weeks import month_of
-from refusion_assets.partitions import last_month
+from refusion_assets.domain.weeks import month_of, month_range
+from refusion_assets.partitions import last_month, range_tags
 
+SECONDS_BETWEEN_LINES = 3.0
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -34,6 +41,7 @@ def critical_week(
     """
     cell = f"{month:%Y-%m}"
     koder = [k.kommunekode for k in place.rules.kommuner]
+    place = replace(place, tell=_patient(say))
     _may_run(place, month)
     defs = build_defs(place)
     with dg.DagsterInstance.get() as instance:
@@ -44,6 +52,80 @@ def critical_week(
         _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(koder, cell)})
     with place.warehouse.open() as session:
         yield from told(session, place, month)
+
+
+def _patient(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says a line of progress if it is some seconds since the last one."""
+    last = time.monotonic()
+
+    def now_and_then(line: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            say(f"  {line}")
+
+    return now_and_then
+
+
+def recalculate(place: Place, months: Sequence[date], say: Callable[[str], None]) -> Iterator[str]:
+    """Benefit months calculated again as the last run knows them, without settling; the difference by municipality.
+
+    Stop if a month has not been run. The next run settles the difference as corrections.
+    """
+    place = replace(place, tell=_patient(say))
+    last = _last_run(place)
+    if last is None or months[-1] > last:
+        raise Stop(f"{months[-1]:%Y-%m} er ikke kørt endnu; kun måneder til og med den sidste kørsel kan gøres igen")
+    before = _sums(place, months)
+    _execute_range(place, GENBEREGN, months)
+    yield from difference(before, _sums(place, months), {k.kommunekode: k.navn for k in place.rules.kommuner})
+
+
+def reload(place: Place, say: Callable[[str], None]) -> Iterator[str]:
+    """Everything read again from the raw files, through the last run; the difference by municipality, if any."""
+    place = replace(place, tell=_patient(say))
+    last = _last_run(place)
+    if last is None:
+        raise Stop("der er ingen kørsel endnu; den første kørsel læser alt ind af sig selv")
+    months = month_range(place.rules.optaelling.gaelder_fra, last)
+    before = _sums(place, months)
+    _execute_range(place, GENINDLAES, months)
+    yield from difference(before, _sums(place, months), {k.kommunekode: k.navn for k in place.rules.kommuner})
+
+
+def _last_run(place: Place) -> date | None:
+    """The last run month; None before the first run."""
+    with place.warehouse.open() as session:
+        return session.value("SELECT max(maaned) FROM opgoerelse.koersel")  # type: ignore[return-value]
+
+
+def _execute_range(place: Place, job: str, months: Sequence[date]) -> None:
+    """One run over a range of months."""
+    tags = {STARTED_BY: COMMAND_LINE, **range_tags(f"{months[0]:%Y-%m}", f"{months[-1]:%Y-%m}")}
+    with dg.DagsterInstance.get() as instance:
+        _execute(build_defs(place), job, instance, tags)
+
+
+def _sums(place: Place, months: Sequence[date]) -> pl.DataFrame:
+    """What the state gives each municipality, net, for some benefit months: kommunekode, oere."""
+    with place.warehouse.open() as session:
+        return session.frame(
+            """SELECT kommunekode, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
+            FROM refusion.borger_uge_ydelse WHERE maaned BETWEEN $first AND $last GROUP BY 1""",
+            first=months[0],
+            last=months[-1],
+        )
+
+
+def difference(before: pl.DataFrame, after: pl.DataFrame, navne: dict[str, str]) -> Iterator[str]:
+    """The lines that tell what has changed: a municipality each, and all of them. Net to the municipality."""
+    both = before.join(after, on="kommunekode", how="full", coalesce=True, suffix="_nu").fill_null(0)
+    moved = both.with_columns(forskel=pl.col("oere_nu") - pl.col("oere")).sort("kommunekode")
+    for kode, _, _, oere in moved.filter(pl.col("forskel") != 0).iter_rows():
+        yield f"  {kode} {navne.get(kode, kode):<24}{kroner_text(oere):>24}"
+    total = int(moved["forskel"].sum())
+    anything = moved["forskel"].abs().sum()
+    yield f"Forskel, netto til kommunerne: {kroner_text(total)}" if anything else "Ingen forskel."
 
 
 def _may_run(place: Place, month: date) -> None:

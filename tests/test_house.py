@@ -37,6 +37,11 @@ JOBS = {
         "refusion/borger_uge_ydelse",
     ],
     "opgoer": ["opgoerelse/filer", "opgoerelse/postering"],
+    "genberegn": ["classified/krav", "duration/forloeb", "refusion/borger_uge_ydelse"],
+    "genindlaes": [
+        *("classified/krav", "duration/forloeb", "raw/indberetning", "raw/register"),
+        "refusion/borger_uge_ydelse",
+    ],
 }
 
 
@@ -136,7 +141,7 @@ def test_the_picture_of_the_assets_is_the_one_we_drew(tmp_path: Path) -> None:
     assert drawn == ASSETS
 
 
-def test_the_jobs_are_the_two_of_the_critical_week(tmp_path: Path) -> None:
+def test_the_jobs_are_the_two_of_the_critical_week_and_the_two_that_do_it_again(tmp_path: Path) -> None:
     defs = build_defs(Place(tmp_path, RULES))
     jobs = {
         name: sorted(key.to_user_string() for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys)

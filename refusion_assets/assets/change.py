@@ -7,7 +7,7 @@ import polars as pl
 
 from refusion_assets.context import Place
 from refusion_assets.domain.rules import Rulebook
-from refusion_assets.domain.weeks import last_day, monday
+from refusion_assets.domain.weeks import last_day, monday, next_month
 from refusion_assets.warehouse import Session
 
 
@@ -18,12 +18,12 @@ def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int,
         yield run["id"][0], run["id"][-1]
 
 
-def choose(session: Session, rules: Rulebook, month: date) -> date | None:
+def choose(session: Session, rules: Rulebook, month: date, fra: date | None = None) -> date | None:
     """The snapshot of residences to use; whom to calculate, and from which week, stand in `beroerte`.
 
     Everybody if the rules are others than last, or a later month was calculated last: then nothing of the
-    earlier result can be trusted. Else those with changed claims, with days of a claim that have come due,
-    or with a changed residence.
+    earlier result can be trusted. Everybody from the week of `fra`, if that is asked for. Else those with changed
+    claims, with days of a claim that have come due, or with a changed residence.
     """
     snapshot = session.frame(
         "SELECT max(modtaget_maaned) AS m FROM raw.register WHERE art = 'bopael' AND modtaget_maaned <= $month",
@@ -31,7 +31,8 @@ def choose(session: Session, rules: Rulebook, month: date) -> date | None:
     )["m"][0]
     last = session.frame("SELECT * FROM refusion.beregnet")
     trusted = last.height == 1 and last["regelversion"][0] == rules.version and last["maaned"][0] <= month
-    if trusted:
+    everybody = "SELECT borger_id, $start AS dag FROM identitet.borger"
+    if trusted and fra is None:
         query = """
             SELECT borger_id, fra_dag AS dag FROM classified.aendret
             UNION ALL SELECT borger_id, $due FROM classified.krav
@@ -47,7 +48,7 @@ def choose(session: Session, rules: Rulebook, month: date) -> date | None:
         values = {"before": last["bopael_maaned"][0], "snapshot": snapshot, "through": last_day(month)}
         values["due"] = last_day(last["maaned"][0])
     else:
-        query, values = "SELECT borger_id, $start AS dag FROM identitet.borger", {"start": rules.optaelling.gaelder_fra}
+        query, values = everybody, {"start": fra if trusted else rules.optaelling.gaelder_fra}
     begin = monday(rules.optaelling.gaelder_fra)
     session.run(
         f"""CREATE OR REPLACE TEMP TABLE beroerte AS
@@ -61,10 +62,15 @@ def choose(session: Session, rules: Rulebook, month: date) -> date | None:
 
 
 def remember(session: Session, place: Place, month: date, snapshot: date | None) -> None:
-    """What the rows now rest on, and whom the settlement of the run must look at."""
+    """What the rows now rest on, and whom the settlement of the run must look at.
+
+    What is done again after a run is settled must be seen by the next one too.
+    """
     session.run("DELETE FROM classified.aendret")
     row = {"maaned": [month], "regelversion": [place.rules.version], "bopael_maaned": [snapshot]}
     schema = {"maaned": pl.Date, "regelversion": pl.String, "bopael_maaned": pl.Date}
     session.replace("refusion.beregnet", pl.DataFrame(row, schema=schema))
     session.run("DELETE FROM refusion.aendret WHERE maaned < $month", month=month)
-    session.run("INSERT INTO refusion.aendret SELECT $month, borger_id, fra_uge FROM beroerte", month=month)
+    settled = session.value("SELECT count(*) > 0 FROM opgoerelse.koersel WHERE maaned = $month", month=month)
+    for run in [month, next_month(month)] if settled else [month]:
+        session.run("INSERT INTO refusion.aendret SELECT $run, borger_id, fra_uge FROM beroerte", run=run)

@@ -11,7 +11,7 @@ from refusion_assets.assets import kontrol
 from refusion_assets.assets import kontrol_modtaget as modtaget
 from refusion_assets.assets.kontrol_aendring import aendring_mod_sidste_maaned
 from refusion_assets.assets.stikproeve import efterregning_enig
-from refusion_assets.assets.wiring import Asked, month_of_run, stopping
+from refusion_assets.assets.wiring import Asked, known, month_of_run, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.kontrol import ADVARSEL, FEJL, Outcome, kroner_text
 from refusion_assets.domain.rules import Rulebook
@@ -132,8 +132,8 @@ def _rule_checks(family: Family, rules: Rulebook) -> dg.AssetChecksDefinition:
     def rule_checks(
         context: dg.AssetCheckExecutionContext, place: dg.ResourceParam[Place]
     ) -> Iterator[dg.AssetCheckResult]:
-        month = month_of_run(context.run.tags)
         with stopping(), place.warehouse.open() as session:
+            month = known(session, month_of_run(context.run.tags))
             outcomes = dict(family.questions(Asked(session, place, month)))
             for regel, outcome in outcomes.items():
                 check = Check(name_of(regel), family.table, place.rules.kontrol(regel).alvor, blocks=False)
@@ -156,8 +156,8 @@ def _asset_check(question: Question, table: str, text: str, *, blocks: bool) -> 
         description=text,
     )
     def asset_check(context: dg.AssetCheckExecutionContext, place: dg.ResourceParam[Place]) -> dg.AssetCheckResult:
-        month = month_of_run(context.run.tags)
         with stopping(), place.warehouse.open() as session:
+            month = known(session, month_of_run(context.run.tags))
             outcome = question(Asked(session, place, month))
             keep(session, check, month, outcome)
         return answer(check, outcome)

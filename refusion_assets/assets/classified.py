@@ -10,7 +10,7 @@ import dagster as dg
 from refusion_assets.assets.dom import choose, judge_reports
 from refusion_assets.assets.krav import make_claims
 from refusion_assets.assets.linje import judge_lines
-from refusion_assets.assets.wiring import POOL, run_month, stopping
+from refusion_assets.assets.wiring import POOL, span, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.krav import KARANTAENE
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
@@ -74,7 +74,8 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         Reads every line received through the month; reversals, duplicates and bad rows are judged here.
         """
         with stopping(), place.warehouse.open() as session:
-            found = classify_through(session, place, run_month(context), context.log.info)
+            asked = span(session, context)
+            found = classify_through(session, place, asked.month, place.telling(context.log.info))
         metadata: dict[str, Any] = {
             "dagster/row_count": found.krav,
             "karantaene_raekker": found.karantaene,

@@ -11,7 +11,7 @@ import polars as pl
 from refusion_assets import leverance
 from refusion_assets.assets import fund_opslag as opslag
 from refusion_assets.assets.modtagelse import FILE_CHECKS, Knowingly, answers, check_specs, let_pass, let_passed
-from refusion_assets.assets.wiring import OPGJORT, POOL, gate, report_deliveries, run_month, stopping, withdraw
+from refusion_assets.assets.wiring import OPGJORT, POOL, gate, report_deliveries, span, stopping, withdraw
 from refusion_assets.context import Place
 from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
@@ -22,6 +22,7 @@ from refusion_assets.metadata import KINDS, OWNER, of_table
 from refusion_assets.warehouse import Session
 
 LINES_PER_BATCH = 300_000
+BY_FILE = ("classified.linje", "classified.dom", "classified.grundlag", "classified.udgaaet")
 
 
 @dataclass
@@ -91,7 +92,7 @@ def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[
         SELECT * FROM classified.linje WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))""",
         gone=gone,
     )
-    for table in ("raw.indberetning", "classified.linje", "classified.dom", "classified.grundlag", "raw.fil"):
+    for table in ("raw.indberetning", *BY_FILE[:-1], "raw.fil"):
         session.run(f"DELETE FROM {table} WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))", gone=gone)
     return fresh
 
@@ -176,19 +177,36 @@ def _missing(kilde: str, enhed: str, oere: int, month: date) -> Fault:
     return Fault("FIL-006", f"{kilde}-{enhed}", text, oere)
 
 
-def _take_in(place: Place, month: date, config: Knowingly, progress: Callable[[str], None]) -> Ingested | Faulty:
-    """What the month took in, or what is wrong with its files; the month's earlier files are withdrawn first."""
+def reload(session: Session, place: Place, month: date, progress: Callable[[str], None]) -> Ingested:
+    """Every file received through `month` read again; the claims are left, so that only what differs is calculated.
+
+    A file stays known from the run that first knew it.
+    """
+    session.run("CREATE OR REPLACE TEMP TABLE kendt AS SELECT sti, kendt_fra FROM raw.fil")
+    for table in ("raw.indberetning", "raw.fil", *BY_FILE):
+        session.run(f"DELETE FROM {table}")
+    done = ingest(session, place, month, progress)
+    session.run("UPDATE raw.fil SET kendt_fra = kendt.kendt_fra FROM kendt WHERE raw.fil.sti = kendt.sti")
+    return done
+
+
+def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly) -> tuple[date, Ingested | Faulty]:
+    """The month, and what it took in or what is wrong with its files; its earlier files are withdrawn first."""
+    progress = place.telling(context.log.info)
     with place.warehouse.open() as session:
-        gate(session, place, month)
-        let_pass(session, month, config)
-        # Without its files the run is not finished: the next month must not close it.
-        session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=month)
-    withdraw(place, month)
+        asked = span(session, context)
+        if asked.fra is None:
+            gate(session, place, asked.month)
+            let_pass(session, asked.month, config)
+            # Without its files the run is not finished: the next month must not close it.
+            session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=asked.month)
+    if asked.fra is None:
+        withdraw(place, asked.month)
     try:
         with place.warehouse.open() as session:
-            return ingest(session, place, month, progress)
+            return asked.month, (reload if asked.fra else ingest)(session, place, asked.month, progress)
     except Faulty as stop:
-        return stop
+        return asked.month, stop
 
 
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
@@ -213,9 +231,8 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
 
         Reads the files of reports received through the month. Stops the month on FIL-001, FIL-002, FIL-006.
         """
-        month = run_month(context)
         with stopping():
-            taken = _take_in(place, month, config, context.log.info)
+            month, taken = _take_in(place, context, config)
         if isinstance(taken, Faulty):
             yield from answers(taken.faults, FILE_CHECKS)
             return

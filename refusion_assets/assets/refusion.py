@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.change import choose, ranges, remember
-from refusion_assets.assets.wiring import POOL, run_month, stopping
+from refusion_assets.assets.wiring import POOL, span, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.bopael import residence
 from refusion_assets.domain.duration import Forloeb, count_weeks, spells, windows
@@ -50,18 +50,21 @@ class Calculated:
     uden_kommune_oere: int
 
 
-def calculate(session: Session, place: Place, month: date, progress: Callable[[str], None]) -> Calculated:
+def calculate(
+    session: Session, place: Place, month: date, progress: Callable[[str], None], fra: date | None = None
+) -> Calculated:
     """All weeks and result rows as known at the end of `month` (`duration.forloeb`, `refusion.borger_uge_ydelse`).
 
     Only people whose claims, residence or due days have changed are calculated, from the first week that can
-    differ; all of them if the rules have. The result is that of calculating everything.
+    differ; all of them if the rules have, and from the week of `fra` if that is asked for. The result is that of
+    calculating everything.
     Hjemmel: § 5, § 6; rules.md sections 2-6.
     """
     rules = place.rules
     grid = make_grid(rules.optaelling.gaelder_fra, last_day(month))
     rates = make_rates(rules, grid)
     session.replace("regler.genoptjening", windows(rules))
-    snapshot = choose(session, rules, month)
+    snapshot = choose(session, rules, month, fra)
     _forget(session)
     _choose_stays(session, snapshot)
     shards = list(_shards(session))
@@ -197,9 +200,10 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     def duration_og_refusion(
         context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]
     ) -> Iterator[dg.MaterializeResult[None]]:
-        """Weeks counted and money priced for all people, as known at the end of the latest month of the run."""
+        """Weeks counted and money priced for whom the month has changed; for all, if several months are asked for."""
         with stopping(), place.warehouse.open() as session:
-            done = calculate(session, place, run_month(context), context.log.info)
+            asked = span(session, context)
+            done = calculate(session, place, asked.month, place.telling(context.log.info), asked.fra)
         counts = {"dagster/row_count": done.forloeb, "beregnede_borgere": done.beregnede}
         yield dg.MaterializeResult(asset_key=FORLOEB, metadata=counts)
         sums = {

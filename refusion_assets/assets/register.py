@@ -9,7 +9,7 @@ import polars as pl
 
 from refusion_assets import leverance
 from refusion_assets.assets.modtagelse import REGISTER_CHECKS, answers, check_specs
-from refusion_assets.assets.wiring import POOL, run_month, stopping
+from refusion_assets.assets.wiring import POOL, span, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.raw import bopael_rows, fleks_rows
 from refusion_assets.domain.stop import Faulty
@@ -66,11 +66,14 @@ def _tell_moves(session: Session, month: date) -> None:
     )
 
 
-def _take_in(place: Place, month: date) -> int | Faulty:
-    """How many lines of the registers are new, or what is wrong with a file."""
+def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
+    """How many lines of the registers are new, or what is wrong with a file; all of them if it is done again."""
     try:
         with place.warehouse.open() as session:
-            return ingest_registers(session, place, month)
+            asked = span(session, context)
+            for table in ("register", "bopael", "fleksgrundlag") if asked.fra else ():
+                session.run(f"DELETE FROM raw.{table}")
+            return ingest_registers(session, place, asked.month)
     except Faulty as stop:
         return stop
 
@@ -98,7 +101,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         Reads the newest residence snapshot and every basis received through the month. Stops on FIL-001, FIL-002.
         """
         with stopping():
-            taken = _take_in(place, run_month(context))
+            taken = _take_in(place, context)
         if isinstance(taken, Faulty):
             yield from answers(taken.faults, REGISTER_CHECKS)
             return

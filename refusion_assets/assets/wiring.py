@@ -34,6 +34,35 @@ def run_month(context: dg.AssetExecutionContext) -> date:
     return max(month_of(key) for key in context.partition_keys)
 
 
+@dataclass(frozen=True)
+class Span:
+    """What an asset is asked for: the month whose knowledge holds, and from where all is done again, if it is."""
+
+    month: date
+    fra: date | None
+
+
+def known(session: Session, month: date) -> date:
+    """The month whose knowledge the tables show when `month` is asked for: never one before the last run."""
+    last: date | None = session.value("SELECT max(maaned) FROM opgoerelse.koersel")  # type: ignore[assignment]
+    return max(month, last or month)
+
+
+def span(session: Session, context: dg.AssetExecutionContext) -> Span:
+    """What the months of a run mean: one month from the last run on is a critical week, which does what is new.
+
+    Several months, or one that is settled, are done again, all of it, as the last run knows them. Stop if a month
+    among them has never been run.
+    """
+    months = sorted(month_of(key) for key in context.partition_keys)
+    last = known(session, months[0])
+    if len(months) == 1 and months[0] == last:
+        return Span(last, None)
+    if months[-1] > last or session.value("SELECT count(*) FROM opgoerelse.koersel") == 0:
+        raise Stop(f"{months[-1]:%Y-%m} er ikke kørt endnu; kun måneder til og med den sidste kørsel kan gøres igen")
+    return Span(last, months[0])
+
+
 def month_of_run(tags: Mapping[str, str]) -> date:
     """The month a run is about, from its tags: one cell, or the last cell of a range."""
     key = tags.get("dagster/partition") or tags["dagster/asset_partition_range_end"]

@@ -1,0 +1,111 @@
+"""Settled months done again, without settling: after a change of the law, and from the raw files."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from refusion_assets.cli import environment
+from refusion_assets.definitions import build_defs
+from refusion_assets.partitions import range_tags
+from tests.conftest import DataRoot, Example
+from tests.support import RULES
+
+STATE = "SELECT * EXCLUDE regelversion FROM refusion.borger_uge_ydelse ORDER BY ALL"
+TABLES = {
+    "classified.krav": "SELECT * FROM classified.krav ORDER BY ALL",
+    "classified.karantaene": "SELECT * EXCLUDE beloeb_oere FROM classified.karantaene ORDER BY ALL",
+    "duration.forloeb": "SELECT * FROM duration.forloeb ORDER BY ALL",
+    "refusion.borger_uge_ydelse": STATE,
+    "raw.fil": "SELECT sti, sha256, dublet, kendt_fra, antal_raekker FROM raw.fil ORDER BY ALL",
+}
+
+
+@pytest.fixture
+def root(example: Example, tmp_path: Path) -> DataRoot:
+    """A copy of the example after its three runs, with rules of its own."""
+    path = Path(shutil.copytree(example.root.path, tmp_path / "data"))
+    return DataRoot(path, Path(shutil.copytree(RULES, tmp_path / "rules")))
+
+
+def change_the_law(root: DataRoot) -> None:
+    """From 15 January 2024 the first step of refusion is 75 per cent instead of 80."""
+    trapper = (root.rules / "trapper.toml").read_text("utf-8")
+    begin = trapper.index("[[trappe]]")
+    refusion = trapper[begin : trapper.index("[[trappe]]", begin + 1)]
+    changed = refusion.replace("2016-01-04", "2024-01-15").replace("procent = 80", "procent = 75")
+    (root.rules / "trapper.toml").write_text(f"{trapper}\n{changed}", encoding="utf-8")
+
+
+def test_a_reload_of_everything_gives_what_the_months_gave_one_by_one(root: DataRoot) -> None:
+    before = {table: root.rows(query) for table, query in TABLES.items()}, root.ledger()
+    ran = root.refusion("genindlaes")
+    assert (ran.code, ran.err, ran.out.splitlines()[-1]) == (0, "", "Ingen forskel.")
+    assert ({table: root.rows(query) for table, query in TABLES.items()}, root.ledger()) == before
+
+
+def test_months_calculated_again_under_the_same_rules_differ_in_nothing(root: DataRoot) -> None:
+    before = root.rows(STATE), root.ledger(), root.files("2024-04")
+    ran = root.refusion("genberegn", "2016-01..2024-04")
+    assert (ran.code, ran.err, ran.out.splitlines()[-1]) == (0, "", "Ingen forskel.")
+    assert (root.rows(STATE), root.ledger(), root.files("2024-04")) == before
+
+
+def test_a_changed_law_is_told_by_municipality_and_settled_by_the_run_that_comes(root: DataRoot) -> None:
+    settled, ledger = root.files("2024-04"), root.ledger()
+    change_the_law(root)
+    query = """SELECT sum(refusion_oere - medfinansiering_oere)::BIGINT FROM refusion.borger_uge_ydelse
+        WHERE maaned BETWEEN '2024-01-01' AND '2024-03-01'"""
+    [(before,)] = root.rows(query)
+    ran = root.refusion("genberegn", "2024-01..2024-03")
+    assert (ran.code, ran.err) == (0, "")
+    [(after,)] = root.rows(query)
+    assert after < before
+    told = sum(
+        int(line.rsplit(maxsplit=2)[1].replace(".", "").replace(",", ""))
+        for line in ran.out.splitlines()
+        if line[2:5].isdigit()
+    )
+    assert told == after - before
+    assert (root.files("2024-04"), root.ledger()) == (settled, ledger)
+    again = root.refusion("koer", "2024-04")
+    assert again.code == 0, again.err
+    keys = "uge, maaned, borger_id, ydelse_id, kommunekode"
+    summed = root.rows(f"""SELECT {keys}, sum(refusion_oere)::BIGINT AS oere FROM opgoerelse.postering GROUP BY ALL
+        HAVING sum(beloeb_oere) <> 0 ORDER BY ALL""")
+    assert summed == root.rows(f"SELECT {keys}, refusion_oere FROM refusion.borger_uge_ydelse ORDER BY ALL")
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [(("genberegn", "2024-04..2024-05"), "2024-05 er ikke kørt endnu"), (("genberegn", "2025-01"), "2025-01")],
+)
+def test_a_month_that_was_never_run_is_not_calculated_again(root: DataRoot, command: tuple[str, ...], why: str) -> None:
+    before = root.rows(STATE)
+    ran = root.refusion(*command)
+    assert (ran.code, ran.err.count("\n"), why in ran.err) == (1, 1, True)
+    assert root.rows(STATE) == before
+
+
+def test_a_reload_before_any_run_is_refused(tmp_path: Path) -> None:
+    ran = DataRoot(tmp_path).refusion("genindlaes")
+    assert (ran.code, ran.err.count("\n"), "ingen kørsel" in ran.err) == (1, 1, True)
+
+
+def test_many_months_from_the_ui_are_one_run_and_each_shows_as_made(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = root.rows(STATE)
+    for name, value in root.environment.items():
+        monkeypatch.setenv(name, value)
+    for name, value in environment(root.place).items():
+        monkeypatch.setenv(name, value)
+    job: Callable[[str], dg.JobDefinition] = build_defs(root.place).resolve_job_def
+    with dg.DagsterInstance.get() as instance:
+        result = job("genberegn").execute_in_process(instance=instance, tags=range_tags("2016-01", "2024-03"))
+        made = instance.get_materialized_partitions(dg.AssetKey(["refusion", "borger_uge_ydelse"]))
+    assert result.success
+    assert {"2016-01", "2020-02", "2024-03"} <= made
+    assert root.rows(STATE) == before
