@@ -2,11 +2,13 @@
 
 from datetime import date, timedelta
 
+import numpy as np
 import pytest
 
 from refusion_assets.domain.weeks import (
     as_date,
     day_number,
+    expand,
     last_day,
     make_grid,
     monday,
@@ -155,3 +157,10 @@ def test_the_cells_cover_every_day_once_and_never_cross_a_week_or_a_month() -> N
     assert (grid.cell_first // 7 == grid.cell_last // 7).all()
     first_month = [as_date(grid.origin + int(day)).month for day in grid.cell_first]
     assert first_month == [as_date(grid.origin + int(day)).month for day in grid.cell_last]
+
+
+def test_ranges_are_laid_out_number_by_number_and_an_empty_one_has_none() -> None:
+    place, number = expand(np.array([3, 7, 5]), np.array([4, 6, 5]))
+    assert (place.tolist(), number.tolist()) == ([0, 0, 2], [3, 4, 5])
+    nothing = np.array([], np.int64)
+    assert [part.tolist() for part in expand(nothing, nothing)] == [[], []]
