@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DATA := $(abspath $(if $(REFUSION_DATA),$(REFUSION_DATA),data))
 LAST_MONTHS = $(if $(wildcard $(DATA)/udgaaende/2026-10),2026-10,2026-08..2026-10)
 
-.PHONY: setup run test check ui format clean
+.PHONY: setup run test check bench ui format clean
 
 setup: $(VENV)/klar
 
@@ -20,21 +20,25 @@ run: setup
 	@echo "Brugerfladen: make ui (http://127.0.0.1:3000)"
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup
-	$(BIN)/ruff format --check refusion_assets tests
-	$(BIN)/ruff check refusion_assets tests
+	$(BIN)/ruff format --check refusion_assets tests bench
+	$(BIN)/ruff check refusion_assets tests bench
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/refusion regler
+
+bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r bench/requirements.lock
+	$(BIN)/python bench/run.py --borgere $(or $(BORGERE),60000) --gem bench/RESULTS.md
 
 ui: setup
 	REFUSION_DATA=$(DATA) $(BIN)/refusion ui
 
 format: setup
-	$(BIN)/ruff format refusion_assets tests
-	$(BIN)/ruff check --fix refusion_assets tests
+	$(BIN)/ruff format refusion_assets tests bench
+	$(BIN)/ruff check --fix refusion_assets tests bench
 
 clean:
 	rm -rf $(VENV)

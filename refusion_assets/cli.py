@@ -102,7 +102,10 @@ def genindlaes() -> None:
 @click.option("--stoerrelse", type=click.Choice(["mini", "midi", "fuld"]), default="mini", show_default=True)
 @click.option("--maaneder", type=Months(), default="2024-11..2026-10", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
-def eksempel(stoerrelse: Literal["mini", "midi", "fuld"], maaneder: list[date], seed: int) -> None:
+@click.option("--historik", type=int, help="Måneder før den første, som ni af ti borgere har; ellers alt siden 2014.")
+def eksempel(
+    stoerrelse: Literal["mini", "midi", "fuld"], maaneder: list[date], seed: int, historik: int | None
+) -> None:
     """Skriv en datarod med opdigtede borgere (dag + 60), som kan køres fra første til sidste måned."""
     from refusion_assets.example import tables, write_example  # noqa: PLC0415  only this command needs it
 
@@ -110,7 +113,7 @@ def eksempel(stoerrelse: Literal["mini", "midi", "fuld"], maaneder: list[date], 
     if any((place.raw / k.id).exists() for k in place.rules.kilder):
         raise Stop(f"{place.root} har allerede rådata; vælg en tom datarod med REFUSION_DATA")
     konti, kommuner = tables(place.rules)
-    done = write_example(place.root, konti, kommuner, stoerrelse, maaneder[0], maaneder[-1], seed, click.echo)
+    done = write_example(place.root, konti, kommuner, stoerrelse, maaneder[0], maaneder[-1], seed, click.echo, historik)
     click.echo(
         f"{done.borgere} borgere, {done.kommuner} kommuner, {done.filer} filer, {done.raekker} linjer i {place.raw}"
     )

@@ -78,11 +78,13 @@ def write_example(  # noqa: PLR0913, PLR0917  what an example is made of
     til: date,
     seed: int,
     progress: Callable[[str], None] = _silent,
+    historik: int | None = None,
 ) -> ExampleSummary:
     """A summary of the example, whose files lie under root/raw: reports and registers of the months fra..til.
 
     konti: one row per account, with ydelse_id, kilde, kontoart, felt, konto, beloebsfelter (list), indkomsttype,
-    indtaegtsart, gyldig_fra, gyldig_til (null = open). kommuner: kommunekode, indbyggertal. fra, til: first day of
+    indtaegtsart, gyldig_fra, gyldig_til (null = open). historik: months of history before the first one that nine of
+    ten people have (default: `LATE_COMERS`, else all). kommuner: kommunekode, indbyggertal. fra, til: first day of
     the first and of the last month of receipt; the first brings the history since July 2014. progress gets a line
     per month. The same arguments give the same bytes. ValueError where fra is before July 2014 or after til, or
     root has raw files. Source: the input contract (input.md).
@@ -96,7 +98,9 @@ def write_example(  # noqa: PLR0913, PLR0917  what an example is made of
         kommuner = small_middle_big(kommuner)
     people = people_of(kommuner, BORGERE[stoerrelse], seed)
     world = world_of(people, accounts(konti), first, last)
-    return _write(root, _with_late_comers(world, LATE_COMERS.get(stoerrelse)), progress)
+    return _write(
+        root, _with_late_comers(world, LATE_COMERS.get(stoerrelse) if historik is None else historik), progress
+    )
 
 
 def _with_late_comers(world: World, months: int | None) -> World:

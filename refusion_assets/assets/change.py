@@ -31,7 +31,6 @@ def choose(session: Session, rules: Rulebook, month: date, fra: date | None = No
     )["m"][0]
     last = session.frame("SELECT * FROM refusion.beregnet")
     trusted = last.height == 1 and last["regelversion"][0] == rules.version and last["maaned"][0] <= month
-    everybody = "SELECT borger_id, $start AS dag FROM identitet.borger"
     if trusted and fra is None:
         query = """
             SELECT borger_id, fra_dag AS dag FROM classified.aendret
@@ -48,7 +47,8 @@ def choose(session: Session, rules: Rulebook, month: date, fra: date | None = No
         values = {"before": last["bopael_maaned"][0], "snapshot": snapshot, "through": last_day(month)}
         values["due"] = last_day(last["maaned"][0])
     else:
-        query, values = everybody, {"start": fra if trusted else rules.optaelling.gaelder_fra}
+        query = "SELECT borger_id, $start AS dag FROM identitet.borger"
+        values = {"start": fra if trusted else rules.optaelling.gaelder_fra}
     begin = monday(rules.optaelling.gaelder_fra)
     session.run(
         f"""CREATE OR REPLACE TEMP TABLE beroerte AS
@@ -57,8 +57,7 @@ def choose(session: Session, rules: Rulebook, month: date, fra: date | None = No
         begin=begin,
         **values,
     )
-    found: date | None = snapshot
-    return found
+    return snapshot  # type: ignore[no-any-return]
 
 
 def remember(session: Session, place: Place, month: date, snapshot: date | None) -> None:

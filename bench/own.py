@@ -1,0 +1,72 @@
+"""Our month without Dagster: what the assets and the checks do, one after the other, in one process."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from refusion_assets.assets import checks
+from refusion_assets.assets.classified import classify_through
+from refusion_assets.assets.filer import filer_er_kladden, write_files
+from refusion_assets.assets.kvalitet import quality
+from refusion_assets.assets.opgoerelse import settle_month
+from refusion_assets.assets.raw import ingest
+from refusion_assets.assets.refusion import calculate
+from refusion_assets.assets.register import ingest_registers
+from refusion_assets.assets.wiring import Asked, gate
+from refusion_assets.context import REPOSITORY, Place
+from refusion_assets.domain.weeks import month_of
+
+
+def main(root: Path, month: str) -> None:
+    """The month run in `root`; prints the seconds of each step as JSON."""
+    place, first = Place(root, REPOSITORY / "rules"), month_of(month)
+    koder = [kommune.kommunekode for kommune in place.rules.kommuner]
+    took: dict[str, float] = {}
+
+    def clocked(name: str, begin: float) -> None:
+        took[name] = took.get(name, 0) + time.perf_counter() - begin
+
+    def step(name: str, work: object, *arguments: object) -> object:
+        begin = time.perf_counter()
+        with place.warehouse.open() as session:
+            result = work(session, place, first, *arguments)  # type: ignore[operator]
+        clocked(name, begin)
+        return result
+
+    def ask(after: set[str]) -> None:
+        begin = time.perf_counter()
+        with place.warehouse.open() as session:
+            asked = Asked(session, place, first)
+            for question, table, *_ in (*checks.STOPS, *checks.WARNS):
+                if table in after:
+                    question(asked)
+            for family in checks.FAMILIES:
+                if family.after in after:
+                    list(family.questions(asked))
+        clocked("kontrol", begin)
+
+    step("gate", gate)
+    step("indlæs", ingest)
+    step("indlæs", ingest_registers)
+    step("klassificér", classify_through)
+    step("kontrol", quality)
+    ask({"classified.krav"})
+    step("tæl og beregn", calculate, lambda _: None)
+    ask({"duration.forloeb", "refusion.borger_uge_ydelse"})
+    step("opgør", settle_month, koder)
+    ask({"opgoerelse.postering"})
+    outgoing = step("filer", write_files, koder)
+    begin = time.perf_counter()
+    with place.warehouse.open() as session:
+        filer_er_kladden(session, outgoing, gate(session, place, first))  # type: ignore[arg-type]
+    clocked("kontrol", begin)
+    begin = time.perf_counter()
+    outgoing.publish()  # type: ignore[attr-defined]
+    place.warehouse.publish()
+    clocked("filer", begin)
+    print(json.dumps(took))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,155 @@
+"""Measures one critical month on generated data, and prints ratios measured in this run as Markdown."""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from refusion_assets import example
+from refusion_assets.context import REPOSITORY
+from refusion_assets.domain.weeks import month_of
+from refusion_assets.rulebook import load
+
+HERE = Path(__file__).resolve().parent
+BEFORE, MONTH = "2026-09", "2026-10"
+HISTORY = 24
+PARTS = (8, 4, 2, 1)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A process that is done: seconds on the clock, seconds of the processor, peak memory (MiB), what it said."""
+
+    wall: float
+    cpu: float
+    mib: int
+    out: str
+
+
+def process(*command: str, root: Path | None = None) -> Ran:
+    """A command run in a process of its own; an error if it fails."""
+    environment = os.environ | ({"REFUSION_DATA": str(root)} if root else {})
+    begin = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as out:
+        child = subprocess.Popen(command, stdout=out, env=environment)
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - begin
+        out.seek(0)
+        said = out.read()
+    if status:
+        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    return Ran(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024, said)
+
+
+def script(name: str, *arguments: str | Path) -> Ran:
+    """One of the scripts beside this one."""
+    return process(sys.executable, str(HERE / f"{name}.py"), *map(str, arguments))
+
+
+def refusion(root: Path, *arguments: str) -> Ran:
+    """The `refusion` command on a data root."""
+    return process(str(Path(sys.executable).parent / "refusion"), *arguments, root=root)
+
+
+def made(folder: Path, borgere: int) -> Path:
+    """A data root of so many people with the month before run, and the month delivered."""
+    rules = load(REPOSITORY / "rules")
+    konti, kommuner = example.tables(rules)
+    root = folder / str(borgere)
+    example.BORGERE["midi"] = borgere
+    example.write_example(root, konti, kommuner, "midi", month_of(BEFORE), month_of(MONTH), 1, historik=HISTORY)
+    refusion(root, "koer", BEFORE)
+    return root
+
+
+def lines(root: Path, month: str) -> int:
+    """How many lines were received in a month."""
+    return sum(
+        json.loads(path.read_text("utf-8"))["antal_raekker"]
+        for path in (root / "raw").glob(f"*/{month}/eindkomst-*.manifest.json")
+    )
+
+
+def counted_before(root: Path, target: Path) -> Path:
+    """The number of every person before the month, for the pandas job that cannot count history."""
+    query = f"""COPY (SELECT cpr, max(CASE WHEN art = 'A' THEN n_foer + antal_uger ELSE n_foer END) AS n
+        FROM duration.forloeb JOIN identitet.borger USING (borger_id) GROUP BY cpr) TO '{target}' (HEADER)"""
+    database = root / "udgivet" / "ydelsesrefusion.duckdb"
+    code = f"import duckdb; duckdb.connect({str(database)!r}, read_only=True).execute({query!r})"
+    process(sys.executable, "-c", code)
+    return target
+
+
+def compared(root: Path, folder: Path) -> list[str]:
+    """The month of one root against the floor, pandas, the plain calculation, and itself without Dagster."""
+    before = counted_before(root, folder / "talt.csv")
+    bare = Path(shutil.copytree(root, folder / "uden-dagster"))
+    own = script("own", bare, MONTH)
+    ours = refusion(root, "koer", MONTH)
+    work = {name: folder / name for name in ("gulv", "pandas")}
+    for path in work.values():
+        path.mkdir()
+    floor = script("floor", root, MONTH, work["gulv"])
+    pandas = script("pandas_month", root, MONTH, before, work["pandas"])
+    plain = json.loads(script("plain", root, MONTH).out)
+    steps: dict[str, float] = json.loads(own.out)
+    total = sum(steps.values())
+    slowly = plain["sekunder_pr_borger"] * plain["borgere"]
+    rows = [
+        ("vores måned (`refusion koer`, alt med)", ours.wall, f"{ours.mib} MiB"),
+        ("I/O-gulvet: læs og skriv de samme bytes", floor.wall, f"måneden er {ours.wall / floor.wall:.1f} x"),
+        ("pandas, uden tilbageførsler og kontrol", pandas.wall, f"{pandas.wall / ours.wall:.2f} x måneden"),
+        ("borger for borger, månedens borgere", slowly, f"{slowly / ours.wall:.1f} x måneden (udregnet)"),
+        ("vores måned uden Dagster", own.wall, f"Dagster er {100 * (1 - own.wall / ours.wall):.0f} pct."),
+    ]
+    told = ["| Hvad | Sekunder | |", "| --- | ---: | --- |"]
+    told += [f"| {name} | {seconds:.1f} | {what} |" for name, seconds, what in rows]
+    told += ["", "| Trin | Andel |", "| --- | ---: |"]
+    told += [f"| {name} | {100 * seconds / total:.0f} pct. |" for name, seconds in steps.items() if name != "gate"]
+    return told
+
+
+def main() -> None:
+    """The whole bench; prints Markdown, and keeps it if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--borgere", type=int, default=60_000)
+    parser.add_argument("--gem", type=Path, help="also write the result here")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="refusion-bench-") as name:
+        folder = Path(name)
+        scale = [
+            "| Borgere | Linjer | Sekunder | CPU pr. mio. linjer | Top, MiB |",
+            "| ---: | ---: | ---: | ---: | ---: |",
+        ]
+        told: list[str] = []
+        for part in PARTS:
+            root = made(folder, options.borgere // part)
+            if part == 1:
+                told = compared(Path(shutil.copytree(root, folder / "hele")), folder)
+            ran, number = refusion(root, "koer", MONTH), lines(root, MONTH)
+            per_million = ran.cpu * 1_000_000 / number
+            scale.append(f"| {options.borgere // part} | {number} | {ran.wall:.1f} | {per_million:.0f} | {ran.mib} |")
+    names = ("dagster", "duckdb", "polars", "pandera", "numpy")
+    head = [
+        f"Målt {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} kerner, Python {platform.python_version()}, "
+        + ", ".join(f"{package} {version(package)}" for package in names)
+        + ".",
+        f"Måneden er {MONTH} efter {BEFORE}; {options.borgere} borgere, ni af ti med {HISTORY} måneders historik.",
+    ]
+    text = "\n".join(["# Resultater", "", *head, "", *told, "", *scale, ""])
+    print(text)
+    if options.gem:
+        options.gem.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
