@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.filer import told
+from refusion_assets.assets.modtagelse import Knowingly, wanted
 from refusion_assets.assets.wiring import gate
 from refusion_assets.context import Place
 from refusion_assets.definitions import (
@@ -42,6 +43,7 @@ def critical_week(
     cell = f"{month:%Y-%m}"
     koder = [k.kommunekode for k in place.rules.kommuner]
     place = replace(place, tell=_patient(say))
+    wanted(Knowingly(accepter=list(accepter), begrundelse=begrundelse))
     _may_run(place, month)
     defs = build_defs(place)
     with dg.DagsterInstance.get() as instance:

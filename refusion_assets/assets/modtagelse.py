@@ -31,16 +31,22 @@ class Knowingly(dg.Config):
     begrundelse: str = ""
 
 
-def let_pass(session: Session, month: date, config: Knowingly) -> None:
-    """The operator's decisions kept (`kontrol.accept`); Stop on what cannot be let pass, and without a good reason."""
-    for accepted in config.accepter:
-        regel, _, genstand = accepted.partition(":")
+def wanted(config: Knowingly) -> list[tuple[str, str]]:
+    """What the operator wants let pass, as rule and sender; Stop if it cannot be, or has no reason that may be kept."""
+    found = [accepted.partition(":")[::2] for accepted in config.accepter]
+    for regel, genstand in found:
         if regel not in ACCEPTABLE or not genstand:
-            raise Stop(f"{accepted} kan ikke accepteres; kun {', '.join(ACCEPTABLE)}:<kilde>-<enhed> kan")
+            raise Stop(f"{regel}:{genstand} kan ikke accepteres; kun {', '.join(ACCEPTABLE)}:<kilde>-<enhed> kan")
         if not config.begrundelse.strip():
-            raise Stop(f"{accepted} kan kun accepteres med en begrundelse")
+            raise Stop(f"{regel}:{genstand} kan kun accepteres med en begrundelse")
         if re.search(CPR_FORM, config.begrundelse):
             raise Stop("begrundelsen må ikke indeholde et personnummer; skriv den uden")
+    return found
+
+
+def let_pass(session: Session, month: date, config: Knowingly) -> None:
+    """The operator's decisions kept (`kontrol.accept`); Stop on what cannot be let pass, and without a good reason."""
+    for regel, genstand in wanted(config):
         session.run(
             "DELETE FROM kontrol.accept WHERE maaned = $m AND regel = $r AND genstand = $g",
             m=month,
