@@ -8,6 +8,7 @@ from operator import itemgetter
 
 import polars as pl
 
+from refusion_assets.assets.fund_opslag import with_frame
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning import Resultat, state
 from refusion_assets.domain.efterregning_raa import Fil
@@ -68,18 +69,23 @@ def _draw(session: Session, month: date, size: int) -> dict[str, int]:
 
 def _files(session: Session, month: date) -> Iterator[Fil]:
     """Every line that can touch the sample, as text again, by file: its people's, and all with the same ids."""
-    columns = ", ".join(f"i.{name}" for name in NAMES)
     session.run("""CREATE OR REPLACE TEMP TABLE proeve_id AS
         WITH egne AS (
             SELECT indberetning_id, reference_id FROM classified.linje SEMI JOIN stikproeve USING (borger_id))
         SELECT indberetning_id AS id FROM egne UNION SELECT reference_id FROM egne""")
-    rows = session.frame(
+    # The few lines are found in the narrow table first, so that the wide one is read only where they lie.
+    wanted = session.frame("""SELECT fil_id, linje FROM classified.linje
+        WHERE borger_id IN (SELECT borger_id FROM stikproeve)
+        OR indberetning_id IN (SELECT id FROM proeve_id) OR reference_id IN (SELECT id FROM proeve_id)""")
+    columns = ", ".join(f"i.{name}" for name in NAMES)
+    rows = with_frame(
+        session,
+        "proeve_linje",
+        wanted,
         f"""SELECT f.filnavn, f.kilde, f.enhed, strftime(f.modtaget_maaned, '%Y-%m') AS maaned, f.sha256, i.linje,
             i.ulaeselig, {columns}
-        FROM raw.indberetning i JOIN raw.fil f USING (fil_id) JOIN classified.linje l USING (fil_id, linje)
-        WHERE NOT f.dublet AND f.modtaget_maaned <= $month AND (
-            l.borger_id IN (SELECT borger_id FROM stikproeve)
-            OR i.IndberetningsID IN (SELECT id FROM proeve_id) OR i.ReferenceID IN (SELECT id FROM proeve_id))
+        FROM proeve_linje JOIN raw.indberetning i USING (fil_id, linje) JOIN raw.fil f USING (fil_id)
+        WHERE NOT f.dublet AND f.modtaget_maaned <= $month
         ORDER BY f.modtaget_maaned, f.foerste_modtaget, f.filnavn, i.linje""",
         month=month,
     )
