@@ -28,7 +28,7 @@ from refusion_assets.domain.refusion import AendretUge, AndenBetaler, Beregnet, 
 
 LOCK_PATIENCE_SECONDS = 30.0
 # DuckDB keeps what it has read up to this limit and spills beyond it; the frames of a shard come on top.
-MEMORY_LIMIT = "1500MB"
+MEMORY_LIMIT = "2500MB"
 SQL_TYPE = {
     pl.Date: "DATE",
     pl.Int64: "BIGINT",

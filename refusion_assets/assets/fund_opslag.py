@@ -77,23 +77,21 @@ SELECT f.* FROM foer f LEFT JOIN at_se a USING (borger_id) WHERE a.fra_uge IS NU
 # A week's money lies in two rows (one a month) of one municipality, so one of them is over half the bound;
 # only a week that several municipalities paid can have more rows.
 LARGE = """
-WITH flyttet AS (
-    SELECT borger_id FROM refusion.borger_uge_ydelse GROUP BY borger_id HAVING min(kommunekode) <> max(kommunekode)
+WITH sete AS (SELECT t.borger_id, t.uge, t.ydelse_id, t.kommunekode, t.beloeb_oere FROM {rows}
+), flyttet AS (
+    SELECT borger_id FROM sete GROUP BY borger_id HAVING min(kommunekode) <> max(kommunekode)
 ), kandidat AS (
-    SELECT borger_id, uge, ydelse_id FROM refusion.borger_uge_ydelse JOIN graenser USING (ydelse_id)
-    WHERE 2 * beloeb_oere > graense_oere
+    SELECT borger_id, uge, ydelse_id FROM sete JOIN graenser USING (ydelse_id) WHERE 2 * beloeb_oere > graense_oere
     UNION
-    SELECT borger_id, uge, ydelse_id FROM refusion.borger_uge_ydelse SEMI JOIN flyttet USING (borger_id)
+    SELECT borger_id, uge, ydelse_id FROM sete SEMI JOIN flyttet USING (borger_id)
     GROUP BY borger_id, uge, ydelse_id HAVING min(kommunekode) <> max(kommunekode)
 ), valgt AS (
-    SELECT * FROM refusion.borger_uge_ydelse SEMI JOIN kandidat USING (borger_id, uge, ydelse_id)
+    SELECT * FROM sete SEMI JOIN kandidat USING (borger_id, uge, ydelse_id)
 )"""
 
-RECENTLY_LARGE = """
-WITH valgt AS (
-    SELECT t.* FROM refusion.borger_uge_ydelse t JOIN at_se a ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
-    WHERE t.uge >= (SELECT min(fra_uge) FROM at_se)
-)"""
+ALL_ROWS = "refusion.borger_uge_ydelse t"
+RECENT_ROWS = """refusion.borger_uge_ydelse t JOIN at_se a ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
+    WHERE t.uge >= (SELECT min(fra_uge) FROM at_se)"""
 
 OVER_BOUND = """
 SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere, sum(beloeb_oere)::BIGINT AS beloeb_oere,
@@ -242,8 +240,8 @@ def large_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) 
     bounds = [(y, rules.graense_for("ugebeloeb_oere", y)) for y in rules.ydelse_ids]
     graenser = pl.DataFrame(bounds, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
     if before is None:
-        return with_frame(session, "graenser", graenser, LARGE + OVER_BOUND)
-    recent = with_frame(session, "graenser", graenser, RECENTLY_LARGE + OVER_BOUND)
+        return with_frame(session, "graenser", graenser, LARGE.format(rows=ALL_ROWS) + OVER_BOUND)
+    recent = with_frame(session, "graenser", graenser, LARGE.format(rows=RECENT_ROWS) + OVER_BOUND)
     known = before.filter(regel="EI-016").select(
         "borger_id", "ydelse_id", "kommunekode", "beloeb_oere", uge=pl.col("uge_fra")
     )
