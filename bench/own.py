@@ -34,16 +34,12 @@ def main(root: Path, month: str) -> None:
         clocked(name, begin)
         return result
 
-    def ask(after: set[str]) -> None:
+    def ask(*tables: tuple[str, str]) -> None:
         begin = time.perf_counter()
         with place.warehouse.open() as session:
-            asked = Asked(session, place, first)
-            for question, table, *_ in (*checks.STOPS, *checks.WARNS):
-                if table in after:
-                    question(asked)
-            for family in checks.FAMILIES:
-                if family.after in after:
-                    list(family.questions(asked))
+            for table, after in tables:
+                for check, outcome in checks.ask(Asked(session, place, first), table, after):
+                    checks.keep(session, check, first, outcome)
         clocked("kontrol", begin)
 
     step("gate", gate)
@@ -51,11 +47,12 @@ def main(root: Path, month: str) -> None:
     step("indlæs", ingest_registers)
     step("klassificér", classify_through)
     step("kontrol", quality)
-    ask({"classified.krav"})
+    ask(("classified.krav", "classified.krav"), ("raw.indberetning", "classified.krav"))
     step("tæl og beregn", calculate, lambda _: None)
-    ask({"duration.forloeb", "refusion.borger_uge_ydelse"})
+    rows = "refusion.borger_uge_ydelse"
+    ask(("duration.forloeb", "duration.forloeb"), (rows, rows))
     step("opgør", settle_month, koder)
-    ask({"opgoerelse.postering"})
+    ask(("opgoerelse.postering", "opgoerelse.postering"))
     outgoing = step("filer", write_files, koder)
     begin = time.perf_counter()
     with place.warehouse.open() as session:

@@ -4,12 +4,13 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandera.errors
@@ -158,6 +159,32 @@ class Warehouse:
         return self.published
 
 
+# Each pandera check as SQL that is true where a value breaks it; a missing value is asked of by itself.
+BROKEN: dict[str, Callable[[str, dict[str, Any]], str]] = {
+    "isin": lambda name, said: f"{name} NOT IN ({', '.join(map(_literal, said['allowed_values']))})",
+    "greater_than": lambda name, said: f"{name} <= {_literal(said['min_value'])}",
+    "greater_than_or_equal_to": lambda name, said: f"{name} < {_literal(said['min_value'])}",
+    "less_than_or_equal_to": lambda name, said: f"{name} > {_literal(said['max_value'])}",
+    "str_matches": lambda name, said: f"NOT regexp_matches({name}, {_literal(said['pattern'])})",
+    "str_length": lambda name, said: (
+        f"length({name}) NOT BETWEEN {said['min_value'] or 0} AND {said['max_value'] or 2**31}"
+    ),
+}
+
+
+def _literal(value: object) -> str:
+    """A value of a contract as SQL."""
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+def _conditions(name: str, column: Any) -> Iterator[tuple[str, str]]:
+    """What a column's contract asks, as a word and the SQL that is true where a row breaks it."""
+    if not column.nullable:
+        yield "not_nullable", f'"{name}" IS NULL'
+    for check in column.checks:
+        yield check.name, BROKEN[check.name](f'"{name}"', check.statistics)
+
+
 @cache
 def _layout() -> tuple[str, ...]:
     """The statements that make every schema, table and view; tables follow their contracts."""
@@ -215,6 +242,20 @@ class Session:
         names = ", ".join(f'"{name}"' for name in TABLES[table].to_schema().columns)
         self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM proved")
         return frame.height
+
+    def breaches(self, table: str) -> dict[str, int]:
+        """How many rows of a table break each part of its contract, asked of DuckDB; only what is broken.
+
+        For tables too large to pass through a frame. Keys are not looked at. KeyError on a check it cannot ask.
+        """
+        asked = {
+            f"{name}: {what}": condition
+            for name, column in TABLES[table].to_schema().columns.items()
+            for what, condition in _conditions(name, column)
+        }
+        counts = ", ".join(f"count(*) FILTER ({condition})" for condition in asked.values())
+        found = self.connection.execute(f"SELECT {counts} FROM {table}").fetchone() or ()
+        return {what: number for what, number in zip(asked, found, strict=True) if number}
 
     def replace(self, table: str, frame: pl.DataFrame) -> int:
         """A table with exactly these rows."""

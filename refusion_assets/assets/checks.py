@@ -44,6 +44,7 @@ class Family:
 Asks = tuple[Question, str, str]
 STOPS: tuple[Asks, ...] = (
     (kontrol.raa_er_fordelt, "classified.krav", "Hver modtaget øre er brugt, tilbageført eller i karantæne."),
+    (kontrol.kontrakter_holder, "classified.krav", "Linjernes domme og kravene overholder deres kontrakter."),
     (kontrol.een_udbetaler, "classified.krav", "Nye dobbelte udbetalinger (EI-009) er under grænsen."),
     (kontrol.uger_talt_een_gang, "duration.forloeb", "Hver borgeruge er talt een gang, og ingen er sprunget over."),
     (
@@ -104,10 +105,13 @@ FAMILIES = (
 
 
 def build(rules: Rulebook) -> list[dg.AssetChecksDefinition]:
-    """An asset check for every question and for every rule that lines, files and weeks are tried by."""
-    stops = [_asset_check(*asks, blocks=True) for asks in STOPS]
-    warns = [_asset_check(*asks, blocks=False) for asks in WARNS]
-    return [*stops, *warns, *(_rule_checks(family, rules) for family in FAMILIES)]
+    """An asset check for every question and for every rule that lines, files and weeks are tried by.
+
+    All checks of a table are one step: a step of its own for each would cost more than most of the questions.
+    """
+    places = dict.fromkeys((table, table) for _, table, _ in (*STOPS, *WARNS))
+    places |= dict.fromkeys((family.table, family.after) for family in FAMILIES)
+    return [_checks_of(table, after, rules) for table, after in places]
 
 
 def name_of(regel: str) -> str:
@@ -115,54 +119,47 @@ def name_of(regel: str) -> str:
     return regel.replace("-", "_")
 
 
-def _rule_checks(family: Family, rules: Rulebook) -> dg.AssetChecksDefinition:
-    """The rules of a family as asset checks that come of one look at the table."""
-    table, after = (dg.AssetKey(name.split(".")) for name in (family.table, family.after))
-    specs = [
-        dg.AssetCheckSpec(
-            name_of(regel),
-            asset=table,
-            description=f"{rules.kontrol(regel).navn} ({regel}, {rules.kontrol(regel).alvor}).",
-            additional_deps=[] if after == table else [after],
-        )
-        for regel in family.ids
-    ]
+def ask(asked: Asked, table: str, after: str) -> Iterator[tuple[Check, Outcome]]:
+    """Every check of a table that can be asked after a step, with its answer."""
+    for asks, blocks in ((STOPS, True), (WARNS, False)):
+        for question, of, _ in asks:
+            if (of, of) == (table, after):
+                yield Check(question.__name__, table, FEJL if blocks else ADVARSEL, blocks), question(asked)
+    for family in FAMILIES:
+        if (family.table, family.after) == (table, after):
+            for regel, outcome in family.questions(asked):
+                yield Check(name_of(regel), table, asked.place.rules.kontrol(regel).alvor, blocks=False), outcome
 
-    @dg.multi_asset_check(name=family.questions.__name__, specs=specs)
-    def rule_checks(
+
+def _specs(table: str, after: str, rules: Rulebook) -> Iterator[dg.AssetCheckSpec]:
+    """What the UI says of the checks of a table before they are asked."""
+    key, deps = dg.AssetKey(table.split(".")), [] if after == table else [dg.AssetKey(after.split("."))]
+    for asks, blocks in ((STOPS, True), (WARNS, False)):
+        for question, of, text in asks:
+            if (of, of) == (table, after):
+                yield dg.AssetCheckSpec(question.__name__, asset=key, description=text, blocking=blocks)
+    for family in FAMILIES:
+        for regel in family.ids if (family.table, family.after) == (table, after) else ():
+            text = f"{rules.kontrol(regel).navn} ({regel}, {rules.kontrol(regel).alvor})."
+            yield dg.AssetCheckSpec(name_of(regel), asset=key, description=text, additional_deps=deps)
+
+
+def _checks_of(table: str, after: str, rules: Rulebook) -> dg.AssetChecksDefinition:
+    """The checks of a table: answers in Danish, numbers as metadata, and their evidence in DuckDB."""
+
+    @dg.multi_asset_check(name=f"kontrol_af_{table.replace('.', '_')}", specs=list(_specs(table, after, rules)))
+    def table_checks(
         context: dg.AssetCheckExecutionContext, place: dg.ResourceParam[Place]
     ) -> Iterator[dg.AssetCheckResult]:
         with stopping(), place.warehouse.open() as session:
             month = known(session, month_of_run(context.run.tags))
-            outcomes = dict(family.questions(Asked(session, place, month)))
-            for regel, outcome in outcomes.items():
-                check = Check(name_of(regel), family.table, place.rules.kontrol(regel).alvor, blocks=False)
+            answers = list(ask(Asked(session, place, month), table, after))
+            for check, outcome in answers:
                 keep(session, check, month, outcome)
-        for regel, outcome in outcomes.items():
-            check = Check(name_of(regel), family.table, place.rules.kontrol(regel).alvor, blocks=False)
+        for check, outcome in answers:
             yield answer(check, outcome)
 
-    return rule_checks
-
-
-def _asset_check(question: Question, table: str, text: str, *, blocks: bool) -> dg.AssetChecksDefinition:
-    """One question as an asset check: its answer in Danish, its numbers as metadata, its evidence in DuckDB."""
-    check = Check(question.__name__, table, FEJL if blocks else ADVARSEL, blocks)
-
-    @dg.asset_check(
-        asset=dg.AssetKey(check.table.split(".")),
-        name=check.name,
-        blocking=check.blocks,
-        description=text,
-    )
-    def asset_check(context: dg.AssetCheckExecutionContext, place: dg.ResourceParam[Place]) -> dg.AssetCheckResult:
-        with stopping(), place.warehouse.open() as session:
-            month = known(session, month_of_run(context.run.tags))
-            outcome = question(Asked(session, place, month))
-            keep(session, check, month, outcome)
-        return answer(check, outcome)
-
-    return asset_check
+    return table_checks
 
 
 def answer(check: Check, outcome: Outcome) -> dg.AssetCheckResult:
