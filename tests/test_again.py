@@ -109,3 +109,20 @@ def test_many_months_from_the_ui_are_one_run_and_each_shows_as_made(
     assert result.success
     assert {"2016-01", "2020-02", "2024-03"} <= made
     assert root.rows(STATE) == before
+
+
+def test_the_checks_of_a_table_can_be_asked_alone_of_the_last_run(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (root.environment | environment(root.place)).items():
+        monkeypatch.setenv(name, value)
+    chosen = dg.AssetCheckKey(dg.AssetKey(["classified", "krav"]), "YR_001")
+    defs = dg.Definitions.merge(
+        build_defs(root.place),
+        dg.Definitions(jobs=[dg.define_asset_job("een_kontrol", selection=dg.AssetSelection.checks(chosen))]),
+    )
+    with dg.DagsterInstance.get() as instance:
+        result = defs.resolve_job_def("een_kontrol").execute_in_process(instance=instance)
+    assert result.success
+    [answered] = result.get_asset_check_evaluations()
+    assert (answered.check_name, answered.passed) == ("YR_001", True)

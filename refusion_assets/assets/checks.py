@@ -11,7 +11,7 @@ from refusion_assets.assets import kontrol
 from refusion_assets.assets import kontrol_modtaget as modtaget
 from refusion_assets.assets.kontrol_aendring import aendring_mod_sidste_maaned
 from refusion_assets.assets.stikproeve import efterregning_enig
-from refusion_assets.assets.wiring import Asked, known, month_of_run, stopping
+from refusion_assets.assets.wiring import Asked, month_asked, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.kontrol import ADVARSEL, FEJL, Outcome, kroner_text
 from refusion_assets.domain.rules import Rulebook
@@ -147,13 +147,17 @@ def _specs(table: str, after: str, rules: Rulebook) -> Iterator[dg.AssetCheckSpe
 def _checks_of(table: str, after: str, rules: Rulebook) -> dg.AssetChecksDefinition:
     """The checks of a table: answers in Danish, numbers as metadata, and their evidence in DuckDB."""
 
-    @dg.multi_asset_check(name=f"kontrol_af_{table.replace('.', '_')}", specs=list(_specs(table, after, rules)))
+    @dg.multi_asset_check(
+        name=f"kontrol_af_{table.replace('.', '_')}", specs=list(_specs(table, after, rules)), can_subset=True
+    )
     def table_checks(
         context: dg.AssetCheckExecutionContext, place: dg.ResourceParam[Place]
     ) -> Iterator[dg.AssetCheckResult]:
+        chosen = {key.name for key in context.selected_asset_check_keys}
         with stopping(), place.warehouse.open() as session:
-            month = known(session, month_of_run(context.run.tags))
-            answers = list(ask(Asked(session, place, month), table, after))
+            month = month_asked(session, context.run.tags)
+            asked = ask(Asked(session, place, month), table, after)
+            answers = [(check, outcome) for check, outcome in asked if check.name in chosen]
             for check, outcome in answers:
                 keep(session, check, month, outcome)
         for check, outcome in answers:

@@ -71,7 +71,7 @@ def kontrakter_holder(asked: Asked) -> Outcome:
     if not found:
         return Outcome(True, f"{' og '.join(SQL_MADE)} overholder deres kontrakter.")
     named = "; ".join(f"{what} ({n})" for what, n in sorted(found.items())[:MOST_NAMED])
-    return Outcome(False, f"Kontrakten er brudt: {named}.", STOP, sum(found.values()), tal={})
+    return Outcome(False, f"Kontrakten er brudt: {named}.", STOP, sum(found.values()))
 
 
 def karantaene(asked: Asked) -> Outcome:

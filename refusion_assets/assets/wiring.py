@@ -63,10 +63,12 @@ def span(session: Session, context: dg.AssetExecutionContext) -> Span:
     return Span(last, months[0])
 
 
-def month_of_run(tags: Mapping[str, str]) -> date:
-    """The month a run is about, from its tags: one cell, or the last cell of a range."""
-    key = tags.get("dagster/partition") or tags["dagster/asset_partition_range_end"]
-    return month_of(key.split("|")[-1])
+def month_asked(session: Session, tags: Mapping[str, str]) -> date:
+    """The month that checks are asked about: the run's one cell or last cell; the last run if they are asked alone."""
+    key = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_end")
+    if key is None and session.value("SELECT count(*) FROM opgoerelse.koersel") == 0:
+        raise Stop("der er ingen kørsel at kontrollere endnu")
+    return known(session, month_of(key.split("|")[-1]) if key else date.min)
 
 
 def chosen_cells(context: dg.AssetExecutionContext) -> dict[date, list[str]]:
