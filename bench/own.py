@@ -21,7 +21,7 @@ from refusion_assets.domain.weeks import month_of
 def main(root: Path, month: str) -> None:
     """The month run in `root`; prints the seconds of each step as JSON."""
     place, first = Place(root, REPOSITORY / "rules"), month_of(month)
-    koder = [kommune.kommunekode for kommune in place.rules.kommuner]
+    koder = place.rules.koder
     took: dict[str, float] = {}
 
     def clocked(name: str, begin: float) -> None:
@@ -34,12 +34,13 @@ def main(root: Path, month: str) -> None:
         clocked(name, begin)
         return result
 
-    def ask(*tables: tuple[str, str]) -> None:
+    def ask(*after: str) -> None:
         begin = time.perf_counter()
+        mine = [look for look in checks.looks(place.rules) if look.after in after]
+        names = {check.name for look in mine for check in look.checks}
         with place.warehouse.open() as session:
-            for table, after in tables:
-                for check, outcome in checks.ask(Asked(session, place, first), table, after):
-                    checks.keep(session, check, first, outcome)
+            for check, outcome in checks.ask(Asked(session, place, first), mine, names):
+                checks.keep(session, check, first, outcome)
         clocked("kontrol", begin)
 
     step("gate", gate)
@@ -47,12 +48,11 @@ def main(root: Path, month: str) -> None:
     step("indlæs", ingest_registers)
     step("klassificér", classify_through)
     step("kontrol", quality)
-    ask(("classified.krav", "classified.krav"), ("raw.indberetning", "classified.krav"))
+    ask("classified.krav")
     step("tæl og beregn", calculate, lambda _: None)
-    rows = "refusion.borger_uge_ydelse"
-    ask(("duration.forloeb", "duration.forloeb"), (rows, rows))
+    ask("duration.forloeb", "refusion.borger_uge_ydelse")
     step("opgør", settle_month, koder)
-    ask(("opgoerelse.postering", "opgoerelse.postering"))
+    ask("opgoerelse.postering")
     outgoing = step("filer", write_files, koder)
     begin = time.perf_counter()
     with place.warehouse.open() as session:

@@ -25,7 +25,7 @@ Assets = Sequence[dg.AssetsDefinition]
 def build_defs(place: Place) -> dg.Definitions:
     """The code location of a data root under its rules; RuleError if the rules cannot stand."""
     rules = place.rules
-    koder = [k.kommunekode for k in rules.kommuner]
+    koder = rules.koder
     last = last_month(place.root, rules, datetime.now().date())  # noqa: DTZ005  the grid follows the local calendar
     months = month_grid(rules.optaelling.gaelder_fra, last)
     cells = cell_grid(koder, months)

@@ -11,7 +11,7 @@ import polars as pl
 
 from refusion_assets.assets.filer import told
 from refusion_assets.assets.modtagelse import Knowingly, wanted
-from refusion_assets.assets.wiring import gate
+from refusion_assets.assets.wiring import gate, last_run, never_run
 from refusion_assets.context import Place
 from refusion_assets.definitions import (
     COMMAND_LINE,
@@ -41,7 +41,7 @@ def critical_week(
     cannot be done; nothing half-written is left.
     """
     cell = f"{month:%Y-%m}"
-    koder = [k.kommunekode for k in place.rules.kommuner]
+    koder = place.rules.koder
     place = replace(place, tell=_patient(say))
     wanted(Knowingly(accepter=list(accepter), begrundelse=begrundelse))
     _may_run(place, month)
@@ -74,31 +74,27 @@ def recalculate(place: Place, months: Sequence[date], say: Callable[[str], None]
 
     Stop if a month has not been run. The next run settles the difference as corrections.
     """
-    place = replace(place, tell=_patient(say))
-    last = _last_run(place)
+    with place.warehouse.open() as session:
+        last = last_run(session)
     if last is None or months[-1] > last:
-        raise Stop(f"{months[-1]:%Y-%m} er ikke kørt endnu; kun måneder til og med den sidste kørsel kan gøres igen")
-    before = _sums(place, months)
-    _execute_range(place, GENBEREGN, months)
-    yield from difference(before, _sums(place, months), {k.kommunekode: k.navn for k in place.rules.kommuner})
+        raise never_run(months[-1])
+    yield from _done_again(place, GENBEREGN, months, say)
 
 
 def reload(place: Place, say: Callable[[str], None]) -> Iterator[str]:
     """Everything read again from the raw files, through the last run; the difference by municipality, if any."""
-    place = replace(place, tell=_patient(say))
-    last = _last_run(place)
+    with place.warehouse.open() as session:
+        last = last_run(session)
     if last is None:
         raise Stop("der er ingen kørsel endnu; den første kørsel læser alt ind af sig selv")
-    months = month_range(place.rules.optaelling.gaelder_fra, last)
+    yield from _done_again(place, GENINDLAES, month_range(place.rules.optaelling.gaelder_fra, last), say)
+
+
+def _done_again(place: Place, job: str, months: Sequence[date], say: Callable[[str], None]) -> Iterator[str]:
+    """A job run over some months, and what it has made different in them."""
     before = _sums(place, months)
-    _execute_range(place, GENINDLAES, months)
+    _execute_range(replace(place, tell=_patient(say)), job, months)
     yield from difference(before, _sums(place, months), {k.kommunekode: k.navn for k in place.rules.kommuner})
-
-
-def _last_run(place: Place) -> date | None:
-    """The last run month; None before the first run."""
-    with place.warehouse.open() as session:
-        return session.value("SELECT max(maaned) FROM opgoerelse.koersel")  # type: ignore[return-value]
 
 
 def _execute_range(place: Place, job: str, months: Sequence[date]) -> None:

@@ -222,6 +222,15 @@ class Session:
         """
         return self.connection.execute(query, parameters or None).pl()
 
+    @contextmanager
+    def lending(self, name: str, frame: pl.DataFrame) -> Iterator[None]:
+        """While it lasts, queries can read the frame under the name; for small ones, as the transaction keeps it."""
+        self.connection.register(name, frame)
+        try:
+            yield
+        finally:
+            self.connection.unregister(name)
+
     def value(self, query: str, **parameters: object) -> object:
         """The single value of a query."""
         row = self.connection.execute(query, parameters or None).fetchone()

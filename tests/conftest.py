@@ -80,7 +80,7 @@ class DataRoot:
 
     def run(self, month: str) -> None:
         """The critical week of a month without Dagster: what the assets do, one after the other."""
-        place, first, koder = self.place, month_of(month), [k.kommunekode for k in self.place.rules.kommuner]
+        place, first, koder = self.place, month_of(month), self.place.rules.koder
         with place.warehouse.open() as session:
             gate(session, place, first)
             ingest(session, place, first)

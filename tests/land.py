@@ -11,6 +11,7 @@ from pathlib import Path
 
 from refusion_assets.domain.efterregning_raa import Fil
 from refusion_assets.domain.weeks import last_day, month_of
+from tests.conftest import DataRoot
 from tests.support import Row, write_file, write_register
 from tests.timeline import COLUMNS
 
@@ -134,3 +135,17 @@ class Land:
 
 
 HOMELESS = person(("akasse", AKASSE), PEOPLE)
+
+
+def ready(root: Path, land: Land) -> DataRoot:
+    """The two good months run, without the UI's book-keeping; the spoiled one is delivered."""
+    made = DataRoot(root)
+    kept = {path: path.with_name(f"{path.name}.gemt") for path in (root / "raw").glob(f"*/{SPOILED}")}
+    for path, hidden in kept.items():
+        path.rename(hidden)
+    for month in MONTHS[:2]:
+        made.run(month)
+    for path, hidden in kept.items():
+        hidden.rename(path)
+    assert land.root == root
+    return made

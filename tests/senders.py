@@ -79,7 +79,7 @@ class Senders:
 
     def written(self, month: str, advice: pl.DataFrame) -> dict[str, bytes]:
         """The advice files of a run by municipality."""
-        koder = [k.kommunekode for k in self.place.rules.kommuner]
+        koder = self.place.rules.koder
         with self.place.warehouse.open() as session:
             table = files.advisering_table(fund.named(session, self.place, advice))
         tables = {files.ADVISERING: ("kommunekode", table)}

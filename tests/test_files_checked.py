@@ -12,7 +12,7 @@ RUN = 52
 
 def test_a_file_that_differs_from_the_ledger_by_an_oere_is_found_and_named(example: Example, tmp_path: Path) -> None:
     root = DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
-    koder = [kommune.kommunekode for kommune in root.place.rules.kommuner]
+    koder = root.place.rules.koder
     with root.place.warehouse.open() as session:
         outgoing = write_files(session, root.place, month_of("2024-04"), koder)
         assert filer_er_kladden(session, outgoing, RUN).bestaaet

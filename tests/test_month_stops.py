@@ -204,7 +204,7 @@ def test_a_month_without_its_files_is_not_closed_by_the_next(mended: DataRoot, t
 
 def test_municipalities_settled_in_parts_get_the_files_of_all_at_once(mended: DataRoot, tmp_path: Path) -> None:
     root = copy(mended, tmp_path)
-    koder = [kommune.kommunekode for kommune in root.place.rules.kommuner]
+    koder = root.place.rules.koder
     before = root.files("2024-02"), root.ledger()
     shutil.rmtree(root.path / "udgaaende" / "2024-02")
     for chosen in ([kode for kode in koder if kode != "101"], ["101"]):
@@ -238,7 +238,7 @@ def test_a_changed_law_comes_as_corrections_in_the_next_run(mended: DataRoot, tm
 
 def test_the_next_month_waits_until_every_municipality_is_settled(mended: DataRoot, tmp_path: Path) -> None:
     root = copy(mended, tmp_path)
-    koder = [kommune.kommunekode for kommune in root.place.rules.kommuner]
+    koder = root.place.rules.koder
     march = month_of("2024-03")
     held = ["101", "860"]
 

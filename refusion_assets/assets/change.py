@@ -18,6 +18,12 @@ def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int,
         yield run["id"][0], run["id"][-1]
 
 
+def newest_snapshot(session: Session, month: date) -> date | None:
+    """The month of the newest residence snapshot at or before `month`; None if there is none."""
+    query = "SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael' AND modtaget_maaned <= $month"
+    return session.value(query, month=month)  # type: ignore[return-value]
+
+
 def choose(session: Session, rules: Rulebook, month: date, fra: date | None = None) -> date | None:
     """The snapshot of residences to use; whom to calculate, and from which week, stand in `beroerte`.
 
@@ -25,10 +31,7 @@ def choose(session: Session, rules: Rulebook, month: date, fra: date | None = No
     earlier result can be trusted. Everybody from the week of `fra`, if that is asked for. Else those with changed
     claims, with days of a claim that have come due, or with a changed residence.
     """
-    snapshot = session.frame(
-        "SELECT max(modtaget_maaned) AS m FROM raw.register WHERE art = 'bopael' AND modtaget_maaned <= $month",
-        month=month,
-    )["m"][0]
+    snapshot = newest_snapshot(session, month)
     last = session.frame("SELECT * FROM refusion.beregnet")
     trusted = last.height == 1 and last["regelversion"][0] == rules.version and last["maaned"][0] <= month
     if trusted and fra is None:
@@ -57,7 +60,7 @@ def choose(session: Session, rules: Rulebook, month: date, fra: date | None = No
         begin=begin,
         **values,
     )
-    return snapshot  # type: ignore[no-any-return]
+    return snapshot
 
 
 def remember(session: Session, place: Place, month: date, snapshot: date | None) -> None:

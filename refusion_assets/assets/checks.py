@@ -1,8 +1,10 @@
 """Checks: every question of the month as an asset check on the asset it speaks of, with its evidence kept."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -104,14 +106,41 @@ FAMILIES = (
 )
 
 
-def build(rules: Rulebook) -> list[dg.AssetChecksDefinition]:
-    """An asset check for every question and for every rule that lines, files and weeks are tried by.
+@dataclass(frozen=True)
+class Look:
+    """One look at a table after a step: the checks that it answers, with what the UI says of each, and the answers."""
 
-    All checks of a table are one step: a step of its own for each would cost more than most of the questions.
-    """
-    places = dict.fromkeys((table, table) for _, table, _ in (*STOPS, *WARNS))
-    places |= dict.fromkeys((family.table, family.after) for family in FAMILIES)
-    return [_checks_of(table, after, rules) for table, after in places]
+    table: str
+    after: str
+    checks: dict[Check, str]
+    answers: Callable[[Asked], dict[str, Outcome]]
+
+
+def looks(rules: Rulebook) -> Iterator[Look]:
+    """Every look of the month: a question each, and a family of rules each."""
+    for asks, blocks in ((STOPS, True), (WARNS, False)):
+        for question, table, text in asks:
+            check = Check(question.__name__, table, FEJL if blocks else ADVARSEL, blocks)
+            yield Look(table, table, {check: text}, partial(_asked_alone, question))
+    for family in FAMILIES:
+        entries = [rules.kontrol(regel) for regel in family.ids]
+        checks = {
+            Check(name_of(entry.id), family.table, entry.alvor, blocks=False): (
+                f"{entry.navn} ({entry.id}, {entry.alvor})."
+            )
+            for entry in entries
+        }
+        yield Look(family.table, family.after, checks, partial(_asked_together, family.questions))
+
+
+def _asked_alone(question: Question, asked: Asked) -> dict[str, Outcome]:
+    """The answer of a question, by the name of its check."""
+    return {question.__name__: question(asked)}
+
+
+def _asked_together(questions: Questions, asked: Asked) -> dict[str, Outcome]:
+    """The answers of a family, by the names of its checks."""
+    return {name_of(regel): outcome for regel, outcome in questions(asked)}
 
 
 def name_of(regel: str) -> str:
@@ -119,45 +148,42 @@ def name_of(regel: str) -> str:
     return regel.replace("-", "_")
 
 
-def ask(asked: Asked, table: str, after: str) -> Iterator[tuple[Check, Outcome]]:
-    """Every check of a table that can be asked after a step, with its answer."""
-    for asks, blocks in ((STOPS, True), (WARNS, False)):
-        for question, of, _ in asks:
-            if (of, of) == (table, after):
-                yield Check(question.__name__, table, FEJL if blocks else ADVARSEL, blocks), question(asked)
-    for family in FAMILIES:
-        if (family.table, family.after) == (table, after):
-            for regel, outcome in family.questions(asked):
-                yield Check(name_of(regel), table, asked.place.rules.kontrol(regel).alvor, blocks=False), outcome
+def build(rules: Rulebook) -> list[dg.AssetChecksDefinition]:
+    """An asset check for every question and for every rule that lines, files and weeks are tried by.
+
+    All checks of a table are one step: a step of its own for each would cost more than most of the questions.
+    """
+    places: dict[tuple[str, str], list[Look]] = defaultdict(list)
+    for look in looks(rules):
+        places[look.table, look.after].append(look)
+    return [_checks_of(table, after, mine) for (table, after), mine in places.items()]
 
 
-def _specs(table: str, after: str, rules: Rulebook) -> Iterator[dg.AssetCheckSpec]:
-    """What the UI says of the checks of a table before they are asked."""
-    key, deps = dg.AssetKey(table.split(".")), [] if after == table else [dg.AssetKey(after.split("."))]
-    for asks, blocks in ((STOPS, True), (WARNS, False)):
-        for question, of, text in asks:
-            if (of, of) == (table, after):
-                yield dg.AssetCheckSpec(question.__name__, asset=key, description=text, blocking=blocks)
-    for family in FAMILIES:
-        for regel in family.ids if (family.table, family.after) == (table, after) else ():
-            text = f"{rules.kontrol(regel).navn} ({regel}, {rules.kontrol(regel).alvor})."
-            yield dg.AssetCheckSpec(name_of(regel), asset=key, description=text, additional_deps=deps)
+def ask(asked: Asked, looks: Iterable[Look], chosen: Collection[str]) -> Iterator[tuple[Check, Outcome]]:
+    """The chosen checks, by name, with their answers; a look that answers none of them is not taken."""
+    for look in looks:
+        wanted = [check for check in look.checks if check.name in chosen]
+        answers = look.answers(asked) if wanted else {}
+        yield from ((check, answers[check.name]) for check in wanted)
 
 
-def _checks_of(table: str, after: str, rules: Rulebook) -> dg.AssetChecksDefinition:
+def _checks_of(table: str, after: str, looks: list[Look]) -> dg.AssetChecksDefinition:
     """The checks of a table: answers in Danish, numbers as metadata, and their evidence in DuckDB."""
+    key, deps = dg.AssetKey(table.split(".")), [] if after == table else [dg.AssetKey(after.split("."))]
+    specs = [
+        dg.AssetCheckSpec(check.name, asset=key, description=text, blocking=check.blocks, additional_deps=deps)
+        for look in looks
+        for check, text in look.checks.items()
+    ]
 
-    @dg.multi_asset_check(
-        name=f"kontrol_af_{table.replace('.', '_')}", specs=list(_specs(table, after, rules)), can_subset=True
-    )
+    @dg.multi_asset_check(name=f"kontrol_af_{table.replace('.', '_')}", specs=specs, can_subset=True)
     def table_checks(
         context: dg.AssetCheckExecutionContext, place: dg.ResourceParam[Place]
     ) -> Iterator[dg.AssetCheckResult]:
         chosen = {key.name for key in context.selected_asset_check_keys}
         with stopping(), place.warehouse.open() as session:
             month = month_asked(session, context.run.tags)
-            asked = ask(Asked(session, place, month), table, after)
-            answers = [(check, outcome) for check, outcome in asked if check.name in chosen]
+            answers = list(ask(Asked(session, place, month), looks, chosen))
             for check, outcome in answers:
                 keep(session, check, month, outcome)
         for check, outcome in answers:

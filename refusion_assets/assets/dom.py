@@ -133,7 +133,6 @@ def _doubtful_lines(session: Session, scope: Scope) -> list[tuple[int, int]]:
 
 def put_verdicts(session: Session, verdicts: pl.DataFrame) -> None:
     """Verdicts in place of those the same lines had."""
-    session.connection.register("nye_domme", verdicts.select("fil_id", "linje"))
-    session.run("DELETE FROM classified.dom d USING nye_domme n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
-    session.connection.unregister("nye_domme")
+    with session.lending("nye_domme", verdicts.select("fil_id", "linje")):
+        session.run("DELETE FROM classified.dom d USING nye_domme n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
     session.insert("classified.dom", verdicts.select(VERDICT))

@@ -9,12 +9,13 @@ import polars as pl
 from refusion_assets import files
 from refusion_assets.assets.checks import Check, answer, keep
 from refusion_assets.assets.fund import named
+from refusion_assets.assets.modtagelse import let_passed
 from refusion_assets.assets.opgoerelse import ledger_of, record
 from refusion_assets.assets.wiring import AABEN, OPGJORT, POOL, chosen_cells, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.bogfoering import voucher
 from refusion_assets.domain.kontrol import FEJL, Outcome, kroner_text
-from refusion_assets.domain.opgoerelse import beregning, run_number, statement
+from refusion_assets.domain.opgoerelse import beregning, run_number, statement, ydelse_navne
 from refusion_assets.metadata import OWNER
 from refusion_assets.warehouse import Session
 
@@ -32,19 +33,13 @@ FILE = "read_csv('{}', delim=';', header=true, all_varchar=true, filename=true)"
 KODE = "split_part(parse_filename(filename), '-', 4)"
 
 
-def _names(place: Place) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The names a municipality reads: benefits with their side, and municipalities."""
-    latest = {y.ydelse_id: (y.navn, y.side) for y in place.rules.ydelser}
-    navne = pl.DataFrame([(k, *v) for k, v in latest.items()], schema=["ydelse_id", "navn", "side"], orient="row")
-    koder = [(k.kommunekode, k.navn) for k in place.rules.kommuner]
-    return navne, pl.DataFrame(koder, schema=["kommunekode", "kommune"], orient="row")
-
-
 def _files(
     session: Session, place: Place, month: date, number: int, ledger: pl.DataFrame, koder: Sequence[str]
 ) -> files.Outgoing:
     """The run's files for some municipalities, made ready from the ledger."""
-    navne, kommuner = _names(place)
+    navne = ydelse_navne(place.rules)
+    koder_og_navne = [(k.kommunekode, k.navn) for k in place.rules.kommuner]
+    kommuner = pl.DataFrame(koder_og_navne, schema=["kommunekode", "kommune"], orient="row")
     borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
     # The file names the rules of its run, also on a row taken back, which in the ledger keeps those it was settled by.
     ruled = beregning(ledger).with_columns(regelversion=pl.lit(place.rules.version[:12]))
@@ -127,9 +122,6 @@ def told(session: Session, place: Place, month: date) -> list[str]:
         FROM opgoerelse.kommune k JOIN opgoerelse.koersel USING (koersel) WHERE maaned = $month""",
         month=month,
     ).row(0, named=True)
-    accepted = session.frame(
-        "SELECT regel, genstand, begrundelse FROM kontrol.accept WHERE maaned = $m ORDER BY ALL", m=month
-    )
     doubts = session.frame(DOUBTS, m=month)
     names = {
         "refusion": "Refusion til kommunerne",
@@ -139,7 +131,7 @@ def told(session: Session, place: Place, month: date) -> list[str]:
     return [
         f"Kørsel {month:%Y-%m}: {row['kommuner']} kommuner, {row['borgere']} borgere, {row['raekker']} rækker",
         *(f"  {name + ':':<42}{kroner_text(row[column]):>24}" for column, name in names.items()),
-        *(f"  Accepteret: {regel} {genstand}: {why}" for regel, genstand, why in accepted.iter_rows()),
+        *(f"  Accepteret: {regel} {genstand}: {why}" for regel, genstand, why in let_passed(session, month)),
         *(f"  Bemærk: {tekst}" for (tekst,) in doubts.iter_rows()),
         f"  Filer: {place.outgoing / f'{month:%Y-%m}'}",
     ]

@@ -16,6 +16,7 @@ from refusion_assets.domain.fund_uger import (
     payer_findings,
     person_findings,
 )
+from refusion_assets.domain.rules import Rulebook
 from refusion_assets.warehouse import Session
 
 # The person that a line says it is about, as it is written there.
@@ -40,6 +41,24 @@ UNUSED_TOTAL = """
 SELECT coalesce(sum(l.beloeb_oere), 0)::BIGINT AS oere FROM ubrugt JOIN classified.linje l USING (fil_id, linje)"""
 
 
+def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
+    """What is odd about the senders' files (`FOUND`): FIL-003 to FIL-006."""
+    return file_findings(opslag.files(session, month), opslag.expected(session, month), month, rules)
+
+
+def of_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
+    """What is odd about amount, residence and payer of people's weeks (`FOUND`): EI-016, EI-018, EI-019.
+
+    Needs the persons who have changed (`opslag.CHANGED`); `before` as in `find`.
+    """
+    parts = [
+        amount_findings(opslag.large_weeks(session, rules, before)),
+        homeless_findings(session.frame(opslag.HOMELESS)),
+        payer_findings(session.frame(opslag.OTHER_PAYER)),
+    ]
+    return pl.concat(parts)
+
+
 def find(session: Session, place: Place, month: date, before: pl.DataFrame | None = None) -> pl.DataFrame:
     """The findings that are open as run `month` knows them (`Fund`). Øre; sorted by rule and key.
 
@@ -50,12 +69,10 @@ def find(session: Session, place: Place, month: date, before: pl.DataFrame | Non
     session.run(opslag.CHANGED, month=month)
     parts = [
         opslag.lines(session, rules, before),
-        file_findings(opslag.files(session, month), opslag.expected(session, month), month, rules),
+        of_files(session, rules, month),
         person_findings(opslag.odd_numbers(session)),
-        amount_findings(opslag.large_weeks(session, rules, before)),
         double_findings(opslag.stretches(session, rules, month, before)),
-        homeless_findings(session.frame(opslag.HOMELESS)),
-        payer_findings(session.frame(opslag.OTHER_PAYER)),
+        of_weeks(session, rules, before),
     ]
     findings = _addressed(session, place, month, told(pl.concat(parts), rules))
     return (
@@ -74,7 +91,7 @@ def advise(
     """
     before = opslag.open_before(session, place, month)
     findings = find(session, place, month, opslag.listed_before(session, place, month))
-    mine = [*(koder or [k.kommunekode for k in place.rules.kommuner]), NOBODY]
+    mine = [*(koder or place.rules.koder), NOBODY]
     rows = followed(findings, before, number).filter(pl.col("kommunekode").is_in(mine))
     session.run(
         "DELETE FROM opgoerelse.advis WHERE koersel = $number AND kommunekode IN (SELECT unnest($mine::VARCHAR[]))",
@@ -115,7 +132,7 @@ def double_pay(session: Session, place: Place, month: date) -> tuple[int, int]:
 
 def _addressed(session: Session, place: Place, month: date, findings: pl.DataFrame) -> pl.DataFrame:
     """Findings with the municipality that gets them: their own, else the person's residence, else nobody."""
-    koder = [k.kommunekode for k in place.rules.kommuner]
+    koder = place.rules.koder
     days = 0 if place.rules.laesning("bopael_paa") == "mandag" else 6
     dated = findings.with_columns(dag=pl.col("uge_fra").dt.offset_by(f"{days}d"))
     lost = dated.filter(pl.col("kommunekode").is_null() & pl.col("borger_id").is_not_null())

@@ -8,6 +8,7 @@ from datetime import date
 
 import polars as pl
 
+from refusion_assets.assets.change import newest_snapshot
 from refusion_assets.context import Place
 from refusion_assets.domain.fund import LOEST, Advis, found
 from refusion_assets.domain.fund_linjer import line_findings
@@ -159,10 +160,13 @@ GROUP BY s.borger_id, s.dag"""
 
 def with_frame(session: Session, name: str, frame: pl.DataFrame, query: str, **parameters: object) -> pl.DataFrame:
     """The rows of a query that also reads a frame, under the name given."""
-    session.connection.register(name, frame)
-    rows = session.frame(query, **parameters)
-    session.connection.unregister(name)
-    return rows
+    with session.lending(name, frame):
+        return session.frame(query, **parameters)
+
+
+def files_of(lines: pl.DataFrame) -> str:
+    """The files that some lines stand in (fil_id), as a list in SQL: DuckDB then leaves the others unread."""
+    return ", ".join(map(str, lines["fil_id"].unique().sort())) or "NULL"
 
 
 def files(session: Session, month: date) -> pl.DataFrame:
@@ -190,8 +194,7 @@ def expected(session: Session, month: date) -> pl.DataFrame:
 
 def open_before(session: Session, place: Place, month: date) -> pl.DataFrame:
     """What the last run before `month` listed as open (`Advis`); no rows if there is none."""
-    number = run_number(month, place.rules)
-    last = session.value("SELECT max(koersel) FROM opgoerelse.advis WHERE koersel < $number", number=number)
+    last = _advised_before(session, run_number(month, place.rules))
     names = ", ".join(Advis.to_schema().columns)
     query = f"SELECT {names} FROM opgoerelse.advis WHERE koersel = $last AND status <> $solved"
     return session.frame(query, last=last, solved=LOEST)
@@ -199,10 +202,16 @@ def open_before(session: Session, place: Place, month: date) -> pl.DataFrame:
 
 def listed_before(session: Session, place: Place, month: date) -> pl.DataFrame | None:
     """What the run before listed as open, if it was made under the same rules; None if all must be looked at."""
-    rows, number = open_before(session, place, month), run_number(month, place.rules)
+    number = run_number(month, place.rules)
     rules_then = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE koersel = $n", n=number - 1)
-    last = session.value("SELECT max(koersel) FROM opgoerelse.advis WHERE koersel < $number", number=number)
-    return rows if last == number - 1 and rules_then == place.rules.version else None
+    if _advised_before(session, number) != number - 1 or rules_then != place.rules.version:
+        return None
+    return open_before(session, place, month)
+
+
+def _advised_before(session: Session, number: int) -> object:
+    """The number of the last run before `number` that listed anything; None if none has."""
+    return session.value("SELECT max(koersel) FROM opgoerelse.advis WHERE koersel < $number", number=number)
 
 
 def marked(session: Session) -> pl.DataFrame:
@@ -216,8 +225,7 @@ def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.
     broken = marked(session)
     told = [] if before is None else [_told_before(broken, before, rules)]
     fresh = broken if before is None else broken.join(before, on=LINE_KEY, how="anti")
-    filer = ", ".join(map(str, fresh["fil_id"].unique().sort())) or "NULL"
-    read = with_frame(session, "brud", fresh, LINES.format(filer=filer))
+    read = with_frame(session, "brud", fresh, LINES.format(filer=files_of(fresh)))
     return pl.concat([line_findings(read, rules), *told])
 
 
@@ -274,8 +282,5 @@ def _examined(session: Session, rules: Rulebook, month: date, candidates: pl.Dat
 
 def homes(session: Session, place: Place, month: date, wanted: pl.DataFrame) -> pl.DataFrame:
     """The municipality where each person lived on a day: borger_id, dag (null = any), hjem; none if never known."""
-    snapshot = session.value(
-        "SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael' AND modtaget_maaned <= $month", month=month
-    )
-    koder = [k.kommunekode for k in place.rules.kommuner]
-    return with_frame(session, "soegte", wanted, HOMES, snapshot=snapshot, koder=koder)
+    snapshot = newest_snapshot(session, month)
+    return with_frame(session, "soegte", wanted, HOMES, snapshot=snapshot, koder=place.rules.koder)

@@ -8,7 +8,7 @@ from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.bogfoering import DEBET, voucher
 from refusion_assets.domain.kontrol import MOST_NAMED, Outcome, balance, kroner_text
 from refusion_assets.domain.krav import CLAIM
-from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.opgoerelse import run_number, ydelse_navne
 from refusion_assets.warehouse import Session
 
 SQL_MADE = ("classified.dom", "classified.krav")
@@ -27,7 +27,9 @@ def _none(session: Session, what: str, query: str) -> Outcome:
     found = _sums(session, f"SELECT count(*) AS antal FROM ({query})")["antal"]
     if not found:
         return Outcome(True, f"{what}: ingen afvigelser.")
-    people = session.frame(f"SELECT DISTINCT borger_id FROM ({query}) ORDER BY 1 LIMIT 3")["borger_id"].to_list()
+    people = session.frame(f"SELECT DISTINCT borger_id FROM ({query}) ORDER BY 1 LIMIT {MOST_NAMED}")[
+        "borger_id"
+    ].to_list()
     return Outcome(False, f"{what}: {found} rækker afviger.", STOP, antal=found, eksempler=tuple(people))
 
 
@@ -84,7 +86,7 @@ def karantaene(asked: Asked) -> Outcome:
     lines, oere = int(rows["antal"].sum()), int(rows["oere"].sum())
     most = ", ".join(
         f"{regel}: {antal}"
-        for regel, antal, _ in rows.sort("antal", "regel", descending=[True, False]).head(3).iter_rows()
+        for regel, antal, _ in rows.sort("antal", "regel", descending=[True, False]).head(MOST_NAMED).iter_rows()
     )
     return Outcome(
         False,
@@ -254,10 +256,7 @@ def bilag_balancerer(asked: Asked) -> Outcome:
         FROM opgoerelse.postering WHERE koersel = $n""",
         n=number,
     )
-    navne = pl.DataFrame(
-        [(y.ydelse_id, y.navn) for y in asked.place.rules.ydelser], ["ydelse_id", "navn"], orient="row"
-    )
-    lines = voucher(ledger, navne.unique("ydelse_id", keep="last"), asked.month, asked.place.rules)
+    lines = voucher(ledger, ydelse_navne(asked.place.rules), asked.month, asked.place.rules)
     signed = pl.when(pl.col("debet_kredit") == DEBET).then(pl.col("beloeb_oere")).otherwise(-pl.col("beloeb_oere"))
     uneven = lines.group_by("bilagsnr").agg(rest=signed.sum()).filter(pl.col("rest") != 0)
     if uneven.is_empty():

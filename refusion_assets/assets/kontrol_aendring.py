@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from refusion_assets.assets.wiring import Asked
+from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.kontrol import MOST_NAMED, Outcome, causes, kroner_text
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.weeks import next_month
@@ -35,7 +35,7 @@ def aendring_mod_sidste_maaned(asked: Asked) -> Outcome:
     """No benefit of a municipality has moved outside the band since last month; else the three biggest causes."""
     rules, number = asked.place.rules, run_number(asked.month, asked.place.rules)
     band, least = rules.graense("aendring_procent"), rules.graense("aendring_mindst_oere")
-    if not asked.session.value("SELECT count(*) FROM opgoerelse.koersel WHERE koersel = $n", n=number - 1):
+    if first_run(asked.session, asked.month):
         return Outcome(True, "Første kørsel: der er ingen måned at sammenligne med.")
     rows = asked.session.frame(MONTHS, n=number, month=asked.month, before=next_month(asked.month, -1))
     change = (pl.col("nu") - pl.col("foer")).abs()

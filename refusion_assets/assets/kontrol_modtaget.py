@@ -5,14 +5,10 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 
 from refusion_assets.assets import fund_opslag as opslag
-from refusion_assets.assets.wiring import Asked
-from refusion_assets.domain.fund_filer import file_findings
-from refusion_assets.domain.fund_uger import (
-    amount_findings,
-    homeless_findings,
-    payer_findings,
-    person_findings,
-)
+from refusion_assets.assets.fund import of_files, of_weeks
+from refusion_assets.assets.kvalitet import LATE_LINE
+from refusion_assets.assets.wiring import Asked, first_run
+from refusion_assets.domain.fund_uger import person_findings
 from refusion_assets.domain.kontrol import MOST_NAMED, Outcome, by_rule, kroner_text
 
 FILREGLER = ("FIL-003", "FIL-004", "FIL-005")
@@ -26,11 +22,11 @@ FRESH_MONEY = """
 SELECT b.regel, l.borger_id, CASE WHEN l.art = 'T' THEN NULL ELSE l.beloeb_oere END AS beloeb_oere, true AS ny
 FROM brud b JOIN classified.linje l ON l.fil_id = b.fil_id AND l.linje = b.linje AND l.fil_id IN ({filer})"""
 
-LATE = """
+LATE = f"""
 SELECT f.kilde, f.enhed, count(*) AS linjer, count(*) FILTER (sen) AS sene,
        coalesce(sum(beloeb_oere) FILTER (sen), 0)::BIGINT AS oere
 FROM (
-    SELECT fil_id, l.beloeb_oere, date_diff('day', l.periode_slut, i.Modtaget_tidspunkt::DATE) > $days AS sen
+    SELECT fil_id, l.beloeb_oere, {LATE_LINE} AS sen
     FROM classified.linje l JOIN raw.indberetning i USING (fil_id, linje)
     WHERE fil_id IN (SELECT fil_id FROM raw.fil WHERE kendt_fra = $month AND NOT dublet)
           AND l.art = 'I' AND l.regel IS NULL
@@ -40,22 +36,14 @@ GROUP BY ALL ORDER BY oere DESC, f.kilde, f.enhed"""
 
 def filregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """FIL-003 to FIL-005: row counts, repeats and gaps in the numbers of the senders' files."""
-    expected = opslag.expected(asked.session, asked.month)
-    found = file_findings(opslag.files(asked.session, asked.month), expected, asked.month, asked.place.rules)
-    yield from _since_last(asked, found, FILREGLER)
+    yield from _since_last(asked, of_files(asked.session, asked.place.rules, asked.month), FILREGLER)
 
 
 def ugeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """EI-016, EI-018 and EI-019: a week's amount, residence and payer."""
-    session, rules = asked.session, asked.place.rules
-    session.run(opslag.CHANGED, month=asked.month)
-    before = opslag.listed_before(session, asked.place, asked.month)
-    found = [
-        amount_findings(opslag.large_weeks(session, rules, before)),
-        homeless_findings(session.frame(opslag.HOMELESS)),
-        payer_findings(session.frame(opslag.OTHER_PAYER)),
-    ]
-    yield from _since_last(asked, pl.concat(found), UGEREGLER)
+    asked.session.run(opslag.CHANGED, month=asked.month)
+    before = opslag.listed_before(asked.session, asked.place, asked.month)
+    yield from _since_last(asked, of_weeks(asked.session, asked.place.rules, before), UGEREGLER)
 
 
 def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
@@ -64,8 +52,7 @@ def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     marked = opslag.marked(session)
     open_before = opslag.open_before(session, place, asked.month)
     fresh = marked.join(open_before, on=opslag.LINE_KEY, how="anti")
-    filer = ", ".join(map(str, fresh["fil_id"].unique().sort())) or "NULL"
-    money = opslag.with_frame(session, "brud", fresh, FRESH_MONEY.format(filer=filer))
+    money = opslag.with_frame(session, "brud", fresh, FRESH_MONEY.format(filer=opslag.files_of(fresh)))
     known = marked.join(open_before, on=opslag.LINE_KEY, how="semi").select(
         "regel",
         borger_id=pl.lit(None, dtype=pl.Int64),
@@ -123,7 +110,7 @@ def missing_benefits(asked: Asked) -> pl.DataFrame:
 
 def leveret_til_tiden(asked: Asked) -> Outcome:
     """Few of a sender's new reports were received long after their period ended."""
-    if first_run(asked):
+    if first_run(asked.session, asked.month):
         return Outcome(True, "Første kørsel: historikken er ikke forsinket.")
     rules = asked.place.rules
     days, most = rules.graense("forsinket_dage"), rules.graense("forsinket_procent")
@@ -146,8 +133,3 @@ def leveret_til_tiden(asked: Asked) -> Outcome:
         int(late["oere"].sum()),
         tal,
     )
-
-
-def first_run(asked: Asked) -> bool:
-    """Whether no earlier month has been run, so that what is received is the history."""
-    return bool(asked.session.value("SELECT count(*) = 0 FROM opgoerelse.koersel WHERE maaned < $m", m=asked.month))

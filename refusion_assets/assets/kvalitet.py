@@ -21,15 +21,18 @@ MOST_SENDERS = 10
 COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#edae49", "#8d5a97", "#5c5c5c")
 WIDTH, HEIGHT, LEFT, TOP = 260, 120, 34, 24
 
+# A line l with its raw row i that was received so many $days after its period ended.
+LATE_LINE = "date_diff('day', l.periode_slut, i.Modtaget_tidspunkt::DATE) > $days"
+
 # A month of receipt is looked at when it is run (and if it never was): later verdicts on its lines are not its own.
-FRESH = """
+FRESH = f"""
 WITH maaneder AS (
     SELECT fil_id FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month
     AND (modtaget_maaned = $month OR modtaget_maaned NOT IN (SELECT maaned FROM kontrol.kvalitet))
 )
 SELECT f.kilde, f.enhed, f.modtaget_maaned AS maaned, count(*) AS linjer,
        count(*) FILTER (d.status = 'karantaene') AS karantaene,
-       count(*) FILTER (l.art = 'I' AND date_diff('day', l.periode_slut, i.Modtaget_tidspunkt::DATE) > $days) AS sene,
+       count(*) FILTER (l.art = 'I' AND {LATE_LINE}) AS sene,
        count(*) FILTER (l.art = 'T' OR l.beloeb_oere < 0) AS rettelser,
        coalesce(sum(l.beloeb_oere) FILTER (d.status = 'karantaene'), 0)::BIGINT AS karantaene_oere
 FROM maaneder JOIN raw.fil f USING (fil_id) JOIN classified.linje l USING (fil_id)
@@ -56,28 +59,27 @@ def by_source(rows: pl.DataFrame) -> pl.DataFrame:
 
 def worst(rows: pl.DataFrame) -> str:
     """The senders with the most quarantined and late lines of the newest month, as a Markdown table."""
-    head = "| Afsender | Linjer | Karantæne | Sene | Rettelser |\n| --- | ---: | ---: | ---: | ---: |\n"
     newest = rows.filter(pl.col("maaned") == pl.col("maaned").max()).with_columns(
         slemme=pl.col("karantaene") + pl.col("sene")
     )
     ordered = newest.sort("slemme", "kilde", "enhed", descending=[True, False, False]).head(MOST_SENDERS)
-    names = ("kilde", "enhed", "linjer", *MEASURES)
-    return head + "\n".join(
-        f"| {kilde}-{enhed} | {' | '.join(map(str, counts))} |"
-        for kilde, enhed, *counts in ordered.select(names).iter_rows()
-    )
+    sender = pl.concat_str("kilde", "enhed", separator="-")
+    return _markdown(["Afsender"], ordered.select(sender, "linjer", *MEASURES))
 
 
 def table(rows: pl.DataFrame) -> str:
     """The quality as a Markdown table, newest month first."""
-    head = "| Kilde | Måned | Linjer | Karantæne | Sene | Rettelser |\n| --- | --- | ---: | ---: | ---: | ---: |\n"
     ordered = rows.sort("maaned", "kilde", descending=[True, False])
-    columns = ("linjer", *MEASURES)
-    lines = (
-        f"| {row['kilde']} | {row['maaned']:%Y-%m} | " + " | ".join(str(row[c]) for c in columns) + " |"
-        for row in ordered.iter_rows(named=True)
+    return _markdown(
+        ["Kilde", "Måned"], ordered.select("kilde", pl.col("maaned").dt.strftime("%Y-%m"), "linjer", *MEASURES)
     )
-    return head + "\n".join(lines)
+
+
+def _markdown(words: list[str], rows: pl.DataFrame) -> str:
+    """A Markdown table: columns of words under these titles, and then the counts."""
+    titles = [*words, "Linjer", "Karantæne", "Sene", "Rettelser"]
+    below = ["---"] * len(words) + ["---:"] * (len(titles) - len(words))
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in (titles, below, *rows.iter_rows()))
 
 
 def plot(rows: pl.DataFrame) -> str:

@@ -65,10 +65,9 @@ def _judge_rows(session: Session, place: Place, rows: pl.DataFrame) -> None:
 
 def _numbered_persons(session: Session, subjects: pl.Series) -> pl.DataFrame:
     """The surrogate (`borger_id`) of each person; new ones get theirs in an order that says nothing of the CPR."""
-    session.connection.register("seen_persons", pl.DataFrame({"cpr": subjects.drop_nulls().unique()}))
-    seen = session.frame("""SELECT cpr, borger_id, CASE WHEN borger_id IS NULL THEN md5(cpr) END AS orden
-        FROM seen_persons LEFT JOIN identitet.borger USING (cpr)""")
-    session.connection.unregister("seen_persons")
+    with session.lending("seen_persons", pl.DataFrame({"cpr": subjects.drop_nulls().unique()})):
+        seen = session.frame("""SELECT cpr, borger_id, CASE WHEN borger_id IS NULL THEN md5(cpr) END AS orden
+            FROM seen_persons LEFT JOIN identitet.borger USING (cpr)""")
     next_id = int(session.value("SELECT coalesce(max(borger_id) + 1, 0) FROM identitet.borger"))  # type: ignore[call-overload]
     fresh = seen.filter(pl.col("borger_id").is_null()).sort("orden").drop("borger_id")
     fresh = fresh.select("cpr", borger_id=pl.int_range(pl.len(), dtype=pl.Int64) + next_id)

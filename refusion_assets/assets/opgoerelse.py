@@ -11,7 +11,7 @@ import polars as pl
 from refusion_assets import files
 from refusion_assets.assets.change import ranges
 from refusion_assets.assets.fund import advise
-from refusion_assets.assets.wiring import LUKKET, OPGJORT, POOL, chosen_cells, gate, stopping, withdraw
+from refusion_assets.assets.wiring import LUKKET, OPGJORT, POOL, chosen_cells, first_run, gate, stopping, withdraw
 from refusion_assets.context import Place
 from refusion_assets.domain.opgoerelse import (
     AABNING,
@@ -48,15 +48,15 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     """
     number = gate(session, place, month)
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned < $m", s=LUKKET, m=month)
-    first_run = session.value("SELECT count(*) FROM opgoerelse.koersel WHERE maaned < $m", m=month) == 0
+    opening = first_run(session, month)
     mine = "kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
     session.run(
         f"DELETE FROM opgoerelse.postering WHERE {mine} AND (koersel = $n OR (koersel = 0 AND $first))",
         koder=list(koder),
         n=number,
-        first=first_run,
+        first=opening,
     )
-    if first_run:
+    if opening:
         _open(session, month, number, koder)
     else:
         _differences(session, month, number, koder)

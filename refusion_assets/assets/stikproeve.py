@@ -35,11 +35,9 @@ def efterregning_enig(asked: Asked) -> Outcome:
     if not sample:
         return Outcome(True, "Der er ingen borgere at efterregne.")
     chosen = pl.DataFrame({"borger_id": list(sample.values()), "cpr": list(sample)})
-    session.connection.register("stikproeve", chosen)
-    files, homes = list(_files(session, month)), _homes(session)
+    with session.lending("stikproeve", chosen):
+        files, homes, kernel = list(_files(session, month)), _homes(session), _rows(session)
     again = state(files, homes, f"{month:%Y-%m}", place.rules, persons=set(sample))
-    kernel = _rows(session)
-    session.connection.unregister("stikproeve")
     plain = {
         (uge, maaned, sample[cpr], ydelse_id, kommunekode): _values(result)
         for (uge, maaned, cpr, ydelse_id, kommunekode), result in again.items()

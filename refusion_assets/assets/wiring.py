@@ -42,10 +42,19 @@ class Span:
     fra: date | None
 
 
-def known(session: Session, month: date) -> date:
-    """The month whose knowledge the tables show when `month` is asked for: never one before the last run."""
-    last: date | None = session.value("SELECT max(maaned) FROM opgoerelse.koersel")  # type: ignore[assignment]
-    return max(month, last or month)
+def last_run(session: Session) -> date | None:
+    """The month of the last run; None before the first."""
+    return session.value("SELECT max(maaned) FROM opgoerelse.koersel")  # type: ignore[return-value]
+
+
+def first_run(session: Session, month: date) -> bool:
+    """Whether no month before this one has been run, so that what is received is the history."""
+    return bool(session.value("SELECT count(*) = 0 FROM opgoerelse.koersel WHERE maaned < $m", m=month))
+
+
+def never_run(month: date) -> Stop:
+    """Why a month cannot be done again."""
+    return Stop(f"{month:%Y-%m} er ikke kørt endnu; kun måneder til og med den sidste kørsel kan gøres igen")
 
 
 def span(session: Session, context: dg.AssetExecutionContext) -> Span:
@@ -55,20 +64,25 @@ def span(session: Session, context: dg.AssetExecutionContext) -> Span:
     among them has never been run.
     """
     months = sorted(month_of(key) for key in context.partition_keys)
-    last = known(session, months[0])
-    if len(months) == 1 and months[0] == last:
-        return Span(last, None)
-    if months[-1] > last or session.value("SELECT count(*) FROM opgoerelse.koersel") == 0:
-        raise Stop(f"{months[-1]:%Y-%m} er ikke kørt endnu; kun måneder til og med den sidste kørsel kan gøres igen")
+    last = last_run(session)
+    if len(months) == 1 and (last is None or months[0] >= last):
+        return Span(months[0], None)
+    if last is None or months[-1] > last:
+        raise never_run(months[-1])
     return Span(last, months[0])
 
 
 def month_asked(session: Session, tags: Mapping[str, str]) -> date:
-    """The month that checks are asked about: the run's one cell or last cell; the last run if they are asked alone."""
+    """The month that checks are asked about: the run's one cell or last cell, but none before the last run.
+
+    The last run, if checks are asked alone; Stop if there is none.
+    """
     key = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_end")
-    if key is None and session.value("SELECT count(*) FROM opgoerelse.koersel") == 0:
+    months = [month_of(key.split("|")[-1])] if key else []
+    last = last_run(session)
+    if last is None and not months:
         raise Stop("der er ingen kørsel at kontrollere endnu")
-    return known(session, month_of(key.split("|")[-1]) if key else date.min)
+    return max([*months, last] if last else months)
 
 
 def chosen_cells(context: dg.AssetExecutionContext) -> dict[date, list[str]]:
@@ -82,7 +96,7 @@ def chosen_cells(context: dg.AssetExecutionContext) -> dict[date, list[str]]:
 def withdraw(place: Place, month: date, koder: Collection[str] | None = None) -> None:
     """Take back a month's outgoing files (of some municipalities): what stops must leave no file behind."""
     folder = place.outgoing / f"{month:%Y-%m}"
-    if koder is None or set(koder) >= {k.kommunekode for k in place.rules.kommuner}:
+    if koder is None or set(koder) >= set(place.rules.koder):
         shutil.rmtree(folder, ignore_errors=True)
         return
     for kode in koder:
@@ -125,7 +139,7 @@ def _all_settled(session: Session, place: Place, month: date) -> None:
         """SELECT k.kommunekode FROM (SELECT unnest($koder::VARCHAR[]) AS kommunekode) k
         JOIN opgoerelse.koersel r ON r.maaned = $before
         ANTI JOIN opgoerelse.kommune o ON o.koersel = r.koersel AND o.kommunekode = k.kommunekode ORDER BY 1""",
-        koder=[k.kommunekode for k in place.rules.kommuner],
+        koder=place.rules.koder,
         before=next_month(month, -1),
     )["kommunekode"].to_list()
     if held:

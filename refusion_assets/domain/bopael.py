@@ -22,7 +22,7 @@ def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook
     one that ends last, then the highest code; where none covers the day, the first that starts later in
     the week (by the other reading: the last that ended earlier in it). Hjemmel: BEK 1772/2015 § 1, stk. 2.
     """
-    known = [k.kommunekode for k in rules.kommuner]
+    known = rules.koder
     rows = bopael.filter(pl.col("kommunekode").is_in(known) & pl.col("borger_id").is_in(borger_id))
     frame = pl.DataFrame(
         {

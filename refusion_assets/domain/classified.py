@@ -102,7 +102,7 @@ def _row_rules(rules: Rulebook) -> list[tuple[str, pl.Expr]]:
     known = [k.konto for k in rules.konti]
     unknown = [pl.col(felt).is_not_null() & ~pl.col(felt).is_in(known) for felt in ("Felt0114", "Felt0115")]
     national = ~pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
-    codes = [k.kommunekode for k in rules.kommuner]
+    codes = rules.koder
     days = (pl.col("periode_slut") - pl.col("periode_start")).dt.total_days() + 1
     kommune = pl.col("Kommunekode")
     return [

@@ -85,6 +85,13 @@ def run_number(run_month: date, rules: Rulebook) -> int:
     return (run_month.year - first.year) * 12 + run_month.month - first.month + 1
 
 
+def ydelse_navne(rules: Rulebook) -> pl.DataFrame:
+    """One row per benefit with the name and side that a municipality reads: ydelse_id, navn, side; the latest."""
+    latest = {ydelse.ydelse_id: (ydelse.navn, ydelse.side) for ydelse in rules.ydelser}
+    rows = [(ydelse_id, *words) for ydelse_id, words in latest.items()]
+    return pl.DataFrame(rows, schema=["ydelse_id", "navn", "side"], orient="row")
+
+
 def settle(state: pl.DataFrame, settled: pl.DataFrame, koersel: int) -> pl.DataFrame:
     """The ledger rows of a run (`LEDGER`): the difference between the state and what earlier runs settled.
 

@@ -231,6 +231,11 @@ class Rulebook:
         """Every benefit once, in code point order; the position is the benefit's number in the kernel."""
         return sorted({y.ydelse_id for y in self.ydelser})
 
+    @property
+    def koder(self) -> list[str]:
+        """The code of every municipality, in the order of the rules."""
+        return [kommune.kommunekode for kommune in self.kommuner]
+
     def laesning(self, navn: str) -> str:
         """The value of one reading."""
         return next(entry.vaerdi for entry in self.laesninger if entry.navn == navn)
