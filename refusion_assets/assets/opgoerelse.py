@@ -78,12 +78,11 @@ def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> N
 
 
 def _enter(session: Session, rows: str, kind: str, koersel: int, koder: Sequence[str], **values: object) -> None:
-    """Result rows as they stand in the ledger, all of one kind (N or Å), for some municipalities."""
+    """Result rows as they stand in the ledger, all of one kind (N or Å), for some municipalities, in their order."""
     said = {"raekketype": f"'{kind}'", "koersel": str(koersel), "oprindelig_koersel": "NULL"}
     session.run(
         f"""INSERT INTO opgoerelse.postering ({", ".join(LEDGER)}) SELECT {", ".join(said.get(n, n) for n in LEDGER)}
-        FROM {rows} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))
-        ORDER BY borger_id, uge, maaned, ydelse_id, kommunekode""",
+        FROM {rows} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
         koder=list(koder),
         **values,
     )
@@ -106,7 +105,7 @@ def _differences(session: Session, month: date, number: int, koder: Sequence[str
         people = f"(FROM at_opgoere WHERE borger_id BETWEEN {low} AND {high})"
         state, ledger = (
             session.frame(
-                f"SELECT {_columns(names)} FROM {since_change(table, 'uge', people, month)} WHERE {mine}",
+                f"SELECT {_columns(names)} FROM {since_change(session, table, 'uge', people)} WHERE {mine}",
                 koder=list(koder),
                 month=month,
             )

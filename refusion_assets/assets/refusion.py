@@ -89,7 +89,8 @@ def _calculated(
     priced = price(krav.filter(pl.col("beloeb_oere") > 0), counted, home, grid, rates, rules)
     return {
         "duration.forloeb": spells(counted, grid),
-        "refusion.borger_uge_ydelse": priced.rows,
+        # By week, so that DuckDB can leave the old weeks of these people unread where only the late ones are asked for.
+        "refusion.borger_uge_ydelse": priced.rows.sort("uge", maintain_order=True),
         "refusion.uden_kommune": priced.uden_kommune,
         "refusion.anden_betaler": priced.anden_betaler,
         "refusion.placering": priced.placering,
