@@ -58,6 +58,22 @@ def emne(fil: str, **changes: Any) -> Emne:
     return replace(EMNER.of_file(fil), **changes)
 
 
+def trappe(name: str, fra: str, first: int) -> str:
+    """A staircase of two steps from a date on."""
+    steps = [f"{{ fra_uge = {uge}, procent = {procent}, hjemmel = '§ 5, stk. 2, nr. {nr}' }}"
+             for nr, (uge, procent) in enumerate([(1, first), (5, 40)], 1)]  # fmt: skip
+    cited = "hjemmel = '§ 5, stk. 2'\nkilde = 'x'\nkontrolleret = 2026-01-01\nsikkerhed = 'set i lovteksten'\n"
+    return f"[[trappe]]\nid = '{name}'\ngaelder_fra = {fra}\ntrin = [{', '.join(steps)}]\n{cited}"
+
+
+def staircases(folder: Path, *blocks: str) -> Path:
+    """The folder with these staircases, and one for medfinansiering."""
+    (folder / "trapper.toml").chmod(0o644)
+    text = "\n".join([*blocks, trappe("medfinansiering", "2016-01-04", 20)])
+    (folder / "trapper.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
 # --- approval -----------------------------------------------------------------------------------------------
 
 
@@ -66,22 +82,20 @@ def test_the_law_pages_are_the_ones_that_were_approved() -> None:
     assert found == "", ASK + found
 
 
-def test_a_changed_percentage_changes_the_page_and_only_where_it_stands(folder: Path) -> None:
-    changed(folder, "trapper.toml", "fra_uge = 27, procent = 30,", "fra_uge = 27, procent = 35,")
-    before, after = pages(RULES), pages(folder)
+def test_a_changed_percentage_changes_the_page_of_its_file_and_no_other(folder: Path) -> None:
+    before = pages(staircases(folder, trappe("refusion", "2016-01-04", 80)))
+    after = pages(staircases(folder, trappe("refusion", "2016-01-04", 85)))
     assert [name for name in before if before[name] != after[name]] == ["trapper.md"]
-    assert "| 27 | 30 · § 5, stk. 2, nr. 3 |" in before["trapper.md"]
-    assert "| 27 | 35 · § 5, stk. 2, nr. 3 |" in after["trapper.md"]
+    assert "| 1 | 80 · § 5, stk. 2, nr. 1 |" in before["trapper.md"]
+    assert "| 1 | 85 · § 5, stk. 2, nr. 1 |" in after["trapper.md"]
 
 
-def test_a_later_staircase_stands_beside_the_one_before(folder: Path) -> None:
-    whole = (folder / "trapper.toml").read_text("utf-8")
-    block = "[[trappe]]" + whole.split("[[trappe]]")[1]
-    later = block.replace("2016-01-04", "2027-07-01").replace("fra_uge = 1, procent = 80", "fra_uge = 1, procent = 75")
-    changed(folder, "trapper.toml", block, block + later)
-    found = pages(folder)["trapper.md"]
+def test_a_later_staircase_stands_beside_the_one_before_also_where_a_step_is_new(folder: Path) -> None:
+    later = trappe("refusion", "2027-07-01", 75).replace("fra_uge = 5", "fra_uge = 9")
+    found = pages(staircases(folder, later, trappe("refusion", "2016-01-04", 80)))["trapper.md"]
     assert "| Fra uge | Gælder fra 2016-01-04: procent · hjemmel | Gælder fra 2027-07-01: procent · hjemmel |" in found
     assert "| 1 | 80 · § 5, stk. 2, nr. 1 | 75 · § 5, stk. 2, nr. 1 |" in found
+    assert "| 5 | 40 · § 5, stk. 2, nr. 2 |  |\n| 9 |  | 40 · § 5, stk. 2, nr. 2 |" in found
 
 
 def test_the_pages_are_the_same_bytes_each_time_and_what_is_no_longer_a_page_goes_away(tmp_path: Path) -> None:

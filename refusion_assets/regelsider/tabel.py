@@ -14,7 +14,7 @@ URL = re.compile(r"https?://[^\s;]+")
 CITATION = ("hjemmel", "kilde", "kontrolleret", "sikkerhed")
 NEVER_LIFTED = ("gaelder_fra", "gyldig_fra", "id", "navn", "ydelse_id")
 SHORT = {"lov_nr": "Nr. i § 3", "beloebsfelter": "Beløbsfelter", "indtaegtsart": "Indtægtsart"}
-FEW = 3
+FEW = 6
 
 
 def value(content: Any) -> str:
