@@ -127,7 +127,9 @@ def test_every_page_is_about_a_file_of_a_topic_and_no_file_has_two() -> None:
 
 def test_a_topic_that_may_be_left_out_has_a_page_without_entries(folder: Path) -> None:
     (folder / "kilder.toml").unlink()
-    assert "\n\nIngen poster i dag.\n\n" in page(EMNER.of_file("kilder.toml"), EMNER, folder)
+    text = page(EMNER.of_file("kilder.toml"), EMNER, folder)
+    assert "\n\nIngen poster i dag.\n\n" in text
+    assert "(../../rules/kilder.toml)" not in text
 
 
 def test_a_file_without_a_page_is_refused_by_name() -> None:

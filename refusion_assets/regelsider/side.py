@@ -49,19 +49,25 @@ def _in_time(records: Sequence[Record]) -> list[Record]:
     return sorted(records, key=lambda record: (place[record[key]], str(record.get("gaelder_fra", ""))))
 
 
+def _list(content: object) -> list[object]:
+    """A list as it is, and anything else as none."""
+    return content if isinstance(content, list) else []
+
+
 def _values(topic: str, records: list[Record]) -> Iterator[str]:
     """The values of one topic over time."""
     ordered = _in_time(records)
     names = [f.name for f in dataclasses.fields(TOPICS[topic][1]) if f.name not in SHOWN_BELOW.get(topic, ())]
-    nested = [n for n in names if isinstance(ordered[0].get(n), list) and isinstance(ordered[0][n][0], dict)]
+    nested = [n for n in names if any(isinstance(part, dict) for r in ordered for part in _list(r.get(n)))]
     if topic == "graense":
         asked = {r["id"]: users().get(("graense", r["id"].partition(":")[0]), []) for r in ordered}
         ordered = [record | {"bruges_af": [f"`{by}`" for by in asked[record["id"]]]} for record in ordered]
         names.append("bruges_af")
     for inner in nested:
-        for name in dict.fromkeys(record["id"] for record in ordered):
-            same = [record for record in ordered if record["id"] == name]
-            yield f"**{value(name)}**\n\n{side_by_side(same, inner)}"
+        for name in dict.fromkeys(map(_name, ordered)):
+            same = [record for record in ordered if _name(record) == name and record.get(inner)]
+            if same:
+                yield f"**{name}**\n\n{side_by_side(same, inner)}"
     yield entries(ordered, [name for name in names if name not in nested])
 
 
@@ -136,6 +142,13 @@ def _section_left_out(emne: Emne, left_out: Sequence[Record]) -> str:
     return "\n".join(lines) or "Intet, vi kender til."
 
 
+def _where(emne: Emne, topics: Topics) -> str:
+    """The sentence that says where the rules of a page are written."""
+    if not topics:
+        return f"Reglerne skrives i `rules/{emne.fil}`; i dag er der ingen, og filen mangler derfor."
+    return f"Reglerne står i [`rules/{emne.fil}`](../../rules/{emne.fil})."
+
+
 def page(emne: Emne, emner: Emner, folder: Path) -> str:
     """One law page as Markdown; Stop where something it names is gone. Hjemmel: none, technical."""
     topics = topics_of(folder, emne.fil)
@@ -145,7 +158,7 @@ def page(emne: Emne, emner: Emner, folder: Path) -> str:
     parts = [
         MARK,
         f"# {emne.titel}",
-        f"Reglerne står i [`rules/{emne.fil}`](../../rules/{emne.fil}). Alle sider: [oversigten](README.md).",
+        f"{_where(emne, topics)} Alle sider: [oversigten](README.md).",
         f"## Hvad siden handler om\n\n{emne.regulerer.strip()}\n\n{paragraphs}",
         f"## Værdierne\n\n{_section_values(emne, topics)}",
         f"## Sådan læser koden dem\n\n{_section_code(emne)}",

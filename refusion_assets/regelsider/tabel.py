@@ -92,7 +92,7 @@ def entries(records: Sequence[Record], names: Sequence[str]) -> str:
 def side_by_side(records: Sequence[Record], inner: str) -> str:
     """The lists within entries of one name beside each other: a row per first value, a column per date."""
     key, *rest = records[0][inner][0]
-    dates = [value(record["gaelder_fra"]) for record in records]
+    dates = [value(record.get("gaelder_fra")) for record in records]
     firsts = sorted({part[key] for record in records for part in record[inner]})
     rows = []
     for first in firsts:
