@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from refusion_assets.domain.stop import Stop
+from refusion_assets.regelsider import laesning
 from refusion_assets.regelsider.bevis import cites, of_topic, proeve_link, worked
 from refusion_assets.regelsider.emner import PAGES, Emne, read_emner
 from refusion_assets.regelsider.kode import funktion, users
@@ -96,6 +97,16 @@ def test_a_later_staircase_stands_beside_the_one_before_also_where_a_step_is_new
     assert "| Fra uge | Gælder fra 2016-01-04: procent · hjemmel | Gælder fra 2027-07-01: procent · hjemmel |" in found
     assert "| 1 | 80 · § 5, stk. 2, nr. 1 | 75 · § 5, stk. 2, nr. 1 |" in found
     assert "| 5 | 40 · § 5, stk. 2, nr. 2 |  |\n| 9 |  | 40 · § 5, stk. 2, nr. 2 |" in found
+
+
+def test_a_later_version_of_a_benefit_stands_below_the_one_before(folder: Path) -> None:
+    row = next(line for line in (folder / "ydelser.csv").read_text("utf-8").splitlines() if line.startswith("KTH;"))
+    (folder / "ydelser.csv").chmod(0o644)
+    with (folder / "ydelser.csv").open("a", encoding="utf-8") as file:
+        file.write(row.replace(";2014-07-01;", ";2027-07-01;", 1) + "\n")
+    lines = [line for line in pages(folder)["ydelser.md"].splitlines() if line.startswith("| ")]
+    place = next(number for number, line in enumerate(lines) if line.startswith("| KTH | 2014-07-01 |"))
+    assert lines[place + 1].startswith("| KTH | 2027-07-01 | Kontanthjælp |")
 
 
 def test_the_pages_are_the_same_bytes_each_time_and_what_is_no_longer_a_page_goes_away(tmp_path: Path) -> None:
@@ -212,6 +223,21 @@ def test_a_case_that_is_gone_is_refused_by_name() -> None:
 )
 def test_a_case_belongs_where_its_paragraph_does(text: str, paragraf: str, named: bool) -> None:
     assert cites(text, paragraf) is named
+
+
+def test_a_reading_without_a_case_is_refused_and_one_that_only_tests_show_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entry = topics_of(RULES, "laesninger.toml")["laesning"][0]
+    monkeypatch.setattr(laesning, "reading_cases", list)
+    with pytest.raises(Stop, match="uge_beroert har intet eksempel"):
+        laesning.reading(entry)
+    test = "tests/domain/test_weeks.py::test_a_week_that_ends_with_its_month_is_one_cell"
+    case = {"id": "L99", "laesning": "uge_beroert", "navn": "x", "kilde": "y", "proever": [test]}
+    monkeypatch.setattr(laesning, "reading_cases", lambda: [case])
+    assert "Vist ved prøverne nedenfor.\n\nPrøver, der viser begge værdier:\n\n- [`test_a_week" in laesning.reading(
+        entry
+    )
 
 
 # --- what a page says of dates ------------------------------------------------------------------------------
