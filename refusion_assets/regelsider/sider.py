@@ -31,9 +31,10 @@ def front(emner: Emner, folder: Path) -> str:
     pages = []
     for emne in emner.sider:
         records = _all_records(folder, emne.fil)
-        unsure = sum(record.get("sikkerhed", SURE) != SURE for record in records)
+        said = [record["sikkerhed"] for record in records if "sikkerhed" in record]
+        unsure = str(sum(text != SURE for text in said)) if said or not records else "ikke angivet"
         link = f"[{emne.titel}]({emne.side}.md)"
-        pages.append([link, "; ".join(emne.paragraffer) or "teknisk", str(len(records)), str(unsure)])
+        pages.append([link, "; ".join(emne.paragraffer) or "teknisk", str(len(records)), unsure])
     return (
         "\n\n".join(
             [
