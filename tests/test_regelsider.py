@@ -12,10 +12,10 @@ import pytest
 from refusion_assets.domain.stop import Stop
 from refusion_assets.regelsider import laesning
 from refusion_assets.regelsider.bevis import cites, of_topic, proeve_link, worked
-from refusion_assets.regelsider.emner import PAGES, Emne, read_emner
+from refusion_assets.regelsider.emner import PAGES, Emne, Vej, read_emner
 from refusion_assets.regelsider.kode import funktion, users
 from refusion_assets.regelsider.side import page, topics_of
-from refusion_assets.regelsider.sider import pages, write
+from refusion_assets.regelsider.sider import front, pages, write
 from refusion_assets.rulebook import TOPICS, RuleError, load
 from tests.conftest import DataRoot
 from tests.support import REPO, RULES
@@ -215,6 +215,18 @@ def test_a_test_that_is_gone_is_refused_by_name() -> None:
 def test_a_case_that_is_gone_is_refused_by_name() -> None:
     with pytest.raises(Stop, match="T99 findes ikke"):
         of_topic(emne("trapper.toml", eksempler=["T99"]))
+
+
+@pytest.mark.parametrize(
+    ("vej", "named"),
+    [
+        (Vej(spoergsmaal="x", side="trapper", vejledning="ny.md"), "vejledningen ny.md findes ikke"),
+        (Vej(spoergsmaal="x", side="stiger"), "siden stiger findes ikke"),
+    ],
+)
+def test_a_way_to_a_guide_or_a_page_that_is_gone_is_refused_by_name(vej: Vej, named: str) -> None:
+    with pytest.raises(Stop, match=named):
+        front(replace(EMNER, veje=[vej]), RULES)
 
 
 @pytest.mark.parametrize(
