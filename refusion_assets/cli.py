@@ -99,6 +99,26 @@ def genindlaes() -> None:
 
 
 @main.command()
+@click.argument("hvem", nargs=-1, metavar="CPR ÅÅÅÅ-MM")
+@click.option("--formaal", metavar="TEKST", help="Hvad opslaget er til; det gemmes. Udelades det, bliver der spurgt.")
+@click.option("--json", "som_json", is_flag=True, help="Svaret som JSON; nøglerne står i docs/forklar.md.")
+def forklar(hvem: tuple[str, ...], formaal: str | None, *, som_json: bool) -> None:
+    """Forklar en borgers ydelsesmåned uge for uge. Hvert opslag gemmes i opslag/opslag.jsonl."""
+    from refusion_assets import opslag  # noqa: PLC0415  only this command needs it
+
+    question = opslag.asked(hvem, formaal, _purpose)
+    click.echo(opslag.answer(Place.from_environment(), question, som_json=som_json), nl=False)
+
+
+def _purpose() -> str:
+    """What the user answers to what a look-up is for; nothing where nobody can answer."""
+    try:
+        return str(click.prompt("Hvad er opslaget til", default="", show_default=False, err=True))
+    except click.Abort:
+        return ""
+
+
+@main.command()
 @click.option("--stoerrelse", type=click.Choice(["mini", "midi", "fuld"]), default="mini", show_default=True)
 @click.option("--maaneder", type=Months(), default="2024-11..2026-10", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)

@@ -1,0 +1,261 @@
+"""Understands what an explanation says: one person and benefit month, as the text and `--json` both show it.
+
+The names of the fields are the keys of `--json` and do not change (docs/forklar.md). Amounts are whole øre, percentages
+whole per cent, `uge` is a Monday, months are first days, and nothing here can hold a CPR number.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal
+
+Svar = Literal["forklaret", "ukendt_borger", "ingen_uger", "ikke_beregnet"]
+Slags = Literal["indberetning", "tilbagefoersel", "taeller", "bopael", "regler", "uforklaret"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Post:
+    """The entry of `rules/` that something rests on."""
+
+    fil: str
+    id: str
+    gaelder_fra: date
+    hjemmel: str
+    kilde: str
+    kontrolleret: date
+    sikkerhed: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Indberetning:
+    """One delivered line about the person; `nr` is what the weeks and causes call it by."""
+
+    nr: int
+    art: Literal["indberetning", "tilbagefoersel", "ukendt"]
+    kilde: str
+    kilde_navn: str
+    afsender: str
+    ydelse_id: str | None
+    ydelse: str
+    periode_start: date | None
+    periode_slut: date | None
+    beloeb_oere: int
+    indberetning_id: str | None
+    reference_id: str | None
+    fil: str
+    linje: int
+    modtaget_maaned: date
+    modtaget_tidspunkt: datetime | None
+    status: Literal["brugt", "tilbagefoert", "karantaene", "virket", "venter"]
+    regel: str | None
+    regel_tekst: str | None
+    handling: str | None
+    tilbagefoert_af: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beroering:
+    """One claim that has days in the week: the first and last of them, and how the benefit counts."""
+
+    ydelse_id: str
+    ydelse: str
+    afsender: str
+    kategori: str
+    fra_dag: date
+    til_dag: date
+    krav_start: date
+    krav_slut: date
+    krav_oere: int
+    indberetninger: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Genoptjening:
+    """How far the person is towards starting over, in weeks of self-support in the window."""
+
+    antal: int
+    kraevet: int
+    vindue_fra: date
+    foerste_uge: date | None
+    naaet: bool
+    post: Post
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forfra:
+    """When the count that the history begins with started over, and what that took."""
+
+    uge: date
+    kraevet: int
+    vindue_aar: int
+    post: Post
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finansiering:
+    """The municipality of a row, and why: it paid, or the person lived there."""
+
+    kommunekode: str
+    kommune: str
+    grundlag: Literal["betaler", "bopael", "ukendt"]
+    dag: date | None
+    bopael_start: date | None
+    bopael_slut: date | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raekke:
+    """One row of the result: percentage and amounts of a benefit in the week's days of the month. Øre, per cent."""
+
+    ydelse_id: str
+    ydelse: str
+    side: str
+    indberettet_oere: int
+    beloeb_oere: int
+    procent: int
+    refusion_oere: int
+    medfinansiering_oere: int
+    ydelsestaeller: int | None
+    trin: int | None
+    trin_fra_uge: int | None
+    trin_til_uge: int | None
+    hjemmel: str
+    post: Post | None
+    overgang: Post | None
+    finansiering: Finansiering
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postering:
+    """One ledger row: what a run settled for the week's days of the month. Øre, negative where taken back."""
+
+    koersel: int
+    maaned: date | None
+    raekketype: str
+    oprindelig_koersel: int | None
+    ydelse_id: str
+    ydelse: str
+    kommune: str
+    procent: int
+    beloeb_oere: int
+    refusion_oere: int
+    medfinansiering_oere: int
+    ydelsestaeller: int | None
+    regelversion: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aarsag:
+    """One concrete reason why a run settled something else than the runs before it."""
+
+    slags: Slags
+    indberetninger: list[int]
+    uge_fra: date | None = None
+    uge_til: date | None = None
+    antal_uger: int | None = None
+    ydelsestaeller_foer: int | None = None
+    ydelsestaeller_efter: int | None = None
+    art_efter: str | None = None
+    kommune_foer: str | None = None
+    kommune_efter: str | None = None
+    regelversion_foer: str | None = None
+    regelversion_efter: str | None = None
+    hjemmel_foer: str | None = None
+    hjemmel_efter: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aendring:
+    """What a run changed for a benefit in the week, and why."""
+
+    koersel: int
+    maaned: date
+    ydelse_id: str
+    ydelse: str
+    procent_foer: int | None
+    procent_efter: int | None
+    beloeb_foer_oere: int
+    beloeb_efter_oere: int
+    kommuner_foer: list[str]
+    kommuner_efter: list[str]
+    aarsager: list[Aarsag]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UdenKommune:
+    """Money of the week that found no municipality (EI-018). Øre."""
+
+    ydelse_id: str
+    ydelse: str
+    beloeb_oere: int
+    regel: str
+    regel_tekst: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uge:
+    """One week that touches the month. `art` is null for a week that is not over, or lies outside the count."""
+
+    uge: date
+    til: date
+    dage_fra: date
+    dage_til: date
+    art: Literal["A", "B", "C"] | None
+    art_navn: str
+    taelling: int | None
+    ydelsestaeller: int | None
+    taelling_fra_uge: date | None
+    genoptjening: Genoptjening | None
+    beroeringer: list[Beroering]
+    indberetninger: list[int]
+    raekker: list[Raekke]
+    uden_kommune: list[UdenKommune]
+    posteringer: list[Postering]
+    aendringer: list[Aendring]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stykke:
+    """Consecutive weeks of one kind and one set of benefits in the history. Weeks."""
+
+    fra_uge: date
+    til_uge: date
+    antal_uger: int
+    art: str
+    ydelser: list[str]
+    ydelsestaeller_fra: int | None
+    ydelsestaeller_til: int | None
+    taelling: int
+    genoptjent: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forklaring:
+    """All that is said of a person and a benefit month."""
+
+    svar: Svar
+    borger_id: int | None
+    maaned: date
+    viden_til: date
+    koersel: int | None
+    koersel_status: str | None
+    regelversion: str
+    regler_nu: str
+    optaelling: Post
+    forfra: Forfra | None
+    forloeb: list[Stykke]
+    indberetninger: list[Indberetning]
+    uger: list[Uge]
+
+
+def as_json(forklaring: Forklaring) -> str:
+    """The explanation as JSON text: the fields by name, dates as `YYYY-MM-DD`, øre as integers."""
+    return json.dumps(dataclasses.asdict(forklaring), default=_iso, ensure_ascii=False, indent=2)
+
+
+def _iso(value: Any) -> str:
+    """A date or a point of time as ISO 8601."""
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(type(value).__name__)

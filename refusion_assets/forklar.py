@@ -1,0 +1,114 @@
+"""Understands how one person is looked up in the published copy: a few queries by person, never a whole table."""
+
+from datetime import date
+
+import polars as pl
+
+from refusion_assets.context import Place
+from refusion_assets.domain.forklar import Kendt, explain, unknown, weeks_of
+from refusion_assets.domain.forklaring import Forklaring
+from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.weeks import next_month
+from refusion_assets.warehouse import Session
+
+# The line, its verdict and its file; a reversal of a whole report names no person, and is asked for only where one was
+# taken back. Files and lines are fetched by number, so that DuckDB leaves the rest unread.
+MINE = "SELECT * FROM classified.linje WHERE borger_id = $borger"
+POINTING = """SELECT * FROM classified.linje
+    WHERE art = 'T' AND reference_id IN (SELECT unnest($ids::VARCHAR[])) AND borger_id IS NULL"""
+JUDGED = """SELECT m.* EXCLUDE (regel), d.status, d.trukket, d.regel,
+    CASE WHEN d.regel = 'EI-013' THEN d.regel ELSE m.regel END AS egen_regel,
+    f.filnavn, f.enhed, f.modtaget_maaned, f.kendt_fra, f.orden AS fil_orden
+    FROM mine m JOIN classified.dom d ON d.fil_id = m.fil_id AND d.linje = m.linje AND d.fil_id IN ({filer})
+    JOIN (SELECT *, row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget, filnavn) AS orden FROM raw.fil
+          WHERE NOT dublet) f ON f.fil_id = m.fil_id"""
+RAW = """SELECT i.fil_id, i.linje, i.Loenperiode_start, i.Loenperiode_slut, i.Modtaget_tidspunkt, i.Kommunekode,
+    i.Indkomsttype, i.Indtaegtsart, i.Felt0098, i.Felt0114, i.Felt0115, i.udfyldt, i.ulaeselig
+    FROM raw.indberetning i JOIN vist v ON i.fil_id = v.fil_id AND i.linje = v.linje AND i.fil_id IN ({filer})"""
+ROWS = "SELECT * FROM {table} WHERE borger_id = $borger AND maaned = $maaned ORDER BY ALL"
+LEDGER = """SELECT * FROM opgoerelse.postering WHERE borger_id = $borger AND maaned = $maaned
+    ORDER BY uge, koersel, raekketype DESC, ydelse_id, kommunekode"""
+STAYS = """SELECT modtaget_maaned, kommunekode, bopael_start, bopael_slut FROM raw.bopael
+    WHERE cpr = $cpr AND modtaget_maaned IN (SELECT unnest($maaneder::DATE[])) ORDER BY ALL"""
+
+
+def look_up(place: Place, cpr: str, maaned: date) -> Forklaring:
+    """The explanation of a person's benefit month as the last run knows it; Stop if nothing is published yet."""
+    with place.warehouse.reading() as session:
+        beregnet = session.frame("SELECT * FROM refusion.beregnet").rows(named=True)
+        if not beregnet:
+            raise Stop("der er ingen kørsel at forklare endnu; kør en måned først")
+        borger = session.value("SELECT borger_id FROM identitet.borger WHERE cpr = $cpr", cpr=cpr)
+        if not isinstance(borger, int):
+            return unknown(maaned, beregnet[0]["maaned"], beregnet[0]["regelversion"], place.rules)
+        return explain(known(session, borger, cpr, maaned), maaned, place.rules)
+
+
+def known(session: Session, borger: int, cpr: str, maaned: date) -> Kendt:
+    """All that is known of one person around a month (`Kendt`)."""
+    beregnet = session.frame("SELECT * FROM refusion.beregnet").row(0, named=True)
+    koersler = session.frame("SELECT koersel, maaned, status, regelversion FROM opgoerelse.koersel ORDER BY 1")
+    linjer = _lines(session, borger)
+    posteringer = session.frame(LEDGER, borger=borger, maaned=maaned)
+    snapshots = session.frame("SELECT DISTINCT modtaget_maaned FROM raw.register WHERE art = 'bopael' ORDER BY 1")
+    maaneder = snapshots["modtaget_maaned"].to_list()
+    return Kendt(
+        borger_id=borger,
+        viden=beregnet["maaned"],
+        regelversion=beregnet["regelversion"],
+        bopael_maaned=beregnet["bopael_maaned"],
+        koersler=koersler,
+        forloeb=session.frame("SELECT * FROM duration.forloeb WHERE borger_id = $borger", borger=borger),
+        krav=session.frame("SELECT * FROM classified.krav WHERE borger_id = $borger", borger=borger),
+        raekker=session.frame(ROWS.format(table="refusion.borger_uge_ydelse"), borger=borger, maaned=maaned),
+        uden_kommune=session.frame(ROWS.format(table="refusion.uden_kommune"), borger=borger, maaned=maaned),
+        posteringer=posteringer,
+        linjer=linjer,
+        raa=_raw(session, linjer, maaned, koersler),
+        bopael=_stays(session, cpr, posteringer, koersler, [beregnet["bopael_maaned"], *maaneder]),
+        bopael_maaneder=maaneder,
+    )
+
+
+def _lines(session: Session, borger: int) -> pl.DataFrame:
+    """Every line of a person and every reversal that points at one, with verdict and file."""
+    mine = _judged(session, session.frame(MINE, borger=borger))
+    ids = mine.filter("trukket")["indberetning_id"].unique().to_list()
+    if not ids:
+        return mine
+    return pl.concat([mine, _judged(session, session.frame(POINTING, ids=ids))])
+
+
+def _judged(session: Session, lines: pl.DataFrame) -> pl.DataFrame:
+    """Some lines with verdict and file."""
+    with session.lending("mine", lines):
+        return session.frame(JUDGED.format(filer=_files(lines)))
+
+
+def _raw(session: Session, linjer: pl.DataFrame, maaned: date, koersler: pl.DataFrame) -> pl.DataFrame:
+    """The raw columns of the lines that can be shown: about the month's weeks, without a period, or news to a run."""
+    weeks = weeks_of(maaned)
+    until = next_month(maaned).replace(day=7)
+    about = (pl.col("periode_start") <= until) & (pl.col("periode_slut") >= weeks[0])
+    news = pl.col("kendt_fra") > koersler["maaned"].min() if koersler.height else pl.lit(value=True)
+    shown = linjer.filter((about | news).fill_null(value=True)).select("fil_id", "linje")
+    with session.lending("vist", shown):
+        return session.frame(RAW.format(filer=_files(shown)))
+
+
+def _files(lines: pl.DataFrame) -> str:
+    """The files of some lines (fil_id), as a list in SQL."""
+    return ", ".join(map(str, lines["fil_id"].unique().sort())) or "NULL"
+
+
+def _stays(
+    session: Session, cpr: str, posteringer: pl.DataFrame, koersler: pl.DataFrame, snapshots: list[date | None]
+) -> pl.DataFrame:
+    """The person's stays in the snapshot in use, and in those of each run that settled the month and the run before."""
+    months = dict(koersler.select("koersel", "maaned").iter_rows())
+    runs = [months[number] for number in posteringer["koersel"].unique() if number in months]
+    wanted = set(snapshots[:1])
+    for run in runs:
+        for known_to in (run, next_month(run, -1)):
+            wanted.add(max((s for s in snapshots[1:] if s is not None and s <= known_to), default=None))
+    return session.frame(STAYS, cpr=cpr, maaneder=sorted(filter(None, wanted)))
