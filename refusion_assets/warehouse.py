@@ -26,6 +26,7 @@ from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
 from refusion_assets.domain.opgoerelse import Koersel, KommuneKoersel, Postering
 from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, Register
 from refusion_assets.domain.refusion import AendretUge, AndenBetaler, Beregnet, BorgerUgeYdelse, UdenKommune
+from refusion_assets.domain.stop import Stop
 
 LOCK_PATIENCE_SECONDS = 30.0
 # DuckDB keeps what it has read up to this limit and spills beyond it; the frames of a shard come on top.
@@ -129,6 +130,19 @@ class Warehouse:
             session.prepare()
             yield session
             connection.execute("COMMIT")
+        finally:
+            connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator["Session"]:
+        """A session that only reads the published copy, so that no run ever waits for it; Stop if there is none."""
+        if not self.published.exists():
+            raise Stop("der er ingen udgivet kørsel endnu; kør en måned først")
+        connection = duckdb.connect(str(self.published), read_only=True)
+        try:
+            connection.execute("SET enable_progress_bar = false")
+            connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+            yield Session(connection)
         finally:
             connection.close()
 
