@@ -12,7 +12,7 @@ NOWHERE = "(intet)"
 HELE = "hele posten"
 # What a reader of the rules says of an entry without its law changing.
 SAID_OF = {field.name for field in fields(Cited)} | {"note"}
-NAMES = ("ydelse_id", "konto", "kommunekode", "id", "navn", "hvad", "funktion", "side", "procent")
+NAMES = ("konto", "ydelse_id", "kommunekode", "id", "navn", "hvad", "funktion", "side", "procent")
 FILES = {
     "ydelser": "ydelser.csv",
     "konti": "konti.csv",
@@ -164,9 +164,17 @@ def _loads(topic: str, name: tuple[Any, ...], felt: str, entries: Sequence[Any])
 
 
 def _by_name(topic: str, entries: Any) -> dict[tuple[Any, ...], Any]:
-    """The entries of a topic by what they are called and, where a later one takes over, from when."""
-    listed = entries if isinstance(entries, tuple) else (entries,)
-    return {_name(topic, entry): entry for entry in listed}
+    """The entries of a topic by what they are called and, where a later one takes over, from when.
+
+    None is lost where a name stands more than once: the second is called by a number too.
+    """
+    named: dict[tuple[Any, ...], Any] = {}
+    for entry in entries if isinstance(entries, tuple) else (entries,):
+        name, number = _name(topic, entry), 2
+        while name in named:
+            name, number = (number, *_name(topic, entry)), number + 1
+        named[name] = entry
+    return named
 
 
 def _name(topic: str, entry: Any) -> tuple[Any, ...]:
