@@ -38,9 +38,9 @@ def krav(*timelines: tuple[str, date], fra: date) -> pl.DataFrame:
         for number, (text, begin) in enumerate(timelines)
         for c in timeline.claims(text, begin)
     ]
-    schema = {"borger_id": pl.Int64, "ydelse_id": pl.String, "kommunekode_betaler": pl.String,
-              "periode_start": pl.Date, "periode_slut": pl.Date, "beloeb_oere": pl.Int64, "fra_uge": pl.Date}  # fmt: skip
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    names = ("borger_id", "ydelse_id", "kommunekode_betaler", "periode_start", "periode_slut", "beloeb_oere", "fra_uge")
+    types = (pl.Int64, pl.String, pl.String, pl.Date, pl.Date, pl.Int64, pl.Date)
+    return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
 
 
 def what_if(
@@ -118,7 +118,10 @@ def test_a_proposal_from_july_touches_only_weeks_from_its_first_monday() -> None
     forslag = with_step(1, 75, date(2026, 7, 1))
     virkning = what_if(forslag, "2026-06", "2026-07", ("K3", date(2026, 6, 22)))
     # June: a week and two days; July: five days at 80, then seven days at 75 instead of 80.
-    assert virkning.celler.select("maaned", NET.alias("net")).rows() == [(date(2026, 6, 1), 0), (date(2026, 7, 1), -5_000)]
+    assert virkning.celler.select("maaned", NET.alias("net")).rows() == [
+        (date(2026, 6, 1), 0),
+        (date(2026, 7, 1), -5_000),
+    ]
     assert people(virkning, date(2026, 6, 1), None) == []
     assert people(virkning, None, None) == [(1, 0)]
 
