@@ -7,6 +7,7 @@ from datetime import date
 
 import polars as pl
 
+from refusion_assets.domain.dele import round_half_away
 from refusion_assets.domain.forslag import Forskel
 from refusion_assets.domain.konsekvens import FORSLAG, GAELDENDE, UDEN_TRIN, Virkning
 from refusion_assets.domain.kontrol import kroner_text
@@ -98,13 +99,14 @@ def _people(result: Konsekvens, *, by_month: bool, by_kommune: bool) -> pl.DataF
 
 def _kommuner(result: Konsekvens) -> pl.DataFrame:
     """One row per municipality: its name, net money under both, the difference, and persons whose money is another."""
-    people = _people(result, by_month=False, by_kommune=True).drop("maaned")
+    people, kommuner = _people(result, by_month=False, by_kommune=True).drop("maaned"), result.gaeldende.kommuner
     return (
         _net(result.virkning.celler, "kommunekode")
         .join(people, on="kommunekode", how="left")
         .with_columns(
             pl.col("borgere", "skifter").fill_null(0),
-            kommune=pl.col("kommunekode").replace({k.kommunekode: k.navn for k in result.gaeldende.kommuner}),
+            kommune=pl.col("kommunekode").replace({k.kommunekode: k.navn for k in kommuner}),
+            indbyggere=pl.col("kommunekode").replace_strict({k.kommunekode: k.indbyggertal for k in kommuner}),
             forskel=pl.col(FORSLAG) - pl.col(GAELDENDE),
         )
         .sort("forskel", "kommunekode", descending=[True, False])
@@ -135,10 +137,11 @@ def _by_month(result: Konsekvens) -> Tabel:
 def _by_kommune(result: Konsekvens, *, gain: bool) -> Tabel:
     """The municipalities that get most more, or most less."""
     moved = _kommuner(result).filter(pl.col("forskel") > 0 if gain else pl.col("forskel") < 0)
-    first = moved if gain else moved.reverse()
-    head = ("Kommune", "Gældende", "Forslag", "Forskel", "Borgere med andet beløb")
-    titel = f"De kommuner, der får mest {'mere' if gain else 'mindre'}"
-    return Tabel(titel, head, _money(first.head(MOST_EACH_WAY), ["kommune"], "borgere"))
+    first = (moved if gain else moved.reverse()).head(MOST_EACH_WAY)
+    each = round_half_away(first["forskel"].to_numpy(), first["indbyggere"].to_numpy()).tolist()
+    told = [(*row, kroner_text(oere)) for row, oere in zip(_money(first, ["kommune"], "borgere"), each, strict=True)]
+    head = ("Kommune", "Gældende", "Forslag", "Forskel", "Borgere med andet beløb", "Forskel pr. indbygger")
+    return Tabel(f"De kommuner, der får mest {'mere' if gain else 'mindre'}", head, told)
 
 
 def _by_ydelse(result: Konsekvens) -> Tabel:
@@ -226,16 +229,17 @@ def plot(result: Konsekvens) -> str:
     """One bar per municipality (SVG), who gets most more at the top: the difference, net."""
     rows = _kommuner(result).filter(pl.col("forskel") != 0).select("kommune", "forskel").rows()
     most = max((abs(oere) for _, oere in rows), default=1)
-    middle = NAMES_WIDTH + BARS
+    middle = NAMES_WIDTH + (BARS if any(oere < 0 for _, oere in rows) else 0)
+    right = middle + (BARS if any(oere > 0 for _, oere in rows) else 0) + 120
     parts = []
     for number, (kommune, oere) in enumerate(rows):
         y, width = 30 + BAR * number, BARS * abs(oere) // most
         x, colour = (middle, GAIN) if oere > 0 else (middle - width, LOSS)
         parts.append(f'<text x="0" y="{y + BAR - 4}">{kommune}</text>')
         parts.append(f'<rect x="{x}" y="{y}" width="{max(width, 1)}" height="{BAR - 2}" fill="{colour}"/>')
-        parts.append(f'<text x="{middle + BARS + 120}" y="{y + BAR - 4}" text-anchor="end">{kroner_text(oere)}</text>')
+        parts.append(f'<text x="{right}" y="{y + BAR - 4}" text-anchor="end">{kroner_text(oere)}</text>')
     title = (
         f'<text x="0" y="14">{"Forskel, netto til kommunen" if rows else "Ingen kommune får mere eller mindre"}</text>'
     )
-    size = f'width="{middle + BARS + 130}" height="{40 + BAR * len(rows)}" font-family="sans-serif" font-size="11"'
+    size = f'width="{right + 10}" height="{40 + BAR * len(rows)}" font-family="sans-serif" font-size="11"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{title}{"".join(parts)}</svg>'
