@@ -119,6 +119,18 @@ def _purpose() -> str:
 
 
 @main.command()
+@click.argument("maaneder", type=Months())
+@click.option("--regler", type=click.Path(path_type=Path), required=True, help="Forslaget: en hel mappe med regler.")
+@click.option("--til", type=click.Path(path_type=Path), help="Hvor filerne lægges; ellers konsekvens/ i dataroden.")
+def konsekvens(maaneder: list[date], regler: Path, til: Path | None) -> None:
+    """Anslå, hvad et forslag til regler ville betyde for nogle ydelsesmåneder, uden at afregne noget."""
+    from refusion_assets.runs import consequence  # noqa: PLC0415  Dagster takes seconds to load
+
+    for line in consequence(_place(), regler, maaneder, til, click.echo):
+        click.echo(line)
+
+
+@main.command()
 @click.option("--stoerrelse", type=click.Choice(["mini", "midi", "fuld"]), default="mini", show_default=True)
 @click.option("--maaneder", type=Months(), default="2024-11..2026-10", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from refusion_assets.assets import checks, classified, filer, kvalitet, opgoerelse, raw, refusion, register
+from refusion_assets.assets import checks, classified, filer, konsekvens, kvalitet, opgoerelse, raw, refusion, register
 from refusion_assets.assets.modtagelse import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.context import Place
 from refusion_assets.metadata import OWNER
@@ -47,9 +47,9 @@ def build_defs(place: Place) -> dg.Definitions:
     settled = [*opgoerelse.build(cells), *filer.build(cells)]
     beregn, opgoer = _jobs(monthly, settled)
     return dg.Definitions(
-        assets=[leverance, *monthly, *settled],
+        assets=[leverance, *monthly, *settled, *konsekvens.build()],
         asset_checks=checks.build(rules),
-        jobs=[beregn, opgoer, *_again()],
+        jobs=[beregn, opgoer, *_again(), konsekvens.job()],
         sensors=[_chain(beregn, opgoer, koder)],
         resources={"place": place},
         executor=dg.in_process_executor,

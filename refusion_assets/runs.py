@@ -12,6 +12,8 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.filer import told
+from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
+from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.modtagelse import Knowingly, wanted
 from refusion_assets.assets.wiring import gate, last_run, never_run
 from refusion_assets.context import Place
@@ -29,7 +31,9 @@ from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of, month_range
 from refusion_assets.haendelser import instance as quick_instance
+from refusion_assets.konsekvens_filer import RESULTAT, folder_of
 from refusion_assets.partitions import last_month, range_tags
+from refusion_assets.rulebook import load
 
 SECONDS_BETWEEN_LINES = 3.0
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -91,6 +95,20 @@ def reload(place: Place, say: Callable[[str], None]) -> Iterator[str]:
     if last is None:
         raise Stop("der er ingen kørsel endnu; den første kørsel læser alt ind af sig selv")
     yield from _done_again(place, GENINDLAES, month_range(place.rules.optaelling.gaelder_fra, last), say)
+
+
+def consequence(
+    place: Place, regler: Path, months: Sequence[date], til: Path | None, say: Callable[[str], None]
+) -> Iterator[str]:
+    """What a proposal would do to some benefit months; the lines of a short statement, and where the files are."""
+    asked = {"regler": str(regler.resolve()), "fra": f"{months[0]:%Y-%m}", "til": f"{months[-1]:%Y-%m}"}
+    config = {"ops": {STEP: {"config": asked | ({"mappe": str(til.resolve())} if til else {})}}}
+    place = replace(place, tell=_patient(say))
+    with _instance() as instance:
+        _execute(build_defs(place), KONSEKVENS, instance, {STARTED_BY: COMMAND_LINE}, config=config)
+    folder = til.resolve() if til else folder_of(place.root, load(regler))
+    yield from (folder / RESULTAT).read_text("utf-8").splitlines()
+    yield f"Filer: {folder}"
 
 
 def _done_again(place: Place, job: str, months: Sequence[date], say: Callable[[str], None]) -> Iterator[str]:

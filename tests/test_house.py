@@ -30,6 +30,7 @@ ASSETS = {  # key: group, partitions, what it is made from
     "kontrol/kvalitet": ("kontrol", MONTHLY, ["classified/krav"]),
     "opgoerelse/postering": ("opgoerelse", CELLS, ["refusion/borger_uge_ydelse"]),
     "opgoerelse/filer": ("opgoerelse", CELLS, ["opgoerelse/postering"]),
+    "konsekvens/virkning": ("konsekvens", "NoneType", ["classified/krav", "raw/register"]),
 }
 JOBS = {
     "kritisk_uge": [
@@ -42,6 +43,7 @@ JOBS = {
         *("classified/krav", "duration/forloeb", "raw/indberetning", "raw/register"),
         "refusion/borger_uge_ydelse",
     ],
+    "konsekvens": ["konsekvens/virkning"],
 }
 
 
@@ -141,7 +143,7 @@ def test_the_picture_of_the_assets_is_the_one_we_drew(tmp_path: Path) -> None:
     assert drawn == ASSETS
 
 
-def test_the_jobs_are_the_two_of_the_critical_week_and_the_two_that_do_it_again(tmp_path: Path) -> None:
+def test_the_jobs_are_two_of_the_critical_week_two_that_do_it_again_and_one_that_estimates(tmp_path: Path) -> None:
     defs = build_defs(Place(tmp_path, RULES))
     jobs = {
         name: sorted(key.to_user_string() for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys)

@@ -66,10 +66,10 @@ def calculate(
     session.replace("regler.genoptjening", windows(rules))
     snapshot = choose(session, rules, month, fra)
     _forget(session)
-    _choose_stays(session, snapshot)
-    shards = list(_shards(session))
+    choose_stays(session, snapshot)
+    shards = list(shards_of(session))
     people, done, rows = sum(shard.borgere for shard in shards), 0, 0
-    work = (partial(_calculated, *_read(session, shard), grid, rates, rules) for shard in shards)
+    work = (partial(_calculated, *read_shard(session, shard), grid, rates, rules) for shard in shards)
     for number, (shard, tables) in enumerate(zip(shards, ahead(work), strict=True), 1):
         for table, frame in tables.items():
             session.insert(table, frame)
@@ -114,7 +114,7 @@ def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:
             yield begun.result()
 
 
-def _shards(session: Session) -> list[Shard]:
+def shards_of(session: Session) -> list[Shard]:
     """The people to calculate, in runs of borger_id that are each small enough to work on at once."""
     counts = session.frame("""SELECT borger_id, count(*) AS krav FROM classified.krav
         SEMI JOIN beroerte USING (borger_id) GROUP BY 1 ORDER BY 1""")
@@ -135,7 +135,7 @@ def _forget(session: Session) -> None:
         WHERE t.borger_id = b.borger_id AND t.maaned >= date_trunc('month', b.fra_uge)""")
 
 
-def _choose_stays(session: Session, snapshot: date | None) -> None:
+def choose_stays(session: Session, snapshot: date | None) -> None:
     """The stays in a snapshot of residences of the people to calculate, in the order of the shards (`bopael_nu`)."""
     session.run(
         """CREATE OR REPLACE TEMP TABLE bopael_nu AS
@@ -146,7 +146,7 @@ def _choose_stays(session: Session, snapshot: date | None) -> None:
     )
 
 
-def _read(session: Session, shard: Shard) -> tuple[pl.DataFrame, pl.DataFrame]:
+def read_shard(session: Session, shard: Shard) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The claims of a shard's people, with the first week that is wanted of them, and their stays."""
     people = {"first": shard.first, "last": shard.last}
     krav = session.frame(

@@ -1,0 +1,254 @@
+"""Konsekvens: the same benefit months under a proposal beside the rules in force; nothing that is settled moves."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from refusion_assets import konsekvens as told
+from refusion_assets import konsekvens_filer as files
+from refusion_assets.assets.change import newest_snapshot
+from refusion_assets.assets.refusion import ahead, choose_stays, read_shard, shards_of
+from refusion_assets.assets.wiring import stopping
+from refusion_assets.context import Place
+from refusion_assets.domain.bopael import Koder, residence
+from refusion_assets.domain.duration import Counted, count_weeks
+from refusion_assets.domain.forslag import Forskel, differences, new_accounts, same_count
+from refusion_assets.domain.konsekvens import Virkning, compare, sides
+from refusion_assets.domain.kontrol import kroner_text
+from refusion_assets.domain.refusion import price
+from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.satser import Rates, make_rates
+from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.weeks import Grid, last_day, make_grid, monday, month_of, month_range
+from refusion_assets.konsekvens import Konsekvens
+from refusion_assets.metadata import OWNER, kroner
+from refusion_assets.rulebook import load
+from refusion_assets.warehouse import Session
+
+VIRKNING = dg.AssetKey(["konsekvens", "virkning"])
+JOB, STEP = "konsekvens", "konsekvens__virkning"
+STORED = """
+SELECT maaned, kommunekode, ydelse_id, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
+FROM refusion.borger_uge_ydelse WHERE maaned BETWEEN $first AND $last GROUP BY ALL"""
+
+
+@dataclass(frozen=True)
+class Book:
+    """A rule set laid out for pricing the months through `last`, the last month that is known."""
+
+    rules: Rulebook
+    last: date
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The weeks that count."""
+        return make_grid(self.rules.optaelling.gaelder_fra, last_day(self.last))
+
+    @cached_property
+    def rates(self) -> Rates:
+        """The percentages on them."""
+        return make_rates(self.rules, self.grid)
+
+    def ground(self, krav: pl.DataFrame, bopael: pl.DataFrame) -> tuple[Counted, Koder]:
+        """The counters of a shard's people, and where they live."""
+        counted = count_weeks(krav, self.grid, self.rules)
+        return counted, residence(bopael, counted.borger_id, self.grid, self.rules)
+
+    def rows(self, krav: pl.DataFrame, ground: tuple[Counted, Koder], months: Sequence[date]) -> pl.DataFrame:
+        """The result rows of some months, with the side of each."""
+        priced = price(krav, *ground, self.grid, self.rates, self.rules).rows
+        known = sides(self.rules, self.grid, monday(months[0]))
+        asked = priced.filter(pl.col("maaned").is_between(months[0], months[-1]))
+        return asked.join(known, on=["ydelse_id", "uge"], how="left").with_columns(pl.col("side").fill_null("refusion"))
+
+
+def estimate(
+    session: Session, gaeldende: Rulebook, forslag: Rulebook, months: Sequence[date], progress: Callable[[str], None]
+) -> Konsekvens:
+    """What a proposal would do to some benefit months, as the last run knows them; the rules in force beside it.
+
+    Both are calculated here, in one pass over the people with claims in the months, so that the two differ by the
+    rules alone; where the warehouse holds the months under the rules in force, it must hold the same money.
+    Stop if a month has not been run, or if the proposal changes what the claims were made by.
+    """
+    known = session.frame("SELECT maaned, regelversion FROM refusion.beregnet")
+    if known.is_empty() or months[-1] > known["maaned"][0]:
+        raise Stop(f"{months[-1]:%Y-%m} er ikke kørt endnu; kun måneder til og med den sidste kørsel kan anslås")
+    found = differences(gaeldende, forslag)
+    _refuse(found)
+    last: date = known["maaned"][0]
+    virkning = _over_people(session, Book(gaeldende, last), Book(forslag, last), months, progress)
+    result = Konsekvens(
+        gaeldende=gaeldende,
+        forslag=forslag,
+        maaneder=tuple(months),
+        kendt=last,
+        forskelle=tuple(found),
+        nye_konti=tuple(new_accounts(gaeldende, forslag)),
+        virkning=virkning,
+        beregnet=known["regelversion"][0] == gaeldende.version,
+    )
+    if result.beregnet:
+        _must_be_stored(session, virkning, months)
+    return result
+
+
+def _refuse(found: Sequence[Forskel]) -> None:
+    """Stop if the claims themselves would be others: they were made by the rules in force when they were loaded."""
+    loaded = [forskel for forskel in found if forskel.indlaes]
+    if loaded:
+        first, more = loaded[0], f" (og {len(loaded) - 1} mere)" if len(loaded) > 1 else ""
+        raise Stop(
+            f"{first.fil}, {first.post}: {first.felt} ({first.gaeldende} -> {first.forslag}){more} ændrer, hvordan "
+            "indberetningerne læses; det kan ikke anslås uden at indlæse igen. Prøv det i en kopi af dataroden med "
+            "refusion genindlaes"
+        )
+
+
+def _over_people(
+    session: Session, gaeldende: Book, forslag: Book, months: Sequence[date], progress: Callable[[str], None]
+) -> Virkning:
+    """The effect on everybody with a claim in the months, shard by shard; only sums are kept."""
+    session.run(
+        """CREATE OR REPLACE TEMP TABLE beroerte AS SELECT borger_id, $fra::DATE AS fra_uge FROM classified.krav
+        WHERE beloeb_oere > 0 AND periode_start <= $last AND periode_slut >= $first GROUP BY 1 ORDER BY 1""",
+        fra=monday(months[0]),
+        first=months[0],
+        last=last_day(months[-1]),
+    )
+    choose_stays(session, newest_snapshot(session, gaeldende.last))
+    readings = [book.rules.laesning("bopael_paa") for book in (gaeldende, forslag)]
+    alike = same_count(gaeldende.rules, forslag.rules) and readings[0] == readings[1]
+    shards = list(shards_of(session))
+    people, done = sum(shard.borgere for shard in shards), 0
+    empty = pl.DataFrame(schema=EMPTY)
+    total = compare(empty, empty)
+    work = (partial(effect, *read_shard(session, shard), gaeldende, forslag, months, alike) for shard in shards)
+    for shard, virkning in zip(shards, ahead(work), strict=True):
+        total, done = total.plus(virkning), done + shard.borgere
+        progress(f"{done} af {people} borgere beregnet efter begge regelsæt")
+    return total
+
+
+def effect(
+    krav: pl.DataFrame, bopael: pl.DataFrame, gaeldende: Book, forslag: Book, months: Sequence[date], alike: bool
+) -> Virkning:
+    """The effect on the people of a shard; weeks are counted once where both rule sets count alike."""
+    ground = gaeldende.ground(krav, bopael)
+    other = ground if alike else forslag.ground(krav, bopael)
+    ends = pl.col("periode_slut") >= pl.col("fra_uge").dt.month_start()
+    recent = krav.filter(ends & (pl.col("beloeb_oere") > 0))
+    return compare(gaeldende.rows(recent, ground, months), forslag.rows(recent, other, months))
+
+
+EMPTY = {
+    "uge": pl.Date, "maaned": pl.Date, "borger_id": pl.Int64, "ydelse_id": pl.String, "kommunekode": pl.String,
+    "side": pl.String, "trin": pl.Int64, "beloeb_oere": pl.Int64, "refusion_oere": pl.Int64,
+    "medfinansiering_oere": pl.Int64,
+}  # fmt: skip
+
+
+def _must_be_stored(session: Session, virkning: Virkning, months: Sequence[date]) -> None:
+    """Stop if the months under the rules in force are not, to the øre, those that the warehouse holds."""
+    key = ["maaned", "kommunekode", "ydelse_id"]
+    net = pl.col("refusion_oere_gaeldende") - pl.col("medfinansiering_oere_gaeldende")
+    here = virkning.celler.group_by(key).agg(her=net.sum())
+    stored = session.frame(STORED, first=months[0], last=months[-1])
+    both = here.join(stored, on=key, how="full", coalesce=True).fill_null(0)
+    off = both.filter(pl.col("her") != pl.col("oere")).select((pl.col("her") - pl.col("oere")).abs())
+    if off.height:
+        raise Stop(
+            f"anslaget stemmer ikke: de gældende regler giver {kroner_text(int(off['her'].sum()))} andet her end i "
+            "lageret; meld fejlen til systemets ejere"
+        )
+
+
+class Forslag(dg.Config):
+    """Hvilket forslag der anslås, og for hvilke ydelsesmåneder."""
+
+    regler: str = Field(
+        description="Mappen med forslaget: en hel kopi af rules/ med rettelserne i. En sti, der ikke begynder med /, "
+        "er regnet fra dataroden."
+    )
+    fra: str = Field(description="Den første ydelsesmåned, YYYY-MM. Fx 2026-01.")
+    til: str = Field(description="Den sidste ydelsesmåned, YYYY-MM. Den skal være kørt. Fx 2026-10.")
+    mappe: str = Field(default="", description="Hvor filerne lægges. Tom: konsekvens/<forslagets version> i dataroden.")
+
+    @property
+    def maaneder(self) -> list[date]:
+        """The months asked for; Stop if they are none."""
+        try:
+            months = month_range(month_of(self.fra), month_of(self.til))
+        except ValueError:
+            raise Stop(f"{self.fra}..{self.til} er ikke måneder; skriv YYYY-MM i både fra og til") from None
+        if not months:
+            raise Stop(f"{self.fra}..{self.til} er ingen måneder; fra skal ligge før til")
+        return months
+
+
+def estimated(place: Place, asked: Forslag, progress: Callable[[str], None]) -> tuple[Konsekvens, Path]:
+    """The estimate and the folder its files are in.
+
+    The published copy is read, so no run waits for it, and it waits for none.
+    """
+    folder = place.root / asked.regler
+    if not folder.is_dir():
+        raise Stop(f"{asked.regler} er ikke en mappe; forslaget er en hel kopi af rules/ med rettelserne i")
+    forslag = load(folder)
+    with place.warehouse.reading() as session:
+        result = estimate(session, place.rules, forslag, asked.maaneder, progress)
+    out = place.root / asked.mappe if asked.mappe else files.folder_of(place.root, forslag)
+    files.write(result, out)
+    return result, out
+
+
+def build() -> list[dg.AssetsDefinition]:
+    """The estimate of a proposal; asked for, never part of a critical week."""
+
+    @dg.asset(
+        key=VIRKNING,
+        deps=[["classified", "krav"], ["raw", "register"]],
+        group_name="konsekvens",
+        kinds={"csv"},
+        owners=[OWNER],
+    )
+    def virkning(
+        context: dg.AssetExecutionContext, config: Forslag, place: dg.ResourceParam[Place]
+    ) -> dg.MaterializeResult[None]:
+        """Hvad et forslag til regler ville betyde: samme ydelsesmåneder efter forslaget og efter de gældende regler.
+
+        Virkning for hver kommune, ydelse og trin, og hvor mange borgere der skifter trin. Læser den udgivne kopi;
+        hverken kladden eller resultaterne røres. Se docs/konsekvens.md.
+        """
+        with stopping():
+            result, out = estimated(place, config, place.telling(context.log.info))
+        return dg.MaterializeResult(
+            metadata={
+                "forslag": dg.MetadataValue.md("\n".join(f"- {line.strip()}" for line in told.proposal(result))),
+                **{name: dg.MetadataValue.md(tabel.markdown()) for name, tabel in told.tables(result).items()},
+                "plot": dg.MetadataValue.md(told.image(result)),
+                "forskel_kr": kroner(told.net_difference(result)),
+                "mappe": dg.MetadataValue.path(str(out)),
+            }
+        )
+
+    return [virkning]
+
+
+def job() -> Any:
+    """The job that estimates a proposal; its launchpad is filled in with an example."""
+    example = {"regler": "forslag", "fra": "2026-01", "til": "2026-10"}
+    return dg.define_asset_job(
+        JOB,
+        selection=dg.AssetSelection.assets(VIRKNING),
+        description="Hvad et forslag til regler ville betyde: skriv i Launchpad, hvor forslaget ligger, og hvilke "
+        "ydelsesmåneder der spørges om. Intet afregnes, og intet resultat ændres.",
+        config={"ops": {STEP: {"config": example}}},
+    )
