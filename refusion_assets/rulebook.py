@@ -29,6 +29,7 @@ from refusion_assets.domain.rules import (
     Trappe,
     Ydelse,
 )
+from refusion_assets.domain.rules_egne import Loft, Taeller
 from refusion_assets.rulebook_proof import RuleError, prove
 
 __all__ = ["TOPICS", "RuleError", "load"]
@@ -46,6 +47,8 @@ def _value(text: Any, kind: Any) -> Any:
             raise ValueError(f"er ikke en af {', '.join(map(str, choices))}")
         return chosen
     if origin is tuple:
+        if not isinstance(text, list):
+            raise ValueError("er ikke en liste; skriv [ ] om den")
         inner = choices[0]
         return tuple(_entry(inner, part) if isinstance(inner, type) and inner is not str else part for part in text)
     if kind is date and not isinstance(text, str):
@@ -111,6 +114,8 @@ TOPICS: dict[str, tuple[str, type]] = {
     "kommuner": ("kommuner.csv", Kommune),
     "kilde": ("kilder.toml", Kilde),
     "trappe": ("trapper.toml", Trappe),
+    "taeller": ("taellere.toml", Taeller),
+    "loft": ("lofter.toml", Loft),
     "optaelling": ("optaelling.toml", Skaering),
     "overgang": ("optaelling.toml", Skaering),
     "genoptjening": ("optaelling.toml", Genoptjening),
@@ -121,6 +126,7 @@ TOPICS: dict[str, tuple[str, type]] = {
     "kontering": ("kontering.toml", Kontering),
     "ikke_modelleret": ("ikke_modelleret.toml", IkkeModelleret),
 }
+OPTIONAL = ("taeller", "loft")
 ONCE = ("optaelling", "overgang", "koersel")
 
 
@@ -134,11 +140,11 @@ def load(folder: Path) -> Rulebook:
         raise RuleError(f"{topic}: ukendt emne; de kendte er {', '.join(sorted(TOPICS))}")
     parts: dict[str, tuple[Any, ...]] = {}
     for topic, (file, cls) in TOPICS.items():
-        if not topics.get(topic):
+        if not topics.get(topic) and topic not in OPTIONAL:
             raise RuleError(f"{file}: emnet {topic} mangler; hver regelmappe har mindst een post")
         if topic in ONCE and len(topics[topic]) != 1:
             raise RuleError(f"{file}, {topic}: skal stå præcis een gang")
-        parts[topic] = _entries(cls, topics[topic], f"{file}, {topic}")
+        parts[topic] = _entries(cls, topics.get(topic, []), f"{file}, {topic}")
     canonical = json.dumps(topics, sort_keys=True, default=str, ensure_ascii=False)
     rules = Rulebook(
         ydelser=tuple(sorted(parts["ydelser"], key=lambda y: (y.ydelse_id, y.gaelder_fra))),
@@ -155,6 +161,8 @@ def load(folder: Path) -> Rulebook:
         konteringer=parts["kontering"],
         ikke_modelleret=parts["ikke_modelleret"],
         kommuner=parts["kommuner"],
+        taellere=tuple(sorted(parts["taeller"], key=lambda t: t.id)),
+        lofter=tuple(sorted(parts["loft"], key=lambda m: (m.id, m.gaelder_fra))),
         version=hashlib.sha256(canonical.encode()).hexdigest(),
     )
     prove(rules)

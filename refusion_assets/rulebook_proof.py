@@ -6,12 +6,13 @@ from string import Formatter
 from typing import Any
 
 from refusion_assets.domain.fund import GRAENSER, PLADSHOLDERE, REGLER
-from refusion_assets.domain.rules import Rulebook, Ydelse
+from refusion_assets.domain.rules import LOVENS_TAELLER, Rulebook, Ydelse
 
 LAESNINGER = {
     "uge_beroert", "foerste_uge", "genoptjening_proeves", "fordeling", "beloebsgrundlag",
     "finansieringskommune_refusion", "bopael_paa",
 }  # fmt: skip
+MOST_YEARS = 100
 BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")
 
 
@@ -66,20 +67,77 @@ def _prove_rate(ydelse: Ydelse, where: str) -> None:
 def _prove_benefits(rules: Rulebook) -> None:
     """Every benefit has a rate its side can carry, on a staircase that exists when its money begins."""
     first = {t.id: t.gaelder_fra for t in reversed(rules.trapper)}
+    own = {t.id for t in rules.trapper if t.taeller != LOVENS_TAELLER}
     for ydelse in rules.ydelser:
         where = f"ydelser.csv, ydelse {ydelse.ydelse_id} fra {ydelse.gaelder_fra}"
         _prove_rate(ydelse, where)
         if ydelse.trappe is not None:
-            if ydelse.kategori != "A":
-                raise RuleError(f"{where}: en ydelse på en trappe skal have kategori A")
             if ydelse.trappe not in first:
                 raise RuleError(f"{where}: trappe {ydelse.trappe} findes ikke i trapper.toml")
+            if ydelse.kategori != "A" and ydelse.trappe not in own:
+                raise RuleError(f"{where}: en ydelse på en trappe uden egen tæller skal have kategori A")
             begins = max(ydelse.gaelder_fra, ydelse.finansieres_fra or date.max, rules.overgang.gaelder_fra)
             if first[ydelse.trappe] > begins:
                 raise RuleError(f"{where}: hul; trappe {ydelse.trappe} begynder først {first[ydelse.trappe]}")
         for felt in ydelse.felter:
             if felt not in BELOEBSFELTER:
                 raise RuleError(f"{where}: beloebsfelt {felt} findes ikke; vælg blandt {', '.join(BELOEBSFELTER)}")
+
+
+def _prove_listed(names: tuple[str, ...], rules: Rulebook, where: str) -> None:
+    """The benefits of a list exist and stand once."""
+    if not names:
+        raise RuleError(f"{where}: ydelser er tom; skriv mindst een ydelse")
+    _unique(names, str, f"{where}: ydelser")
+    for name in names:
+        if name not in rules.ydelse_ids:
+            raise RuleError(f"{where}: ydelse {name} findes ikke i ydelser.csv; ret navnet, eller tilføj ydelsen der")
+
+
+def _prove_counters(rules: Rulebook) -> None:
+    """Every counter has a name of its own, benefits to count, and either both parts of a restart or none."""
+    known = {LOVENS_TAELLER, *(t.id for t in rules.taellere)}
+    for taeller in rules.taellere:
+        where = f"taellere.toml, taeller {taeller.id}"
+        if taeller.id == LOVENS_TAELLER:
+            raise RuleError(f"{where}: navnet er lovens egen tællers; vælg et andet")
+        if taeller.gaelder_fra < rules.optaelling.gaelder_fra:
+            begins = rules.optaelling.gaelder_fra
+            raise RuleError(f"{where}: gaelder_fra er før optællingen begynder; skriv {begins} eller senere")
+        if (taeller.genoptjening_uger is None) != (taeller.vindue_aar is None):
+            raise RuleError(f"{where}: genoptjening_uger og vindue_aar hører sammen; skriv begge eller ingen af dem")
+        if taeller.genoptjening_uger is not None and taeller.vindue_aar is not None:
+            _prove_restart(taeller.genoptjening_uger, taeller.vindue_aar, where)
+        _prove_listed(taeller.ydelser, rules, where)
+    for trappe in rules.trapper:
+        where = f"trapper.toml, trappe {trappe.id} fra {trappe.gaelder_fra}"
+        if trappe.taeller not in known:
+            raise RuleError(
+                f"{where}: taeller {trappe.taeller} findes ikke i taellere.toml; ret navnet, eller tilføj den"
+            )
+        if trappe.taeller != (first := next(t.taeller for t in rules.trapper if t.id == trappe.id)):
+            raise RuleError(f"{where}: taeller er {trappe.taeller}, men var {first}; skriv samme tæller i alle poster")
+
+
+def _prove_restart(uger: int, aar: int, where: str) -> None:
+    """A restart takes at least a week within a window of years that is no slip of the pen."""
+    if uger < 1:
+        raise RuleError(f"{where}: så få uger kan ikke genoptjenes; skriv mindst 1")
+    if not 1 <= aar <= MOST_YEARS:
+        raise RuleError(f"{where}: vindue_aar = {aar}; skriv et helt tal fra 1 til {MOST_YEARS}")
+
+
+def _prove_maxima(rules: Rulebook) -> None:
+    """Every maximum is an amount of something that is settled."""
+    settled = {y.ydelse_id for y in rules.ydelser if y.side != "ingen"}
+    for loft in rules.lofter:
+        where = f"lofter.toml, loft {loft.id} fra {loft.gaelder_fra}"
+        if loft.beloeb_oere < 0:
+            raise RuleError(f"{where}: beloeb_oere = {loft.beloeb_oere} er under 0; skriv 0 eller mere, i øre")
+        _prove_listed(loft.ydelser, rules, where)
+        for name in loft.ydelser:
+            if name not in settled:
+                raise RuleError(f"{where}: ydelse {name} afregnes aldrig (side ingen); fjern den fra ydelser")
 
 
 def _places(text: str) -> set[str]:
@@ -124,6 +182,8 @@ def prove(rules: Rulebook) -> None:
     _unique(rules.konti, lambda k: k.konto, "konti.csv")
     _unique(rules.kommuner, lambda k: k.kommunekode, "kommuner.csv")
     _unique(rules.trapper, lambda t: (t.id, str(t.gaelder_fra)), "trapper.toml")
+    _unique(rules.taellere, lambda t: t.id, "taellere.toml")
+    _unique(rules.lofter, lambda m: (m.id, str(m.gaelder_fra)), "lofter.toml")
     _unique(rules.genoptjening, lambda g: str(g.gaelder_fra), "optaelling.toml, genoptjening")
     _unique(rules.kilder, lambda k: k.id, "kilder.toml")
     _unique(rules.laesninger, lambda r: r.navn, "laesninger.toml")
@@ -143,6 +203,8 @@ def prove(rules: Rulebook) -> None:
             raise RuleError(f"laesninger.toml, {reading.navn}: {reading.vaerdi} er ikke en af {reading.muligheder}")
     if rules.genoptjening[0].gaelder_fra > rules.optaelling.gaelder_fra:
         raise RuleError("optaelling.toml, genoptjening: hul før den første post; den skal gælde fra optællingens dato")
+    _prove_counters(rules)
+    _prove_maxima(rules)
     _prove_staircases(rules)
     _prove_benefits(rules)
     _prove_controls(rules)
