@@ -5,7 +5,7 @@ from datetime import date
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.refusion import KEY
+from refusion_assets.domain.dele import KEY
 from refusion_assets.domain.rules import Rulebook
 
 NY, TILBAGE, KORREKTION, AABNING = "N", "T", "K", "Å"
