@@ -85,6 +85,16 @@ def run_number(run_month: date, rules: Rulebook) -> int:
     return (run_month.year - first.year) * 12 + run_month.month - first.month + 1
 
 
+# A row's side is that of its money: the benefit may have had another when the week was settled.
+SIDE = (
+    pl.when(pl.col("refusion_oere") != 0)
+    .then(pl.lit("refusion"))
+    .when(pl.col("medfinansiering_oere") != 0)
+    .then(pl.lit("medfinansiering"))
+    .otherwise(pl.col("side"))
+)
+
+
 def ydelse_navne(rules: Rulebook) -> pl.DataFrame:
     """One row per benefit with the name and side that a municipality reads: ydelse_id, navn, side; the latest."""
     latest = {ydelse.ydelse_id: (ydelse.navn, ydelse.side) for ydelse in rules.ydelser}
@@ -167,7 +177,7 @@ def statement(ledger: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.
     of its benefit month; a person-week counts once. Source: output.md section 3.3.
     """
     rows = ledger.join(navne, on="ydelse_id").with_columns(
-        transaktionstype=pl.col("side").str.to_uppercase(),
+        transaktionstype=SIDE.str.to_uppercase(),
         oere=pl.col("refusion_oere") + pl.col("medfinansiering_oere"),
     )
     now = pl.col("maaned") == run_month
