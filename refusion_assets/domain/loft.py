@@ -82,8 +82,8 @@ def _above(rows: pl.DataFrame, column: str, in_force: pl.DataFrame, periode: str
     """The rows in order with `over`: how much of a column lies above the maximum of the period."""
     held = rows.join(in_force, on=[periode, "ydelse_id"], how="left", maintain_order="left")
     through = pl.col(column).cum_sum().over(*GROUP, periode)
-    over = (pl.min_horizontal(through - pl.col("loft"), pl.col(column))).clip(lower_bound=0)
-    return held.with_columns(over=over.fill_null(0))
+    over = pl.min_horizontal(through - pl.col("loft"), pl.col(column)).clip(lower_bound=0)
+    return held.with_columns(over=pl.when(pl.col("loft").is_null()).then(0).otherwise(over))
 
 
 def _taken(above: pl.DataFrame, column: str, loft_id: str) -> pl.DataFrame:
