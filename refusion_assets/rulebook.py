@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import re
 import tomllib
 import types
 import typing
@@ -34,6 +35,7 @@ from refusion_assets.rulebook_proof import RuleError, prove
 
 __all__ = ["TOPICS", "RuleError", "load"]
 T = TypeVar("T")
+NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
 
 
 def _value(text: Any, kind: Any) -> Any:
@@ -42,7 +44,7 @@ def _value(text: Any, kind: Any) -> Any:
     if origin is types.UnionType:
         return None if text in ("", None) else _value(text, choices[0])
     if origin is Literal:
-        chosen = int(text) if isinstance(choices[0], int) else text
+        chosen = _number(text) if isinstance(choices[0], int) else text
         if chosen not in choices:
             raise ValueError(f"er ikke en af {', '.join(map(str, choices))}")
         return chosen
@@ -51,19 +53,40 @@ def _value(text: Any, kind: Any) -> Any:
             raise ValueError("er ikke en liste; skriv [ ] om den")
         inner = choices[0]
         return tuple(_entry(inner, part) if isinstance(inner, type) and inner is not str else part for part in text)
-    if kind is date and not isinstance(text, str):
-        if type(text) is not date:
-            raise ValueError("er ikke en dato; skriv ÅÅÅÅ-MM-DD")
-        return text
-    if kind is int and type(text) not in (int, str):
-        raise ValueError("er ikke et helt tal")
+    if kind is date:
+        return _day(text)
+    if kind is int:
+        return _number(text)
     if kind is bool and type(text) is not bool:
         raise ValueError("er ikke true eller false")
-    return date.fromisoformat(text) if kind is date else kind(text)
+    if kind is str and type(text) is not str:
+        raise ValueError("er ikke en tekst; skriv den i citationstegn")
+    return text
+
+
+def _day(text: Any) -> date:
+    """A date of TOML or a text like 2026-07-01."""
+    try:
+        return text if type(text) is date else date.fromisoformat(text)
+    except (ValueError, TypeError):
+        raise ValueError("er ikke en dato; skriv ÅÅÅÅ-MM-DD") from None
+
+
+def _number(text: Any) -> int:
+    """A whole number of TOML or a text of digits."""
+    if type(text) is int:
+        return text
+    if type(text) is not str or not text.removeprefix("-").isdecimal():
+        raise ValueError("er ikke et helt tal")
+    return int(text)
 
 
 def _entry(cls: type[T], record: dict[str, Any]) -> T:
     """One entry as `cls`; ValueError on unknown, missing or unreadable keys."""
+    if not isinstance(record, dict):
+        raise ValueError(f"{record!r} er ikke en post; skriv nøgler med værdier")  # noqa: TRY004  refused as the rest
+    if None in record:
+        raise ValueError("linjen har flere felter end overskriften; fjern det ekstra semikolon")
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(record) - set(fields))
     if unknown:
@@ -99,12 +122,22 @@ def _read(folder: Path) -> dict[str, list[dict[str, Any]]]:
         try:
             tables = tomllib.loads(path.read_text("utf-8"))
         except tomllib.TOMLDecodeError as error:
-            raise RuleError(f"{path.name}: kan ikke læses som TOML: {error}") from error
+            line = re.search(r"line (\d+)", str(error))
+            where = f"{path.name}, linje {line[1]}" if line else path.name
+            raise RuleError(
+                f"{where}: kan ikke læses som TOML; se efter en nøgle, der står to gange, et manglende citationstegn "
+                "eller en dato, der ikke findes"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise RuleError(f"{path.name}: {NOT_UTF8}") from error
         for topic, records in tables.items():
             topics[topic].extend(records if isinstance(records, list) else [records])
     for path in sorted(folder.glob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            topics[path.stem].extend(csv.DictReader(file, delimiter=";"))
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                topics[path.stem].extend(csv.DictReader(file, delimiter=";"))
+        except UnicodeDecodeError as error:
+            raise RuleError(f"{path.name}: {NOT_UTF8}") from error
     return dict(topics)
 
 

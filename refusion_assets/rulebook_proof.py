@@ -12,7 +12,7 @@ LAESNINGER = {
     "uge_beroert", "foerste_uge", "genoptjening_proeves", "fordeling", "beloebsgrundlag",
     "finansieringskommune_refusion", "bopael_paa",
 }  # fmt: skip
-MOST_YEARS = 100
+MOST_YEARS, LAST_DAY_OF_ALL_MONTHS = 100, 28
 BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")
 
 
@@ -82,6 +82,40 @@ def _prove_benefits(rules: Rulebook) -> None:
         for felt in ydelse.felter:
             if felt not in BELOEBSFELTER:
                 raise RuleError(f"{where}: beloebsfelt {felt} findes ikke; vælg blandt {', '.join(BELOEBSFELTER)}")
+
+
+def _prove_accounts(rules: Rulebook) -> None:
+    """Every account means a benefit, has a sender of its own kind, and does not end before it begins."""
+    arter = {kilde.id: kilde.art for kilde in rules.kilder}
+    for konto in rules.konti:
+        where = f"konti.csv, konto {konto.konto}"
+        if konto.ydelse_id not in rules.ydelse_ids:
+            raise RuleError(
+                f"{where}: ydelse {konto.ydelse_id} findes ikke i ydelser.csv; ret den, eller tilføj ydelsen"
+            )
+        if konto.kilde_id not in arter:
+            raise RuleError(f"{where}: kilde {konto.kilde_id} findes ikke i kilder.toml; ret den, eller tilføj kilden")
+        if (arter[konto.kilde_id] == "kommunal") != (konto.felt == "0115"):
+            raise RuleError(f"{where}: felt {konto.felt} passer ikke til kilden; skriv 0115 for kommunale, ellers 0114")
+        if konto.gyldig_til is not None and konto.gyldig_til < konto.gyldig_fra:
+            raise RuleError(
+                f"{where}: gyldig_til {konto.gyldig_til} er før gyldig_fra {konto.gyldig_fra}; ret en af dem"
+            )
+
+
+def _prove_calendar(rules: Rulebook) -> None:
+    """The count has its rules from its first day, the overgang names a week, and every month has the run day."""
+    if rules.genoptjening[0].gaelder_fra > rules.optaelling.gaelder_fra:
+        raise RuleError("optaelling.toml, genoptjening: hul før den første post; den skal gælde fra optællingens dato")
+    for genoptjening in rules.genoptjening:
+        where = f"optaelling.toml, genoptjening fra {genoptjening.gaelder_fra}"
+        _prove_restart(genoptjening.uger, genoptjening.vindue_aar, where)
+    if rules.overgang.gaelder_fra.weekday() != 0:
+        raise RuleError(
+            f"optaelling.toml, overgang: {rules.overgang.gaelder_fra} er ikke en mandag; skriv ugens mandag"
+        )
+    if not 1 <= rules.koersel.koerselsdag <= LAST_DAY_OF_ALL_MONTHS:
+        raise RuleError(f"drift.toml, koersel: koerselsdag = {rules.koersel.koerselsdag}; skriv en dag fra 1 til 28")
 
 
 def _prove_listed(names: tuple[str, ...], rules: Rulebook, where: str) -> None:
@@ -190,19 +224,13 @@ def prove(rules: Rulebook) -> None:
     _unique(rules.graenser, lambda g: g.id, "graense")
     _unique(rules.kontroller, lambda k: k.id, "kontrol.toml")
     _unique(rules.konteringer, lambda k: (k.ydelse_id, k.funktion, k.side, k.procent), "kontering.toml")
-    known = {y.ydelse_id for y in rules.ydelser}
-    for konto in rules.konti:
-        if konto.ydelse_id not in known:
-            raise RuleError(f"konti.csv, konto {konto.konto}: ydelse {konto.ydelse_id} findes ikke i ydelser.csv")
-        if konto.kilde_id not in {k.id for k in rules.kilder}:
-            raise RuleError(f"konti.csv, konto {konto.konto}: kilde {konto.kilde_id} findes ikke i kilder.toml")
+    _prove_accounts(rules)
     for needed in sorted(LAESNINGER - {reading.navn for reading in rules.laesninger}):
         raise RuleError(f"laesninger.toml: {needed} mangler; en læsning vælges altid")
     for reading in rules.laesninger:
         if reading.vaerdi not in reading.muligheder:
             raise RuleError(f"laesninger.toml, {reading.navn}: {reading.vaerdi} er ikke en af {reading.muligheder}")
-    if rules.genoptjening[0].gaelder_fra > rules.optaelling.gaelder_fra:
-        raise RuleError("optaelling.toml, genoptjening: hul før den første post; den skal gælde fra optællingens dato")
+    _prove_calendar(rules)
     _prove_counters(rules)
     _prove_maxima(rules)
     _prove_staircases(rules)
