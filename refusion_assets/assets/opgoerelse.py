@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import files
-from refusion_assets.assets.change import ranges
+from refusion_assets.assets.change import ranges, since_change
 from refusion_assets.assets.fund import advise
 from refusion_assets.assets.wiring import LUKKET, OPGJORT, POOL, chosen_cells, first_run, gate, stopping, withdraw
 from refusion_assets.context import Place
@@ -28,6 +28,7 @@ from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.partitions import MAANED
 from refusion_assets.warehouse import Session
 
+ROWS = "refusion.borger_uge_ydelse"
 ROWS_PER_BLOCK = 1_000_000
 
 
@@ -72,38 +73,45 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
 
 def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
     """The ledger of the first run: what lies before it as settled already (Å), the month itself as new (N)."""
-    names = ", ".join(LEDGER)
-    values = {
-        "raekketype": "CASE WHEN maaned < $month THEN $opened ELSE $fresh END",
-        "koersel": "CASE WHEN maaned < $month THEN 0 ELSE $number END",
-        "oprindelig_koersel": "NULL",
-    }
+    _enter(session, f"{ROWS} t WHERE maaned < $month", AABNING, 0, koder, month=month)
+    _enter(session, f"{ROWS} t WHERE maaned = $month", NY, number, koder, month=month)
+
+
+def _enter(session: Session, rows: str, kind: str, koersel: int, koder: Sequence[str], **values: object) -> None:
+    """Result rows as they stand in the ledger, all of one kind (N or Å), for some municipalities."""
+    said = {"raekketype": f"'{kind}'", "koersel": str(koersel), "oprindelig_koersel": "NULL"}
     session.run(
-        f"""INSERT INTO opgoerelse.postering ({names}) SELECT {", ".join(values.get(n, n) for n in LEDGER)}
-        FROM refusion.borger_uge_ydelse WHERE kommunekode IN (SELECT unnest($koder::VARCHAR[]))
+        f"""INSERT INTO opgoerelse.postering ({", ".join(LEDGER)}) SELECT {", ".join(said.get(n, n) for n in LEDGER)}
+        FROM {rows} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))
         ORDER BY borger_id, uge, maaned, ydelse_id, kommunekode""",
-        month=month,
-        number=number,
         koder=list(koder),
-        opened=AABNING,
-        fresh=NY,
+        **values,
     )
 
 
 def _differences(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger of a later run: the state of whom its calculation has changed, against what is settled."""
+    """The ledger of a later run: the state of whom its calculation has changed, against what is settled.
+
+    No earlier run has settled the benefit month itself, so its rows are new and only the others are compared.
+    """
     session.run(
         """CREATE OR REPLACE TEMP TABLE at_opgoere AS
         SELECT borger_id, min(fra_uge) AS fra_uge FROM refusion.aendret WHERE maaned = $month GROUP BY 1""",
         month=month,
     )
+    _enter(session, f"{ROWS} t WHERE maaned = $month", NY, number, koder, month=month)
     weight = "SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM at_opgoere"
+    mine = "t.maaned < $month AND t.kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
     for low, high in _blocks(session, weight, month=month):
-        part = f"""JOIN (SELECT * FROM at_opgoere WHERE borger_id BETWEEN {low} AND {high}) a
-            ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
-            WHERE kommunekode IN (SELECT unnest($koder::VARCHAR[]))"""
-        state = session.frame(f"SELECT {_columns(STATE)} FROM refusion.borger_uge_ydelse t {part}", koder=list(koder))
-        ledger = session.frame(f"SELECT {_columns(LEDGER)} FROM opgoerelse.postering t {part}", koder=list(koder))
+        people = f"(FROM at_opgoere WHERE borger_id BETWEEN {low} AND {high})"
+        state, ledger = (
+            session.frame(
+                f"SELECT {_columns(names)} FROM {since_change(table, 'uge', people, month)} WHERE {mine}",
+                koder=list(koder),
+                month=month,
+            )
+            for table, names in ((ROWS, STATE), ("opgoerelse.postering", LEDGER))
+        )
         session.insert("opgoerelse.postering", settle(state, standing(ledger), number))
 
 
