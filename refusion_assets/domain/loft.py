@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from datetime import date
 
+import numpy as np
 import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.dele import KEY, round_half_away
 from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.weeks import Ints
 
 GROUP = ["borger_id", "ydelse_id"]
-SHARE = pl.col("refusion_oere") + pl.col("medfinansiering_oere")
+NO_LIMIT = 2**62
 
 
 class OverLoft(pa.DataFrameModel):
@@ -43,20 +45,32 @@ def limit(rows: pl.DataFrame, rules: Rulebook) -> tuple[pl.DataFrame, pl.DataFra
     that order they use up a maximum. Maxima are taken one after the other: those on the amount first, those of a week
     before those of a month, by name; each sees what the one before left. Source: rules.md section 8, point 4.
     """
-    left = rows.with_columns(grundlag=pl.col("beloeb_oere"), andel=SHARE)
+    first = {periode: _first_of_group(rows, periode) for periode in ("uge", "maaned")}
+    amount = rows["beloeb_oere"].to_numpy().copy()
+    share = (rows["refusion_oere"] + rows["medfinansiering_oere"]).to_numpy().copy()
     taken: list[pl.DataFrame] = [OverLoft.empty()]
     for paa, periode, loft_id in _stages(rules):
-        column = "grundlag" if paa == "beloeb" else "andel"
-        above = _above(left, column, _in_force(left, paa, periode, loft_id, rules), periode)
-        left = above.with_columns(pl.col(column) - pl.col("over")).select(left.columns)
+        held = _held(rows, _in_force(rows, paa, periode, loft_id, rules), periode)
+        money = amount if paa == "beloeb" else share
+        over = _above(money, held["loft"].to_numpy(), first[periode])
+        money -= over
+        hit = np.flatnonzero(over)
         if paa == "beloeb":
-            share = round_half_away(left["grundlag"].to_numpy() * left["procent"].to_numpy(), 100)
-            left = left.with_columns(andel=pl.Series(share, dtype=pl.Int64))
-        taken.append(_taken(above, column, loft_id))
-    of_side = {
-        name: pl.when(pl.col(name) > 0).then("andel").otherwise(0) for name in ("refusion_oere", "medfinansiering_oere")
+            share[hit] = round_half_away(amount[hit] * rows["procent"].to_numpy()[hit], 100)
+        taken.append(_taken(held[hit], over[hit], paa, loft_id))
+    left = {
+        name: pl.when(pl.col(name) > 0).then(pl.Series(share)).otherwise(0)
+        for name in ("refusion_oere", "medfinansiering_oere")
     }
-    return left.with_columns(**of_side).select(rows.columns), pl.concat(taken).sort(*KEY, "loft_id")
+    return rows.with_columns(**left), pl.concat(taken).sort(*KEY, "loft_id")
+
+
+def _first_of_group(rows: pl.DataFrame, periode: str) -> Ints:
+    """Per row the place of the first row of the same person, benefit and period."""
+    begins = rows.select(pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift()) for c in (*GROUP, periode)))
+    place = np.arange(rows.height)
+    first: Ints = np.maximum.accumulate(np.where(begins.to_series().to_numpy(), place, 0)) if rows.height else place
+    return first
 
 
 def _stages(rules: Rulebook) -> list[tuple[str, str, str]]:
@@ -78,22 +92,26 @@ def _in_force(rows: pl.DataFrame, paa: str, periode: str, loft_id: str, rules: R
     return pl.DataFrame(list(versions(rows[periode].unique().to_list())), schema=schema, orient="row")
 
 
-def _above(rows: pl.DataFrame, column: str, in_force: pl.DataFrame, periode: str) -> pl.DataFrame:
-    """The rows in order with `over`: how much of a column lies above the maximum of the period."""
-    held = rows.join(in_force, on=[periode, "ydelse_id"], how="left", maintain_order="left")
-    through = pl.col(column).cum_sum().over(*GROUP, periode)
-    over = pl.min_horizontal(through - pl.col("loft"), pl.col(column)).clip(lower_bound=0)
-    return held.with_columns(over=pl.when(pl.col("loft").is_null()).then(0).otherwise(over))
+def _held(rows: pl.DataFrame, in_force: pl.DataFrame, periode: str) -> pl.DataFrame:
+    """The keys of the rows with the maximum that holds for each and its paragraph; where none does, more than any."""
+    keys = rows.select(KEY).join(in_force, on=[periode, "ydelse_id"], how="left", maintain_order="left")
+    return keys.with_columns(pl.col("loft").fill_null(NO_LIMIT))
 
 
-def _taken(above: pl.DataFrame, column: str, loft_id: str) -> pl.DataFrame:
+def _above(money: Ints, most: Ints, first: Ints) -> Ints:
+    """How much of each row's money lies above the maximum, when the rows before it have had theirs. Øre."""
+    through = np.cumsum(money)
+    in_group = through - (through - money)[first]
+    return np.clip(in_group - most, 0, money)
+
+
+def _taken(hit: pl.DataFrame, over: Ints, paa: str, loft_id: str) -> pl.DataFrame:
     """The rows of `OverLoft` of one maximum."""
-    hit = above.filter(pl.col("over") > 0)
-    nothing = pl.lit(0, pl.Int64)
+    nothing = pl.Series(np.zeros_like(over))
     return hit.select(
         *KEY,
         loft_id=pl.lit(loft_id),
-        beloeb_oere=pl.col("over") if column == "grundlag" else nothing,
-        refusion_oere=nothing if column == "grundlag" else pl.col("over"),
+        beloeb_oere=pl.Series(over) if paa == "beloeb" else nothing,
+        refusion_oere=nothing if paa == "beloeb" else pl.Series(over),
         hjemmel="loft_hjemmel",
     )

@@ -131,6 +131,8 @@ def _limited(
     """
     homed = (placed["kommune"].to_numpy() != NO_KOMMUNE) & placed["ny_maaned"].to_numpy()
     rows, over = limit(_with_percentages(_rows(_where(placed, homed)), counted, grid, rates, rules), rules)
+    if placed["ny_uge"].all():
+        return rows, over
     begins = claims.group_by("borger_id").agg(pl.col("fra_uge").min())
     new = pl.col("uge") >= pl.col("fra_uge")
     kept = [frame.join(begins, on="borger_id", maintain_order="left").filter(new) for frame in (rows, over)]
