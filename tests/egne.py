@@ -160,9 +160,9 @@ def own_weeks(claims: Sequence[Claim], taeller: Taeller, last: date, rules: Rule
     kind_of = {}
     for week, law in kinds(claims, last, rules).items():
         own = len(mine.intersection(days(week, week + timedelta(days=6))))
-        free = own == 0 and (law == "C" or (law != "-" and taeller.fri_uge == "uden_ydelserne"))
+        neutral = own > 0 or (taeller.fri_uge == "selvforsoergelse" and law in ("A", "B"))
         cut = week + timedelta(days=6) > last
-        kind_of[week] = "A" if own >= enough else "C" if free and not cut else "-" if own == 0 and cut else "B"
+        kind_of[week] = "A" if own >= enough else "B" if neutral else "-" if cut else "C"
     return walk(kind_of, taeller, rules)
 
 
