@@ -13,7 +13,7 @@ import polars as pl
 from refusion_assets.domain import skrift
 from refusion_assets.domain.bogfoering import run_day
 from refusion_assets.domain.fund import NOBODY
-from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.opgoerelse import SIDE, run_number
 from refusion_assets.domain.rules import Rulebook
 
 kroner, procent = skrift.kroner, skrift.procent
@@ -74,7 +74,7 @@ def beregning_table(rows: pl.DataFrame) -> pl.DataFrame:
 
     `rows`: merged ledger rows (opgoerelse.beregning) with cpr, navn, kommune, side. Source: output.md 3.1.
     """
-    refunded = pl.col("side") == "refusion"
+    refunded = SIDE == "refusion"
     sats, nul = pl.col("procent"), pl.lit(0)
     ordered = rows.with_columns(orden=pl.col("raekketype").replace_strict(TYPE_ORDER, return_dtype=pl.Int64)).sort(
         "kommunekode", "uge", "cpr", "navn", "orden"

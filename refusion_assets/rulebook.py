@@ -4,17 +4,16 @@ import csv
 import dataclasses
 import hashlib
 import json
+import re
 import tomllib
 import types
 import typing
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from string import Formatter
 from typing import Any, Literal, TypeVar
 
-from refusion_assets.domain.fund import GRAENSER, PLADSHOLDERE, REGLER
 from refusion_assets.domain.rules import (
     Genoptjening,
     Graense,
@@ -31,12 +30,12 @@ from refusion_assets.domain.rules import (
     Trappe,
     Ydelse,
 )
+from refusion_assets.domain.rules_egne import Loft, Taeller
+from refusion_assets.rulebook_proof import RuleError, prove
 
+__all__ = ["TOPICS", "RuleError", "load"]
 T = TypeVar("T")
-
-
-class RuleError(ValueError):
-    """A rule that cannot stand; the text names file, entry and what to do, in Danish."""
+NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
 
 
 def _value(text: Any, kind: Any) -> Any:
@@ -45,26 +44,49 @@ def _value(text: Any, kind: Any) -> Any:
     if origin is types.UnionType:
         return None if text in ("", None) else _value(text, choices[0])
     if origin is Literal:
-        chosen = int(text) if isinstance(choices[0], int) else text
+        chosen = _number(text) if isinstance(choices[0], int) else text
         if chosen not in choices:
             raise ValueError(f"er ikke en af {', '.join(map(str, choices))}")
         return chosen
     if origin is tuple:
+        if not isinstance(text, list):
+            raise ValueError("er ikke en liste; skriv [ ] om den")
         inner = choices[0]
         return tuple(_entry(inner, part) if isinstance(inner, type) and inner is not str else part for part in text)
-    if kind is date and not isinstance(text, str):
-        if type(text) is not date:
-            raise ValueError("er ikke en dato; skriv ÅÅÅÅ-MM-DD")
-        return text
-    if kind is int and type(text) not in (int, str):
-        raise ValueError("er ikke et helt tal")
+    if kind is date:
+        return _day(text)
+    if kind is int:
+        return _number(text)
     if kind is bool and type(text) is not bool:
         raise ValueError("er ikke true eller false")
-    return date.fromisoformat(text) if kind is date else kind(text)
+    if kind is str and type(text) is not str:
+        raise ValueError("er ikke en tekst; skriv den i citationstegn")
+    return text
+
+
+def _day(text: Any) -> date:
+    """A date of TOML or a text like 2026-07-01."""
+    try:
+        return text if type(text) is date else date.fromisoformat(text)
+    except (ValueError, TypeError):
+        raise ValueError("er ikke en dato; skriv ÅÅÅÅ-MM-DD") from None
+
+
+def _number(text: Any) -> int:
+    """A whole number of TOML or a text of digits."""
+    if type(text) is int:
+        return text
+    if type(text) is not str or not text.removeprefix("-").isdecimal():
+        raise ValueError("er ikke et helt tal")
+    return int(text)
 
 
 def _entry(cls: type[T], record: dict[str, Any]) -> T:
     """One entry as `cls`; ValueError on unknown, missing or unreadable keys."""
+    if not isinstance(record, dict):
+        raise ValueError(f"{record!r} er ikke en post; skriv nøgler med værdier")  # noqa: TRY004  refused as the rest
+    if None in record:
+        raise ValueError("linjen har flere felter end overskriften; fjern det ekstra semikolon")
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(record) - set(fields))
     if unknown:
@@ -100,26 +122,33 @@ def _read(folder: Path) -> dict[str, list[dict[str, Any]]]:
         try:
             tables = tomllib.loads(path.read_text("utf-8"))
         except tomllib.TOMLDecodeError as error:
-            raise RuleError(f"{path.name}: kan ikke læses som TOML: {error}") from error
+            line = re.search(r"line (\d+)", str(error))
+            where = f"{path.name}, linje {line[1]}" if line else path.name
+            raise RuleError(
+                f"{where}: kan ikke læses som TOML; se efter en nøgle, der står to gange, et manglende citationstegn "
+                "eller en dato, der ikke findes"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise RuleError(f"{path.name}: {NOT_UTF8}") from error
         for topic, records in tables.items():
             topics[topic].extend(records if isinstance(records, list) else [records])
     for path in sorted(folder.glob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            topics[path.stem].extend(csv.DictReader(file, delimiter=";"))
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                topics[path.stem].extend(csv.DictReader(file, delimiter=";"))
+        except UnicodeDecodeError as error:
+            raise RuleError(f"{path.name}: {NOT_UTF8}") from error
     return dict(topics)
 
 
-LAESNINGER = {
-    "uge_beroert", "foerste_uge", "genoptjening_proeves", "fordeling", "beloebsgrundlag",
-    "finansieringskommune_refusion", "bopael_paa",
-}  # fmt: skip
-BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")
 TOPICS: dict[str, tuple[str, type]] = {
     "ydelser": ("ydelser.csv", Ydelse),
     "konti": ("konti.csv", Konto),
     "kommuner": ("kommuner.csv", Kommune),
     "kilde": ("kilder.toml", Kilde),
     "trappe": ("trapper.toml", Trappe),
+    "taeller": ("taellere.toml", Taeller),
+    "loft": ("lofter.toml", Loft),
     "optaelling": ("optaelling.toml", Skaering),
     "overgang": ("optaelling.toml", Skaering),
     "genoptjening": ("optaelling.toml", Genoptjening),
@@ -130,6 +159,8 @@ TOPICS: dict[str, tuple[str, type]] = {
     "kontering": ("kontering.toml", Kontering),
     "ikke_modelleret": ("ikke_modelleret.toml", IkkeModelleret),
 }
+OPTIONAL = ("taeller", "loft")
+ONCE = ("optaelling", "overgang", "koersel")
 
 
 def load(folder: Path) -> Rulebook:
@@ -142,9 +173,11 @@ def load(folder: Path) -> Rulebook:
         raise RuleError(f"{topic}: ukendt emne; de kendte er {', '.join(sorted(TOPICS))}")
     parts: dict[str, tuple[Any, ...]] = {}
     for topic, (file, cls) in TOPICS.items():
-        if not topics.get(topic):
+        if not topics.get(topic) and topic not in OPTIONAL:
             raise RuleError(f"{file}: emnet {topic} mangler; hver regelmappe har mindst een post")
-        parts[topic] = _entries(cls, topics[topic], f"{file}, {topic}")
+        if topic in ONCE and len(topics[topic]) != 1:
+            raise RuleError(f"{file}, {topic}: skal stå præcis een gang")
+        parts[topic] = _entries(cls, topics.get(topic, []), f"{file}, {topic}")
     canonical = json.dumps(topics, sort_keys=True, default=str, ensure_ascii=False)
     rules = Rulebook(
         ydelser=tuple(sorted(parts["ydelser"], key=lambda y: (y.ydelse_id, y.gaelder_fra))),
@@ -161,137 +194,9 @@ def load(folder: Path) -> Rulebook:
         konteringer=parts["kontering"],
         ikke_modelleret=parts["ikke_modelleret"],
         kommuner=parts["kommuner"],
+        taellere=tuple(sorted(parts["taeller"], key=lambda t: t.id)),
+        lofter=tuple(sorted(parts["loft"], key=lambda m: (m.id, m.gaelder_fra))),
         version=hashlib.sha256(canonical.encode()).hexdigest(),
     )
-    _prove(rules, parts)
+    prove(rules)
     return rules
-
-
-def _unique(items: Iterable[Any], key: Callable[[Any], Any], where: str) -> None:
-    """RuleError where two entries answer to the same key: one date, two rules."""
-    seen = set()
-    for item in items:
-        if key(item) in seen:
-            raise RuleError(f"{where}: {key(item)} står to gange; behold een post")
-        seen.add(key(item))
-
-
-def _prove_staircases(rules: Rulebook) -> None:
-    """Every staircase begins at week 1, rises, stays within 100 and covers the weeks it is used for."""
-    for trappe in rules.trapper:
-        where = f"trapper.toml, trappe {trappe.id} fra {trappe.gaelder_fra}"
-        weeks = [trin.fra_uge for trin in trappe.trin]
-        if not weeks or weeks[0] != 1:
-            raise RuleError(f"{where}: første trin skal have fra_uge = 1")
-        if weeks != sorted(set(weeks)):
-            raise RuleError(f"{where}: fra_uge skal stige fra trin til trin; ret rækkefølgen")
-        for trin in trappe.trin:
-            if not 0 <= trin.procent <= 100:
-                raise RuleError(f"{where}: procent {trin.procent} ligger ikke mellem 0 og 100")
-    first = {t.id: t.gaelder_fra for t in reversed(rules.trapper)}
-    for name, begins in first.items():
-        used = any(y.trappe == name for y in rules.ydelser)
-        if used and begins > rules.overgang.gaelder_fra and name in ("refusion", "medfinansiering"):
-            raise RuleError(
-                f"trapper.toml, trappe {name}: hul før {begins}; den første skal gælde fra "
-                f"{rules.overgang.gaelder_fra} eller før"
-            )
-
-
-def _prove_rate(ydelse: Ydelse, where: str) -> None:
-    """The rate is one we can read, within 100, and fits the side."""
-    kind, _, number = ydelse.sats.partition(" ")
-    if kind not in ("", "trappe", "fast") or (kind == "fast" and not number.isdigit()):
-        raise RuleError(f"{where}: sats = {ydelse.sats!r}; skriv trappe, trappe NAVN, fast NN eller intet")
-    if ydelse.fast_procent is not None and ydelse.fast_procent > 100:
-        raise RuleError(f"{where}: fast {ydelse.fast_procent} er over 100 procent")
-    if (ydelse.side == "ingen") != (ydelse.sats == ""):
-        raise RuleError(f"{where}: side {ydelse.side} og sats {ydelse.sats!r} passer ikke sammen")
-    if ydelse.side != "ingen" and ydelse.finansieres_fra is None:
-        raise RuleError(f"{where}: mangler finansieres_fra; skriv den første dag, der afregnes")
-
-
-def _prove_benefits(rules: Rulebook) -> None:
-    """Every benefit has a rate its side can carry, on a staircase that exists when its money begins."""
-    first = {t.id: t.gaelder_fra for t in reversed(rules.trapper)}
-    for ydelse in rules.ydelser:
-        where = f"ydelser.csv, ydelse {ydelse.ydelse_id} fra {ydelse.gaelder_fra}"
-        _prove_rate(ydelse, where)
-        if ydelse.trappe is not None:
-            if ydelse.kategori != "A":
-                raise RuleError(f"{where}: en ydelse på en trappe skal have kategori A")
-            if ydelse.trappe not in first:
-                raise RuleError(f"{where}: trappe {ydelse.trappe} findes ikke i trapper.toml")
-            begins = max(ydelse.gaelder_fra, ydelse.finansieres_fra or date.max, rules.overgang.gaelder_fra)
-            if first[ydelse.trappe] > begins:
-                raise RuleError(f"{where}: hul; trappe {ydelse.trappe} begynder først {first[ydelse.trappe]}")
-        for felt in ydelse.felter:
-            if felt not in BELOEBSFELTER:
-                raise RuleError(f"{where}: beloebsfelt {felt} findes ikke; vælg blandt {', '.join(BELOEBSFELTER)}")
-
-
-def _places(text: str) -> set[str]:
-    """The names of the places that a text wants filled."""
-    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
-
-
-def _prove_controls(rules: Rulebook) -> None:
-    """Every rule id that a run can raise has its entry, and every text says only what a finding knows."""
-    known = {kontrol.id for kontrol in rules.kontroller}
-    for regel in sorted(REGLER - known):
-        raise RuleError(f"kontrol.toml: {regel} mangler; hver regel har en post, så intet fund bliver uden tekst")
-    for kontrol in rules.kontroller:
-        for part in sorted((_places(kontrol.tekst) | _places(kontrol.handling)) - PLADSHOLDERE):
-            choices = ", ".join(sorted(PLADSHOLDERE))
-            raise RuleError(f"kontrol.toml, {kontrol.id}: {{{part}}} kendes ikke; vælg blandt {choices}")
-    for needed in sorted(GRAENSER - {graense.id for graense in rules.graenser}):
-        raise RuleError(f"drift.toml eller kontrol.toml, graense: {needed} mangler; skriv den i en af dem")
-
-
-def _prove_postings(rules: Rulebook) -> None:
-    """Every benefit's money finds an account, and there is one account to balance against."""
-    for side in ("refusion", "medfinansiering"):
-        if not any(k.side == side and k.funktion == "*" and k.procent is None for k in rules.konteringer):
-            raise RuleError(f'kontering.toml: side {side} mangler en post med funktion = "*" uden procent')
-    if sum(k.side == "mellemregning" for k in rules.konteringer) != 1:
-        raise RuleError("kontering.toml: side mellemregning skal stå præcis een gang")
-    for kontering in rules.konteringer:
-        where = f"kontering.toml, {kontering.funktion} {kontering.side}"
-        if not 0 <= (kontering.procent or 0) <= 100:
-            raise RuleError(f"{where}: procent {kontering.procent} er ikke mellem 0 og 100")
-        if _places(kontering.gruppering) - {"procent"}:
-            raise RuleError(f"{where}: gruppering {kontering.gruppering} må kun have pladsen {{procent}}")
-
-
-def _prove(rules: Rulebook, parts: dict[str, tuple[Any, ...]]) -> None:
-    """RuleError on the first gap, overlap or reference to something that is not there."""
-    for topic in ("optaelling", "overgang", "koersel"):
-        if len(parts[topic]) != 1:
-            raise RuleError(f"{TOPICS[topic][0]}, {topic}: skal stå præcis een gang")
-    _unique(rules.ydelser, lambda y: (y.ydelse_id, str(y.gaelder_fra)), "ydelser.csv")
-    _unique(rules.konti, lambda k: k.konto, "konti.csv")
-    _unique(rules.kommuner, lambda k: k.kommunekode, "kommuner.csv")
-    _unique(rules.trapper, lambda t: (t.id, str(t.gaelder_fra)), "trapper.toml")
-    _unique(rules.genoptjening, lambda g: str(g.gaelder_fra), "optaelling.toml, genoptjening")
-    _unique(rules.kilder, lambda k: k.id, "kilder.toml")
-    _unique(rules.laesninger, lambda r: r.navn, "laesninger.toml")
-    _unique(rules.graenser, lambda g: g.id, "graense")
-    _unique(rules.kontroller, lambda k: k.id, "kontrol.toml")
-    _unique(rules.konteringer, lambda k: (k.ydelse_id, k.funktion, k.side, k.procent), "kontering.toml")
-    known = {y.ydelse_id for y in rules.ydelser}
-    for konto in rules.konti:
-        if konto.ydelse_id not in known:
-            raise RuleError(f"konti.csv, konto {konto.konto}: ydelse {konto.ydelse_id} findes ikke i ydelser.csv")
-        if konto.kilde_id not in {k.id for k in rules.kilder}:
-            raise RuleError(f"konti.csv, konto {konto.konto}: kilde {konto.kilde_id} findes ikke i kilder.toml")
-    for needed in sorted(LAESNINGER - {reading.navn for reading in rules.laesninger}):
-        raise RuleError(f"laesninger.toml: {needed} mangler; en læsning vælges altid")
-    for reading in rules.laesninger:
-        if reading.vaerdi not in reading.muligheder:
-            raise RuleError(f"laesninger.toml, {reading.navn}: {reading.vaerdi} er ikke en af {reading.muligheder}")
-    if rules.genoptjening[0].gaelder_fra > rules.optaelling.gaelder_fra:
-        raise RuleError("optaelling.toml, genoptjening: hul før den første post; den skal gælde fra optællingens dato")
-    _prove_staircases(rules)
-    _prove_benefits(rules)
-    _prove_controls(rules)
-    _prove_postings(rules)

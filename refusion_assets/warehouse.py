@@ -17,16 +17,19 @@ import pandera.errors
 import pandera.polars as pa
 import polars as pl
 
+from refusion_assets.domain.beregnet import AendretUge, Beregnet
 from refusion_assets.domain.classified import Linje
 from refusion_assets.domain.dele import Placering
 from refusion_assets.domain.duration import Forloeb, Vindue
 from refusion_assets.domain.fund import Advis
 from refusion_assets.domain.kontrol import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
+from refusion_assets.domain.loft import OverLoft
 from refusion_assets.domain.opgoerelse import Koersel, KommuneKoersel, Postering
 from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, Register
-from refusion_assets.domain.refusion import AendretUge, AndenBetaler, Beregnet, BorgerUgeYdelse, UdenKommune
+from refusion_assets.domain.refusion import AndenBetaler, BorgerUgeYdelse, UdenKommune
 from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.taeller import ForloebTaeller
 
 LOCK_PATIENCE_SECONDS = 30.0
 # DuckDB keeps what it has read up to this limit and spills beyond it; the frames of a shard come on top.
@@ -53,7 +56,9 @@ TABLES: dict[str, type[pa.DataFrameModel]] = {
     "classified.krav": Krav,
     "classified.aendret": Aendret,
     "duration.forloeb": Forloeb,
+    "duration.forloeb_taeller": ForloebTaeller,
     "refusion.borger_uge_ydelse": BorgerUgeYdelse,
+    "refusion.over_loft": OverLoft,
     "refusion.uden_kommune": UdenKommune,
     "refusion.anden_betaler": AndenBetaler,
     "refusion.placering": Placering,

@@ -10,12 +10,11 @@ import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refusion_assets.domain.dele import split
+from refusion_assets.domain.dele import KEY, split
 from refusion_assets.domain.duration import KIND_A
 from refusion_assets.domain.efterregning import state as plain_state
 from refusion_assets.domain.efterregning_raa import judge as plain_judge
 from refusion_assets.domain.opgoerelse import MONEY, settle, standing
-from refusion_assets.domain.refusion import KEY
 from refusion_assets.domain.rules import Rulebook, Trin, Ydelse
 from refusion_assets.domain.weeks import month_of, next_month
 from refusion_assets.rulebook import load

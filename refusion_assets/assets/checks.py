@@ -9,7 +9,7 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets import kontrol
+from refusion_assets.assets import kontrol, kontrol_uger
 from refusion_assets.assets import kontrol_modtaget as modtaget
 from refusion_assets.assets.kontrol_aendring import aendring_mod_sidste_maaned
 from refusion_assets.assets.stikproeve import efterregning_enig
@@ -48,9 +48,13 @@ STOPS: tuple[Asks, ...] = (
     (kontrol.raa_er_fordelt, "classified.krav", "Hver modtaget øre er brugt, tilbageført eller i karantæne."),
     (kontrol.kontrakter_holder, "classified.krav", "Linjernes domme og kravene overholder deres kontrakter."),
     (kontrol.een_udbetaler, "classified.krav", "Nye dobbelte udbetalinger (EI-009) er under grænsen."),
-    (kontrol.uger_talt_een_gang, "duration.forloeb", "Hver borgeruge er talt een gang, og ingen er sprunget over."),
     (
-        kontrol.taeller_stiger_med_een,
+        kontrol_uger.uger_talt_een_gang,
+        "duration.forloeb",
+        "Hver borgeruge er talt een gang, og ingen er sprunget over.",
+    ),
+    (
+        kontrol_uger.taeller_stiger_med_een,
         "duration.forloeb",
         "Tælleren stiger med een om ugen og begynder kun forfra efter § 6.",
     ),

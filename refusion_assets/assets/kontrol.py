@@ -7,6 +7,7 @@ from refusion_assets.assets.change import since_change
 from refusion_assets.assets.fund import double_pay
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.bogfoering import DEBET, voucher
+from refusion_assets.domain.dele import KEY
 from refusion_assets.domain.kontrol import MOST_NAMED, Outcome, balance, kroner_text
 from refusion_assets.domain.krav import CLAIM
 from refusion_assets.domain.opgoerelse import run_number, ydelse_navne
@@ -15,6 +16,7 @@ from refusion_assets.warehouse import Session
 SQL_MADE = ("classified.dom", "classified.krav")
 ROWS = "refusion.borger_uge_ydelse"
 PEOPLE_LOOKED_AT = 200_000
+ROW = ", ".join(KEY)
 STOP = "Luk ikke måneden; meld fejlen til systemets ejere med kontrollens navn."
 
 
@@ -24,7 +26,7 @@ def _sums(session: Session, query: str, **values: object) -> dict[str, int]:
     return {name: int(value or 0) for name, value in row.items()}
 
 
-def _none(session: Session, what: str, query: str) -> Outcome:
+def none_of(session: Session, what: str, query: str) -> Outcome:
     """Passed if the query finds no person; else how many rows, and three of the persons by surrogate."""
     found = _sums(session, f"SELECT count(*) AS antal FROM ({query})")["antal"]
     if not found:
@@ -127,41 +129,22 @@ def een_udbetaler(asked: Asked) -> Outcome:
     )
 
 
-def uger_talt_een_gang(asked: Asked) -> Outcome:
-    """No person-week counted twice, none left out between the first and the last week with support."""
-    query = """SELECT borger_id FROM (SELECT borger_id, fra_uge,
-        lag(fra_uge + CAST(7 * antal_uger AS INTEGER)) OVER (PARTITION BY borger_id ORDER BY fra_uge) AS forrige_slut
-        FROM duration.forloeb) WHERE forrige_slut IS NOT NULL AND fra_uge <> forrige_slut"""
-    return _none(asked.session, "Hver borgeruge er talt een gang", query)
-
-
-def taeller_stiger_med_een(asked: Asked) -> Outcome:
-    """The number n rises by one a week of benefit, and begins again only when enough free weeks are reached."""
-    query = """WITH f AS (
-        SELECT *, lag(n_foer + CASE WHEN art = 'A' THEN antal_uger ELSE 0 END) OVER w AS ventet,
-               lag(genoptjent) OVER w AS efter_genoptjening,
-               sum(CASE WHEN taeller THEN antal_uger ELSE 0 END) OVER (
-                   PARTITION BY borger_id, taelling ORDER BY fra_uge) AS frie
-        FROM duration.forloeb WINDOW w AS (PARTITION BY borger_id ORDER BY fra_uge))
-        SELECT borger_id FROM f, (SELECT min(uger) AS uger FROM regler.genoptjening)
-        WHERE (genoptjent AND frie < uger)
-           OR (n_foer <> CASE WHEN efter_genoptjening THEN 0 ELSE coalesce(ventet, 0) END
-               AND NOT (n_foer = 0 AND art = 'A'))"""
-    return _none(asked.session, "Ydelsestælleren stiger med een om ugen", query)
-
-
 def noegler_er_unikke(asked: Asked) -> Outcome:
     """No key twice among the people calculated in the run: claims, spells and rows; the contracts look at shards."""
-    keys = (
+    keys = [
         ("classified.krav", "periode_slut", ", ".join(CLAIM)),
         ("duration.forloeb", "fra_uge", "borger_id, fra_uge"),
-        ("refusion.borger_uge_ydelse", "uge", "uge, maaned, borger_id, ydelse_id, kommunekode"),
+        (ROWS, "uge", ROW),
+    ]
+    keys += [("duration.forloeb_taeller", "fra_uge", "borger_id, taeller_id, fra_uge")] * bool(
+        asked.place.rules.taellere
     )
+    keys += [("refusion.over_loft", "uge", f"{ROW}, loft_id")] * bool(asked.place.rules.lofter)
     doubled = " UNION ALL ".join(
         f"SELECT borger_id FROM {_calculated(asked, table, dag)} GROUP BY {key} HAVING count(*) > 1"
         for table, dag, key in keys
     )
-    return _none(asked.session, "Hver nøgle står een gang i krav, forløb og rækker", doubled)
+    return none_of(asked.session, "Hver nøgle står een gang i krav, forløb og rækker", doubled)
 
 
 def kravets_dele_er_kravet(asked: Asked) -> Outcome:
@@ -176,19 +159,25 @@ def kravets_dele_er_kravet(asked: Asked) -> Outcome:
         UNION ALL {by_person("refusion.borger_uge_ydelse", "-beloeb_oere")}
         UNION ALL {by_person("refusion.uden_kommune", "-beloeb_oere")}
         ) GROUP BY borger_id HAVING sum(oere) <> 0"""
-    return _none(asked.session, "Hver borgers dele summer til kravene", query)
+    return none_of(asked.session, "Hver borgers dele summer til kravene", query)
 
 
 def raekker_har_trin(asked: Asked) -> Outcome:
     """Every row of a benefit on a staircase has a step, a number and the amount that its percentage gives."""
     side = ", ".join(f"('{y.ydelse_id}', {y.trappe is not None})" for y in asked.place.rules.ydelser)
-    query = f"""SELECT borger_id FROM {_calculated(asked, ROWS, "uge", all_of_them=True)}
+    rows, paid = _calculated(asked, ROWS, "uge", all_of_them=True), "beloeb_oere"
+    share = "refusion_oere + medfinansiering_oere"
+    if asked.place.rules.lofter:
+        rows += f""" LEFT JOIN (SELECT {ROW}, sum(beloeb_oere) AS over_beloeb, sum(refusion_oere) AS over_andel
+            FROM refusion.over_loft GROUP BY ALL) USING ({ROW})"""
+        paid, share = f"({paid} - coalesce(over_beloeb, 0))", f"{share} + coalesce(over_andel, 0)"
+    query = f"""SELECT borger_id FROM {rows}
         JOIN (SELECT ydelse_id, bool_and(trappe) AS trappe FROM (VALUES {side}) v(ydelse_id, trappe) GROUP BY 1) y
         USING (ydelse_id)
-        WHERE refusion_oere + medfinansiering_oere <> (2 * beloeb_oere * procent + 100) // 200
+        WHERE {share} <> (2 * {paid} * procent + 100) // 200
            OR (trin IS NULL) <> (ydelsestaeller IS NULL) OR (trin IS NULL AND trappe)
            OR (refusion_oere <> 0 AND medfinansiering_oere <> 0)"""
-    return _none(asked.session, "Hver række har trin og beløb efter sin procent", query)
+    return none_of(asked.session, "Hver række har trin og beløb efter sin procent", query)
 
 
 def procenter_findes(asked: Asked) -> Outcome:
@@ -202,7 +191,7 @@ def procenter_findes(asked: Asked) -> Outcome:
     values = ", ".join(f"('{ydelse_id}', {procent})" for ydelse_id, procent in sorted(allowed))
     query = f"""SELECT borger_id FROM {_calculated(asked, ROWS, "uge", all_of_them=True)}
         ANTI JOIN (VALUES {values}) v(ydelse_id, procent) USING (ydelse_id, procent)"""
-    return _none(asked.session, "Procenterne findes i reglerne", query)
+    return none_of(asked.session, "Procenterne findes i reglerne", query)
 
 
 def brugt_er_fordelt(asked: Asked) -> Outcome:
@@ -230,7 +219,7 @@ def kladde_er_tilstand(asked: Asked) -> Outcome:
         GROUP BY ALL HAVING {nonzero}
         ) k FULL JOIN (SELECT {keys}, {", ".join(money)} FROM {_calculated(asked, ROWS, "uge")}) t USING ({keys})
         WHERE {" OR ".join(f"k.{name} IS DISTINCT FROM t.{name}" for name in money)}"""
-    return _none(asked.session, "Kladderne summer til tilstanden", query)
+    return none_of(asked.session, "Kladderne summer til tilstanden", query)
 
 
 def kommuner_er_kladden(asked: Asked) -> Outcome:

@@ -18,6 +18,7 @@ from refusion_assets.domain.duration import Forloeb, count_weeks, spells, window
 from refusion_assets.domain.refusion import BorgerUgeYdelse, price
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.satser import Rates, make_rates
+from refusion_assets.domain.taeller import own_spells
 from refusion_assets.domain.weeks import Grid, last_day, make_grid
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.warehouse import Session
@@ -25,8 +26,8 @@ from refusion_assets.warehouse import Session
 T = TypeVar("T")
 CLAIMS_PER_SHARD = 500_000
 PERSONS_PER_SHARD = 20_000
-BY_PERSON = ("duration.forloeb", "refusion.placering")
-BY_WEEK = ("refusion.borger_uge_ydelse", "refusion.uden_kommune")
+BY_PERSON = ("duration.forloeb", "duration.forloeb_taeller", "refusion.placering")
+BY_WEEK = ("refusion.borger_uge_ydelse", "refusion.over_loft", "refusion.uden_kommune")
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,10 @@ def _calculated(
     priced = price(krav.filter(pl.col("beloeb_oere") > 0), counted, home, grid, rates, rules)
     return {
         "duration.forloeb": spells(counted, grid),
+        "duration.forloeb_taeller": own_spells(counted, grid, rules),
         # By week, so that DuckDB can leave the old weeks of these people unread where only the late ones are asked for.
         "refusion.borger_uge_ydelse": priced.rows.sort("uge", maintain_order=True),
+        "refusion.over_loft": priced.over_loft,
         "refusion.uden_kommune": priced.uden_kommune,
         "refusion.anden_betaler": priced.anden_betaler,
         "refusion.placering": priced.placering,

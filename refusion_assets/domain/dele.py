@@ -12,6 +12,7 @@ from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.satser import NEVER, Rates, eras
 from refusion_assets.domain.weeks import Grid, Ints, expand
 
+KEY = ["uge", "maaned", "borger_id", "ydelse_id", "kommunekode"]
 Flags = npt.NDArray[np.bool_]
 
 

@@ -1,6 +1,7 @@
 """Understands how many weeks a person has received benefits, and when the count starts over."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.rules_egne import Taeller
 from refusion_assets.domain.weeks import Grid, Ints, day_number, expand, monday, years_before
 
 KIND_C, KIND_B, KIND_A = 0, 1, 2
@@ -63,6 +65,8 @@ class Counted:
 
     Row w is week w of the grid, column p is the person `borger_id[p]` (sorted). `restart` marks the week
     that reached the restart; `n_overgang` is the number the week of the overgang has or would have. Weeks.
+    `egne` are the same of the counters beside the law's own, in the order of the rules; there A are the weeks that the
+    counter counts, C those that are free to it and B the rest.
     """
 
     borger_id: Ints
@@ -71,6 +75,7 @@ class Counted:
     genoptjening: Counts
     restart: Flags
     n_overgang: Counts
+    egne: tuple["Counted", ...] = ()
 
 
 def category_spans(rules: Rulebook, grid: Grid) -> pl.DataFrame:
@@ -91,11 +96,20 @@ def category_spans(rules: Rulebook, grid: Grid) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def first_counted_day(rules: Rulebook, grid: Grid) -> int:
-    """The first day that counts, from the first Monday of the grid. Hjemmel: § 30, stk. 1."""
-    if rules.laesning("foerste_uge") == "taeller":
-        return grid.first_day
-    return grid.first_day if grid.first_day == 0 else 7
+def first_counted_day(rules: Rulebook, grid: Grid, fra: date) -> int:
+    """The first day that counts where days do from `fra`, from the first Monday of the grid. Hjemmel: § 30, stk. 1."""
+    first = grid.day_of(fra)
+    return first if rules.laesning("foerste_uge") == "taeller" else -(-first // 7) * 7
+
+
+def _spans(krav: pl.DataFrame, borger_id: Ints, grid: Grid, fra: int) -> pl.DataFrame:
+    """The claims as spans of days of the grid from day `fra` on: person (its column), ydelse_id, first, last."""
+    return krav.select(
+        person=pl.Series(np.searchsorted(borger_id, krav["borger_id"].to_numpy())),
+        ydelse_id="ydelse_id",
+        first=pl.Series(np.maximum(grid.offsets(krav["periode_start"]), fra)),
+        last=pl.Series(np.minimum(grid.offsets(krav["periode_slut"]), grid.days - 1)),
+    )
 
 
 def _touched(spans: pl.DataFrame, unit: int, shape: tuple[int, int]) -> Flags:
@@ -123,12 +137,7 @@ def week_kinds(krav: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook)
     `krav` holds claims with a positive amount: borger_id, ydelse_id, periode_start, periode_slut.
     Hjemmel: § 5, stk. 5 (berørt uge); § 6, stk. 2 (A before B, whole weeks of self-support).
     """
-    claims = krav.select(
-        person=pl.Series(np.searchsorted(borger_id, krav["borger_id"].to_numpy())),
-        ydelse_id="ydelse_id",
-        first=pl.Series(np.maximum(grid.offsets(krav["periode_start"]), first_counted_day(rules, grid))),
-        last=pl.Series(np.minimum(grid.offsets(krav["periode_slut"]), grid.days - 1)),
-    )
+    claims = _spans(krav, borger_id, grid, first_counted_day(rules, grid, rules.optaelling.gaelder_fra))
     spans = claims.join(category_spans(rules, grid), on="ydelse_id").select(
         "person",
         "kind",
@@ -144,18 +153,45 @@ def week_kinds(krav: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook)
     return _touched(spans, 7, shape).astype(np.uint8) + is_a
 
 
-def window_starts(rules: Rulebook, grid: Grid) -> tuple[list[int], list[int]]:
-    """Per week: the first week of its window of years, and the weeks of self-support a restart takes.
+def own_kinds(
+    krav: pl.DataFrame, law: npt.NDArray[np.uint8], borger_id: Ints, grid: Grid, rules: Rulebook, taeller: Taeller
+) -> npt.NDArray[np.uint8]:
+    """Week x person for a counter beside the law's own: A where it counts the week, C where the week is free, else B.
 
-    A week s is in the window of w when s is not before the same date so many years earlier. § 6, stk. 1.
+    `krav` and the readings as in `week_kinds`, whose result is `law`. Source: rules.md section 8, point 4.
     """
-    starts, needed = [], []
-    for week in range(grid.weeks):
-        rule = rules.genoptjening_on(grid.monday_of(week))
-        earliest = day_number(years_before(grid.monday_of(week), rule.vindue_aar)) - grid.origin
-        starts.append(max(0, -(-earliest // 7)))
-        needed.append(rule.uger)
-    return starts, needed
+    mine = krav.filter(pl.col("ydelse_id").is_in(taeller.ydelser))
+    spans = _spans(mine, borger_id, grid, first_counted_day(rules, grid, taeller.gaelder_fra))
+    spans = spans.filter(pl.col("first") <= pl.col("last"))
+    touched = _touched(spans, 7, law.shape)
+    whole = rules.laesning("uge_beroert") != "een_dag"
+    counted = _wholly_covered(spans, law.shape) if whole else touched
+    taken = touched if taeller.fri_uge == "uden_ydelserne" else touched | (law != KIND_C)
+    return taken.astype(np.uint8) + counted
+
+
+Window = tuple[list[int], list[int]]
+
+
+def _window_start(grid: Grid, week: int, years: int) -> int:
+    """The first week that is not before the same date so many years before a week. Hjemmel: § 6, stk. 1."""
+    earliest = day_number(years_before(grid.monday_of(week), years)) - grid.origin
+    return max(0, -(-earliest // 7))
+
+
+def window_starts(rules: Rulebook, grid: Grid) -> Window:
+    """Per week: the first week of its window of years, and the weeks of self-support a restart takes. § 6, stk. 1."""
+    in_force = [rules.genoptjening_on(grid.monday_of(week)) for week in range(grid.weeks)]
+    starts = [_window_start(grid, week, rule.vindue_aar) for week, rule in enumerate(in_force)]
+    return starts, [rule.uger for rule in in_force]
+
+
+def own_window(taeller: Taeller, grid: Grid) -> Window:
+    """`window_starts` of a counter beside the law's own; where it never starts over, more weeks than there are."""
+    if taeller.genoptjening_uger is None or taeller.vindue_aar is None:
+        return [0] * grid.weeks, [grid.weeks + 1] * grid.weeks
+    starts = [_window_start(grid, week, taeller.vindue_aar) for week in range(grid.weeks)]
+    return starts, [taeller.genoptjening_uger] * grid.weeks
 
 
 def count_weeks(krav: pl.DataFrame, grid: Grid, rules: Rulebook) -> Counted:
@@ -164,18 +200,22 @@ def count_weeks(krav: pl.DataFrame, grid: Grid, rules: Rulebook) -> Counted:
     Hjemmel: § 5, stk. 2-3 (uger med ydelser), § 6 (52 hele kalenderuger inden for 3 år), § 30, stk. 1.
     """
     borger_id = krav["borger_id"].unique().sort().to_numpy().astype(np.int64)
-    kind = week_kinds(krav.filter(pl.col("beloeb_oere") > 0), borger_id, grid, rules)
-    return walk(borger_id, kind, grid, rules)
+    used = krav.filter(pl.col("beloeb_oere") > 0)
+    kind = week_kinds(used, borger_id, grid, rules)
+    own = [(own_kinds(used, kind, borger_id, grid, rules, one), own_window(one, grid)) for one in rules.taellere]
+    egne = tuple(walk(borger_id, kinds, grid, rules, window) for kinds, window in own)
+    return replace(walk(borger_id, kind, grid, rules, window_starts(rules, grid)), egne=egne)
 
 
-def walk(borger_id: Ints, kind: npt.NDArray[np.uint8], grid: Grid, rules: Rulebook) -> Counted:
+def walk(borger_id: Ints, kind: npt.NDArray[np.uint8], grid: Grid, rules: Rulebook, window_of_week: Window) -> Counted:
     """The two counters of every person, from the kinds of their weeks. Units: weeks.
 
+    `window_of_week`: per week the first week of its window, and the free weeks that a restart takes.
     `free` counts the whole weeks of self-support since the first benefit week, never reset; the current
     count began where it stood at `begun`. So the window holds free - max(free before the window, begun).
     """
     persons = len(borger_id)
-    starts, needed = window_starts(rules, grid)
+    starts, needed = window_of_week
     on_reaching = rules.laesning("genoptjening_proeves") == "ved_opnaaelse"
     overgang = grid.week_of(rules.overgang.gaelder_fra)
     n, begun, n_overgang = (np.zeros(persons, np.int16) for _ in range(3))

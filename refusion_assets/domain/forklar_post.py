@@ -3,7 +3,8 @@
 from datetime import date
 
 from refusion_assets.domain.forklaring import Post
-from refusion_assets.domain.rules import Cited, Genoptjening
+from refusion_assets.domain.rules import Genoptjening
+from refusion_assets.domain.rules_egne import Cited
 
 
 def entry(cited: Cited, fil: str, name: str, gaelder_fra: date) -> Post:

@@ -5,7 +5,7 @@ from datetime import date
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.refusion import KEY
+from refusion_assets.domain.dele import KEY
 from refusion_assets.domain.rules import Rulebook
 
 NY, TILBAGE, KORREKTION, AABNING = "N", "T", "K", "Å"
@@ -86,6 +86,16 @@ def run_number(run_month: date, rules: Rulebook) -> int:
     """
     first = rules.koersel.gaelder_fra
     return (run_month.year - first.year) * 12 + run_month.month - first.month + 1
+
+
+# A row's side is that of its money: the benefit may have had another when the week was settled.
+SIDE = (
+    pl.when(pl.col("refusion_oere") != 0)
+    .then(pl.lit("refusion"))
+    .when(pl.col("medfinansiering_oere") != 0)
+    .then(pl.lit("medfinansiering"))
+    .otherwise(pl.col("side"))
+)
 
 
 def ydelse_navne(rules: Rulebook) -> pl.DataFrame:
@@ -170,7 +180,7 @@ def statement(ledger: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.
     of its benefit month; a person-week counts once. Source: output.md section 3.3.
     """
     rows = ledger.join(navne, on="ydelse_id").with_columns(
-        transaktionstype=pl.col("side").str.to_uppercase(),
+        transaktionstype=SIDE.str.to_uppercase(),
         oere=pl.col("refusion_oere") + pl.col("medfinansiering_oere"),
     )
     now = pl.col("maaned") == run_month

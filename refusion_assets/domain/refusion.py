@@ -7,15 +7,16 @@ import numpy.typing as npt
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.dele import Parts, placements, round_half_away, split
-from refusion_assets.domain.duration import KIND_C, Counted
+from refusion_assets.domain.dele import KEY, Parts, placements, round_half_away, split
+from refusion_assets.domain.duration import Counted
+from refusion_assets.domain.loft import OverLoft, limit
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.satser import SIDE_REFUSION, Rates
+from refusion_assets.domain.taeller import numbers
 from refusion_assets.domain.weeks import Grid, Ints
 
 NO_KOMMUNE = -1
 MOST_KOMMUNER = 1000
-KEY = ["uge", "maaned", "borger_id", "ydelse_id", "kommunekode"]
 
 
 class BorgerUgeYdelse(pa.DataFrameModel):
@@ -60,32 +61,6 @@ class UdenKommune(pa.DataFrameModel):
         unique = ["uge", "maaned", "borger_id", "ydelse_id"]  # noqa: RUF012  pandera reads the list
 
 
-class Beregnet(pa.DataFrameModel):
-    """One row: what the result rows were last calculated from."""
-
-    maaned: pl.Date = pa.Field(description="the run month whose knowledge the rows show")
-    regelversion: pl.String
-    bopael_maaned: pl.Date = pa.Field(nullable=True, description="the snapshot of residences that was used")
-
-    class Config:
-        """Exactly these columns."""
-
-        strict = True
-
-
-class AendretUge(pa.DataFrameModel):
-    """One row per person and run month whose calculation changed rows: the first week that can differ."""
-
-    maaned: pl.Date
-    borger_id: pl.Int64
-    fra_uge: pl.Date
-
-    class Config:
-        """Exactly these columns; a person can stand more than once."""
-
-        strict = True
-
-
 class AndenBetaler(pa.DataFrameModel):
     """One row per person, benefit month, benefit, payer and residence where the two differ (EI-019). Øre."""
 
@@ -106,9 +81,10 @@ class AndenBetaler(pa.DataFrameModel):
 
 @dataclass(frozen=True)
 class Priced:
-    """The result rows of a shard, what found no municipality, whose payer is another, and what is left out."""
+    """The result rows of a shard, what maxima took, what has no municipality or another payer, and what is left out."""
 
     rows: pl.DataFrame
+    over_loft: pl.DataFrame
     uden_kommune: pl.DataFrame
     anden_betaler: pl.DataFrame
     placering: pl.DataFrame
@@ -132,12 +108,35 @@ def price(
     placed = _placed(claims, parts, counted, home, grid, rules)
     wanted = _where(placed, placed["ny_uge"].to_numpy())
     homed = wanted["kommune"].to_numpy() != NO_KOMMUNE
+    if rules.lofter:
+        rows, over_loft = _limited(placed, claims, counted, grid, rates, rules)
+    else:
+        rows, over_loft = _with_percentages(_rows(_where(wanted, homed)), counted, grid, rates, rules), OverLoft.empty()
     return Priced(
-        rows=_with_percentages(_rows(_where(wanted, homed)), counted, grid, rates, rules),
+        rows=rows,
+        over_loft=over_loft,
         uden_kommune=_homeless(_where(wanted, ~homed), counted, grid, rates),
         anden_betaler=_other_payer(placed, counted, grid, rates),
         placering=placements(claims, parts),
     )
+
+
+def _limited(
+    placed: pl.DataFrame, claims: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates, rules: Rulebook
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows under their maxima, and what these took. Øre.
+
+    What earlier weeks of the same month use of a maximum must be known, so the rows of whole months are made, though
+    only those from the first week asked for are kept.
+    """
+    homed = (placed["kommune"].to_numpy() != NO_KOMMUNE) & placed["ny_maaned"].to_numpy()
+    rows, over = limit(_with_percentages(_rows(_where(placed, homed)), counted, grid, rates, rules), rules)
+    if placed["ny_uge"].all():
+        return rows, over
+    begins = claims.group_by("borger_id").agg(pl.col("fra_uge").min())
+    new = pl.col("uge") >= pl.col("fra_uge")
+    kept = [frame.join(begins, on="borger_id", maintain_order="left").filter(new) for frame in (rows, over)]
+    return kept[0].drop("fra_uge"), kept[1].drop("fra_uge")
 
 
 def _placed(
@@ -251,16 +250,15 @@ def _with_percentages(rows: pl.DataFrame, counted: Counted, grid: Grid, rates: R
     """
     person, slot, ydelse, amount = (rows[c].to_numpy() for c in ("person", "slot", "ydelse_nr", "oere"))
     week = grid.cell_week[rows["cell"].to_numpy()]
-    n = counted.n.reshape(-1)[slot]
-    before = week < grid.week_of(rules.overgang.gaelder_fra)
-    number = np.minimum(np.where(before, counted.n_overgang[person], n), rates.top)
     place = ydelse * grid.weeks + week
+    found = numbers(counted, slot, person, rates.taeller.reshape(-1)[place] if counted.egne else None, rules)
+    before = week < grid.week_of(rules.overgang.gaelder_fra)
+    number = np.minimum(np.where(before, found.n_overgang, found.n), rates.top)
     step = place * (rates.top + 1) + number
     procent = rates.procent.reshape(-1)[step].astype(np.int64)
     result = round_half_away(amount * procent, 100)
     refunded = rates.side.reshape(-1)[place] == SIDE_REFUSION
     stepped = pl.Series(rates.on_staircase.reshape(-1)[place])
-    known = pl.Series(counted.kind.reshape(-1)[slot] != KIND_C)
     return _named(rows, counted, grid, rates).select(
         "uge",
         "maaned",
@@ -272,8 +270,8 @@ def _with_percentages(rows: pl.DataFrame, counted: Counted, grid: Grid, rates: R
         procent=pl.Series(procent),
         refusion_oere=pl.Series(np.where(refunded, result, 0)),
         medfinansiering_oere=pl.Series(np.where(refunded, 0, result)),
-        ydelsestaeller=pl.when(stepped).then(pl.Series(n.astype(np.int64))),
-        genoptjeningstaeller=pl.when(known).then(pl.Series(counted.genoptjening.reshape(-1)[slot].astype(np.int64))),
+        ydelsestaeller=pl.when(stepped).then(pl.Series(found.n.astype(np.int64))),
+        genoptjeningstaeller=pl.when(pl.Series(found.known)).then(pl.Series(found.genoptjening.astype(np.int64))),
         trin=pl.when(stepped).then(pl.Series(rates.trin.reshape(-1)[step].astype(np.int64))),
         hjemmel=_names(rates.texts, rates.hjemmel.reshape(-1)[step]),
         regelversion=pl.lit(rules.version[:12]),

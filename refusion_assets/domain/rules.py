@@ -4,15 +4,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+from refusion_assets.domain.rules_egne import Cited, Loft, Taeller
 
-@dataclass(frozen=True, kw_only=True)
-class Cited:
-    """Where an entry comes from and how sure we are; required on every entry."""
-
-    hjemmel: str
-    kilde: str
-    kontrolleret: date
-    sikkerhed: str
+LOVENS_TAELLER = "ydelser"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +78,13 @@ class Trin:
 
 @dataclass(frozen=True, kw_only=True)
 class Trappe(Cited):
-    """One staircase from a date on."""
+    """One staircase from a date on, and the counter whose number it is climbed by."""
 
     id: str
     gaelder_fra: date
     trin: tuple[Trin, ...]
+    taeller: str = LOVENS_TAELLER
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +207,8 @@ class Rulebook:
     konteringer: tuple[Kontering, ...]
     ikke_modelleret: tuple[IkkeModelleret, ...]
     kommuner: tuple[Kommune, ...]
+    taellere: tuple[Taeller, ...] = ()
+    lofter: tuple[Loft, ...] = ()
     version: str
 
     def ydelse_on(self, ydelse_id: str, day: date) -> Ydelse:
@@ -222,6 +220,10 @@ class Rulebook:
         """The staircase in force on a day; before its first date, the first one."""
         mine = [t for t in self.trapper if t.id == trappe_id]
         return next((t for t in reversed(mine) if t.gaelder_fra <= day), mine[0])
+
+    def loft_on(self, loft_id: str, day: date) -> Loft | None:
+        """The maximum in force on a day; None before its first date."""
+        return next((m for m in reversed(self.lofter) if m.id == loft_id and m.gaelder_fra <= day), None)
 
     def genoptjening_on(self, day: date) -> Genoptjening:
         """What a restart takes on a day; before its first date, the first entry."""

@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from refusion_assets.domain.rules import Rulebook, Ydelse
+from refusion_assets.domain.rules import LOVENS_TAELLER, Rulebook, Ydelse
 from refusion_assets.domain.weeks import Grid, Ints, day_number
 
 SIDE_INGEN, SIDE_REFUSION, SIDE_MEDFINANSIERING = 0, 1, 2
@@ -22,7 +22,8 @@ class Rates:
     """Lookup tables by benefit number y, week w and number on the staircase k (0 .. `top`).
 
     `side[y, w]`, `financed_from[y, w]` (day of the grid), `on_staircase[y, w]`; `procent`, `trin` and
-    `hjemmel` [y, w, k] in whole per cent, step 1.., and index into `texts`.
+    `hjemmel` [y, w, k] in whole per cent, step 1.., and index into `texts`. `taeller[y, w]` is the counter that k is
+    read from: 0 the law's own, 1 and up those of the rules.
     """
 
     ydelse_ids: list[str]
@@ -30,8 +31,9 @@ class Rates:
     side: npt.NDArray[np.int8]
     financed_from: Ints
     on_staircase: npt.NDArray[np.bool_]
+    taeller: npt.NDArray[np.int8]
     procent: npt.NDArray[np.int16]
-    trin: npt.NDArray[np.int8]
+    trin: npt.NDArray[np.int16]
     hjemmel: npt.NDArray[np.int16]
     texts: list[str]
 
@@ -64,24 +66,27 @@ def make_rates(rules: Rulebook, grid: Grid) -> Rates:
     the overgang. Whole per cent. Hjemmel: § 5, stk. 2-3; § 29, stk. 3.
     """
     ids = rules.ydelse_ids
-    top = max(trin.fra_uge for trappe in rules.trapper for trin in trappe.trin)
+    # A count never has more weeks than there are, so steps beyond them are never reached.
+    top = min(max(trin.fra_uge for trappe in rules.trapper for trin in trappe.trin), grid.weeks)
+    counters = [LOVENS_TAELLER, *(taeller.id for taeller in rules.taellere)]
+    counter_of = {trappe.id: counters.index(trappe.taeller) for trappe in rules.trapper}
     shape = (len(ids), grid.weeks)
-    side, on_staircase = np.zeros(shape, np.int8), np.zeros(shape, np.bool_)
+    (side, taeller), on_staircase = np.zeros((2, *shape), np.int8), np.zeros(shape, np.bool_)
     financed = np.full(shape, NEVER, np.int64)
-    procent, hjemmel = (np.zeros((*shape, top + 1), np.int16) for _ in range(2))
-    trin = np.zeros((*shape, top + 1), np.int8)
+    procent, trin, hjemmel = (np.zeros((*shape, top + 1), np.int16) for _ in range(3))
     texts: dict[str, int] = {}
     for y, ydelse_id in enumerate(ids):
         for ydelse, on_day, weeks in _eras(rules, ydelse_id, grid):
             side[y, weeks] = SIDES[ydelse.side]
             on_staircase[y, weeks] = ydelse.trappe is not None
+            taeller[y, weeks] = counter_of[ydelse.trappe] if ydelse.trappe else 0
             if ydelse.finansieres_fra is not None:
                 financed[y, weeks] = day_number(ydelse.finansieres_fra) - grid.origin
             steps = _steps(rules, ydelse, on_day, top)
             procent[y, weeks] = [s[0] for s in steps]
             trin[y, weeks] = [s[1] for s in steps]
             hjemmel[y, weeks] = [texts.setdefault(s[2], len(texts)) for s in steps]
-    return Rates(ids, top, side, financed, on_staircase, procent, trin, hjemmel, list(texts))
+    return Rates(ids, top, side, financed, on_staircase, taeller, procent, trin, hjemmel, list(texts))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,30 @@
+"""Understands what the result rows were last calculated from, and for whom they changed."""
+
+import pandera.polars as pa
+import polars as pl
+
+
+class Beregnet(pa.DataFrameModel):
+    """One row: what the result rows were last calculated from."""
+
+    maaned: pl.Date = pa.Field(description="the run month whose knowledge the rows show")
+    regelversion: pl.String
+    bopael_maaned: pl.Date = pa.Field(nullable=True, description="the snapshot of residences that was used")
+
+    class Config:
+        """Exactly these columns."""
+
+        strict = True
+
+
+class AendretUge(pa.DataFrameModel):
+    """One row per person and run month whose calculation changed rows: the first week that can differ."""
+
+    maaned: pl.Date
+    borger_id: pl.Int64
+    fra_uge: pl.Date
+
+    class Config:
+        """Exactly these columns; a person can stand more than once."""
+
+        strict = True
