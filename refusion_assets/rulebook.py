@@ -14,6 +14,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Literal, TypeVar
 
+from refusion_assets.domain.fleksbidrag import rule_faults
 from refusion_assets.domain.fund import GRAENSER, PLADSHOLDERE, REGLER
 from refusion_assets.domain.rules import (
     Genoptjening,
@@ -31,6 +32,7 @@ from refusion_assets.domain.rules import (
     Trappe,
     Ydelse,
 )
+from refusion_assets.domain.rules_fleks import Fleksbidrag
 
 T = TypeVar("T")
 
@@ -109,10 +111,8 @@ def _read(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return dict(topics)
 
 
-LAESNINGER = {
-    "uge_beroert", "foerste_uge", "genoptjening_proeves", "fordeling", "beloebsgrundlag",
-    "finansieringskommune_refusion", "bopael_paa",
-}  # fmt: skip
+LAESNINGER = {"uge_beroert", "foerste_uge", "genoptjening_proeves", "fordeling", "beloebsgrundlag",
+    "finansieringskommune_refusion", "bopael_paa"}  # fmt: skip
 BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")
 TOPICS: dict[str, tuple[str, type]] = {
     "ydelser": ("ydelser.csv", Ydelse),
@@ -129,6 +129,7 @@ TOPICS: dict[str, tuple[str, type]] = {
     "kontrol": ("kontrol.toml", Kontrol),
     "kontering": ("kontering.toml", Kontering),
     "ikke_modelleret": ("ikke_modelleret.toml", IkkeModelleret),
+    "fleksbidrag": ("fleksbidrag.toml", Fleksbidrag),
 }
 
 
@@ -142,9 +143,9 @@ def load(folder: Path) -> Rulebook:
         raise RuleError(f"{topic}: ukendt emne; de kendte er {', '.join(sorted(TOPICS))}")
     parts: dict[str, tuple[Any, ...]] = {}
     for topic, (file, cls) in TOPICS.items():
-        if not topics.get(topic):
+        if not topics.get(topic) and topic != "fleksbidrag":
             raise RuleError(f"{file}: emnet {topic} mangler; hver regelmappe har mindst een post")
-        parts[topic] = _entries(cls, topics[topic], f"{file}, {topic}")
+        parts[topic] = _entries(cls, topics.get(topic, []), f"{file}, {topic}")
     canonical = json.dumps(topics, sort_keys=True, default=str, ensure_ascii=False)
     rules = Rulebook(
         ydelser=tuple(sorted(parts["ydelser"], key=lambda y: (y.ydelse_id, y.gaelder_fra))),
@@ -161,9 +162,12 @@ def load(folder: Path) -> Rulebook:
         konteringer=parts["kontering"],
         ikke_modelleret=parts["ikke_modelleret"],
         kommuner=parts["kommuner"],
+        fleksbidrag=tuple(sorted(parts["fleksbidrag"], key=lambda f: f.gaelder_fra)),
         version=hashlib.sha256(canonical.encode()).hexdigest(),
     )
     _prove(rules, parts)
+    if fault := next(rule_faults(rules), None):
+        raise RuleError(fault)
     return rules
 
 
@@ -189,12 +193,11 @@ def _prove_staircases(rules: Rulebook) -> None:
             if not 0 <= trin.procent <= 100:
                 raise RuleError(f"{where}: procent {trin.procent} ligger ikke mellem 0 og 100")
     first = {t.id: t.gaelder_fra for t in reversed(rules.trapper)}
+    last = rules.overgang.gaelder_fra
     for name, begins in first.items():
-        used = any(y.trappe == name for y in rules.ydelser)
-        if used and begins > rules.overgang.gaelder_fra and name in ("refusion", "medfinansiering"):
+        if begins > last and name in {y.trappe for y in rules.ydelser} & {"refusion", "medfinansiering"}:
             raise RuleError(
-                f"trapper.toml, trappe {name}: hul før {begins}; den første skal gælde fra "
-                f"{rules.overgang.gaelder_fra} eller før"
+                f"trapper.toml, trappe {name}: hul før {begins}; den første skal gælde fra {last} eller før"
             )
 
 

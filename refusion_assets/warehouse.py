@@ -20,6 +20,7 @@ import polars as pl
 from refusion_assets.domain.classified import Linje
 from refusion_assets.domain.dele import Placering
 from refusion_assets.domain.duration import Forloeb, Vindue
+from refusion_assets.domain.fleksbidrag import BorgerMaanedFleksbidrag
 from refusion_assets.domain.fund import Advis
 from refusion_assets.domain.kontrol import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
@@ -53,6 +54,7 @@ TABLES: dict[str, type[pa.DataFrameModel]] = {
     "classified.aendret": Aendret,
     "duration.forloeb": Forloeb,
     "refusion.borger_uge_ydelse": BorgerUgeYdelse,
+    "refusion.fleksbidrag": BorgerMaanedFleksbidrag,
     "refusion.uden_kommune": UdenKommune,
     "refusion.anden_betaler": AndenBetaler,
     "refusion.placering": Placering,

@@ -151,6 +151,7 @@ def noegler_er_unikke(asked: Asked) -> Outcome:
         ("classified.krav", "periode_slut", ", ".join(CLAIM)),
         ("duration.forloeb", "fra_uge", "borger_id, fra_uge"),
         ("refusion.borger_uge_ydelse", "uge", "uge, maaned, borger_id, ydelse_id, kommunekode"),
+        ("refusion.fleksbidrag", "uge", "maaned, borger_id, ydelse_id, kommunekode"),
     )
     doubled = " UNION ALL ".join(
         f"SELECT borger_id FROM {table} t {_calculated(asked, f't.{dag}')} GROUP BY {key} HAVING count(*) > 1"
@@ -224,7 +225,7 @@ def kladde_er_tilstand(asked: Asked) -> Outcome:
     query = f"""SELECT borger_id FROM (
         SELECT {keys}, {added} FROM opgoerelse.postering t {_calculated(asked, "t.uge")}
         GROUP BY ALL HAVING {nonzero}
-        ) k FULL JOIN (SELECT {keys}, {", ".join(money)} FROM refusion.borger_uge_ydelse t
+        ) k FULL JOIN (SELECT {keys}, {", ".join(money)} FROM refusion.tilstand t
             {_calculated(asked, "t.uge")}) t USING ({keys})
         WHERE {" OR ".join(f"k.{name} IS DISTINCT FROM t.{name}" for name in money)}"""
     return _none(asked.session, "Kladderne summer til tilstanden", query)

@@ -10,6 +10,7 @@ import polars as pl
 
 from refusion_assets import files
 from refusion_assets.assets.change import ranges
+from refusion_assets.assets.fleksbidrag import STATES, state_of
 from refusion_assets.assets.fund import advise
 from refusion_assets.assets.wiring import LUKKET, OPGJORT, POOL, chosen_cells, first_run, gate, stopping, withdraw
 from refusion_assets.context import Place
@@ -17,7 +18,6 @@ from refusion_assets.domain.opgoerelse import (
     AABNING,
     LEDGER,
     NY,
-    STATE,
     by_kommune,
     run_number,
     settle,
@@ -29,6 +29,7 @@ from refusion_assets.partitions import MAANED
 from refusion_assets.warehouse import Session
 
 ROWS_PER_BLOCK = 1_000_000
+MADE = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag")
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,17 @@ def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> N
         "koersel": "CASE WHEN maaned < $month THEN 0 ELSE $number END",
         "oprindelig_koersel": "NULL",
     }
-    session.run(
-        f"""INSERT INTO opgoerelse.postering ({names}) SELECT {", ".join(values.get(n, n) for n in LEDGER)}
-        FROM refusion.borger_uge_ydelse WHERE kommunekode IN (SELECT unnest($koder::VARCHAR[]))
-        ORDER BY borger_id, uge, maaned, ydelse_id, kommunekode""",
-        month=month,
-        number=number,
-        koder=list(koder),
-        opened=AABNING,
-        fresh=NY,
-    )
+    for table in STATES:
+        session.run(
+            f"""INSERT INTO opgoerelse.postering ({names}) SELECT {", ".join(values.get(n, n) for n in LEDGER)}
+            FROM {table} WHERE kommunekode IN (SELECT unnest($koder::VARCHAR[]))
+            ORDER BY borger_id, uge, maaned, ydelse_id, kommunekode""",
+            month=month,
+            number=number,
+            koder=list(koder),
+            opened=AABNING,
+            fresh=NY,
+        )
 
 
 def _differences(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
@@ -98,18 +100,14 @@ def _differences(session: Session, month: date, number: int, koder: Sequence[str
         month=month,
     )
     weight = "SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM at_opgoere"
+    columns = ", ".join(f"t.{name}" for name in LEDGER)
     for low, high in _blocks(session, weight, month=month):
         part = f"""JOIN (SELECT * FROM at_opgoere WHERE borger_id BETWEEN {low} AND {high}) a
             ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
             WHERE kommunekode IN (SELECT unnest($koder::VARCHAR[]))"""
-        state = session.frame(f"SELECT {_columns(STATE)} FROM refusion.borger_uge_ydelse t {part}", koder=list(koder))
-        ledger = session.frame(f"SELECT {_columns(LEDGER)} FROM opgoerelse.postering t {part}", koder=list(koder))
+        ledger = session.frame(f"SELECT {columns} FROM opgoerelse.postering t {part}", koder=list(koder))
+        state = state_of(session, part, koder=list(koder))
         session.insert("opgoerelse.postering", settle(state, standing(ledger), number))
-
-
-def _columns(names: Sequence[str]) -> str:
-    """Column names of the table t."""
-    return ", ".join(f"t.{name}" for name in names)
 
 
 def _blocks(session: Session, weights: str, **values: object) -> Iterator[tuple[int, int]]:
@@ -166,13 +164,12 @@ def _show(context: dg.AssetExecutionContext, done: Settled, month: date) -> None
 
 def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """The ledger, cut by run month x municipality; one run settles all the cells of a month."""
-    rows = dg.AssetDep(
-        ["refusion", "borger_uge_ydelse"], partition_mapping=dg.MultiToSingleDimensionPartitionMapping(MAANED)
-    )
+    by_month = dg.MultiToSingleDimensionPartitionMapping(MAANED)
+    rows = [dg.AssetDep(table.split("."), partition_mapping=by_month) for table in MADE]
 
     @dg.asset(
         key=["opgoerelse", "postering"],
-        deps=[rows],
+        deps=rows,
         kinds=KINDS,
         metadata=of_table("opgoerelse.postering"),
         partitions_def=cells,

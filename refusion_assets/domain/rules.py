@@ -1,18 +1,12 @@
 """Understands the shape of a rule: frozen entries as the kernel reads them, with their citations."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-
-@dataclass(frozen=True, kw_only=True)
-class Cited:
-    """Where an entry comes from and how sure we are; required on every entry."""
-
-    hjemmel: str
-    kilde: str
-    kontrolleret: date
-    sikkerhed: str
+from refusion_assets.domain.rules_cited import Cited
+from refusion_assets.domain.rules_fleks import Fleksbidrag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +204,7 @@ class Rulebook:
     konteringer: tuple[Kontering, ...]
     ikke_modelleret: tuple[IkkeModelleret, ...]
     kommuner: tuple[Kommune, ...]
+    fleksbidrag: tuple[Fleksbidrag, ...] = ()
     version: str
 
     def ydelse_on(self, ydelse_id: str, day: date) -> Ydelse:
@@ -225,6 +220,12 @@ class Rulebook:
     def genoptjening_on(self, day: date) -> Genoptjening:
         """What a restart takes on a day; before its first date, the first entry."""
         return next((g for g in reversed(self.genoptjening) if g.gaelder_fra <= day), self.genoptjening[0])
+
+    def fleksbidrag_months(self) -> Iterator[tuple[Fleksbidrag, date, date]]:
+        """Every entry of fleksbidrag with the days that the first of a month it holds for can be: from, to before."""
+        ends = [entry.gaelder_fra for entry in self.fleksbidrag[1:]]
+        for entry, until in zip(self.fleksbidrag, [*ends, date.max], strict=False):
+            yield entry, entry.gaelder_fra, until
 
     @property
     def ydelse_ids(self) -> list[str]:
