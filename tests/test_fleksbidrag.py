@@ -1,4 +1,4 @@
-"""Fleksbidrag from delivered bases to the ledger and the files: corrections, advice, rules, and any life in fleksjob."""
+"""Fleksbidrag from delivered bases to ledger and files: corrections, advice, rules, and any life in fleksjob."""
 
 import csv
 import io
