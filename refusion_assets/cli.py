@@ -157,4 +157,5 @@ def environment(place: Place) -> dict[str, str]:
         "REFUSION_DATA": str(place.root),
         "REFUSION_REGLER": str(place.rules_folder),
         "DAGSTER_DISABLE_TELEMETRY": "1",
+        "DAGSTER_EVENT_BATCH_SIZE": "1000",
     }

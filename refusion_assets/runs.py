@@ -1,9 +1,11 @@
 """Understands the critical week as the command line runs it: the same jobs, one after the other."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -26,6 +28,7 @@ from refusion_assets.definitions import (
 from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of, month_range
+from refusion_assets.haendelser import instance as quick_instance
 from refusion_assets.partitions import last_month, range_tags
 
 SECONDS_BETWEEN_LINES = 3.0
@@ -46,7 +49,7 @@ def critical_week(
     wanted(Knowingly(accepter=list(accepter), begrundelse=begrundelse))
     _may_run(place, month)
     defs = build_defs(place)
-    with dg.DagsterInstance.get() as instance:
+    with _instance() as instance:
         say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
         knowingly = {"ops": {"raw__indberetning": {"config": {"accepter": list(accepter), "begrundelse": begrundelse}}}}
         _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, knowingly)
@@ -97,10 +100,15 @@ def _done_again(place: Place, job: str, months: Sequence[date], say: Callable[[s
     yield from difference(before, _sums(place, months), {k.kommunekode: k.navn for k in place.rules.kommuner})
 
 
+def _instance() -> dg.DagsterInstance:
+    """Dagster's instance in the home that the environment names."""
+    return quick_instance(Path(os.environ["DAGSTER_HOME"]))
+
+
 def _execute_range(place: Place, job: str, months: Sequence[date]) -> None:
     """One run over a range of months."""
     tags = {STARTED_BY: COMMAND_LINE, **range_tags(f"{months[0]:%Y-%m}", f"{months[-1]:%Y-%m}")}
-    with dg.DagsterInstance.get() as instance:
+    with _instance() as instance:
         _execute(build_defs(place), job, instance, tags)
 
 

@@ -10,12 +10,26 @@ from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.weeks import last_day, monday, next_month
 from refusion_assets.warehouse import Session
 
+MONTHS_LATELY = 3
+
 
 def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int, int]]:
     """First and last id of runs of the sorted `ids` whose weights sum to about `most` at the most."""
     bucket = (weights.cum_sum() - 1) // most
     for _, run in pl.DataFrame({"id": ids, "bucket": bucket}).group_by("bucket", maintain_order=True):
         yield run["id"][0], run["id"][-1]
+
+
+def since_change(table: str, day: str, people: str, month: date) -> str:
+    """SQL for the rows t of `table` of some people (SQL: borger_id, fra_uge), from the first week that could change.
+
+    Most have changed lately, so that DuckDB can leave the older weeks unread for all but a few.
+    """
+    lately = next_month(month, -MONTHS_LATELY)
+    since = f"ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge"
+    return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a {since} WHERE t.{day} >= DATE '{lately}'
+        UNION ALL SELECT t.* FROM {table} t
+        SEMI JOIN (FROM {people} WHERE fra_uge < DATE '{lately}') a {since} WHERE t.{day} < DATE '{lately}') t"""
 
 
 def newest_snapshot(session: Session, month: date) -> date | None:

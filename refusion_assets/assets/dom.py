@@ -32,15 +32,20 @@ COLUMNS = ", ".join(f"l.{name}" for name in LINE)
 DECIDING = "CASE WHEN l.art = 'T' THEN l.reference_id ELSE l.indberetning_id END"
 TO_JUDGE = f"""SELECT {COLUMNS}, m.fil_orden,
     CASE WHEN {DECIDING} IS NOT NULL THEN hash({DECIDING}) END AS noegle
-    FROM classified.linje l JOIN maalet m USING (fil_id)"""
+    FROM {{lines}} l JOIN maalet m USING (fil_id)"""
+ALL_LINES, TOUCHED_LINES = "classified.linje", "roert_linje"
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What is judged anew: everything, or what new and withdrawn lines can touch; `lines` is its SQL relation."""
+    """What is judged anew: everything, or what new and withdrawn lines can touch.
+
+    `lines` is its SQL relation, and `among` the table that holds every line that can decide it.
+    """
 
     everything: bool
     lines: str
+    among: str
 
 
 def choose(session: Session, month: date, *, again: bool) -> Scope:
@@ -55,19 +60,24 @@ def choose(session: Session, month: date, *, again: bool) -> Scope:
         session.run("DELETE FROM classified.grundlag")
     if session.value("SELECT count(*) = 0 FROM classified.grundlag"):
         session.run("DELETE FROM classified.dom")
-        return Scope(everything=True, lines=f"({TO_JUDGE})")
+        return Scope(everything=True, lines=f"({TO_JUDGE.format(lines=ALL_LINES)})", among=ALL_LINES)
     session.run("DELETE FROM classified.dom WHERE fil_id NOT IN (SELECT fil_id FROM maalet)")
     _touch(session)
     session.run(f"""CREATE OR REPLACE TEMP TABLE doemmes AS
-        SELECT * FROM ({TO_JUDGE}) SEMI JOIN (SELECT hash(id) AS noegle FROM beroerte_id) USING (noegle)
-        UNION ALL SELECT * FROM ({TO_JUDGE})
+        SELECT * FROM ({TO_JUDGE.format(lines=TOUCHED_LINES)})
+        SEMI JOIN (SELECT hash(id) AS noegle FROM beroerte_id) USING (noegle)
+        UNION ALL SELECT * FROM ({TO_JUDGE.format(lines="rullet")})
         WHERE noegle IS NULL AND fil_id NOT IN (SELECT fil_id FROM classified.grundlag)""")
     session.run("DELETE FROM classified.dom d USING doemmes n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
-    return Scope(everything=False, lines="doemmes")
+    return Scope(everything=False, lines="doemmes", among=TOUCHED_LINES)
 
 
 def _touch(session: Session) -> None:
-    """The ids (`beroerte_id`) and claims (`beroerte_krav`) that new and withdrawn lines can touch."""
+    """The ids (`beroerte_id`), lines (`roert_linje`) and claims (`beroerte_krav`) that new and withdrawn lines touch.
+
+    The few lines are found by their ids alone, and only then fetched whole: by their row number, so that DuckDB
+    leaves the rest of the table unread.
+    """
     session.run("""CREATE OR REPLACE TEMP TABLE rullet AS
         SELECT l.* FROM classified.linje l SEMI JOIN (
             SELECT fil_id FROM maalet ANTI JOIN classified.grundlag USING (fil_id)
@@ -76,9 +86,13 @@ def _touch(session: Session) -> None:
     session.run("""CREATE OR REPLACE TEMP TABLE beroerte_id AS SELECT id FROM (
             SELECT indberetning_id AS id FROM rullet UNION SELECT reference_id FROM rullet WHERE art = 'T')
         WHERE id IS NOT NULL""")
+    session.run(f"""CREATE OR REPLACE TEMP TABLE {TOUCHED_LINES} AS SELECT * FROM classified.linje WHERE rowid IN (
+            SELECT rowid FROM classified.linje WHERE indberetning_id IN (SELECT id FROM beroerte_id)
+            UNION ALL SELECT rowid FROM classified.linje
+            WHERE art = 'T' AND reference_id IN (SELECT id FROM beroerte_id))""")
     key = ", ".join(CLAIM)
     session.run(f"""CREATE OR REPLACE TEMP TABLE beroerte_krav AS SELECT DISTINCT {key} FROM (
-            SELECT {key} FROM classified.linje l JOIN beroerte_id b ON l.indberetning_id = b.id
+            SELECT {key} FROM {TOUCHED_LINES} l JOIN beroerte_id b ON l.indberetning_id = b.id
             WHERE l.art = 'I' AND l.regel IS NULL
             UNION ALL SELECT {key} FROM rullet WHERE art = 'I' AND regel IS NULL)""")
 
@@ -123,7 +137,7 @@ def _doubtful_lines(session: Session, scope: Scope) -> list[tuple[int, int]]:
         SELECT *, true AS afgoeres FROM {scope.lines} SEMI JOIN tvivl_id USING (noegle)
         UNION ALL
         SELECT {COLUMNS}, m.fil_orden, hash(l.indberetning_id), false
-        FROM classified.linje l JOIN maalet m USING (fil_id)
+        FROM {scope.among} l JOIN maalet m USING (fil_id)
         SEMI JOIN tvivl_id t ON hash(l.indberetning_id) = t.noegle
         WHERE l.art = 'T' AND l.indberetning_id IS NOT NULL""")
     lines = int(session.value("SELECT count(*) FROM tvivl_linje"))  # type: ignore[call-overload]

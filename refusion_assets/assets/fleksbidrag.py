@@ -4,7 +4,6 @@ from datetime import date
 
 import polars as pl
 
-from refusion_assets.domain.opgoerelse import STATE
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.weeks import monday
 from refusion_assets.warehouse import Session
@@ -103,9 +102,3 @@ def bases(session: Session, first: int, last: int) -> pl.DataFrame:
     """The bases of the people to calculate in a range of borger_id, one row per person and month. Øre."""
     query = "SELECT * FROM fleks_grundlag WHERE borger_id BETWEEN $first AND $last"
     return session.frame(query, first=first, last=last)
-
-
-def state_of(session: Session, part: str, **values: object) -> pl.DataFrame:
-    """The state of the rows t that `part` (SQL after the table) keeps: result rows and fleksbidrag (`STATE`). Øre."""
-    columns = ", ".join(f"t.{name}" for name in STATE)
-    return pl.concat([session.frame(f"SELECT {columns} FROM {table} t {part}", **values) for table in STATES])

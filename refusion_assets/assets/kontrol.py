@@ -3,6 +3,7 @@
 import polars as pl
 
 from refusion_assets.assets import fund_opslag as opslag
+from refusion_assets.assets.change import since_change
 from refusion_assets.assets.fund import double_pay
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.bogfoering import DEBET, voucher
@@ -12,6 +13,7 @@ from refusion_assets.domain.opgoerelse import run_number, ydelse_navne
 from refusion_assets.warehouse import Session
 
 SQL_MADE = ("classified.dom", "classified.krav")
+ROWS = "refusion.borger_uge_ydelse"
 PEOPLE_LOOKED_AT = 200_000
 STOP = "Luk ikke måneden; meld fejlen til systemets ejere med kontrollens navn."
 
@@ -33,38 +35,41 @@ def _none(session: Session, what: str, query: str) -> Outcome:
     return Outcome(False, f"{what}: {found} rækker afviger.", STOP, antal=found, eksempler=tuple(people))
 
 
-def _calculated(asked: Asked, day: str) -> str:
-    """SQL that keeps the rows t of people calculated in the run, from the first week that could change.
+def _calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = False) -> str:
+    """SQL for the rows t of people calculated in the run, from the first week that could change (`day`), or all.
 
-    Of so many people that looking row by row would cost more than calculating them, a part by chance is looked at.
+    Of so many people that looking row by row would cost more than calculating them, a part by chance is looked at,
+    unless all are asked for.
     """
     mine = f"FROM refusion.aendret WHERE maaned = '{asked.month}'"
     number = int(asked.session.value(f"SELECT count(DISTINCT borger_id) {mine}"))  # type: ignore[call-overload]
-    part = f"hash(borger_id, '{asked.month}') % {1 + number // PEOPLE_LOOKED_AT} = 0"
-    people = f"SELECT borger_id, min(fra_uge) AS fra {mine} AND {part} GROUP BY 1"
-    return f"SEMI JOIN ({people}) a ON t.borger_id = a.borger_id AND {day} >= a.fra"
+    parts = 1 if all_of_them else 1 + number // PEOPLE_LOOKED_AT
+    part = f"hash(borger_id, '{asked.month}') % {parts} = 0"
+    people = f"(SELECT borger_id, min(fra_uge) AS fra_uge {mine} AND {part} GROUP BY 1)"
+    if not day:
+        return f"(SELECT t.* FROM {table} t SEMI JOIN {people} a USING (borger_id)) t"
+    return since_change(table, day, people, asked.month)
 
 
 def raa_er_fordelt(asked: Asked) -> Outcome:
     """Every øre received is used, reversed or quarantined, and every line has one verdict."""
-    parts = _sums(
+    gone = _sums(
         asked.session,
-        """SELECT sum(beloeb_oere) FILTER (status = 'brugt')::BIGINT AS brugt,
-        sum(beloeb_oere) FILTER (status = 'tilbagefoert')::BIGINT AS tilbagefoert,
+        """SELECT sum(beloeb_oere) FILTER (status = 'tilbagefoert')::BIGINT AS tilbagefoert,
         sum(beloeb_oere) FILTER (status = 'karantaene')::BIGINT AS karantaene
-        FROM classified.dom JOIN classified.linje USING (fil_id, linje) WHERE art IS DISTINCT FROM 'T'""",
+        FROM classified.linje JOIN (SELECT * FROM classified.dom WHERE status IN ('tilbagefoert', 'karantaene'))
+        USING (fil_id, linje) WHERE art IS DISTINCT FROM 'T'""",
     )
     whole = _sums(
         asked.session,
-        """SELECT sum(beloeb_oere)::BIGINT AS oere, count(*) AS linjer,
-        (SELECT count(*) FROM classified.dom) AS domme, (SELECT sum(beloeb_oere)::BIGINT FROM classified.krav) AS krav
-        FROM classified.linje JOIN raw.fil USING (fil_id)
-        WHERE NOT dublet AND modtaget_maaned <= $month AND art IS DISTINCT FROM 'T'""",
+        """SELECT sum(beloeb_oere) FILTER (art IS DISTINCT FROM 'T')::BIGINT AS oere, count(*) AS linjer,
+        (SELECT count(*) FROM classified.dom) AS domme, (SELECT sum(beloeb_oere)::BIGINT FROM classified.krav) AS brugt
+        FROM classified.linje JOIN raw.fil USING (fil_id) WHERE NOT dublet AND modtaget_maaned <= $month""",
         month=asked.month,
     )
-    if whole["krav"] != parts["brugt"]:
-        return balance("Krav mod brugte linjer", {"krav": whole["krav"]}, parts["brugt"])
-    return balance("Modtaget mod brugt, tilbageført og karantæne", parts, whole["oere"])
+    if whole["domme"] != whole["linjer"]:
+        return Outcome(False, f"{whole['linjer']} linjer har {whole['domme']} domme.", STOP)
+    return balance("Modtaget mod brugt, tilbageført og karantæne", {"brugt": whole["brugt"], **gone}, whole["oere"])
 
 
 def kontrakter_holder(asked: Asked) -> Outcome:
@@ -154,7 +159,7 @@ def noegler_er_unikke(asked: Asked) -> Outcome:
         ("refusion.fleksbidrag", "uge", "maaned, borger_id, ydelse_id, kommunekode"),
     )
     doubled = " UNION ALL ".join(
-        f"SELECT borger_id FROM {table} t {_calculated(asked, f't.{dag}')} GROUP BY {key} HAVING count(*) > 1"
+        f"SELECT borger_id FROM {_calculated(asked, table, dag)} GROUP BY {key} HAVING count(*) > 1"
         for table, dag, key in keys
     )
     return _none(asked.session, "Hver nøgle står een gang i krav, forløb og rækker", doubled)
@@ -162,10 +167,9 @@ def noegler_er_unikke(asked: Asked) -> Outcome:
 
 def kravets_dele_er_kravet(asked: Asked) -> Outcome:
     """For everybody calculated in the run the parts, settled or not, sum to the claims, person by person."""
-    whole = _calculated(asked, "DATE '9999-12-31'")
 
     def by_person(table: str, column: str) -> str:
-        return f"SELECT t.borger_id, {column} AS oere FROM {table} t {whole}"
+        return f"SELECT t.borger_id, {column} AS oere FROM {_calculated(asked, table)}"
 
     unsettled = "-(foer_finansiering_oere + ikke_forfalden_oere + uden_afregning_oere)"
     query = f"""SELECT borger_id FROM (
@@ -179,7 +183,7 @@ def kravets_dele_er_kravet(asked: Asked) -> Outcome:
 def raekker_har_trin(asked: Asked) -> Outcome:
     """Every row of a benefit on a staircase has a step, a number and the amount that its percentage gives."""
     side = ", ".join(f"('{y.ydelse_id}', {y.trappe is not None})" for y in asked.place.rules.ydelser)
-    query = f"""SELECT borger_id FROM refusion.borger_uge_ydelse
+    query = f"""SELECT borger_id FROM {_calculated(asked, ROWS, "uge", all_of_them=True)}
         JOIN (SELECT ydelse_id, bool_and(trappe) AS trappe FROM (VALUES {side}) v(ydelse_id, trappe) GROUP BY 1) y
         USING (ydelse_id)
         WHERE refusion_oere + medfinansiering_oere <> (2 * beloeb_oere * procent + 100) // 200
@@ -197,7 +201,7 @@ def procenter_findes(asked: Asked) -> Outcome:
         if ydelse.fast_procent is not None:
             allowed.add((ydelse.ydelse_id, ydelse.fast_procent))
     values = ", ".join(f"('{ydelse_id}', {procent})" for ydelse_id, procent in sorted(allowed))
-    query = f"""SELECT borger_id FROM refusion.borger_uge_ydelse
+    query = f"""SELECT borger_id FROM {_calculated(asked, ROWS, "uge", all_of_them=True)}
         ANTI JOIN (VALUES {values}) v(ydelse_id, procent) USING (ydelse_id, procent)"""
     return _none(asked.session, "Procenterne findes i reglerne", query)
 
@@ -223,10 +227,10 @@ def kladde_er_tilstand(asked: Asked) -> Outcome:
     added = ", ".join(f"sum({name})::BIGINT AS {name}" for name in money)
     nonzero = " OR ".join(f"sum({name}) <> 0" for name in money)
     query = f"""SELECT borger_id FROM (
-        SELECT {keys}, {added} FROM opgoerelse.postering t {_calculated(asked, "t.uge")}
+        SELECT {keys}, {added} FROM {_calculated(asked, "opgoerelse.postering", "uge")}
         GROUP BY ALL HAVING {nonzero}
-        ) k FULL JOIN (SELECT {keys}, {", ".join(money)} FROM refusion.tilstand t
-            {_calculated(asked, "t.uge")}) t USING ({keys})
+        ) k FULL JOIN (
+        SELECT {keys}, {", ".join(money)} FROM {_calculated(asked, "refusion.tilstand", "uge")}) t USING ({keys})
         WHERE {" OR ".join(f"k.{name} IS DISTINCT FROM t.{name}" for name in money)}"""
     return _none(asked.session, "Kladderne summer til tilstanden", query)
 

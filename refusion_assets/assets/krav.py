@@ -25,34 +25,48 @@ def make_claims(session: Session, scope: Scope, progress: Callable[[str], None])
     A line that is alone in its claim, and not below zero, is the claim; the lines of the others are summed by
     the kernel. Both keep the key of the contract, as every line belongs to one or to the other by its claim.
     """
-    touched = "" if scope.everything else f"SEMI JOIN beroerte_krav b ON {same('t', 'b', CLAIM)}"
-    _find_shared(session, touched)
-    everybody = """(SELECT borger_id FROM classified.linje WHERE art = 'I' AND regel IS NULL
-        UNION ALL SELECT borger_id FROM classified.krav)"""
-    source = everybody if scope.everything else "beroerte_krav"
-    people = session.frame(f"SELECT borger_id, count(*) AS antal FROM {source} GROUP BY 1 ORDER BY 1")
+    lines, claims_before = "classified.linje", "classified.krav"
+    if not scope.everything:
+        lines, claims_before = _fetched(session, lines, "linje_valgt"), _fetched(session, claims_before, "krav_valgt")
+    _find_shared(session, lines)
+    everybody = f"""(SELECT borger_id FROM {lines} WHERE art = 'I' AND regel IS NULL
+        UNION ALL SELECT borger_id FROM {claims_before})"""
+    people = session.frame(f"SELECT borger_id, count(*) AS antal FROM {everybody} GROUP BY 1 ORDER BY 1")
     ready = 0
     for low, high in ranges(people["borger_id"], people["antal"], CLAIMS_PER_RANGE):
-        chosen = f"{touched} WHERE t.borger_id BETWEEN {low} AND {high}"
-        session.run(
-            f"CREATE OR REPLACE TEMP TABLE krav_foer AS SELECT t.rowid AS nr, t.* FROM classified.krav t {chosen}"
-        )
+        mine = f"t.borger_id BETWEEN {low} AND {high}"
+        number = "t.rowid AS nr, t.*" if scope.everything else "t.*"
+        session.run(f"CREATE OR REPLACE TEMP TABLE krav_foer AS SELECT {number} FROM {claims_before} t WHERE {mine}")
+        last = session.value("SELECT coalesce(max(rowid), -1) FROM classified.krav")
         session.run("DELETE FROM classified.krav WHERE rowid IN (SELECT nr FROM krav_foer)")
-        _sum_up(session, chosen, low, high)
-        _tell_changes(session, f"(SELECT t.* FROM classified.krav t {chosen})")
+        _sum_up(session, f"{lines} t WHERE {mine}", low, high)
+        _tell_changes(session, f"(SELECT * FROM classified.krav WHERE rowid > {last})")
         ready += people.filter(pl.col("borger_id").is_between(low, high)).height
         progress(f"krav gjort op for {ready} af {people.height} borgere")
+
+
+def _fetched(session: Session, table: str, name: str) -> str:
+    """The rows of a table that belong to the touched claims, with their row number `nr`, as a temporary table.
+
+    They are found by three narrow columns, and only then fetched whole by their row numbers.
+    """
+    narrow = "borger_id, periode_start, periode_slut"
+    session.run(f"""CREATE OR REPLACE TEMP TABLE {name} AS SELECT t.* FROM (
+            SELECT rowid AS nr, * FROM {table} WHERE rowid IN (
+                SELECT rowid FROM {table} SEMI JOIN beroerte_krav USING ({narrow}))) t
+        SEMI JOIN beroerte_krav b ON {same("t", "b", CLAIM)}""")
+    return name
 
 
 def _standing(chosen: str) -> str:
     """SQL for the report lines that no rule and no reversal has taken: whether EI-010 has, and their claim's hash."""
     return f"""(SELECT {COLUMNS.replace("l.", "t.")}, f.under IS NOT NULL AS under, hash({KEY}) AS noegle
-        FROM (SELECT t.* FROM classified.linje t {chosen} AND t.art = 'I' AND t.regel IS NULL) t
+        FROM (SELECT t.* FROM {chosen} AND t.art = 'I' AND t.regel IS NULL) t
         SEMI JOIN maalet USING (fil_id) LEFT JOIN linje_faldet f ON f.fil_id = t.fil_id AND f.linje = t.linje
         WHERE f.under IS NOT false)"""
 
 
-def _find_shared(session: Session, touched: str) -> None:
+def _find_shared(session: Session, table: str) -> None:
     """The claims (`krav_samlet`, as hashes) that are no single line, and the lines of them (`krav_linje`).
 
     Two claims with the same hash only send lines to the kernel that need not have been there.
@@ -60,9 +74,9 @@ def _find_shared(session: Session, touched: str) -> None:
     session.run(f"""CREATE OR REPLACE TEMP TABLE linje_faldet AS
         SELECT fil_id, linje, coalesce(regel = 'EI-010', false) AS under
         FROM classified.dom WHERE status <> '{BRUGT}'""")
-    standing = _standing(f"{touched} WHERE true")
-    lines = int(session.value("SELECT count(*) FROM classified.linje"))  # type: ignore[call-overload]
-    sweeps = 1 + lines // CLAIMS_PER_SWEEP if not touched else 1
+    standing = _standing(f"{table} t WHERE true")
+    lines = int(session.value(f"SELECT count(*) FROM {table}"))  # type: ignore[call-overload]
+    sweeps = 1 + lines // CLAIMS_PER_SWEEP
     session.run("CREATE OR REPLACE TEMP TABLE krav_samlet (noegle UBIGINT)")
     for sweep in range(sweeps):
         session.run(f"""INSERT INTO krav_samlet SELECT noegle FROM {standing} WHERE noegle % {sweeps} = {sweep}

@@ -9,8 +9,8 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import files
-from refusion_assets.assets.change import ranges
-from refusion_assets.assets.fleksbidrag import STATES, state_of
+from refusion_assets.assets.change import ranges, since_change
+from refusion_assets.assets.fleksbidrag import STATES
 from refusion_assets.assets.fund import advise
 from refusion_assets.assets.wiring import LUKKET, OPGJORT, POOL, chosen_cells, first_run, gate, stopping, withdraw
 from refusion_assets.context import Place
@@ -18,6 +18,7 @@ from refusion_assets.domain.opgoerelse import (
     AABNING,
     LEDGER,
     NY,
+    STATE,
     by_kommune,
     run_number,
     settle,
@@ -73,41 +74,55 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
 
 def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
     """The ledger of the first run: what lies before it as settled already (Å), the month itself as new (N)."""
+    _enter(session, "maaned < $month", AABNING, 0, koder, month=month)
+    _enter(session, "maaned = $month", NY, number, koder, month=month)
+
+
+def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequence[str], **values: object) -> None:
+    """Rows of the state as they stand in the ledger, all of one kind (N or Å), for some municipalities."""
+    said = {"raekketype": f"'{kind}'", "koersel": str(koersel), "oprindelig_koersel": "NULL"}
     names = ", ".join(LEDGER)
-    values = {
-        "raekketype": "CASE WHEN maaned < $month THEN $opened ELSE $fresh END",
-        "koersel": "CASE WHEN maaned < $month THEN 0 ELSE $number END",
-        "oprindelig_koersel": "NULL",
-    }
     for table in STATES:
         session.run(
-            f"""INSERT INTO opgoerelse.postering ({names}) SELECT {", ".join(values.get(n, n) for n in LEDGER)}
-            FROM {table} WHERE kommunekode IN (SELECT unnest($koder::VARCHAR[]))
+            f"""INSERT INTO opgoerelse.postering ({names}) SELECT {", ".join(said.get(n, n) for n in LEDGER)}
+            FROM {table} t WHERE {which} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))
             ORDER BY borger_id, uge, maaned, ydelse_id, kommunekode""",
-            month=month,
-            number=number,
             koder=list(koder),
-            opened=AABNING,
-            fresh=NY,
+            **values,
         )
 
 
 def _differences(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger of a later run: the state of whom its calculation has changed, against what is settled."""
+    """The ledger of a later run: the state of whom its calculation has changed, against what is settled.
+
+    No earlier run has settled the benefit month itself, so its rows are new and only the others are compared.
+    """
     session.run(
         """CREATE OR REPLACE TEMP TABLE at_opgoere AS
         SELECT borger_id, min(fra_uge) AS fra_uge FROM refusion.aendret WHERE maaned = $month GROUP BY 1""",
         month=month,
     )
+    _enter(session, "maaned = $month", NY, number, koder, month=month)
     weight = "SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM at_opgoere"
-    columns = ", ".join(f"t.{name}" for name in LEDGER)
+    mine = "t.maaned < $month AND t.kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
     for low, high in _blocks(session, weight, month=month):
-        part = f"""JOIN (SELECT * FROM at_opgoere WHERE borger_id BETWEEN {low} AND {high}) a
-            ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
-            WHERE kommunekode IN (SELECT unnest($koder::VARCHAR[]))"""
-        ledger = session.frame(f"SELECT {columns} FROM opgoerelse.postering t {part}", koder=list(koder))
-        state = state_of(session, part, koder=list(koder))
+        people = f"(FROM at_opgoere WHERE borger_id BETWEEN {low} AND {high})"
+        known = [(table, STATE) for table in STATES] + [("opgoerelse.postering", LEDGER)]
+        *parts, ledger = (
+            session.frame(
+                f"SELECT {_columns(names)} FROM {since_change(table, 'uge', people, month)} WHERE {mine}",
+                koder=list(koder),
+                month=month,
+            )
+            for table, names in known
+        )
+        state = pl.concat(parts)
         session.insert("opgoerelse.postering", settle(state, standing(ledger), number))
+
+
+def _columns(names: Sequence[str]) -> str:
+    """Column names of the table t."""
+    return ", ".join(f"t.{name}" for name in names)
 
 
 def _blocks(session: Session, weights: str, **values: object) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,73 @@
+"""Understands Dagster's event log on one small machine: few transactions, and one engine a file."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import dagster as dg
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from dagster._core.storage.sqlite import create_db_conn_string
+from sqlalchemy import Connection, Engine, NullPool, create_engine
+
+BUSY_SECONDS = 60
+
+
+class Haendelseslog(SqliteEventLogStorage):
+    """The event log in the files that Dagster's own class reads and writes, at a fraction of the cost.
+
+    Dagster makes an engine for every event, which compiles every statement anew, and commits two or three times
+    for each: about 15 ms an event, and a critical month has seven hundred. Here an engine is kept for each file,
+    and the events of a batch (the cells of a month) are one transaction. ADR 0013.
+    """
+
+    def __init__(self, base_dir: str, inst_data: Any = None) -> None:
+        """As the class it extends; `base_dir` is the folder of the files."""
+        self._engines: dict[str, Engine] = {}
+        self._held: dict[str, Connection] = {}
+        self._holder: int | None = None
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> Self:
+        """The log that Dagster's configuration describes."""
+        return cls(inst_data=inst_data, **config_value)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        """A transaction on a file of the log; within a batch, that of the batch."""
+        if self._holder == threading.get_ident() and shard in self._held:
+            yield self._held[shard]
+            return
+        with self._db_lock, self._engine(shard).begin() as connection:
+            yield connection
+
+    def _engine(self, shard: str) -> Engine:
+        """The engine of a file, made once; the file is made where it is missing."""
+        if shard not in self._engines:
+            address = create_db_conn_string(self._base_dir, shard)
+            engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
+            self._initdb(engine)
+            self._engines[shard] = engine
+        return self._engines[shard]
+
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Events of one run, stored in one transaction a file."""
+        shards = [events[0].run_id, INDEX_SHARD_NAME]
+        with self._db_lock, ExitStack() as stack:
+            self._held = {shard: stack.enter_context(self._engine(shard).begin()) for shard in shards}
+            self._holder = threading.get_ident()
+            try:
+                for event in events:
+                    self.store_event(event)
+            finally:
+                self._holder, self._held = None, {}
+
+
+def instance(home: Path) -> dg.DagsterInstance:
+    """Dagster's instance in its home, with the quick event log; to be closed by the caller."""
+    log = {"module": __name__, "class": Haendelseslog.__name__, "config": {"base_dir": str(home / "history" / "runs")}}
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"event_log_storage": log}))
