@@ -9,7 +9,7 @@ import polars as pl
 
 from refusion_assets.domain.dele import round_half_away, split
 from refusion_assets.domain.duration import Counted
-from refusion_assets.domain.refusion import KEY, NO_KOMMUNE, financing, percentages
+from refusion_assets.domain.refusion import KEY, MOST_KOMMUNER, NO_KOMMUNE, financing, percentages
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.rules_fleks import Fleksbidrag
 from refusion_assets.domain.satser import Rates
@@ -137,19 +137,17 @@ def _cells(
     betaler = claims["kommunekode_betaler"].cast(pl.Int64).fill_null(NO_KOMMUNE).to_numpy()[claim]
     kommune = financing(betaler, home.reshape(-1)[slot].astype(np.int64), rules)
     wanted = grid.cell_month[cell] >= _month_of_sunday(claims["fra_uge"])[claim]
-    days = pl.DataFrame(
-        {
-            "person": person,
-            "ydelse_nr": ydelse,
-            "cell": cell,
-            "kommune": kommune,
-            "slot": slot,
-            "dage": (1 << (last % 7 + 1)) - (1 << (first % 7)),
-        }
-    ).filter(pl.Series(wanted & (kommune != NO_KOMMUNE)))
-    cells = days.group_by("person", "ydelse_nr", "cell", "kommune", "slot").agg(pl.col("dage").bitwise_or())
-    distinct = cells["dage"].bitwise_count_ones().cast(pl.Int64)
-    return percentages(cells, counted, grid, rates, rules).with_columns(dage=distinct)
+    kept = np.flatnonzero(wanted & (kommune != NO_KOMMUNE))
+    key = ((person * len(grid.cell_week) + cell) * MOST_KOMMUNER + kommune)[kept]
+    # Claims stand by person, account and day, so there is little to sort.
+    order = np.argsort(key, kind="stable")
+    begin = np.flatnonzero(np.diff(key[order], prepend=-1))
+    bits = ((1 << (last % 7 + 1)) - (1 << (first % 7)))[kept][order]
+    one = kept[order[begin]]
+    columns = {"person": person, "ydelse_nr": ydelse, "cell": cell, "kommune": kommune, "slot": slot}
+    cells = pl.DataFrame({name: values[one] for name, values in columns.items()})
+    days = pl.Series(np.bitwise_or.reduceat(bits, begin)).bitwise_count_ones().cast(pl.Int64)
+    return percentages(cells, counted, grid, rates, rules).with_columns(dage=days)
 
 
 def _month_of_sunday(weeks: pl.Series) -> Ints:
