@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DATA := $(abspath $(if $(REFUSION_DATA),$(REFUSION_DATA),data))
 LAST_MONTHS = $(if $(wildcard $(DATA)/udgaaende/2026-10),2026-10,2026-08..2026-10)
 
-.PHONY: setup run test check bench ui format clean
+.PHONY: setup run test check regelsider bench ui format clean
 
 setup: $(VENV)/klar
 
@@ -28,6 +28,9 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/refusion regler
+
+regelsider: setup
+	$(BIN)/refusion regler --sider docs/regler
 
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r bench/requirements.lock

@@ -133,9 +133,15 @@ def ui(port: int) -> None:
 
 
 @main.command()
-def regler() -> None:
+@click.option("--sider", type=click.Path(path_type=Path, file_okay=False), help="Skriv lovsiderne i mappen.")
+def regler(sider: Path | None) -> None:
     """Prøv reglerne: huller, overlap, manglende hjemmel. Siger reglernes version, hvis de kan stå."""
-    rules = _place().rules
+    place = _place()
+    rules = place.rules
+    if sider:
+        from refusion_assets.regelsider.sider import write  # noqa: PLC0415  only this option needs it
+
+        click.echo(f"{len(write(place.rules_folder, sider))} sider i {sider}")
     click.echo(f"Reglerne kan stå: {len(rules.ydelse_ids)} ydelser, version {rules.version[:12]}.")
 
 

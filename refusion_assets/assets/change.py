@@ -10,7 +10,7 @@ from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.weeks import last_day, monday, next_month
 from refusion_assets.warehouse import Session
 
-MONTHS_LATELY = 3
+FEW = 0.1
 
 
 def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int, int]]:
@@ -20,12 +20,12 @@ def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int,
         yield run["id"][0], run["id"][-1]
 
 
-def since_change(table: str, day: str, people: str, month: date) -> str:
+def since_change(session: Session, table: str, day: str, people: str) -> str:
     """SQL for the rows t of `table` of some people (SQL: borger_id, fra_uge), from the first week that could change.
 
     Most have changed lately, so that DuckDB can leave the older weeks unread for all but a few.
     """
-    lately = next_month(month, -MONTHS_LATELY)
+    lately = session.value(f"SELECT coalesce(quantile_disc(fra_uge, {FEW}), DATE '9999-12-31') FROM {people}")
     since = f"ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge"
     return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a {since} WHERE t.{day} >= DATE '{lately}'
         UNION ALL SELECT t.* FROM {table} t

@@ -8,7 +8,7 @@ from datetime import date
 
 import polars as pl
 
-from refusion_assets.assets.change import newest_snapshot
+from refusion_assets.assets.change import newest_snapshot, since_change
 from refusion_assets.context import Place
 from refusion_assets.domain.fund import LOEST, Advis, found
 from refusion_assets.domain.fund_linjer import line_findings
@@ -93,8 +93,6 @@ WITH sete AS (SELECT t.borger_id, t.uge, t.ydelse_id, t.kommunekode, t.beloeb_oe
 )"""
 
 ALL_ROWS = "refusion.borger_uge_ydelse t"
-RECENT_ROWS = """refusion.borger_uge_ydelse t JOIN at_se a ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
-    WHERE t.uge >= (SELECT min(fra_uge) FROM at_se)"""
 
 OVER_BOUND = """
 SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere, sum(beloeb_oere)::BIGINT AS beloeb_oere,
@@ -109,10 +107,8 @@ GROUP BY borger_id, ydelse_id HAVING min(pligt_se) <> max(pligt_se)"""
 # Two claims that share days both end on the first of them or later, so a new pair has two payers among the claims
 # that end on or after the first day of a change.
 RECENTLY_SEVERAL = """
-SELECT k.borger_id, k.ydelse_id FROM classified.krav k
-JOIN at_se a ON k.borger_id = a.borger_id AND k.periode_slut >= a.fra_uge
-WHERE k.beloeb_oere > 0 AND k.periode_slut >= (SELECT min(fra_uge) FROM at_se)
-GROUP BY k.borger_id, k.ydelse_id HAVING min(k.pligt_se) <> max(k.pligt_se)"""
+SELECT borger_id, ydelse_id FROM {claims} WHERE beloeb_oere > 0
+GROUP BY borger_id, ydelse_id HAVING min(pligt_se) <> max(pligt_se)"""
 
 FRESHLY_SEVERAL = """
 WITH frisk AS (
@@ -251,7 +247,8 @@ def large_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) 
     graenser = pl.DataFrame(bounds, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
     if before is None:
         return with_frame(session, "graenser", graenser, LARGE.format(rows=ALL_ROWS) + OVER_BOUND)
-    recent = with_frame(session, "graenser", graenser, LARGE.format(rows=RECENT_ROWS) + OVER_BOUND)
+    rows = since_change(session, "refusion.borger_uge_ydelse", "uge", "at_se")
+    recent = with_frame(session, "graenser", graenser, LARGE.format(rows=rows) + OVER_BOUND)
     known = before.filter(regel="EI-016").select(
         "borger_id", "ydelse_id", "kommunekode", "beloeb_oere", uge=pl.col("uge_fra")
     )
@@ -265,7 +262,10 @@ def stretches(session: Session, rules: Rulebook, month: date, before: pl.DataFra
         return _examined(session, rules, month, session.frame(SEVERAL_PAYERS))
     key = ["borger_id", "ydelse_id"]
     known = before.filter(regel="EI-009").select(key)
-    return _examined(session, rules, month, pl.concat([session.frame(RECENTLY_SEVERAL), known]).unique())
+    claims = since_change(session, "classified.krav", "periode_slut", "at_se")
+    return _examined(
+        session, rules, month, pl.concat([session.frame(RECENTLY_SEVERAL.format(claims=claims)), known]).unique()
+    )
 
 
 def new_stretches(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:

@@ -48,7 +48,7 @@ def _calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = 
     people = f"(SELECT borger_id, min(fra_uge) AS fra_uge {mine} AND {part} GROUP BY 1)"
     if not day:
         return f"(SELECT t.* FROM {table} t SEMI JOIN {people} a USING (borger_id)) t"
-    return since_change(table, day, people, asked.month)
+    return since_change(asked.session, table, day, people)
 
 
 def raa_er_fordelt(asked: Asked) -> Outcome:

@@ -79,14 +79,13 @@ def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> N
 
 
 def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequence[str], **values: object) -> None:
-    """Rows of the state as they stand in the ledger, all of one kind (N or Å), for some municipalities."""
+    """Rows of the state as they stand in the ledger, all of one kind (N or Å), for some municipalities, in their order."""
     said = {"raekketype": f"'{kind}'", "koersel": str(koersel), "oprindelig_koersel": "NULL"}
     names = ", ".join(LEDGER)
     for table in STATES:
         session.run(
             f"""INSERT INTO opgoerelse.postering ({names}) SELECT {", ".join(said.get(n, n) for n in LEDGER)}
-            FROM {table} t WHERE {which} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))
-            ORDER BY borger_id, uge, maaned, ydelse_id, kommunekode""",
+            FROM {table} t WHERE {which} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
             koder=list(koder),
             **values,
         )
@@ -110,7 +109,7 @@ def _differences(session: Session, month: date, number: int, koder: Sequence[str
         known = [(table, STATE) for table in STATES] + [("opgoerelse.postering", LEDGER)]
         *parts, ledger = (
             session.frame(
-                f"SELECT {_columns(names)} FROM {since_change(table, 'uge', people, month)} WHERE {mine}",
+                f"SELECT {_columns(names)} FROM {since_change(session, table, 'uge', people)} WHERE {mine}",
                 koder=list(koder),
                 month=month,
             )

@@ -95,7 +95,8 @@ def _calculated(
     days = days_on_step(krav, counted, home, grid, rates, rules)
     return {
         "duration.forloeb": spells(counted, grid),
-        "refusion.borger_uge_ydelse": priced.rows,
+        # By week, so that DuckDB can leave the old weeks of these people unread where only the late ones are asked for.
+        "refusion.borger_uge_ydelse": priced.rows.sort("uge", maintain_order=True),
         "refusion.fleksbidrag": contributions(days, priced.rows, grundlag, rules),
         "refusion.uden_kommune": priced.uden_kommune,
         "refusion.anden_betaler": priced.anden_betaler,

@@ -46,7 +46,10 @@ class Bilagslinje(pa.DataFrameModel):
 
 
 def run_day(run_month: date, rules: Rulebook) -> date:
-    """The day a run is made and posted: the run day of the month after. Source: output.md section 3."""
+    """The day a run is made and posted: the run day of the month after.
+
+    Hjemmel: none, technical (contract: output.md section 3).
+    """
     return next_month(run_month).replace(day=rules.koersel.koerselsdag)
 
 
@@ -54,7 +57,8 @@ def voucher(ledger: pl.DataFrame, navne: pl.DataFrame, run_month: date, rules: R
     """One voucher per municipality with a line per benefit and percentage, and one to balance (`Bilagslinje`). Øre.
 
     `ledger`: a run's rows (kommunekode, ydelse_id, procent, refusion_oere, medfinansiering_oere); `navne`:
-    ydelse_id, navn. A net amount below zero changes side; one of zero makes no line. Source: output.md 3.4.
+    ydelse_id, navn. A net amount below zero changes side; one of zero makes no line.
+    Hjemmel: none, technical (contract: output.md section 3.4); the accounts are those of the rules.
     """
     lines = pl.concat([_side(ledger, rules, *side) for side in SIDES])
     named = lines.join(navne.select("ydelse_id", "navn"), on="ydelse_id", how="left", maintain_order="left")

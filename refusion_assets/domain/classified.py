@@ -143,7 +143,7 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     `rows`: the typed columns of `raw`, with `kilde` and `enhed` of the file. Adds ydelse_id, konto,
     periode_start, periode_slut, subjekt (null if impossible), beloeb_oere, `regel` (null = good) and the
     warnings uventet_indkomst and uden_for_gyldighed.
-    Source: input.md sections 2 and 4.
+    Hjemmel: none, technical (contract: input.md sections 2 and 4).
     """
     konto = pl.coalesce("Felt0114", "Felt0115")
     felt = pl.when(pl.col("Felt0114").is_not_null()).then(pl.lit("0114")).otherwise(pl.lit("0115"))

@@ -113,7 +113,7 @@ def told(findings: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """Findings with level, column, sentence and action from the rules; values that look like a person are gone.
 
     `findings`: `FOUND` columns and any others, which are kept. KeyError on a rule the rules do not know.
-    Source: output.md section 3.2.
+    Hjemmel: none, technical (contract: output.md section 3.2).
     """
     ours = pl.col("regel").str.starts_with("FIL-")  # a file name has month and number in that form
     safe = [pl.when(ours | ~pl.col(c).str.contains(CPR_FORM)).then(pl.col(c)).alias(c) for c in ("vaerdi", "konto")]

@@ -129,7 +129,7 @@ def by_rule(found: pl.DataFrame, ids: Iterable[str], rules: Rulebook) -> Iterato
     """One outcome per rule id: passed if the month brings nothing new, or if the rule is only told. Øre.
 
     `found`: one row per finding with regel, borger_id, beloeb_oere (both may be null) and `ny`, true where no
-    earlier run has listed it. Source: input.md section 4.
+    earlier run has listed it. Hjemmel: none, technical (contract: input.md section 4).
     """
     for regel in ids:
         mine = found.filter(regel=regel)

@@ -80,7 +80,10 @@ class KommuneKoersel(pa.DataFrameModel):
 
 
 def run_number(run_month: date, rules: Rulebook) -> int:
-    """The number of a run month: 1 for the first month a run can have, one a month; below 1 is refused."""
+    """The number of a run month: 1 for the first month a run can have, one a month; below 1 is refused.
+
+    Hjemmel: none, technical (contract: output.md section 3).
+    """
     first = rules.koersel.gaelder_fra
     return (run_month.year - first.year) * 12 + run_month.month - first.month + 1
 

@@ -111,6 +111,7 @@ class Laesning(Cited):
     vaerdi: str
     muligheder: tuple[str, ...]
     gaelder_fra: date
+    spoergsmaal: str = ""
     note: str = ""
 
 
