@@ -79,7 +79,7 @@ def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> N
 
 
 def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequence[str], **values: object) -> None:
-    """Rows of the state as they stand in the ledger, all of one kind (N or Å), for some municipalities, in their order."""
+    """Rows of the state as they stand in the ledger, all of one kind (N or Å), for some municipalities, in order."""
     said = {"raekketype": f"'{kind}'", "koersel": str(koersel), "oprindelig_koersel": "NULL"}
     names = ", ".join(LEDGER)
     for table in STATES:
