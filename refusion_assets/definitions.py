@@ -17,7 +17,10 @@ from refusion_assets.partitions import cell_grid, last_month, month_grid, range_
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 KRITISK_UGE, OPGOER, GENBEREGN, GENINDLAES = "kritisk_uge", "opgoer", "genberegn", "genindlaes"
-CALCULATION = (["classified", "krav"], ["duration", "forloeb"], ["refusion", "borger_uge_ydelse"])
+CALCULATION = (
+    *(["classified", "krav"], ["duration", "forloeb"]),
+    *(["refusion", "borger_uge_ydelse"], ["refusion", "fleksbidrag"]),
+)
 DELIVERIES = (["raw", "indberetning"], ["raw", "register"])
 Assets = Sequence[dg.AssetsDefinition]
 

@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from refusion_assets.domain.fleksbidrag import rule_faults
 from refusion_assets.domain.rules import (
     Genoptjening,
     Graense,
@@ -31,6 +32,7 @@ from refusion_assets.domain.rules import (
     Ydelse,
 )
 from refusion_assets.domain.rules_egne import Loft, Taeller
+from refusion_assets.domain.rules_fleks import Fleksbidrag
 from refusion_assets.rulebook_proof import RuleError, prove
 
 __all__ = ["TOPICS", "RuleError", "load"]
@@ -158,8 +160,9 @@ TOPICS: dict[str, tuple[str, type]] = {
     "kontrol": ("kontrol.toml", Kontrol),
     "kontering": ("kontering.toml", Kontering),
     "ikke_modelleret": ("ikke_modelleret.toml", IkkeModelleret),
+    "fleksbidrag": ("fleksbidrag.toml", Fleksbidrag),
 }
-OPTIONAL = ("taeller", "loft")
+OPTIONAL = ("taeller", "loft", "fleksbidrag")
 ONCE = ("optaelling", "overgang", "koersel")
 
 
@@ -196,7 +199,10 @@ def load(folder: Path) -> Rulebook:
         kommuner=parts["kommuner"],
         taellere=tuple(sorted(parts["taeller"], key=lambda t: t.id)),
         lofter=tuple(sorted(parts["loft"], key=lambda m: (m.id, m.gaelder_fra))),
+        fleksbidrag=tuple(sorted(parts["fleksbidrag"], key=lambda f: f.gaelder_fra)),
         version=hashlib.sha256(canonical.encode()).hexdigest(),
     )
     prove(rules)
+    if fault := next(rule_faults(rules), None):
+        raise RuleError(fault)
     return rules

@@ -135,7 +135,7 @@ def _sums(place: Place, months: Sequence[date]) -> pl.DataFrame:
     with place.warehouse.open() as session:
         return session.frame(
             """SELECT kommunekode, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
-            FROM refusion.borger_uge_ydelse WHERE maaned BETWEEN $first AND $last GROUP BY 1""",
+            FROM refusion.tilstand WHERE maaned BETWEEN $first AND $last GROUP BY 1""",
             first=months[0],
             last=months[-1],
         )

@@ -21,6 +21,7 @@ from refusion_assets.domain.beregnet import AendretUge, Beregnet
 from refusion_assets.domain.classified import Linje
 from refusion_assets.domain.dele import Placering
 from refusion_assets.domain.duration import Forloeb, Vindue
+from refusion_assets.domain.fleksbidrag import BorgerMaanedFleksbidrag
 from refusion_assets.domain.fund import Advis
 from refusion_assets.domain.kontrol import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
@@ -59,6 +60,7 @@ TABLES: dict[str, type[pa.DataFrameModel]] = {
     "duration.forloeb_taeller": ForloebTaeller,
     "refusion.borger_uge_ydelse": BorgerUgeYdelse,
     "refusion.over_loft": OverLoft,
+    "refusion.fleksbidrag": BorgerMaanedFleksbidrag,
     "refusion.uden_kommune": UdenKommune,
     "refusion.anden_betaler": AndenBetaler,
     "refusion.placering": Placering,

@@ -27,8 +27,9 @@ ASSETS = {  # key: group, partitions, what it is made from
     "classified/krav": ("classified", MONTHLY, ["raw/indberetning"]),
     "duration/forloeb": ("duration", MONTHLY, ["classified/krav"]),
     "refusion/borger_uge_ydelse": ("refusion", MONTHLY, ["classified/krav", "duration/forloeb", "raw/register"]),
+    "refusion/fleksbidrag": ("refusion", MONTHLY, ["classified/krav", "raw/register", "refusion/borger_uge_ydelse"]),
     "kontrol/kvalitet": ("kontrol", MONTHLY, ["classified/krav"]),
-    "opgoerelse/postering": ("opgoerelse", CELLS, ["refusion/borger_uge_ydelse"]),
+    "opgoerelse/postering": ("opgoerelse", CELLS, ["refusion/borger_uge_ydelse", "refusion/fleksbidrag"]),
     "opgoerelse/filer": ("opgoerelse", CELLS, ["opgoerelse/postering"]),
     "konsekvens/virkning": ("konsekvens", "NoneType", ["classified/krav", "raw/register"]),
 }
@@ -36,12 +37,14 @@ JOBS = {
     "kritisk_uge": [
         *("classified/krav", "duration/forloeb", "kontrol/kvalitet", "raw/indberetning", "raw/register"),
         "refusion/borger_uge_ydelse",
+        "refusion/fleksbidrag",
     ],
     "opgoer": ["opgoerelse/filer", "opgoerelse/postering"],
-    "genberegn": ["classified/krav", "duration/forloeb", "refusion/borger_uge_ydelse"],
+    "genberegn": ["classified/krav", "duration/forloeb", "refusion/borger_uge_ydelse", "refusion/fleksbidrag"],
     "genindlaes": [
         *("classified/krav", "duration/forloeb", "raw/indberetning", "raw/register"),
         "refusion/borger_uge_ydelse",
+        "refusion/fleksbidrag",
     ],
     "konsekvens": ["konsekvens/virkning"],
 }

@@ -1,10 +1,13 @@
 """Understands the shape of a rule: frozen entries as the kernel reads them, with their citations."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from refusion_assets.domain.rules_egne import Cited, Loft, Taeller
+from refusion_assets.domain.rules_cited import Cited
+from refusion_assets.domain.rules_egne import Loft, Taeller
+from refusion_assets.domain.rules_fleks import Fleksbidrag
 
 LOVENS_TAELLER = "ydelser"
 
@@ -209,6 +212,7 @@ class Rulebook:
     kommuner: tuple[Kommune, ...]
     taellere: tuple[Taeller, ...] = ()
     lofter: tuple[Loft, ...] = ()
+    fleksbidrag: tuple[Fleksbidrag, ...] = ()
     version: str
 
     def ydelse_on(self, ydelse_id: str, day: date) -> Ydelse:
@@ -228,6 +232,12 @@ class Rulebook:
     def genoptjening_on(self, day: date) -> Genoptjening:
         """What a restart takes on a day; before its first date, the first entry."""
         return next((g for g in reversed(self.genoptjening) if g.gaelder_fra <= day), self.genoptjening[0])
+
+    def fleksbidrag_months(self) -> Iterator[tuple[Fleksbidrag, date, date]]:
+        """Every entry of fleksbidrag with the days that the first of a month it holds for can be: from, to before."""
+        ends = [entry.gaelder_fra for entry in self.fleksbidrag[1:]]
+        for entry, until in zip(self.fleksbidrag, [*ends, date.max], strict=False):
+            yield entry, entry.gaelder_fra, until
 
     @property
     def ydelse_ids(self) -> list[str]:
