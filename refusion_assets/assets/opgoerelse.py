@@ -12,6 +12,8 @@ from refusion_assets import files
 from refusion_assets.assets.change import ranges, since_change
 from refusion_assets.assets.fleksbidrag import STATES
 from refusion_assets.assets.fund import advise
+from refusion_assets.assets.kendt import record_known
+from refusion_assets.assets.regelgrundlag import refuse_other_rules
 from refusion_assets.assets.wiring import LUKKET, OPGJORT, POOL, chosen_cells, first_run, gate, stopping, withdraw
 from refusion_assets.context import Place
 from refusion_assets.domain.opgoerelse import (
@@ -27,6 +29,7 @@ from refusion_assets.domain.opgoerelse import (
 from refusion_assets.domain.stop import Stop
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.partitions import MAANED
+from refusion_assets.regelarkiv import keep
 from refusion_assets.warehouse import Session
 
 ROWS_PER_BLOCK = 1_000_000
@@ -45,10 +48,12 @@ class Settled:
 def settle_month(session: Session, place: Place, month: date, koder: Sequence[str]) -> Settled:
     """The ledger of run `month` for the municipalities `koder`, replaced.
 
-    Earlier runs are closed. The first run of a data root takes what lies before it as settled (Å).
+    Earlier runs are closed. The first run of a data root takes what lies before it as settled (Å). The rules and the
+    raw files of the run are remembered, so that it can be made again. Stop if the rows are those of other rules.
     Source: output.md sections 2 and 3.
     """
     number = gate(session, place, month)
+    refuse_other_rules(session, place, month, koder)
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned < $m", s=LUKKET, m=month)
     opening = first_run(session, month)
     mine = "kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
@@ -67,6 +72,8 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     session.run(f"DELETE FROM opgoerelse.kommune WHERE koersel = $n AND {mine}", n=number, koder=list(koder))
     session.insert("opgoerelse.kommune", totals)
     record(session, place, month, OPGJORT, "")
+    record_known(session, month)
+    keep(place)
     advise(session, place, month, number, koder)
     types = dict(ledger.group_by("raekketype").len().sort("raekketype").iter_rows())
     return Settled(number, types, totals)

@@ -1,6 +1,6 @@
 """Duration and refusion: weeks counted and money priced, shard by shard, in one pass over the people."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -61,18 +61,18 @@ def calculate(
     """All weeks and result rows as known at the end of `month` (`duration.forloeb`, `refusion.borger_uge_ydelse`).
 
     Only people whose claims, residence or due days have changed are calculated, from the first week that can
-    differ; all of them if the rules have, and from the week of `fra` if that is asked for. The result is that of
-    calculating everything.
+    differ; and whoever has days from the first week that other rules touch, or from `fra` if that is asked for. The
+    result is that of calculating everything.
     Hjemmel: § 5, § 6; rules.md sections 2-6.
     """
     rules = place.rules
     grid = make_grid(rules.optaelling.gaelder_fra, last_day(month))
     rates = make_rates(rules, grid)
     session.replace("regler.genoptjening", windows(rules))
-    snapshot = choose(session, rules, month, fra)
+    chosen = choose(session, place, month, fra)
     include_bases(session, rules, month)
     _forget(session)
-    choose_stays(session, snapshot)
+    choose_stays(session, chosen.snapshot)
     shards = list(shards_of(session))
     people, done, rows = sum(shard.borgere for shard in shards), 0, 0
     work = (
@@ -85,7 +85,7 @@ def calculate(
         done, rows = done + shard.borgere, rows + tables["refusion.borger_uge_ydelse"].height
         remains = f"{people - done} borgere mangler"
         progress(f"skive {number} af {len(shards)}: {done} af {people} borgere beregnet, {rows} rækker, {remains}")
-    remember(session, place, month, snapshot)
+    remember(session, place, month, chosen)
     return _summary(session, done)
 
 
@@ -205,8 +205,8 @@ def _spec(key: dg.AssetKey, deps: list[dg.AssetKey], text: str, months: dg.Parti
     )
 
 
-def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
-    """Duration, refusion and fleksbidrag, cut by benefit month; one pass makes all three."""
+def build(months: dg.PartitionsDefinition[str], regler: Sequence[dg.AssetKey] = ()) -> list[dg.AssetsDefinition]:
+    """Duration, refusion and fleksbidrag, cut by benefit month; one pass makes all. `regler`: the law's topics."""
     weeks = f"{Forloeb.__doc__}\n\nHjemmel: § 5, § 6, § 30, stk. 1."
     money = f"{BorgerUgeYdelse.__doc__}\n\nHjemmel: § 5, stk. 2-3."
     extra = f"{BorgerMaanedFleksbidrag.__doc__}\n\nHjemmel: § 7."
@@ -214,7 +214,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     @dg.multi_asset(
         specs=[
             _spec(FORLOEB, [KRAV], weeks, months),
-            _spec(RAEKKE, [FORLOEB, KRAV, REGISTER], money, months),
+            _spec(RAEKKE, [FORLOEB, KRAV, REGISTER, *regler], money, months),
             _spec(FLEKSBIDRAG, [RAEKKE, KRAV, REGISTER], extra, months),
         ],
         name="duration_og_refusion",
@@ -226,7 +226,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Weeks counted and money priced for whom the month has changed; for all, if several months are asked for."""
         with stopping(), place.warehouse.open() as session:
-            asked = span(session, context)
+            asked = span(session, place, context)
             done = calculate(session, place, asked.month, place.telling(context.log.info), asked.fra)
         counts = {"dagster/row_count": done.forloeb, "beregnede_borgere": done.beregnede}
         yield dg.MaterializeResult(asset_key=FORLOEB, metadata=counts)

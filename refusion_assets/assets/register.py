@@ -75,7 +75,7 @@ def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
     """How many lines of the registers are new, or what is wrong with a file; all of them if it is done again."""
     try:
         with place.warehouse.open() as session:
-            asked = span(session, context)
+            asked = span(session, place, context)
             for table in ("register", "bopael") if asked.fra else ():
                 session.run(f"DELETE FROM raw.{table}")
             lines = ingest_registers(session, place, asked.month)

@@ -1,9 +1,9 @@
 """Understands the shape of a rule: frozen entries as the kernel reads them, with their citations."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from refusion_assets.domain.rules_cited import Cited
 from refusion_assets.domain.rules_egne import Loft, Taeller
@@ -182,6 +182,16 @@ class IkkeModelleret(Cited):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tilbagevirkning(Cited):
+    """That a change of a topic is meant to reach back into settled benefit months, from one on, and why."""
+
+    emne: str
+    fra: date
+    begrundelse: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kommune:
     """One of the municipalities."""
 
@@ -194,7 +204,7 @@ class Kommune:
 
 @dataclass(frozen=True, kw_only=True)
 class Rulebook:
-    """All rules, frozen; `version` is the hash of their content, comments and layout apart."""
+    """All rules, frozen; `version` is the hash of their content (`emner`), comments and layout apart."""
 
     ydelser: tuple[Ydelse, ...]
     konti: tuple[Konto, ...]
@@ -213,7 +223,9 @@ class Rulebook:
     taellere: tuple[Taeller, ...] = ()
     lofter: tuple[Loft, ...] = ()
     fleksbidrag: tuple[Fleksbidrag, ...] = ()
+    tilbagevirkninger: tuple[Tilbagevirkning, ...] = ()
     version: str
+    emner: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
 
     def ydelse_on(self, ydelse_id: str, day: date) -> Ydelse:
         """The version of a benefit in force on a day; before its first date, the first version."""
