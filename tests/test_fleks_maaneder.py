@@ -12,7 +12,7 @@ from hypothesis import Phase, given, settings
 from refusion_assets.domain.efterregning import Resultat, state
 from refusion_assets.domain.efterregning_raa import Fil
 from refusion_assets.rulebook import RuleError, load
-from tests import timeline
+from tests import edits, timeline
 from tests.conftest import DataRoot
 from tests.fleks import basis, flex, kth, lives
 from tests.support import RULES, Row, write_file, write_register
@@ -143,6 +143,7 @@ def test_a_change_of_the_rules_is_settled_by_the_next_run(root: DataRoot, change
     give(root, "2023-01", basis("2023-01", "17550,00"))
     root.run("2023-01")
     spoil(root.rules, "fleksbidrag.toml", *change)
+    edits.declare(root.rules, "fleksbidrag", date(2015, 12, 1))
     root.run("2023-02")
     assert [row[1] for row in root.rows(FLEKS_LEDGER)] == ["N", "T"]
     assert root.rows("SELECT * FROM refusion.fleksbidrag") == []

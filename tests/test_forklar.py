@@ -14,7 +14,7 @@ from refusion_assets.domain.forklar_udtryk import listed, small, span
 from refusion_assets.domain.forklaring import Forklaring, Uge
 from refusion_assets.domain.weeks import month_of
 from refusion_assets.forklar import look_up
-from tests import timeline
+from tests import edits, timeline
 from tests.conftest import DataRoot
 from tests.support import DATA, RULES, Row, write_file, write_register
 from tests.timeline import CPR, PEOPLE, row
@@ -235,6 +235,7 @@ def test_changed_rules_are_named_as_what_changed_the_percentage(tmp_path: Path) 
     before = root.place.rules.version[:12]
     path = root.rules / "trapper.toml"
     path.write_text(path.read_text("utf-8").replace("fra_uge = 1, procent = 80", "fra_uge = 1, procent = 75"), "utf-8")
+    edits.declare(root.rules, "trappe", date(2015, 12, 1))
     assert "Reglerne er ændret siden" in told(root, CPR, "2024-02")
     assert week(root, CPR, "2024-02", "2024-02-05").raekker[0].post is None
     run(root, "2024-03")

@@ -33,6 +33,7 @@ from refusion_assets.regelarkiv import keep
 from refusion_assets.warehouse import Session
 
 ROWS_PER_BLOCK = 1_000_000
+TOLD = ("kommunekode", "maaned", "borger_id", "raekketype", "refusion_oere", "medfinansiering_oere")
 MADE = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag")
 
 
@@ -67,7 +68,7 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
         _open(session, month, number, koder)
     else:
         _differences(session, month, number, koder)
-    ledger = ledger_of(session, number, koder)
+    ledger = ledger_of(session, number, koder, TOLD)
     totals = by_kommune(ledger, list(koder), number, month)
     session.run(f"DELETE FROM opgoerelse.kommune WHERE koersel = $n AND {mine}", n=number, koder=list(koder))
     session.insert("opgoerelse.kommune", totals)
@@ -137,11 +138,13 @@ def _blocks(session: Session, weights: str, **values: object) -> Iterator[tuple[
     yield from ranges(people["borger_id"], people["antal"], ROWS_PER_BLOCK)
 
 
-def ledger_of(session: Session, number: int, koder: Sequence[str]) -> pl.DataFrame:
-    """The ledger rows of a run for some municipalities."""
+def ledger_of(
+    session: Session, number: int, koder: Sequence[str], columns: Sequence[str] = tuple(LEDGER)
+) -> pl.DataFrame:
+    """The ledger rows of a run for some municipalities, in no order."""
     return session.frame(
-        f"""SELECT {", ".join(LEDGER)} FROM opgoerelse.postering
-        WHERE koersel = $n AND kommunekode IN (SELECT unnest($koder::VARCHAR[])) ORDER BY ALL""",
+        f"""SELECT {", ".join(columns)} FROM opgoerelse.postering
+        WHERE koersel = $n AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
         n=number,
         koder=list(koder),
     )

@@ -93,7 +93,7 @@ def refuse_undeclared(session: Session, place: Place, before: date) -> None:
     """Stop if the rules in force change a closed run without saying so; runs before `before` count as closed.
 
     Compares with the rules of the last closed run. Declared: a new entry of `tilbagevirkning` for the topic, from its
-    first month or earlier.
+    first month or earlier. Hjemmel: none, technical; a closed run is never changed (output.md section 2).
     """
     reasons = list(_undeclared(session, place, before))
     if reasons:

@@ -25,8 +25,12 @@ FILES = {
     "kontroller": "kontrol.toml",
     "konteringer": "kontering.toml",
     "ikke_modelleret": "ikke_modelleret.toml",
+    "taellere": "taellere.toml",
+    "lofter": "lofter.toml",
+    "fleksbidrag": "fleksbidrag.toml",
 }
 OPTAELLING = "optaelling.toml"
+NO_TOPIC = {"version", "emner", "tilbagevirkninger"}
 # Topics that no amount rests on, and what else of an entry says nothing of the money of a claim.
 WITHOUT_MONEY = {"koersel", "graenser", "kontroller", "konteringer", "ikke_modelleret"}
 WORDS_ONLY = {
@@ -36,7 +40,7 @@ WORDS_ONLY = {
     "kilder": {"navn", "gaelder_fra"},
     "laesninger": {"muligheder", "gaelder_fra"},
 }
-WITHOUT_COUNT = WITHOUT_MONEY | {"version", "konti", "kilder", "kommuner", "trapper"}
+WITHOUT_COUNT = WITHOUT_MONEY | NO_TOPIC | {"konti", "kilder", "kommuner", "trapper", "lofter", "fleksbidrag"}
 UNCOUNTED: dict[str, Any] = {
     "navn": "", "lov_nr": "", "side": "ingen", "sats": "", "beloebsfelter": "", "finansieres_fra": None,
     "kontering": "",
@@ -82,7 +86,7 @@ def differences(gaeldende: Rulebook, forslag: Rulebook) -> list[Forskel]:
     """
     found = []
     for field in fields(Rulebook):
-        if field.name != "version":
+        if field.name not in NO_TOPIC:
             found += list(_of_topic(field.name, getattr(gaeldende, field.name), getattr(forslag, field.name)))
     # The number in the act decides an amount only where ATP is taken from it.
     if gaeldende.laesning("beloebsgrundlag") != AFTER_ATP:

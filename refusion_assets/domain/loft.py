@@ -43,7 +43,8 @@ def limit(rows: pl.DataFrame, rules: Rulebook) -> tuple[pl.DataFrame, pl.DataFra
 
     `rows` must hold all rows of every week and month in it, by person, benefit, month, week and municipality: in
     that order they use up a maximum. Maxima are taken one after the other: those on the amount first, those of a week
-    before those of a month, by name; each sees what the one before left. Source: rules.md section 8, point 4.
+    before those of a month, by name; each sees what the one before left.
+    Hjemmel: none of its own; the act that brings the maximum, as its entry says. Source: rules.md section 8, point 4.
     """
     first = {periode: _first_of_group(rows, periode) for periode in ("uge", "maaned")}
     amount = rows["beloeb_oere"].to_numpy().copy()

@@ -88,9 +88,12 @@ def run_number(run_month: date, rules: Rulebook) -> int:
     return (run_month.year - first.year) * 12 + run_month.month - first.month + 1
 
 
-# A row's side is that of its money: the benefit may have had another when the week was settled.
+# A row's side is that of its money: the benefit may have had another when the week was settled. Fleksbidrag, though
+# paid as refusion, is a side of its own.
 SIDE = (
-    pl.when(pl.col("refusion_oere") != 0)
+    pl.when(pl.col("side") == "fleksbidrag")
+    .then(pl.col("side"))
+    .when(pl.col("refusion_oere") != 0)
     .then(pl.lit("refusion"))
     .when(pl.col("medfinansiering_oere") != 0)
     .then(pl.lit("medfinansiering"))

@@ -83,6 +83,8 @@ EMNER: dict[str, Emne] = {
     "kilde": Emne(("id",), (View(_only("art")),), dated=None, by_reference=True),
     "trappe": Emne(("id",), TRAPPE, back=True, by_reference=True),
     "taeller": Emne(("id",), (View(_but()), PARAGRAPH), by_reference=True),
+    "loft": Emne(("id",), (View(_but(), runs_on=False), View(_only("hjemmel"), runs_on=False, tal=False))),
+    "fleksbidrag": Emne(("id",), (View(_but("navn"), runs_on=False), View(_only("hjemmel"), runs_on=False, tal=False))),
     "optaelling": Emne((), (View(_only("gaelder_fra")),), dated=None),
     "overgang": Emne((), (View(_only("gaelder_fra")),), dated=None),
     "genoptjening": Emne((), (View(_but("gaelder_fra"), mondays=True),), back=True),

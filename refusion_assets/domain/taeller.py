@@ -27,7 +27,10 @@ class ForloebTaeller(Forloeb):
 
 
 def own_spells(counted: Counted, grid: Grid, rules: Rulebook) -> pl.DataFrame:
-    """One row per person, counter and spell (`ForloebTaeller`); of people whom the counter counts a week of. Weeks."""
+    """One row per person, counter and spell (`ForloebTaeller`); of people whom the counter counts a week of. Weeks.
+
+    Hjemmel: none of its own; the act that brings the counter, as its entry says. Source: rules.md section 8, point 4.
+    """
     found = [
         spells(_only_counted(own), grid).with_columns(taeller_id=pl.lit(taeller.id))
         for taeller, own in zip(rules.taellere, counted.egne, strict=True)
