@@ -10,9 +10,9 @@ import pytest
 
 from refusion_assets.domain.efterregning import (
     paragraf_7,
-    rounded,
     state,
 )
+from refusion_assets.domain.efterregning_felter import rounded
 from refusion_assets.domain.efterregning_raa import Claim, Fil, benefit, judge
 from refusion_assets.domain.efterregning_uger import count_weeks, number_at_transition, years_before
 from refusion_assets.domain.rules import Trin

@@ -8,13 +8,12 @@ import pytest
 
 from refusion_assets.domain.efterregning import (
     FLEKSBIDRAG,
-    Bopael,
     paragraf_7,
-    residence,
-    rounded,
     split,
     state,
 )
+from refusion_assets.domain.efterregning_bopael import Bopael, residence
+from refusion_assets.domain.efterregning_felter import rounded
 from refusion_assets.domain.efterregning_raa import Claim, judge
 from refusion_assets.domain.efterregning_raa import claims as make_claims
 from refusion_assets.domain.efterregning_uger import count_weeks, number_at_transition

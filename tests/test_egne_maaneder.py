@@ -12,10 +12,11 @@ from refusion_assets.assets.kontrol import noegler_er_unikke, procenter_findes, 
 from refusion_assets.assets.kontrol_uger import taeller_stiger_med_een, uger_talt_een_gang
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning import Resultat
+from refusion_assets.domain.efterregning import state as plain_state
 from refusion_assets.domain.weeks import month_of
 from tests import timeline
 from tests.conftest import DataRoot
-from tests.egne import RULEBOOK, append, change, entry, own_state, staircase
+from tests.egne import RULEBOOK, append, change, entry, staircase
 from tests.support import write_file
 from tests.test_histories import LEDGER, STATE, deliver, few_kommuner
 from tests.timeline import History, histories
@@ -70,7 +71,7 @@ def test_months_run_one_by_one_give_the_state_and_the_ledger_of_the_plain_walk(h
             deliver(root.path, history, month)
             root.run(month)
             known = [fil for fil in history.files if fil.maaned <= month]
-            state = own_state(known, bopael, month, root.place.rules)
+            state = plain_state(known, bopael, month, root.place.rules)
             assert {row[:5]: Resultat(*row[5:]) for row in root.rows(STATE)} == state
             total = {row[:5]: row[5:] for row in root.rows(LEDGER) if any(row[5:])}
             assert total == {key: (r.indberettet, r.beloeb, r.refusion, r.medfinansiering) for key, r in state.items()}

@@ -1,7 +1,8 @@
-"""Understands the text of one field by hand: a date, a moment, an amount, a possible CPR number, a month."""
+"""Understands one field by hand: a date, a moment, an amount and its rounding, a possible CPR number, a month."""
 
 import re
 from datetime import date, timedelta
+from fractions import Fraction
 
 
 def read_date(text: str) -> date | None:
@@ -10,6 +11,13 @@ def read_date(text: str) -> date | None:
         return date.fromisoformat(text) if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text) else None
     except ValueError:
         return None
+
+
+def rounded(number: Fraction | int) -> int:
+    """The nearest whole number, half away from zero."""
+    down, rest = divmod(abs(Fraction(number)), 1)
+    whole = down + (1 if rest >= Fraction(1, 2) else 0)
+    return whole if number >= 0 else -whole
 
 
 def is_timestamp(text: str) -> bool:

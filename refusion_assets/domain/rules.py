@@ -211,6 +211,9 @@ class Rulebook:
     lofter: tuple[Loft, ...] = ()
     version: str
 
+    def __hash__(self) -> int:
+        return hash(self.version)
+
     def ydelse_on(self, ydelse_id: str, day: date) -> Ydelse:
         """The version of a benefit in force on a day; before its first date, the first version."""
         mine = [y for y in self.ydelser if y.ydelse_id == ydelse_id]
