@@ -80,13 +80,29 @@ def luk(maaned: list[date]) -> None:
 
 
 @main.command()
-@click.argument("maaneder", type=Months())
-def genberegn(maaneder: list[date]) -> None:
-    """Genberegn ydelsesmåneder efter en regelændring uden at opgøre; viser forskellen for hver kommune."""
+@click.argument("maaneder", type=Months(), required=False)
+def genberegn(maaneder: list[date] | None) -> None:
+    """Genberegn ydelsesmåneder efter en regelændring uden at opgøre; viser forskellen for hver kommune.
+
+    Uden MAANEDER genberegnes netop de måneder, som reglerne har gjort forældede.
+    """
     from refusion_assets.runs import recalculate  # noqa: PLC0415  Dagster takes seconds to load
 
     for line in recalculate(_place(), maaneder, click.echo):
         click.echo(line)
+
+
+@main.command()
+@click.argument("maaned", type=Months())
+@click.option("--til", type=click.Path(path_type=Path), help="En tom mappe; ellers genskabt/<måned> i dataroden.")
+def genskab(maaned: list[date], til: Path | None) -> None:
+    """Genskab filerne fra en kørsel af rådata og de regler, den kendte, og sammenlign med det, der blev sendt."""
+    from refusion_assets.genskab import make_again  # noqa: PLC0415  Dagster takes seconds to load
+
+    place = _place()
+    for month in maaned:
+        for line in make_again(place, month, til, click.echo):
+            click.echo(line)
 
 
 @main.command()
@@ -167,7 +183,9 @@ def ui(port: int) -> None:
 @main.command()
 @click.option("--sider", type=click.Path(path_type=Path, file_okay=False), help="Skriv lovsiderne i mappen.")
 def regler(sider: Path | None) -> None:
-    """Prøv reglerne: huller, overlap, manglende hjemmel. Siger reglernes version, hvis de kan stå."""
+    """Prøv reglerne: huller, overlap, manglende hjemmel. Siger reglernes version, og hvad de rammer i dataroden."""
+    from refusion_assets.assets.regelgrundlag import told  # noqa: PLC0415  Polars takes a while to load
+
     place = _place()
     rules = place.rules
     if sider:
@@ -175,6 +193,11 @@ def regler(sider: Path | None) -> None:
 
         click.echo(f"{len(write(place.rules_folder, sider))} sider i {sider}")
     click.echo(f"Reglerne kan stå: {len(rules.ydelse_ids)} ydelser, version {rules.version[:12]}.")
+    lines, refused = told(place)
+    for line in lines:
+        click.echo(line)
+    if refused:
+        raise Stop("; ".join(refused))
 
 
 def _place() -> Place:

@@ -7,7 +7,18 @@ from typing import Any
 
 import dagster as dg
 
-from refusion_assets.assets import checks, classified, filer, konsekvens, kvalitet, opgoerelse, raw, refusion, register
+from refusion_assets.assets import (
+    checks,
+    classified,
+    filer,
+    konsekvens,
+    kvalitet,
+    opgoerelse,
+    raw,
+    refusion,
+    register,
+    regler,
+)
 from refusion_assets.assets.modtagelse import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.context import Place
 from refusion_assets.metadata import OWNER
@@ -17,7 +28,10 @@ from refusion_assets.partitions import cell_grid, last_month, month_grid, range_
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 KRITISK_UGE, OPGOER, GENBEREGN, GENINDLAES = "kritisk_uge", "opgoer", "genberegn", "genindlaes"
-CALCULATION = (["classified", "krav"], ["duration", "forloeb"], ["refusion", "borger_uge_ydelse"])
+CALCULATION = (
+    *(["classified", "krav"], ["duration", "forloeb"]),
+    *(["refusion", "borger_uge_ydelse"], ["refusion", "fleksbidrag"]),
+)
 DELIVERIES = (["raw", "indberetning"], ["raw", "register"])
 Assets = Sequence[dg.AssetsDefinition]
 
@@ -42,15 +56,15 @@ def build_defs(place: Place) -> dg.Definitions:
         *register.build(months),
         *classified.build(months),
         *kvalitet.build(months),
-        *refusion.build(months),
+        *refusion.build(months, regler.topic_keys(rules)),
     ]
     settled = [*opgoerelse.build(cells), *filer.build(cells)]
     beregn, opgoer = _jobs(monthly, settled)
     return dg.Definitions(
-        assets=[leverance, *monthly, *settled, *konsekvens.build()],
+        assets=[leverance, *regler.build(rules, months), *monthly, *settled, *konsekvens.build()],
         asset_checks=checks.build(rules),
-        jobs=[beregn, opgoer, *_again(), konsekvens.job()],
-        sensors=[_chain(beregn, opgoer, koder)],
+        jobs=[beregn, opgoer, *_again(), *regler.jobs(rules), konsekvens.job()],
+        sensors=[_chain(beregn, opgoer, koder), regler.sensor(place)],
         resources={"place": place},
         executor=dg.in_process_executor,
     )

@@ -21,7 +21,7 @@ class Haendelseslog(SqliteEventLogStorage):
 
     Dagster makes an engine for every event, which compiles every statement anew, and commits two or three times
     for each: about 15 ms an event, and a critical month has seven hundred. Here an engine is kept for each file,
-    and the events of a batch (the cells of a month) are one transaction. ADR 0013.
+    and the events of a batch (the cells of a month) are one transaction. ADR 0014.
     """
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:

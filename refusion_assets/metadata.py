@@ -5,7 +5,8 @@ from typing import Any
 import dagster as dg
 import pandera.polars as pa
 
-from refusion_assets.warehouse import SQL_TYPE, TABLES
+from refusion_assets.tables import TABLES
+from refusion_assets.warehouse import SQL_TYPE
 
 KINDS = {"duckdb", "polars"}
 OWNER = "team:ydelsesrefusion"

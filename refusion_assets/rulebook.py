@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from refusion_assets.domain.fleksbidrag import rule_faults
 from refusion_assets.domain.rules import (
     Genoptjening,
     Graense,
@@ -27,10 +28,12 @@ from refusion_assets.domain.rules import (
     Laesning,
     Rulebook,
     Skaering,
+    Tilbagevirkning,
     Trappe,
     Ydelse,
 )
 from refusion_assets.domain.rules_egne import Loft, Taeller
+from refusion_assets.domain.rules_fleks import Fleksbidrag
 from refusion_assets.rulebook_proof import RuleError, prove
 
 __all__ = ["TOPICS", "RuleError", "load"]
@@ -115,7 +118,7 @@ def _entries(cls: type[T], records: Sequence[dict[str, Any]], where: str) -> tup
     return tuple(built)
 
 
-def _read(folder: Path) -> dict[str, list[dict[str, Any]]]:
+def read_topics(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """All records of the folder by topic: a TOML table name or the name of a CSV file."""
     topics: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for path in sorted(folder.glob("*.toml")):
@@ -158,8 +161,10 @@ TOPICS: dict[str, tuple[str, type]] = {
     "kontrol": ("kontrol.toml", Kontrol),
     "kontering": ("kontering.toml", Kontering),
     "ikke_modelleret": ("ikke_modelleret.toml", IkkeModelleret),
+    "fleksbidrag": ("fleksbidrag.toml", Fleksbidrag),
+    "tilbagevirkning": ("tilbagevirkning.toml", Tilbagevirkning),
 }
-OPTIONAL = ("taeller", "loft")
+OPTIONAL = ("taeller", "loft", "fleksbidrag", "tilbagevirkning")
 ONCE = ("optaelling", "overgang", "koersel")
 
 
@@ -168,7 +173,7 @@ def load(folder: Path) -> Rulebook:
 
     Hjemmel: none, technical; the paragraphs stand on the entries.
     """
-    topics = _read(folder)
+    topics = read_topics(folder)
     for topic in sorted(set(topics) - set(TOPICS)):
         raise RuleError(f"{topic}: ukendt emne; de kendte er {', '.join(sorted(TOPICS))}")
     parts: dict[str, tuple[Any, ...]] = {}
@@ -196,7 +201,12 @@ def load(folder: Path) -> Rulebook:
         kommuner=parts["kommuner"],
         taellere=tuple(sorted(parts["taeller"], key=lambda t: t.id)),
         lofter=tuple(sorted(parts["loft"], key=lambda m: (m.id, m.gaelder_fra))),
+        fleksbidrag=tuple(sorted(parts["fleksbidrag"], key=lambda f: f.gaelder_fra)),
+        tilbagevirkninger=parts["tilbagevirkning"],
+        emner=topics,
         version=hashlib.sha256(canonical.encode()).hexdigest(),
     )
     prove(rules)
+    if fault := next(rule_faults(rules), None):
+        raise RuleError(fault)
     return rules

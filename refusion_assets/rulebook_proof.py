@@ -174,6 +174,14 @@ def _prove_maxima(rules: Rulebook) -> None:
                 raise RuleError(f"{where}: ydelse {name} afregnes aldrig (side ingen); fjern den fra ydelser")
 
 
+def _prove_declarations(rules: Rulebook) -> None:
+    """Every declaration that a change reaches back names a topic of the rules."""
+    for entry in rules.tilbagevirkninger:
+        if entry.emne not in rules.emner:
+            where = f"tilbagevirkning.toml, {entry.emne} fra {entry.fra}"
+            raise RuleError(f"{where}: emnet findes ikke; vælg blandt {', '.join(sorted(rules.emner))}")
+
+
 def _places(text: str) -> set[str]:
     """The names of the places that a text wants filled."""
     return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
@@ -237,3 +245,4 @@ def prove(rules: Rulebook) -> None:
     _prove_benefits(rules)
     _prove_controls(rules)
     _prove_postings(rules)
+    _prove_declarations(rules)

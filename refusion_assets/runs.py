@@ -15,6 +15,7 @@ from refusion_assets.assets.filer import told
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.modtagelse import Knowingly, wanted
+from refusion_assets.assets.regelgrundlag import stale
 from refusion_assets.assets.wiring import gate, last_run, never_run
 from refusion_assets.context import Place
 from refusion_assets.definitions import (
@@ -28,6 +29,7 @@ from refusion_assets.definitions import (
     settle_tags,
 )
 from refusion_assets.domain.kontrol import kroner_text
+from refusion_assets.domain.regeltid import as_ranges
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of, month_range
 from refusion_assets.haendelser import instance as quick_instance
@@ -49,7 +51,7 @@ def critical_week(
     """
     cell = f"{month:%Y-%m}"
     koder = place.rules.koder
-    place = replace(place, tell=_patient(say))
+    place = replace(place, tell=patient(say))
     wanted(Knowingly(accepter=list(accepter), begrundelse=begrundelse))
     _may_run(place, month)
     defs = build_defs(place)
@@ -63,7 +65,7 @@ def critical_week(
         yield from told(session, place, month)
 
 
-def _patient(say: Callable[[str], None]) -> Callable[[str], None]:
+def patient(say: Callable[[str], None]) -> Callable[[str], None]:
     """Says a line of progress if it is some seconds since the last one."""
     last = time.monotonic()
 
@@ -76,16 +78,24 @@ def _patient(say: Callable[[str], None]) -> Callable[[str], None]:
     return now_and_then
 
 
-def recalculate(place: Place, months: Sequence[date], say: Callable[[str], None]) -> Iterator[str]:
+def recalculate(place: Place, months: Sequence[date] | None, say: Callable[[str], None]) -> Iterator[str]:
     """Benefit months calculated again as the last run knows them, without settling; the difference by municipality.
 
-    Stop if a month has not been run. The next run settles the difference as corrections.
+    The months that the rules have made old, if none are named. If some are, the old ones are done too, as what is
+    calculated must be by one law; only the difference of those named is told. Stop if a month has not been run. The
+    next run settles the difference as corrections.
     """
     with place.warehouse.open() as session:
-        last = last_run(session)
-    if last is None or months[-1] > last:
-        raise never_run(months[-1])
-    yield from _done_again(place, GENBEREGN, months, say)
+        last, old = last_run(session), stale(session, place).maaneder
+    asked = months or (month_range(old[0], old[-1]) if old else [])
+    if not asked:
+        yield "Ingen ydelsesmåneder er forældede; reglerne giver det, der er beregnet."
+        return
+    if last is None or asked[-1] > last:
+        raise never_run(asked[-1])
+    if old:
+        yield f"Forældede ydelsesmåneder, som regnes om: {as_ranges(old)}"
+    yield from _done_again(place, GENBEREGN, asked, say)
 
 
 def reload(place: Place, say: Callable[[str], None]) -> Iterator[str]:
@@ -103,7 +113,7 @@ def consequence(
     """What a proposal would do to some benefit months; the lines of a short statement, and where the files are."""
     asked = {"regler": str(regler.resolve()), "fra": f"{months[0]:%Y-%m}", "til": f"{months[-1]:%Y-%m}"}
     config = {"ops": {STEP: {"config": asked | ({"mappe": str(til.resolve())} if til else {})}}}
-    place = replace(place, tell=_patient(say))
+    place = replace(place, tell=patient(say))
     with _instance() as instance:
         _execute(build_defs(place), KONSEKVENS, instance, {STARTED_BY: COMMAND_LINE}, config=config)
     folder = til.resolve() if til else folder_of(place.root, load(regler))
@@ -114,7 +124,7 @@ def consequence(
 def _done_again(place: Place, job: str, months: Sequence[date], say: Callable[[str], None]) -> Iterator[str]:
     """A job run over some months, and what it has made different in them."""
     before = _sums(place, months)
-    _execute_range(replace(place, tell=_patient(say)), job, months)
+    _execute_range(replace(place, tell=patient(say)), job, months)
     yield from difference(before, _sums(place, months), {k.kommunekode: k.navn for k in place.rules.kommuner})
 
 
@@ -135,7 +145,7 @@ def _sums(place: Place, months: Sequence[date]) -> pl.DataFrame:
     with place.warehouse.open() as session:
         return session.frame(
             """SELECT kommunekode, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
-            FROM refusion.borger_uge_ydelse WHERE maaned BETWEEN $first AND $last GROUP BY 1""",
+            FROM refusion.tilstand WHERE maaned BETWEEN $first AND $last GROUP BY 1""",
             first=months[0],
             last=months[-1],
         )

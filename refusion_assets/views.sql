@@ -47,6 +47,16 @@ SELECT borger_id, uge, art, taelling + CAST(hale AND coalesce(uge > forfra, fals
        genoptjent OR (hale AND coalesce(uge = forfra, false)) AS genoptjent
 FROM naaet;
 
+-- The fleksbidrag that is settled, in the form of a result row; and both together, which is the state of the run.
+CREATE OR REPLACE VIEW refusion.fleksbidrag_raekke AS
+SELECT uge, maaned, borger_id, ydelse_id, kommunekode, 0::BIGINT AS indberettet_oere, 0::BIGINT AS beloeb_oere,
+       0::BIGINT AS procent, refusion_oere, 0::BIGINT AS medfinansiering_oere, NULL::BIGINT AS ydelsestaeller,
+       NULL::BIGINT AS genoptjeningstaeller, NULL::BIGINT AS trin, hjemmel, regelversion
+FROM refusion.fleksbidrag WHERE refusion_oere <> 0;
+
+CREATE OR REPLACE VIEW refusion.tilstand AS
+SELECT * FROM refusion.borger_uge_ydelse UNION ALL BY NAME SELECT * FROM refusion.fleksbidrag_raekke;
+
 CREATE OR REPLACE VIEW opgoerelse.afregnet AS
 SELECT p.* FROM opgoerelse.postering p
 ANTI JOIN (

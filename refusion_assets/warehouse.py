@@ -14,22 +14,10 @@ from typing import Any
 
 import duckdb
 import pandera.errors
-import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.beregnet import AendretUge, Beregnet
-from refusion_assets.domain.classified import Linje
-from refusion_assets.domain.dele import Placering
-from refusion_assets.domain.duration import Forloeb, Vindue
-from refusion_assets.domain.fund import Advis
-from refusion_assets.domain.kontrol import Accept, Afsender, Resultat, Tal
-from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
-from refusion_assets.domain.loft import OverLoft
-from refusion_assets.domain.opgoerelse import Koersel, KommuneKoersel, Postering
-from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, Register
-from refusion_assets.domain.refusion import AndenBetaler, BorgerUgeYdelse, UdenKommune
 from refusion_assets.domain.stop import Stop
-from refusion_assets.domain.taeller import ForloebTaeller
+from refusion_assets.tables import TABLES
 
 LOCK_PATIENCE_SECONDS = 30.0
 # DuckDB keeps what it has read up to this limit and spills beyond it; the frames of a shard come on top.
@@ -40,38 +28,6 @@ SQL_TYPE = {
     pl.String: "VARCHAR",
     pl.Boolean: "BOOLEAN",
     pl.Datetime: "TIMESTAMP",
-}
-TABLES: dict[str, type[pa.DataFrameModel]] = {
-    "regler.genoptjening": Vindue,
-    "identitet.borger": Borger,
-    "raw.fil": Fil,
-    "raw.indberetning": Indberetning,
-    "raw.register": Register,
-    "raw.bopael": Bopael,
-    "raw.fleksgrundlag": Fleksgrundlag,
-    "classified.linje": Linje,
-    "classified.dom": Dom,
-    "classified.udgaaet": Linje,
-    "classified.grundlag": Grundlag,
-    "classified.krav": Krav,
-    "classified.aendret": Aendret,
-    "duration.forloeb": Forloeb,
-    "duration.forloeb_taeller": ForloebTaeller,
-    "refusion.borger_uge_ydelse": BorgerUgeYdelse,
-    "refusion.over_loft": OverLoft,
-    "refusion.uden_kommune": UdenKommune,
-    "refusion.anden_betaler": AndenBetaler,
-    "refusion.placering": Placering,
-    "refusion.beregnet": Beregnet,
-    "refusion.aendret": AendretUge,
-    "opgoerelse.postering": Postering,
-    "opgoerelse.koersel": Koersel,
-    "opgoerelse.kommune": KommuneKoersel,
-    "opgoerelse.advis": Advis,
-    "kontrol.resultat": Resultat,
-    "kontrol.tal": Tal,
-    "kontrol.kvalitet": Afsender,
-    "kontrol.accept": Accept,
 }
 VIEWS = Path(__file__).parent / "views.sql"
 
@@ -151,12 +107,21 @@ class Warehouse:
         finally:
             connection.close()
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def watching(self) -> Iterator["Session"]:
+        """A session on the live file that changes nothing, not even the layout; the file must be there."""
+        connection = self._connect(read_only=True)
+        try:
+            yield Session(connection)
+        finally:
+            connection.close()
+
+    def _connect(self, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
         while True:
             try:
-                connection = duckdb.connect(str(self.path))
+                connection = duckdb.connect(str(self.path), read_only=read_only)
                 break
             except duckdb.IOException as error:
                 if "lock" not in str(error).lower():
@@ -233,6 +198,12 @@ class Session:
         for statement in wanted:
             self.connection.execute(statement)
         self.connection.execute(f"COMMENT ON TABLE identitet.borger IS '{digest}'")
+
+    def has(self, table: str) -> bool:
+        """Whether the warehouse has a table; one made by an earlier version of the program may lack it."""
+        known = "SELECT count(*) > 0 FROM duckdb_tables() WHERE schema_name = $schema AND table_name = $name"
+        schema, _, name = table.partition(".")
+        return bool(self.value(known, schema=schema, name=name))
 
     def frame(self, query: str, **parameters: object) -> pl.DataFrame:
         """The rows of a query as a frame; `$name` in the query takes the parameter of that name.

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from refusion_assets.domain.efterregning import (
-    FLEKSBIDRAG,
     Resultat,
     rate,
     state,
@@ -24,6 +23,8 @@ CASES: dict[str, list[dict[str, Any]]] = tomllib.loads((DATA / "cases.toml").rea
 MONTHS = ("2024-02", "2024-03", "2024-04")
 START = date(2016, 1, 4)
 A_RUN = date(2030, 12, 31)
+FLEKSBIDRAG = "FLEKSBIDRAG"
+PARAGRAF_7 = RULEBOOK.fleksbidrag[0]
 SYG = "urn:oio:kommune:konto:557711013"
 
 
@@ -56,7 +57,7 @@ def example_state(month: str, **options: Any) -> dict[Any, Resultat]:
 
 def as_expected(result: dict[Any, Resultat]) -> list[tuple[str, ...]]:
     """A state as the lines of the expected files: names for codes, empty for none, in their order."""
-    ydelse = {y.ydelse_id: y.navn for y in RULEBOOK.ydelser} | {FLEKSBIDRAG: FLEKSBIDRAG}
+    ydelse = {y.ydelse_id: y.navn for y in RULEBOOK.ydelser} | {FLEKSBIDRAG: "Fleksbidrag fra staten"}
     kommune = {k.kommunekode: k.navn for k in RULEBOOK.kommuner}
     return sorted(
         (str(uge), maaned, cpr, ydelse[ydelse_id], kommune[kode], *("" if v is None else str(v) for v in row))

@@ -2,14 +2,18 @@
 
 import shutil
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
+from refusion_assets.assets.regler import CHECK, sensor
 from refusion_assets.cli import environment
 from refusion_assets.definitions import build_defs
 from refusion_assets.partitions import range_tags
+from tests import edits
 from tests.conftest import DataRoot, Example
 from tests.support import RULES
 
@@ -31,12 +35,9 @@ def root(example: Example, tmp_path: Path) -> DataRoot:
 
 
 def change_the_law(root: DataRoot) -> None:
-    """From 15 January 2024 the first step of refusion is 75 per cent instead of 80."""
-    trapper = (root.rules / "trapper.toml").read_text("utf-8")
-    begin = trapper.index("[[trappe]]")
-    refusion = trapper[begin : trapper.index("[[trappe]]", begin + 1)]
-    changed = refusion.replace("2016-01-04", "2024-01-15").replace("procent = 80", "procent = 75")
-    (root.rules / "trapper.toml").write_text(f"{trapper}\n{changed}", encoding="utf-8")
+    """From 15 January 2024 the first step of refusion is 75 per cent instead of 80, and is meant to reach back."""
+    edits.staircase(root.rules, "refusion", date(2024, 1, 15), 75, 40, 30, 20)
+    edits.declare(root.rules, "trappe", date(2024, 1, 1))
 
 
 def test_a_reload_of_everything_gives_what_the_months_gave_one_by_one(root: DataRoot) -> None:
@@ -126,3 +127,53 @@ def test_the_checks_of_a_table_can_be_asked_alone_of_the_last_run(
     assert result.success
     [answered] = result.get_asset_check_evaluations()
     assert (answered.check_name, answered.passed) == ("YR_001", True)
+
+
+def test_without_months_exactly_those_that_the_law_makes_old_are_calculated_again(root: DataRoot) -> None:
+    assert "Ingen ydelsesmåneder er forældede" in root.refusion("genberegn").out
+    edits.staircase(root.rules, "refusion", date(2024, 3, 4), 75, 40, 30, 20)
+    refused = root.refusion("genberegn")
+    assert (refused.code, 'emne = "trappe", fra = 2024-03-01' in refused.err) == (1, True)
+    edits.declare(root.rules, "trappe", date(2024, 3, 1))
+    ran = root.refusion("genberegn")
+    assert (ran.code, ran.err) == (0, "")
+    assert "Forældede ydelsesmåneder, som regnes om: 2024-03..2024-04\n" in ran.out
+    assert "Ingen ydelsesmåneder er forældede" in root.refusion("genberegn").out
+    new = root.place.rules.version[:12]
+    # The week of 26 February has days of both months, so some of it was asked for.
+    query = """SELECT DISTINCT uge >= DATE '2024-03-04' AS siden, regelversion = '{}' FROM refusion.borger_uge_ydelse
+        WHERE uge <> DATE '2024-02-26'"""
+    assert sorted(root.rows(query.format(new))) == [(False, False), (True, True)]
+
+
+def test_the_ui_shows_what_an_edit_touches_and_one_job_calculates_it_again(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edits.staircase(root.rules, "refusion", date(2024, 3, 4), 75, 40, 30, 20)
+    edits.declare(root.rules, "trappe", date(2024, 3, 1))
+    for name, value in (root.environment | environment(root.place)).items():
+        monkeypatch.setenv(name, value)
+    job: Callable[[str], dg.JobDefinition] = build_defs(root.place).resolve_job_def
+    with dg.DagsterInstance.get() as instance:
+        [before] = job("se_regler").execute_in_process(instance=instance).get_asset_check_evaluations()
+        seen = instance.fetch_observations(dg.AssetKey(["regler", "trappe"]), limit=500).records
+        assert job("genberegn_foraeldede").execute_in_process(instance=instance).success
+        [after] = job("se_regler").execute_in_process(instance=instance).get_asset_check_evaluations()
+        made = instance.get_materialized_partitions(CHECK.asset_key)
+    versions = {r.partition_key: (r.asset_observation and r.asset_observation.tags[DATA_VERSION_TAG]) for r in seen}
+    assert (len(versions) > 140, versions["2016-02"] == versions["2024-02"] != versions["2024-03"]) == (True, True)
+    assert (before.passed, before.severity, after.passed) == (False, dg.AssetCheckSeverity.WARN, True)
+    assert "2 ydelsesmåneder er forældede efter en ændring af reglerne: 2024-03..2024-04." in str(before.description)
+    assert made == {"2024-02", "2024-03", "2024-04"}
+
+
+def test_the_sensor_looks_at_the_rules_once_for_each_version(root: DataRoot) -> None:
+    looked = sensor(root.place)
+    first = looked(dg.build_sensor_context())
+    assert first is not None
+    context = dg.build_sensor_context(cursor=root.place.rules.version)
+    assert [type(request).__name__ for request in looked(context) or ()] == ["SkipReason"]
+    edits.staircase(root.rules, "refusion", date(2024, 3, 4), 75, 40, 30, 20)
+    assert [type(request).__name__ for request in looked(context) or ()] == ["RunRequest"]
+    edits.put(root.rules, "trapper.toml", "procent = 80", "procent = 180")
+    assert [type(request).__name__ for request in looked(context) or ()] == ["SkipReason"]

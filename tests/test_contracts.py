@@ -10,7 +10,8 @@ from refusion_assets.assets.kontrol import SQL_MADE, kontrakter_holder
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.context import Place
 from refusion_assets.domain.weeks import month_of
-from refusion_assets.warehouse import TABLES, ContractError, Session, validate
+from refusion_assets.tables import TABLES
+from refusion_assets.warehouse import ContractError, Session, validate
 from tests.support import RULES
 
 GOOD = {"fil_id": 1, "linje": 2, "status": "brugt", "regel": None, "trukket": False}

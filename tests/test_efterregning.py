@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from refusion_assets.domain.efterregning import (
-    paragraf_7,
-    state,
-)
+from refusion_assets.domain.efterregning import state
 from refusion_assets.domain.efterregning_felter import rounded
+from refusion_assets.domain.efterregning_fleks import paragraf_7
 from refusion_assets.domain.efterregning_raa import Claim, Fil, benefit, judge
 from refusion_assets.domain.efterregning_uger import count_weeks, number_at_transition, years_before
 from refusion_assets.domain.rules import Trin
@@ -20,6 +18,7 @@ from tests import timeline
 from tests.plain import (
     A_RUN,
     MONTHS,
+    PARAGRAF_7,
     RULEBOOK,
     START,
     SYG,
@@ -124,7 +123,7 @@ def test_a_month_is_cut_into_the_parts_of_the_case(case: dict[str, Any]) -> None
 def test_fleksbidrag_is_that_of_the_case(case: dict[str, Any]) -> None:
     grundlag = oere(case["beregningsgrundlag"])
     refusion = rounded(Fraction(20 * grundlag, 100))
-    assert paragraf_7(grundlag, oere(case["loen"]), refusion, Fraction(1)) == oere(case["fleksbidrag"])
+    assert paragraf_7(PARAGRAF_7, grundlag, oere(case["loen"]), refusion, Fraction(1)) == oere(case["fleksbidrag"])
 
 
 # --- the steps and the count --------------------------------------------------------------------------------

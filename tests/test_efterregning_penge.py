@@ -7,18 +7,17 @@ from fractions import Fraction
 import pytest
 
 from refusion_assets.domain.efterregning import (
-    FLEKSBIDRAG,
-    paragraf_7,
     split,
     state,
 )
 from refusion_assets.domain.efterregning_bopael import Bopael, residence
 from refusion_assets.domain.efterregning_felter import rounded
+from refusion_assets.domain.efterregning_fleks import paragraf_7
 from refusion_assets.domain.efterregning_raa import Claim, judge
 from refusion_assets.domain.efterregning_raa import claims as make_claims
 from refusion_assets.domain.efterregning_uger import count_weeks, number_at_transition
 from tests import timeline
-from tests.plain import A_RUN, RULEBOOK, START, last_week
+from tests.plain import A_RUN, FLEKSBIDRAG, PARAGRAF_7, RULEBOOK, START, last_week
 from tests.support import with_reading
 
 # --- amounts ------------------------------------------------------------------------------------------------
@@ -172,7 +171,7 @@ def test_fleksbidrag_follows_the_days_on_the_20_per_cent_step(before: int, share
     result = state(files, [], "2023-01", RULEBOOK, fleksbidrag=True, fleksgrundlag=basis)
     refusion = sum(row.refusion for key, row in result.items() if key[3] == "FLEKS")
     bidrag = {key: row for key, row in result.items() if key[3] == FLEKSBIDRAG}
-    expected = paragraf_7(1_755_000, 500_000, refusion, share)
+    expected = paragraf_7(PARAGRAF_7, 1_755_000, 500_000, refusion, share)
     assert [row.refusion for row in bidrag.values()] == ([expected] if share else [])
     assert [key[0] for key in bidrag] == ([date(2023, 1, 30)] if share else [])
     assert state(files, [], "2023-01", RULEBOOK, fleksbidrag=True).keys().isdisjoint(bidrag)

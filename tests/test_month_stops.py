@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.wiring import gate
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of
-from tests import timeline
+from tests import edits, timeline
 from tests.conftest import DataRoot, Ran
 from tests.support import RULES, read_csv, rewrite, write_file, write_manifest, write_register
 from tests.timeline import CPR
@@ -220,10 +221,8 @@ def test_a_changed_law_comes_as_corrections_in_the_next_run(mended: DataRoot, tm
     root = replace(copy(mended, tmp_path), rules=Path(shutil.copytree(RULES, tmp_path / "rules")))
     settled = "SELECT * FROM opgoerelse.postering WHERE koersel <= 50 ORDER BY ALL"
     before = root.rows(settled)
-    trapper = (root.rules / "trapper.toml").read_text("utf-8")
-    refusion = trapper[trapper.index("[[trappe]]") : trapper.index("[[trappe]]", trapper.index("[[trappe]]") + 1)]
-    changed = refusion.replace("2016-01-04", "2024-01-15").replace("procent = 80", "procent = 75")
-    (root.rules / "trapper.toml").write_text(f"{trapper}\n{changed}", encoding="utf-8")
+    edits.staircase(root.rules, "refusion", date(2024, 1, 15), 75, 40, 30, 20)
+    edits.declare(root.rules, "trappe", date(2024, 1, 1))
     deliver(root.path, "2024-03")
     root.run("2024-03")
     name = "yr-ydelsesrefusion-beregning-169-0051-2024-04-03.csv"

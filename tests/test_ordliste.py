@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from refusion_assets.warehouse import TABLES
+from refusion_assets.tables import TABLES
 from tests.support import REPO, RULES
 
 GLOSSARY: dict[str, Any] = tomllib.loads((REPO / "docs" / "ordliste.toml").read_text("utf-8"))

@@ -9,7 +9,8 @@ import pytest
 
 from refusion_assets.assets import refusion
 from refusion_assets.domain.weeks import month_of
-from refusion_assets.warehouse import TABLES, ContractError, validate
+from refusion_assets.tables import TABLES
+from refusion_assets.warehouse import ContractError, validate
 from tests.conftest import DataRoot
 from tests.support import EXAMPLE
 

@@ -1,16 +1,30 @@
 """Understands what has changed since the last calculation, so that only that is calculated again."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
+from refusion_assets.assets.regelgrundlag import PEOPLE, Stale, remember_basis, stale
 from refusion_assets.context import Place
-from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.weeks import last_day, monday, next_month
 from refusion_assets.warehouse import Session
 
 FEW = 0.1
+# Whose claims, due days or residence are others than at the last calculation, and the first day that is.
+NEW = """
+SELECT borger_id, fra_dag AS dag FROM classified.aendret
+UNION ALL SELECT borger_id, $due FROM classified.krav
+WHERE periode_slut >= $due AND periode_start <= $through
+UNION ALL SELECT b.borger_id, s.fra FROM identitet.borger b JOIN (
+    SELECT cpr, min(bopael_start) AS fra FROM (
+        (SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $before
+         EXCEPT SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $snapshot)
+        UNION ALL
+        (SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $snapshot
+         EXCEPT SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $before))
+    GROUP BY cpr) s USING (cpr)"""
 
 
 def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int, int]]:
@@ -38,35 +52,37 @@ def newest_snapshot(session: Session, month: date) -> date | None:
     return session.value(query, month=month)  # type: ignore[return-value]
 
 
-def choose(session: Session, rules: Rulebook, month: date, fra: date | None = None) -> date | None:
-    """The snapshot of residences to use; whom to calculate, and from which week, stand in `beroerte`.
+@dataclass(frozen=True)
+class Chosen:
+    """The snapshot of residences to use, and from when all rows are done again; None if only some people's are."""
 
-    Everybody if the rules are others than last, or a later month was calculated last: then nothing of the
-    earlier result can be trusted. Everybody from the week of `fra`, if that is asked for. Else those with changed
-    claims, with days of a claim that have come due, or with a changed residence.
+    snapshot: date | None
+    since: date | None
+
+
+def choose(session: Session, place: Place, month: date, fra: date | None = None) -> Chosen:
+    """What to calculate by; whom, and from which week, stand in `beroerte`.
+
+    Everybody if a later month was calculated last: then nothing of the earlier result can be trusted. Else those with
+    changed claims, with days of a claim that have come due, or with a changed residence; and whoever has days from
+    the first week that other rules can touch, or from `fra` if that is asked for.
     """
+    rules = place.rules
     snapshot = newest_snapshot(session, month)
     last = session.frame("SELECT * FROM refusion.beregnet")
-    trusted = last.height == 1 and last["regelversion"][0] == rules.version and last["maaned"][0] <= month
-    if trusted and fra is None:
-        query = """
-            SELECT borger_id, fra_dag AS dag FROM classified.aendret
-            UNION ALL SELECT borger_id, $due FROM classified.krav
-            WHERE periode_slut >= $due AND periode_start <= $through
-            UNION ALL SELECT b.borger_id, s.fra FROM identitet.borger b JOIN (
-                SELECT cpr, min(bopael_start) AS fra FROM (
-                    (SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $before
-                     EXCEPT SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $snapshot)
-                    UNION ALL
-                    (SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $snapshot
-                     EXCEPT SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $before))
-                GROUP BY cpr) s USING (cpr)"""
-        values = {"before": last["bopael_maaned"][0], "snapshot": snapshot, "through": last_day(month)}
+    trusted = last.height == 1 and last["maaned"][0] <= month
+    changed = stale(session, place) if trusted else Stale([], None, [])
+    since = min((day for day in (changed.fra_uge, fra) if day), default=None)
+    if trusted:
+        query, values = NEW, {"before": last["bopael_maaned"][0], "snapshot": snapshot, "through": last_day(month)}
         values["due"] = last_day(last["maaned"][0])
+        if since:
+            query, values = f"{NEW} UNION ALL {PEOPLE}", values | {"since": since, "ydelser": changed.ydelser}
     else:
-        query = "SELECT borger_id, $start AS dag FROM identitet.borger"
-        values = {"start": fra if trusted else rules.optaelling.gaelder_fra}
-    begin = monday(rules.optaelling.gaelder_fra)
+        since = rules.optaelling.gaelder_fra
+        query, values = "SELECT borger_id, $start AS dag FROM identitet.borger", {"start": since}
+    # Where the count begins later than it did, what lies before is calculated away.
+    begin = min(monday(rules.optaelling.gaelder_fra), since or date.max)
     session.run(
         f"""CREATE OR REPLACE TEMP TABLE beroerte AS
         SELECT borger_id, greatest(date_trunc('week', min(dag)), $begin)::DATE AS fra_uge
@@ -74,17 +90,18 @@ def choose(session: Session, rules: Rulebook, month: date, fra: date | None = No
         begin=begin,
         **values,
     )
-    return snapshot
+    return Chosen(snapshot, since)
 
 
-def remember(session: Session, place: Place, month: date, snapshot: date | None) -> None:
+def remember(session: Session, place: Place, month: date, chosen: Chosen) -> None:
     """What the rows now rest on, and whom the settlement of the run must look at.
 
     What is done again after a run is settled must be seen by the next one too.
     """
     session.run("DELETE FROM classified.aendret")
-    row = {"maaned": [month], "regelversion": [place.rules.version], "bopael_maaned": [snapshot]}
+    row = {"maaned": [month], "regelversion": [place.rules.version], "bopael_maaned": [chosen.snapshot]}
     schema = {"maaned": pl.Date, "regelversion": pl.String, "bopael_maaned": pl.Date}
+    remember_basis(session, place, chosen.since, month)
     session.replace("refusion.beregnet", pl.DataFrame(row, schema=schema))
     session.run("DELETE FROM refusion.aendret WHERE maaned < $month", month=month)
     settled = session.value("SELECT count(*) > 0 FROM opgoerelse.koersel WHERE maaned = $month", month=month)

@@ -12,6 +12,7 @@ import polars as pl
 from refusion_assets.assets import kontrol, kontrol_uger
 from refusion_assets.assets import kontrol_modtaget as modtaget
 from refusion_assets.assets.kontrol_aendring import aendring_mod_sidste_maaned
+from refusion_assets.assets.kontrol_regler import maaneder_er_aktuelle
 from refusion_assets.assets.stikproeve import efterregning_enig
 from refusion_assets.assets.wiring import Asked, month_asked, stopping
 from refusion_assets.context import Place
@@ -95,6 +96,11 @@ WARNS: tuple[Asks, ...] = (
         modtaget.leveret_til_tiden,
         "classified.krav",
         "Kun få af en afsenders linjer er modtaget længe efter deres periode.",
+    ),
+    (
+        maaneder_er_aktuelle,
+        "refusion.borger_uge_ydelse",
+        "Hver ydelsesmåned er beregnet under regler, der giver det samme som dem, der gælder nu.",
     ),
     (kontrol.adviseringer, "opgoerelse.postering", "Ingen advisering er åben."),
     (

@@ -74,7 +74,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         Reads every line received through the month; reversals, duplicates and bad rows are judged here.
         """
         with stopping(), place.warehouse.open() as session:
-            asked = span(session, context)
+            asked = span(session, place, context)
             found = classify_through(session, place, asked.month, place.telling(context.log.info))
         metadata: dict[str, Any] = {
             "dagster/row_count": found.krav,

@@ -11,11 +11,13 @@ from refusion_assets.domain.fund import NOBODY, Fund, followed, told
 from refusion_assets.domain.fund_filer import file_findings
 from refusion_assets.domain.fund_uger import (
     amount_findings,
+    basis_findings,
     double_findings,
     homeless_findings,
     payer_findings,
     person_findings,
 )
+from refusion_assets.domain.opgoerelse import ydelse_navne
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.warehouse import Session
 
@@ -47,7 +49,7 @@ def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
 
 
 def of_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
-    """What is odd about amount, residence and payer of people's weeks (`FOUND`): EI-016, EI-018, EI-019.
+    """What is odd about people's weeks and months (`FOUND`): EI-016, EI-018, EI-019, FB-001.
 
     Needs the persons who have changed (`opslag.CHANGED`); `before` as in `find`.
     """
@@ -55,6 +57,7 @@ def of_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> 
         amount_findings(opslag.large_weeks(session, rules, before)),
         homeless_findings(session.frame(opslag.HOMELESS)),
         payer_findings(session.frame(opslag.OTHER_PAYER)),
+        basis_findings(session.frame(opslag.WITHOUT_BASIS)),
     ]
     return pl.concat(parts)
 
@@ -111,7 +114,7 @@ def named(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataFrame:
     wanted = advice.filter(pl.col("borger_id").is_null() & pl.col("linje").is_not_null())
     lines = wanted.select("fil", "linje").unique()
     said = opslag.with_frame(session, "soegte", lines, SUBJECTS, konti=by_employer)
-    names = {ydelse.ydelse_id: ydelse.navn for ydelse in place.rules.ydelser}
+    names = dict(ydelse_navne(place.rules).select("ydelse_id", "navn").iter_rows())
     borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
     rows = advice.join(borger, on="borger_id", how="left").join(said, on=["fil", "linje"], how="left")
     known = pl.col("ydelse_id").replace_strict(names, default=None, return_dtype=pl.String)

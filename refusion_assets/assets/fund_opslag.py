@@ -32,6 +32,8 @@ WHERE f.modtaget_maaned <= $month ORDER BY f.modtaget_maaned, f.foerste_modtaget
 
 HOMELESS = "SELECT borger_id, ydelse_id, uge, beloeb_oere FROM refusion.uden_kommune"
 OTHER_PAYER = "SELECT * FROM refusion.anden_betaler"
+WITHOUT_BASIS = """SELECT borger_id, maaned, ydelse_id, kommunekode, uge FROM refusion.fleksbidrag
+WHERE beregningsgrundlag_oere IS NULL"""
 
 KEYED = "SELECT left(sha256(identitet), 24) AS noegle FROM fundne ORDER BY nr"
 

@@ -135,6 +135,7 @@ def noegler_er_unikke(asked: Asked) -> Outcome:
         ("classified.krav", "periode_slut", ", ".join(CLAIM)),
         ("duration.forloeb", "fra_uge", "borger_id, fra_uge"),
         (ROWS, "uge", ROW),
+        ("refusion.fleksbidrag", "uge", "maaned, borger_id, ydelse_id, kommunekode"),
     ]
     keys += [("duration.forloeb_taeller", "fra_uge", "borger_id, taeller_id, fra_uge")] * bool(
         asked.place.rules.taellere
@@ -217,7 +218,8 @@ def kladde_er_tilstand(asked: Asked) -> Outcome:
     query = f"""SELECT borger_id FROM (
         SELECT {keys}, {added} FROM {_calculated(asked, "opgoerelse.postering", "uge")}
         GROUP BY ALL HAVING {nonzero}
-        ) k FULL JOIN (SELECT {keys}, {", ".join(money)} FROM {_calculated(asked, ROWS, "uge")}) t USING ({keys})
+        ) k FULL JOIN (
+        SELECT {keys}, {", ".join(money)} FROM {_calculated(asked, "refusion.tilstand", "uge")}) t USING ({keys})
         WHERE {" OR ".join(f"k.{name} IS DISTINCT FROM t.{name}" for name in money)}"""
     return none_of(asked.session, "Kladderne summer til tilstanden", query)
 

@@ -16,7 +16,7 @@ LINJEREGLER = (
     *(f"YR-00{n}" for n in range(1, 9)),
     *(f"EI-{n:03}" for n in (1, 2, 3, 4, 6, 7, 8, 10, 13, 14, 15)),
 )
-UGEREGLER = ("EI-016", "EI-018", "EI-019")
+UGEREGLER = ("EI-016", "EI-018", "EI-019", "FB-001")
 
 FRESH_MONEY = """
 SELECT b.regel, l.borger_id, CASE WHEN l.art = 'T' THEN NULL ELSE l.beloeb_oere END AS beloeb_oere, true AS ny
@@ -40,7 +40,7 @@ def filregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
 
 
 def ugeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
-    """EI-016, EI-018 and EI-019: a week's amount, residence and payer."""
+    """EI-016, EI-018, EI-019 and FB-001: a week's amount, residence and payer, and a month without basis."""
     asked.session.run(opslag.CHANGED, month=asked.month)
     before = opslag.listed_before(asked.session, asked.place, asked.month)
     yield from _since_last(asked, of_weeks(asked.session, asked.place.rules, before), UGEREGLER)

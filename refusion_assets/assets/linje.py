@@ -7,6 +7,7 @@ import polars as pl
 from refusion_assets.assets.change import ranges
 from refusion_assets.context import Place
 from refusion_assets.domain.classified import Linje, judge
+from refusion_assets.domain.regeltid import judgement_version
 from refusion_assets.warehouse import Session
 
 LINES_PER_JUDGEMENT = 200_000
@@ -21,11 +22,11 @@ RENAMED = {
 
 
 def judge_lines(session: Session, place: Place, progress: Callable[[str], None]) -> bool:
-    """Lines not judged under these rules are judged (`classified.linje`), some files at a time.
+    """Lines not judged by what these rules say of lines are judged (`classified.linje`), some files at a time.
 
-    True if lines judged under other rules were judged again, so that every verdict must be.
+    True if lines judged otherwise were judged again, so that every verdict must be.
     """
-    version = place.rules.version
+    version = judgement_version(place.rules.emner)
     again = session.value("SELECT count(*) FROM raw.fil WHERE bedoemt_med <> $version", version=version)
     unjudged = "SELECT fil_id FROM raw.fil WHERE bedoemt_med IS DISTINCT FROM $version"
     stale = session.frame(

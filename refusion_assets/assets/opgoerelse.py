@@ -10,7 +10,10 @@ import polars as pl
 
 from refusion_assets import files
 from refusion_assets.assets.change import ranges, since_change
+from refusion_assets.assets.fleksbidrag import STATES
 from refusion_assets.assets.fund import advise
+from refusion_assets.assets.kendt import record_known
+from refusion_assets.assets.regelgrundlag import refuse_other_rules
 from refusion_assets.assets.wiring import LUKKET, OPGJORT, POOL, chosen_cells, first_run, gate, stopping, withdraw
 from refusion_assets.context import Place
 from refusion_assets.domain.opgoerelse import (
@@ -26,10 +29,11 @@ from refusion_assets.domain.opgoerelse import (
 from refusion_assets.domain.stop import Stop
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.partitions import MAANED
+from refusion_assets.regelarkiv import keep
 from refusion_assets.warehouse import Session
 
-ROWS = "refusion.borger_uge_ydelse"
 ROWS_PER_BLOCK = 1_000_000
+MADE = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag")
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,12 @@ class Settled:
 def settle_month(session: Session, place: Place, month: date, koder: Sequence[str]) -> Settled:
     """The ledger of run `month` for the municipalities `koder`, replaced.
 
-    Earlier runs are closed. The first run of a data root takes what lies before it as settled (Å).
+    Earlier runs are closed. The first run of a data root takes what lies before it as settled (Å). The rules and the
+    raw files of the run are remembered, so that it can be made again. Stop if the rows are those of other rules.
     Source: output.md sections 2 and 3.
     """
     number = gate(session, place, month)
+    refuse_other_rules(session, place, month, koder)
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned < $m", s=LUKKET, m=month)
     opening = first_run(session, month)
     mine = "kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
@@ -66,6 +72,8 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     session.run(f"DELETE FROM opgoerelse.kommune WHERE koersel = $n AND {mine}", n=number, koder=list(koder))
     session.insert("opgoerelse.kommune", totals)
     record(session, place, month, OPGJORT, "")
+    record_known(session, month)
+    keep(place)
     advise(session, place, month, number, koder)
     types = dict(ledger.group_by("raekketype").len().sort("raekketype").iter_rows())
     return Settled(number, types, totals)
@@ -73,19 +81,21 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
 
 def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
     """The ledger of the first run: what lies before it as settled already (Å), the month itself as new (N)."""
-    _enter(session, f"{ROWS} t WHERE maaned < $month", AABNING, 0, koder, month=month)
-    _enter(session, f"{ROWS} t WHERE maaned = $month", NY, number, koder, month=month)
+    _enter(session, "maaned < $month", AABNING, 0, koder, month=month)
+    _enter(session, "maaned = $month", NY, number, koder, month=month)
 
 
-def _enter(session: Session, rows: str, kind: str, koersel: int, koder: Sequence[str], **values: object) -> None:
-    """Result rows as they stand in the ledger, all of one kind (N or Å), for some municipalities, in their order."""
+def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequence[str], **values: object) -> None:
+    """Rows of the state as they stand in the ledger, all of one kind (N or Å), for some municipalities, in order."""
     said = {"raekketype": f"'{kind}'", "koersel": str(koersel), "oprindelig_koersel": "NULL"}
-    session.run(
-        f"""INSERT INTO opgoerelse.postering ({", ".join(LEDGER)}) SELECT {", ".join(said.get(n, n) for n in LEDGER)}
-        FROM {rows} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
-        koder=list(koder),
-        **values,
-    )
+    names = ", ".join(LEDGER)
+    for table in STATES:
+        session.run(
+            f"""INSERT INTO opgoerelse.postering ({names}) SELECT {", ".join(said.get(n, n) for n in LEDGER)}
+            FROM {table} t WHERE {which} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
+            koder=list(koder),
+            **values,
+        )
 
 
 def _differences(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
@@ -98,19 +108,21 @@ def _differences(session: Session, month: date, number: int, koder: Sequence[str
         SELECT borger_id, min(fra_uge) AS fra_uge FROM refusion.aendret WHERE maaned = $month GROUP BY 1""",
         month=month,
     )
-    _enter(session, f"{ROWS} t WHERE maaned = $month", NY, number, koder, month=month)
+    _enter(session, "maaned = $month", NY, number, koder, month=month)
     weight = "SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM at_opgoere"
     mine = "t.maaned < $month AND t.kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
     for low, high in _blocks(session, weight, month=month):
         people = f"(FROM at_opgoere WHERE borger_id BETWEEN {low} AND {high})"
-        state, ledger = (
+        known = [(table, STATE) for table in STATES] + [("opgoerelse.postering", LEDGER)]
+        *parts, ledger = (
             session.frame(
                 f"SELECT {_columns(names)} FROM {since_change(session, table, 'uge', people)} WHERE {mine}",
                 koder=list(koder),
                 month=month,
             )
-            for table, names in ((ROWS, STATE), ("opgoerelse.postering", LEDGER))
+            for table, names in known
         )
+        state = pl.concat(parts)
         session.insert("opgoerelse.postering", settle(state, standing(ledger), number))
 
 
@@ -173,13 +185,12 @@ def _show(context: dg.AssetExecutionContext, done: Settled, month: date) -> None
 
 def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """The ledger, cut by run month x municipality; one run settles all the cells of a month."""
-    rows = dg.AssetDep(
-        ["refusion", "borger_uge_ydelse"], partition_mapping=dg.MultiToSingleDimensionPartitionMapping(MAANED)
-    )
+    by_month = dg.MultiToSingleDimensionPartitionMapping(MAANED)
+    rows = [dg.AssetDep(table.split("."), partition_mapping=by_month) for table in MADE]
 
     @dg.asset(
         key=["opgoerelse", "postering"],
-        deps=[rows],
+        deps=rows,
         kinds=KINDS,
         metadata=of_table("opgoerelse.postering"),
         partitions_def=cells,

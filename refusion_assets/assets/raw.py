@@ -63,6 +63,7 @@ def ingest(session: Session, place: Place, month: date, progress: Callable[[str]
     if standing:
         raise Faulty(standing)
     _enter(session, taken, month)
+    session.run("UPDATE raw.fil SET kendt_fra = $month WHERE kendt_fra > $month", month=month)
     _mark_duplicates(session)
     lines = sum(file.antal for file in taken.values())
     return Ingested(len(fresh), lines, sorted((d.kilde, d.enhed) for d in deliveries if d.maaned == month))
@@ -180,12 +181,13 @@ def _missing(kilde: str, enhed: str, oere: int, month: date) -> Fault:
 def reload(session: Session, place: Place, month: date, progress: Callable[[str], None]) -> Ingested:
     """Every file received through `month` read again; the claims are left, so that only what differs is calculated.
 
-    A file stays known from the run that first knew it.
+    A file stays known from the run that first knew it. One that no run has known is known from the next.
     """
     session.run("CREATE OR REPLACE TEMP TABLE kendt AS SELECT sti, kendt_fra FROM raw.fil")
     for table in ("raw.indberetning", "raw.fil", *BY_FILE):
         session.run(f"DELETE FROM {table}")
     done = ingest(session, place, month, progress)
+    session.run("UPDATE raw.fil SET kendt_fra = $coming", coming=next_month(month))
     session.run("UPDATE raw.fil SET kendt_fra = kendt.kendt_fra FROM kendt WHERE raw.fil.sti = kendt.sti")
     return done
 
@@ -194,7 +196,7 @@ def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly)
     """The month, and what it took in or what is wrong with its files; its earlier files are withdrawn first."""
     progress = place.telling(context.log.info)
     with place.warehouse.open() as session:
-        asked = span(session, context)
+        asked = span(session, place, context)
         if asked.fra is None:
             gate(session, place, asked.month)
             let_pass(session, asked.month, config)

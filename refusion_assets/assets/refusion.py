@@ -1,6 +1,6 @@
 """Duration and refusion: weeks counted and money priced, shard by shard, in one pass over the people."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -11,10 +11,12 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.change import choose, ranges, remember
+from refusion_assets.assets.fleksbidrag import bases, forget_fleksbidrag, include_bases
 from refusion_assets.assets.wiring import POOL, span, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.bopael import residence
 from refusion_assets.domain.duration import Forloeb, count_weeks, spells, windows
+from refusion_assets.domain.fleksbidrag import BorgerMaanedFleksbidrag, contributions, days_on_step
 from refusion_assets.domain.refusion import BorgerUgeYdelse, price
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.satser import Rates, make_rates
@@ -41,7 +43,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Calculated:
-    """What the pass calculated (persons), and what the warehouse holds after it: spells, rows, øre."""
+    """What the pass calculated (persons), and what the warehouse holds after it: spells, rows, fleksbidrag, øre."""
 
     beregnede: int
     forloeb: int
@@ -49,6 +51,8 @@ class Calculated:
     refusion_oere: int
     medfinansiering_oere: int
     uden_kommune_oere: int
+    fleksbidrag: int
+    fleksbidrag_oere: int
 
 
 def calculate(
@@ -57,43 +61,49 @@ def calculate(
     """All weeks and result rows as known at the end of `month` (`duration.forloeb`, `refusion.borger_uge_ydelse`).
 
     Only people whose claims, residence or due days have changed are calculated, from the first week that can
-    differ; all of them if the rules have, and from the week of `fra` if that is asked for. The result is that of
-    calculating everything.
+    differ; and whoever has days from the first week that other rules touch, or from `fra` if that is asked for. The
+    result is that of calculating everything.
     Hjemmel: § 5, § 6; rules.md sections 2-6.
     """
     rules = place.rules
     grid = make_grid(rules.optaelling.gaelder_fra, last_day(month))
     rates = make_rates(rules, grid)
     session.replace("regler.genoptjening", windows(rules))
-    snapshot = choose(session, rules, month, fra)
+    chosen = choose(session, place, month, fra)
+    include_bases(session, rules, month)
     _forget(session)
-    choose_stays(session, snapshot)
+    choose_stays(session, chosen.snapshot)
     shards = list(shards_of(session))
     people, done, rows = sum(shard.borgere for shard in shards), 0, 0
-    work = (partial(_calculated, *read_shard(session, shard), grid, rates, rules) for shard in shards)
+    work = (
+        partial(_calculated, *read_shard(session, shard), bases(session, shard.first, shard.last), grid, rates, rules)
+        for shard in shards
+    )
     for number, (shard, tables) in enumerate(zip(shards, ahead(work), strict=True), 1):
         for table, frame in tables.items():
             session.insert(table, frame)
         done, rows = done + shard.borgere, rows + tables["refusion.borger_uge_ydelse"].height
         remains = f"{people - done} borgere mangler"
         progress(f"skive {number} af {len(shards)}: {done} af {people} borgere beregnet, {rows} rækker, {remains}")
-    remember(session, place, month, snapshot)
+    remember(session, place, month, chosen)
     return _summary(session, done)
 
 
 def _calculated(
-    krav: pl.DataFrame, bopael: pl.DataFrame, grid: Grid, rates: Rates, rules: Rulebook
+    krav: pl.DataFrame, bopael: pl.DataFrame, grundlag: pl.DataFrame, grid: Grid, rates: Rates, rules: Rulebook
 ) -> dict[str, pl.DataFrame]:
-    """The rows of a shard for each of the tables that the pass fills, from its claims and stays."""
+    """The rows of a shard for each of the tables that the pass fills, from its claims, stays and bases."""
     counted = count_weeks(krav, grid, rules)
     home = residence(bopael, counted.borger_id, grid, rules)
     priced = price(krav.filter(pl.col("beloeb_oere") > 0), counted, home, grid, rates, rules)
+    days = days_on_step(krav, counted, home, grid, rates, rules)
     return {
         "duration.forloeb": spells(counted, grid),
         "duration.forloeb_taeller": own_spells(counted, grid, rules),
         # By week, so that DuckDB can leave the old weeks of these people unread where only the late ones are asked for.
         "refusion.borger_uge_ydelse": priced.rows.sort("uge", maintain_order=True),
         "refusion.over_loft": priced.over_loft,
+        "refusion.fleksbidrag": contributions(days, priced.rows, grundlag, rules),
         "refusion.uden_kommune": priced.uden_kommune,
         "refusion.anden_betaler": priced.anden_betaler,
         "refusion.placering": priced.placering,
@@ -134,6 +144,7 @@ def _forget(session: Session) -> None:
         session.run(f"DELETE FROM {table} t USING beroerte b WHERE t.borger_id = b.borger_id")
     for table in BY_WEEK:
         session.run(f"DELETE FROM {table} t USING beroerte b WHERE t.borger_id = b.borger_id AND t.uge >= b.fra_uge")
+    forget_fleksbidrag(session)
     session.run("""DELETE FROM refusion.anden_betaler t USING beroerte b
         WHERE t.borger_id = b.borger_id AND t.maaned >= date_trunc('month', b.fra_uge)""")
 
@@ -158,7 +169,8 @@ def read_shard(session: Session, shard: Shard) -> tuple[pl.DataFrame, pl.DataFra
         FROM classified.krav JOIN beroerte USING (borger_id) WHERE borger_id BETWEEN $first AND $last""",
         **people,
     )
-    return krav, session.frame("SELECT * FROM bopael_nu WHERE borger_id BETWEEN $first AND $last", **people)
+    stays = session.frame("SELECT * FROM bopael_nu WHERE borger_id BETWEEN $first AND $last", **people)
+    return krav, stays
 
 
 def _summary(session: Session, calculated: int) -> Calculated:
@@ -167,17 +179,20 @@ def _summary(session: Session, calculated: int) -> Calculated:
         SELECT count(*) AS raekker, coalesce(sum(refusion_oere), 0)::BIGINT AS refusion_oere,
                coalesce(sum(medfinansiering_oere), 0)::BIGINT AS medfinansiering_oere,
                (SELECT count(*) FROM duration.forloeb) AS forloeb,
+               (SELECT count(*) FROM refusion.fleksbidrag) AS fleksbidrag,
+               (SELECT coalesce(sum(refusion_oere), 0)::BIGINT FROM refusion.fleksbidrag) AS fleksbidrag_oere,
                (SELECT coalesce(sum(beloeb_oere), 0)::BIGINT FROM refusion.uden_kommune) AS uden_kommune_oere
         FROM refusion.borger_uge_ydelse""")
     return Calculated(beregnede=calculated, **row.row(0, named=True))
 
 
 FORLOEB, RAEKKE = dg.AssetKey(["duration", "forloeb"]), dg.AssetKey(["refusion", "borger_uge_ydelse"])
+FLEKSBIDRAG = dg.AssetKey(["refusion", "fleksbidrag"])
 KRAV, REGISTER = dg.AssetKey(["classified", "krav"]), dg.AssetKey(["raw", "register"])
 
 
 def _spec(key: dg.AssetKey, deps: list[dg.AssetKey], text: str, months: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
-    """One of the two tables that the pass makes."""
+    """One of the tables that the pass makes."""
     return dg.AssetSpec(
         key,
         deps=deps,
@@ -190,13 +205,18 @@ def _spec(key: dg.AssetKey, deps: list[dg.AssetKey], text: str, months: dg.Parti
     )
 
 
-def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
-    """Duration and refusion, cut by benefit month; one pass makes both."""
+def build(months: dg.PartitionsDefinition[str], regler: Sequence[dg.AssetKey] = ()) -> list[dg.AssetsDefinition]:
+    """Duration, refusion and fleksbidrag, cut by benefit month; one pass makes all. `regler`: the law's topics."""
     weeks = f"{Forloeb.__doc__}\n\nHjemmel: § 5, § 6, § 30, stk. 1."
     money = f"{BorgerUgeYdelse.__doc__}\n\nHjemmel: § 5, stk. 2-3."
+    extra = f"{BorgerMaanedFleksbidrag.__doc__}\n\nHjemmel: § 7."
 
     @dg.multi_asset(
-        specs=[_spec(FORLOEB, [KRAV], weeks, months), _spec(RAEKKE, [FORLOEB, KRAV, REGISTER], money, months)],
+        specs=[
+            _spec(FORLOEB, [KRAV], weeks, months),
+            _spec(RAEKKE, [FORLOEB, KRAV, REGISTER, *regler], money, months),
+            _spec(FLEKSBIDRAG, [RAEKKE, KRAV, REGISTER], extra, months),
+        ],
         name="duration_og_refusion",
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
@@ -206,7 +226,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Weeks counted and money priced for whom the month has changed; for all, if several months are asked for."""
         with stopping(), place.warehouse.open() as session:
-            asked = span(session, context)
+            asked = span(session, place, context)
             done = calculate(session, place, asked.month, place.telling(context.log.info), asked.fra)
         counts = {"dagster/row_count": done.forloeb, "beregnede_borgere": done.beregnede}
         yield dg.MaterializeResult(asset_key=FORLOEB, metadata=counts)
@@ -217,5 +237,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
             "uden_kommune_kr": kroner(done.uden_kommune_oere),
         }
         yield dg.MaterializeResult(asset_key=RAEKKE, metadata=sums)
+        extra_sums = {"dagster/row_count": done.fleksbidrag, "fleksbidrag_kr": kroner(done.fleksbidrag_oere)}
+        yield dg.MaterializeResult(asset_key=FLEKSBIDRAG, metadata=extra_sums)
 
     return [duration_og_refusion]

@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import leverance
+from refusion_assets.assets.fleksbidrag import keep_bases, tell_bases, withdraw_bases
 from refusion_assets.assets.modtagelse import REGISTER_CHECKS, answers, check_specs
 from refusion_assets.assets.wiring import POOL, span, stopping
 from refusion_assets.context import Place
@@ -45,6 +46,8 @@ def _store_register(session: Session, place: Place, path: Path, art: str, header
     again = art == "bopael" and before is not None
     if again:
         session.run("CREATE OR REPLACE TEMP TABLE bopael_foer AS FROM raw.bopael WHERE modtaget_maaned = $m", m=month)
+    if art == "fleksgrundlag":
+        keep_bases(session, month)
     session.run(f"DELETE FROM raw.{art} WHERE modtaget_maaned = $month", month=month)
     rows = bopael_rows(lines, month) if art == "bopael" else fleks_rows(lines, month)
     entry = {"sti": [sti], "art": [art], "modtaget_maaned": [month], "sha256": [sha256]}
@@ -52,6 +55,8 @@ def _store_register(session: Session, place: Place, path: Path, art: str, header
     added = session.insert(f"raw.{art}", rows)
     if again:
         _tell_moves(session, month)
+    if art == "fleksgrundlag":
+        tell_bases(session, month)
     return added
 
 
@@ -70,10 +75,13 @@ def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
     """How many lines of the registers are new, or what is wrong with a file; all of them if it is done again."""
     try:
         with place.warehouse.open() as session:
-            asked = span(session, context)
-            for table in ("register", "bopael", "fleksgrundlag") if asked.fra else ():
+            asked = span(session, place, context)
+            for table in ("register", "bopael") if asked.fra else ():
                 session.run(f"DELETE FROM raw.{table}")
-            return ingest_registers(session, place, asked.month)
+            lines = ingest_registers(session, place, asked.month)
+            if asked.fra:
+                withdraw_bases(session)
+            return lines
     except Faulty as stop:
         return stop
 

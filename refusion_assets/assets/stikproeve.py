@@ -8,6 +8,7 @@ from operator import itemgetter
 
 import polars as pl
 
+from refusion_assets.assets.fleksbidrag import STATES
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning import Resultat, state
 from refusion_assets.domain.efterregning_raa import Fil
@@ -37,7 +38,9 @@ def efterregning_enig(asked: Asked) -> Outcome:
     chosen = pl.DataFrame({"borger_id": list(sample.values()), "cpr": list(sample)})
     with session.lending("stikproeve", chosen):
         files, homes, kernel = list(_files(session, month)), _homes(session), _rows(session)
-    again = state(files, homes, f"{month:%Y-%m}", place.rules, persons=set(sample))
+        bases = _bases(session, month)
+    people = set(sample)
+    again = state(files, homes, f"{month:%Y-%m}", place.rules, people, fleksbidrag=True, fleksgrundlag=bases)
     plain = {
         (uge, maaned, sample[cpr], ydelse_id, kommunekode): _values(result)
         for (uge, maaned, cpr, ydelse_id, kommunekode), result in again.items()
@@ -46,14 +49,14 @@ def efterregning_enig(asked: Asked) -> Outcome:
     tal = {"borgere": len(sample), "raekker": len(kernel)}
     if not differing:
         return Outcome(True, f"Efterregningen af {len(sample)} borgere er enig i alle {len(kernel)} rækker.", tal=tal)
-    people = sorted({key[2] for key in differing})
+    odd = sorted({key[2] for key in differing})
     return Outcome(
         False,
-        f"Efterregningen er uenig i {len(differing)} rækker hos {len(people)} borgere.",
+        f"Efterregningen er uenig i {len(differing)} rækker hos {len(odd)} borgere.",
         "Luk ikke måneden; sammenlign de nævnte borgere uge for uge, og meld fejlen til systemets ejere.",
         len(differing),
         tal=tal,
-        eksempler=tuple(people[:3]),
+        eksempler=tuple(odd[:3]),
     )
 
 
@@ -109,9 +112,7 @@ def _as_text(rows: pl.DataFrame) -> pl.DataFrame:
     for place, (name, kind, _) in enumerate(COLUMNS):
         column = pl.col(name)
         if kind == AMOUNT:
-            sign = pl.when(column < 0).then(pl.lit("-")).otherwise(pl.lit(""))
-            rest = (column.abs() % 100).cast(pl.String).str.zfill(2)
-            text = pl.format("{}{},{}", sign, column.abs() // 100, rest)
+            text = _kroner(column)
         elif kind == MOMENT:
             text = column.dt.strftime("%Y-%m-%dT%H:%M:%S")
         elif kind == DAY:
@@ -121,6 +122,12 @@ def _as_text(rows: pl.DataFrame) -> pl.DataFrame:
         broken = (pl.col("ulaeselig") // (1 << place)) % 2 == 1
         written.append(pl.when(broken).then(pl.lit(UNREADABLE)).otherwise(text).alias(name))
     return rows.with_columns(written)
+
+
+def _kroner(column: pl.Expr) -> pl.Expr:
+    """Øre as a sender writes them."""
+    sign = pl.when(column < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    return pl.format("{}{},{}", sign, column.abs() // 100, (column.abs() % 100).cast(pl.String).str.zfill(2))
 
 
 def _homes(session: Session) -> list[dict[str, str]]:
@@ -133,13 +140,29 @@ def _homes(session: Session) -> list[dict[str, str]]:
     return rows.to_dicts()
 
 
+def _bases(session: Session, month: date) -> list[dict[str, str]]:
+    """The sample's bases for fleksbidrag of all snapshots the run knows, oldest first, as rows of the register."""
+    rows = session.frame(
+        """SELECT cpr AS "CPR", strftime(maaned, '%Y-%m') AS "Maaned", beregningsgrundlag_oere AS "Beregningsgrundlag",
+        loen_oere AS "Loen" FROM raw.fleksgrundlag SEMI JOIN stikproeve USING (cpr)
+        WHERE modtaget_maaned <= $month ORDER BY modtaget_maaned, raekke""",
+        month=month,
+    )
+    return rows.with_columns(_kroner(pl.col(name)).alias(name) for name in ("Beregningsgrundlag", "Loen")).to_dicts()
+
+
 def _rows(session: Session) -> dict[Key, tuple[object, ...]]:
     """The kernel's rows of the sample, by key."""
-    rows = session.frame(f"""
+    rows, extra = STATES
+    found = {rows: _found(rows, "SEMI JOIN stikproeve USING (borger_id)")}
+    found |= {extra: "borger_id IN (SELECT borger_id FROM stikproeve)"}
+    parts = [
+        session.frame(f"""
         SELECT uge, strftime(maaned, '%Y-%m') AS maaned, borger_id, ydelse_id, kommunekode, {", ".join(STATE)}
-        FROM refusion.borger_uge_ydelse
-        WHERE {_found("refusion.borger_uge_ydelse", "SEMI JOIN stikproeve USING (borger_id)")}""")
-    return {(row[0], row[1], row[2], row[3], row[4]): row[5:] for row in rows.iter_rows()}
+        FROM {table} WHERE {mine}""")
+        for table, mine in found.items()
+    ]
+    return {(row[0], row[1], row[2], row[3], row[4]): row[5:] for row in pl.concat(parts).iter_rows()}
 
 
 def _values(result: Resultat) -> tuple[object, ...]:

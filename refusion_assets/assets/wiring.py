@@ -9,6 +9,7 @@ from datetime import date
 
 import dagster as dg
 
+from refusion_assets.assets.regelgrundlag import refuse_undeclared
 from refusion_assets.context import Place
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.stop import Stop
@@ -17,6 +18,7 @@ from refusion_assets.rulebook import RuleError
 from refusion_assets.warehouse import ContractError, Locked, Session
 
 POOL = "duckdb"
+BEFORE_ALL = date.min  # only runs that are closed for good count as closed
 OPGJORT, AABEN, LUKKET = "opgjort", "åben", "lukket"
 
 
@@ -57,11 +59,11 @@ def never_run(month: date) -> Stop:
     return Stop(f"{month:%Y-%m} er ikke kørt endnu; kun måneder til og med den sidste kørsel kan gøres igen")
 
 
-def span(session: Session, context: dg.AssetExecutionContext) -> Span:
+def span(session: Session, place: Place, context: dg.AssetExecutionContext) -> Span:
     """What the months of a run mean: one month from the last run on is a critical week, which does what is new.
 
     Several months, or one that is settled, are done again, all of it, as the last run knows them. Stop if a month
-    among them has never been run.
+    among them has never been run, or if the rules change a closed run without saying so.
     """
     months = sorted(month_of(key) for key in context.partition_keys)
     last = last_run(session)
@@ -69,6 +71,7 @@ def span(session: Session, context: dg.AssetExecutionContext) -> Span:
         return Span(months[0], None)
     if last is None or months[-1] > last:
         raise never_run(months[-1])
+    refuse_undeclared(session, place, BEFORE_ALL)
     return Span(last, months[0])
 
 
@@ -116,6 +119,7 @@ def stopping() -> Iterator[None]:
 def gate(session: Session, place: Place, month: date) -> int:
     """The run number of a month that may be run; Stop if it is closed, out of order or before the first.
 
+    Stop too if the rules change a run that is closed, or is closed by this one, without saying so.
     Source: output.md section 2.
     """
     number = run_number(month, place.rules)
@@ -130,6 +134,7 @@ def gate(session: Session, place: Place, month: date) -> int:
     if runs and month not in (max(runs), next_month(max(runs))):
         raise Stop(f"{month:%Y-%m} er ikke næste kørsel; den næste er {next_month(max(runs)):%Y-%m}")
     _all_settled(session, place, month)
+    refuse_undeclared(session, place, month)
     return number
 
 

@@ -3,7 +3,7 @@
 An independent and slow statement of the act and the contract (rules.md, sections 4 to 7), written to be read
 beside them and to check the fast calculation against. It shares nothing with that calculation but the rules.
 The parts before it are `efterregning_raa` (rows to claims) and `efterregning_uger` (weeks and counters); counters
-of their own and maxima are `efterregning_egne`.
+of their own and maxima are `efterregning_egne`, § 7 is `efterregning_fleks`.
 """
 
 from collections import defaultdict
@@ -17,18 +17,15 @@ from typing import NamedTuple
 
 from refusion_assets.domain.efterregning_bopael import Bopael, municipality, read_bopael
 from refusion_assets.domain.efterregning_egne import Talt, count_all, shares
-from refusion_assets.domain.efterregning_felter import month_end, read_oere, rounded
+from refusion_assets.domain.efterregning_felter import month_end, rounded
+from refusion_assets.domain.efterregning_fleks import Betalt, Grundlag, contributions, read_grundlag
 from refusion_assets.domain.efterregning_raa import Claim, Fil, benefit, claims, in_force, judge
 from refusion_assets.domain.efterregning_uger import Uge, days, monday, mondays
 from refusion_assets.domain.rules import LOVENS_TAELLER, Rulebook, Trappe, Ydelse
 
-FLEKS, FLEKSBIDRAG = "FLEKS", "Fleksbidrag fra staten"
-FLEKS_TRIN = 20  # § 7: the step, in per cent, on which the state pays fleksbidrag
-
 Row = Mapping[str, str]
 Key = tuple[date, str, str, str, str]  # uge, maaned, cpr, ydelse_id, kommunekode
 Rate = tuple[Ydelse, int, int | None]  # the benefit, whole per cent, step
-Grundlag = Mapping[tuple[str, str], tuple[int, int]]  # cpr, maaned: beregningsgrundlag and løn in øre
 
 UDEN_FOR = Uge("-", 0, 0)  # a week before the count begins
 
@@ -117,15 +114,6 @@ def split(claim: Claim, rules: Rulebook) -> Iterator[Part]:
         placed = up_to
 
 
-def paragraf_7(grundlag: int, loen: int, refusion: int, share: Fraction) -> int:
-    """The fleksbidrag of one person and month in øre, whole kroner; `share` of its days lie on the 20 % step.
-
-    Hjemmel: § 7, stk. 2-3.
-    """
-    ceiling = min(Fraction(30, 100) * (grundlag - refusion), Fraction(24, 100) * grundlag)
-    return 100 * rounded(share * max(Fraction(0), ceiling - Fraction(20, 100) * loen) / 100)
-
-
 @dataclass(frozen=True)
 class Borger:
     """One person as a run sees them: claims, residences, and the weeks by every counter."""
@@ -207,39 +195,29 @@ def shown(key: Key, penge: Penge, rate: Rate, borger: Borger, rules: Rulebook) -
 def flex_rows(
     borger: Borger, rows: Mapping[Key, Resultat], grundlag: Grundlag, last_day: date, rules: Rulebook
 ) -> dict[Key, Resultat]:
-    """The fleksbidrag of one person: month x municipality that pays fleksløntilskud in it, where not zero.
+    """The fleksbidrag of one person: month x municipality that pays the benefit in it, where not zero.
 
     Hjemmel: § 7.
     """
-    paid: dict[tuple[str, str], set[date]] = defaultdict(set)
-    for claim in borger.claims:
-        if claim.ydelse_id == FLEKS:
-            for part, kommune in due(claim, borger, last_day, rules):
-                paid[part.maaned, kommune].update(part.dage)
+    paying = {entry.ydelse_id for entry in rules.fleksbidrag}
+    paid = [
+        Betalt(claim.ydelse_id, part.maaned, kommune, part.dage, rate_of(claim.ydelse_id, part.uge, borger, rules)[1])
+        for claim in borger.claims
+        if claim.ydelse_id in paying
+        for part, kommune in due(claim, borger, last_day, rules)
+    ]
     result = {}
-    for (maaned, kommune), dage in paid.items():
-        on_step = {day for day in dage if rate_of(FLEKS, monday(day), borger, rules)[1] == FLEKS_TRIN}
-        basis = grundlag.get((borger.cpr, maaned))
-        if not on_step or basis is None:
-            continue
-        refusion = sum(
-            row.refusion for key, row in rows.items() if (key[1], key[3], key[4]) == (maaned, FLEKS, kommune)
-        )
-        bidrag = paragraf_7(*basis, refusion, Fraction(len(on_step), len(dage)))
-        if bidrag:
-            key = (monday(max(on_step)), maaned, borger.cpr, FLEKSBIDRAG, kommune)
-            result[key] = Resultat(0, 0, 0, bidrag, 0, None, None, None)
+    for week, maaned, bidrag_id, kommune, oere in contributions(paid, refunded(rows), grundlag, borger.cpr, rules):
+        result[week, maaned, borger.cpr, bidrag_id, kommune] = Resultat(0, 0, 0, oere, 0, None, None, None)
     return result
 
 
-def read_grundlag(rows: Iterable[Row]) -> Grundlag:
-    """The newest basis for fleksbidrag in øre, person x month: the last row whose two amounts can be read."""
-    basis = {}
-    for row in rows:
-        grundlag, loen = read_oere(row["Beregningsgrundlag"]), read_oere(row["Loen"])
-        if grundlag is not None and loen is not None:
-            basis[row["CPR"], row["Maaned"]] = grundlag, loen
-    return basis
+def refunded(rows: Mapping[Key, Resultat]) -> dict[tuple[str, str, str], int]:
+    """What the state refunds of one person's rows, in øre, by benefit, month and municipality."""
+    total: dict[tuple[str, str, str], int] = defaultdict(int)
+    for (_, maaned, _, ydelse_id, kommune), row in rows.items():
+        total[ydelse_id, maaned, kommune] += row.refusion
+    return total
 
 
 def state(

@@ -4,7 +4,7 @@ from datetime import date
 
 from refusion_assets.domain.forklaring import Post
 from refusion_assets.domain.rules import Genoptjening
-from refusion_assets.domain.rules_egne import Cited
+from refusion_assets.domain.rules_cited import Cited
 
 
 def entry(cited: Cited, fil: str, name: str, gaelder_fra: date) -> Post:

@@ -102,6 +102,17 @@ def payer_findings(other: pl.DataFrame) -> pl.DataFrame:
     return found(months, "EI-019", ["borger_id", "maaned"])
 
 
+def basis_findings(months: pl.DataFrame) -> pl.DataFrame:
+    """FB-001 once per person and benefit month without basis: to the municipality with the lowest code.
+
+    `months`: borger_id, maaned, ydelse_id, kommunekode, uge (the last week on the step). Source: rules.md section 7.
+    """
+    key = ["borger_id", "maaned"]
+    one = months.sort(*key, "kommunekode").group_by(key, maintain_order=True).first()
+    week, month = pl.col("uge"), pl.col("maaned").dt.strftime("%Y-%m")
+    return found(one, "FB-001", key, uge_fra=week, uge_til=week, vaerdi=month)
+
+
 def double_findings(stretches: pl.DataFrame) -> pl.DataFrame:
     """EI-009 once per stretch of days that two payers pay for (`Dobbelt`), found again by its first day. Øre."""
     return found(

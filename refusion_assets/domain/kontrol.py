@@ -162,12 +162,14 @@ def causes(moved: pl.DataFrame) -> pl.DataFrame:
 
     `moved`: foer, nu (the money), borgere_foer, borgere, beloeb_foer, beloeb (what the percentages are taken of)
     of this month and the one before; the product of two amounts needs 128 bits. Adds flere_borgere,
-    stoerre_beloeb and anden_procent, whole øre cut downwards; the percentage takes what the other two leave.
+    stoerre_beloeb and anden_procent, whole øre cut downwards; the percentage takes what the other two leave. Money
+    that is a percentage of nothing, as fleksbidrag, has no third part.
     """
     wide = moved.with_columns(pl.col(pl.Int64).cast(pl.Int128))
     foer, nu = pl.col("foer"), pl.col("nu")
     people = _share(foer * (pl.col("borgere") - pl.col("borgere_foer")), pl.col("borgere_foer"))
-    at_old_rates = _share(foer * pl.col("beloeb"), pl.col("beloeb_foer"))
+    without_rates = (pl.col("beloeb_foer") == 0) & (foer != 0)
+    at_old_rates = pl.when(without_rates).then(nu).otherwise(_share(foer * pl.col("beloeb"), pl.col("beloeb_foer")))
     return wide.with_columns(
         flere_borgere=people, stoerre_beloeb=at_old_rates - foer - people, anden_procent=nu - at_old_rates
     ).with_columns(pl.col(pl.Int128).cast(pl.Int64))

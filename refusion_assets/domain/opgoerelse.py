@@ -99,8 +99,12 @@ SIDE = (
 
 
 def ydelse_navne(rules: Rulebook) -> pl.DataFrame:
-    """One row per benefit with the name and side that a municipality reads: ydelse_id, navn, side; the latest."""
-    latest = {ydelse.ydelse_id: (ydelse.navn, ydelse.side) for ydelse in rules.ydelser}
+    """One row per benefit with the name and side that a municipality reads: ydelse_id, navn, side; the latest.
+
+    Fleksbidrag has a side of its own, which is its type of transaction in the statement.
+    """
+    latest: dict[str, tuple[str, str]] = {ydelse.ydelse_id: (ydelse.navn, ydelse.side) for ydelse in rules.ydelser}
+    latest |= {entry.id: (entry.navn, "fleksbidrag") for entry in rules.fleksbidrag}
     rows = [(ydelse_id, *words) for ydelse_id, words in latest.items()]
     return pl.DataFrame(rows, schema=["ydelse_id", "navn", "side"], orient="row")
 

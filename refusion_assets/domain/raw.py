@@ -72,13 +72,27 @@ class Fil(pa.DataFrameModel):
     foerste_modtaget: pl.Datetime = pa.Field(nullable=True)
     dublet: pl.Boolean
     kendt_fra: pl.Date = pa.Field(description="run month that first knew the file")
-    bedoemt_med: pl.String = pa.Field(nullable=True, description="version of the rules its lines were judged under")
+    bedoemt_med: pl.String = pa.Field(nullable=True, description="fingerprint of the rules its lines were judged by")
 
     class Config:
         """Exactly these columns; a path is loaded once."""
 
         strict = True
         unique = ["sti"]  # noqa: RUF012  pandera reads the list
+
+
+class KendtFil(pa.DataFrameModel):
+    """One row per raw file and run that was the first to know it so: its hash, none where it was taken away."""
+
+    maaned: pl.Date = pa.Field(description="run month")
+    sti: pl.String
+    sha256: pl.String = pa.Field(nullable=True)
+
+    class Config:
+        """Exactly these columns; a run knows a path one way."""
+
+        strict = True
+        unique = ["maaned", "sti"]  # noqa: RUF012
 
 
 class Register(pa.DataFrameModel):

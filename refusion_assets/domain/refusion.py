@@ -153,8 +153,7 @@ def _placed(
     slot = grid.cell_week[cell] * len(counted.borger_id) + person
     betaler = claims["kommunekode_betaler"].cast(pl.Int64).fill_null(NO_KOMMUNE).to_numpy()[claim]
     bopael = home.reshape(-1)[slot].astype(np.int64)
-    by_payer = rules.laesning("finansieringskommune_refusion") == "betaler"
-    kommune = np.where(betaler != NO_KOMMUNE, betaler, bopael) if by_payer else bopael
+    kommune = financing(betaler, bopael, rules)
     homed = np.flatnonzero(kommune != NO_KOMMUNE)
     begins = homed[np.diff(claim[homed], prepend=-1) != 0]
     indberettet = np.zeros_like(oere)
@@ -175,6 +174,12 @@ def _placed(
             "ny_maaned": cell >= _cell_on(fra_uge.dt.month_start(), grid)[claim],
         }
     )
+
+
+def financing(betaler: Ints, bopael: Ints, rules: Rulebook) -> Ints:
+    """Which municipality finances each part, by payer and residence, either of which may be unknown. Hjemmel: § 2."""
+    by_payer = rules.laesning("finansieringskommune_refusion") == "betaler"
+    return np.where(betaler != NO_KOMMUNE, betaler, bopael) if by_payer else bopael
 
 
 def _where(frame: pl.DataFrame, wanted: npt.NDArray[np.bool_]) -> pl.DataFrame:
@@ -276,6 +281,16 @@ def _with_percentages(rows: pl.DataFrame, counted: Counted, grid: Grid, rates: R
         hjemmel=_names(rates.texts, rates.hjemmel.reshape(-1)[step]),
         regelversion=pl.lit(rules.version[:12]),
     )
+
+
+def percentages(cells: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates, rules: Rulebook) -> pl.DataFrame:
+    """The percentage that money of each row would get, in their order: uge, maaned, borger_id, kommunekode, procent.
+
+    `cells`: person, ydelse_nr, cell, kommune, slot, as the parts of claims have them. Hjemmel: § 5, stk. 2-3.
+    """
+    nothing = {name: pl.lit(0, dtype=pl.Int64) for name in ("oere", "indberettet")}
+    priced = _with_percentages(cells.with_columns(**nothing), counted, grid, rates, rules)
+    return priced.select("uge", "maaned", "borger_id", "kommunekode", "procent")
 
 
 def _dates(days: Ints) -> pl.Series:

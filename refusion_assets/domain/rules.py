@@ -1,10 +1,13 @@
 """Understands the shape of a rule: frozen entries as the kernel reads them, with their citations."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
-from refusion_assets.domain.rules_egne import Cited, Loft, Taeller
+from refusion_assets.domain.rules_cited import Cited
+from refusion_assets.domain.rules_egne import Loft, Taeller
+from refusion_assets.domain.rules_fleks import Fleksbidrag
 
 LOVENS_TAELLER = "ydelser"
 
@@ -179,6 +182,16 @@ class IkkeModelleret(Cited):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tilbagevirkning(Cited):
+    """That a change of a topic is meant to reach back into settled benefit months, from one on, and why."""
+
+    emne: str
+    fra: date
+    begrundelse: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kommune:
     """One of the municipalities."""
 
@@ -189,9 +202,9 @@ class Kommune:
     aar: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # known by identity, so that what is found in it can be remembered
 class Rulebook:
-    """All rules, frozen; `version` is the hash of their content, comments and layout apart."""
+    """All rules, frozen; `version` is the hash of their content (`emner`), comments and layout apart."""
 
     ydelser: tuple[Ydelse, ...]
     konti: tuple[Konto, ...]
@@ -209,10 +222,10 @@ class Rulebook:
     kommuner: tuple[Kommune, ...]
     taellere: tuple[Taeller, ...] = ()
     lofter: tuple[Loft, ...] = ()
+    fleksbidrag: tuple[Fleksbidrag, ...] = ()
+    tilbagevirkninger: tuple[Tilbagevirkning, ...] = ()
     version: str
-
-    def __hash__(self) -> int:
-        return hash(self.version)
+    emner: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
 
     def ydelse_on(self, ydelse_id: str, day: date) -> Ydelse:
         """The version of a benefit in force on a day; before its first date, the first version."""
@@ -231,6 +244,12 @@ class Rulebook:
     def genoptjening_on(self, day: date) -> Genoptjening:
         """What a restart takes on a day; before its first date, the first entry."""
         return next((g for g in reversed(self.genoptjening) if g.gaelder_fra <= day), self.genoptjening[0])
+
+    def fleksbidrag_months(self) -> Iterator[tuple[Fleksbidrag, date, date]]:
+        """Every entry of fleksbidrag with the days that the first of a month it holds for can be: from, to before."""
+        ends = [entry.gaelder_fra for entry in self.fleksbidrag[1:]]
+        for entry, until in zip(self.fleksbidrag, [*ends, date.max], strict=False):
+            yield entry, entry.gaelder_fra, until
 
     @property
     def ydelse_ids(self) -> list[str]:

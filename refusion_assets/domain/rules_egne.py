@@ -4,15 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-
-@dataclass(frozen=True, kw_only=True)
-class Cited:
-    """Where an entry comes from and how sure we are; required on every entry."""
-
-    hjemmel: str
-    kilde: str
-    kontrolleret: date
-    sikkerhed: str
+from refusion_assets.domain.rules_cited import Cited
 
 
 @dataclass(frozen=True, kw_only=True)

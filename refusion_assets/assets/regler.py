@@ -1,0 +1,118 @@
+"""Regler: the law as assets to observe, with a data version per topic and benefit month; the jobs after an edit."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from refusion_assets.assets.classified import classify_through
+from refusion_assets.assets.refusion import FORLOEB, KRAV, RAEKKE, calculate
+from refusion_assets.assets.regelgrundlag import refuse_undeclared, stale
+from refusion_assets.assets.wiring import BEFORE_ALL, POOL, last_run, stopping
+from refusion_assets.context import Place
+from refusion_assets.domain.regeltid import as_ranges, data_version, topics_of_results
+from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.weeks import month_of
+from refusion_assets.metadata import OWNER
+from refusion_assets.rulebook import TOPICS, RuleError, load
+
+SE_REGLER, GENBEREGN_FORAELDEDE = "se_regler", "genberegn_foraeldede"
+CHECK = dg.AssetCheckKey(RAEKKE, "maaneder_er_aktuelle")
+SECONDS_BETWEEN_LOOKS = 30
+
+
+def topic_keys(rules: Rulebook) -> list[dg.AssetKey]:
+    """The assets of the topics that a benefit month rests on."""
+    return [dg.AssetKey(["regler", name]) for name in topics_of_results(rules.emner)]
+
+
+def build(rules: Rulebook, months: dg.PartitionsDefinition[str]) -> list[dg.SourceAsset]:
+    """An asset for each topic that a benefit month rests on, cut by benefit month."""
+    return [_topic(name, months) for name in topics_of_results(rules.emner)]
+
+
+def _topic(name: str, months: dg.PartitionsDefinition[str]) -> dg.SourceAsset:
+    """One topic of the rules: observed, it says for each benefit month which values are in force in it."""
+    file = TOPICS[name][0] if name in TOPICS else "rules/"
+
+    @dg.observable_source_asset(
+        key=["regler", name],
+        group_name="regler",
+        partitions_def=months,
+        description=(
+            f"Emnet {name} i {file}. Dataversionen af en måned er et fingeraftryk af de værdier, der gælder i den; "
+            "tekster, noter og datoen for kontrol er ikke med."
+        ),
+        metadata={"fil": file, "ejer": OWNER},
+    )
+    def observed(place: dg.ResourceParam[Place]) -> dg.DataVersionsByPartition:
+        """The data version of the topic in every month."""
+        emner = place.rules.emner
+        keys = months.get_partition_keys()
+        return dg.DataVersionsByPartition({key: data_version(emner, name, month_of(key)) for key in keys})
+
+    return observed
+
+
+def jobs(rules: Rulebook) -> list[Any]:
+    """The jobs after an edit: see what it touches, and calculate exactly that again."""
+    look = dg.define_asset_job(
+        SE_REGLER,
+        selection=dg.AssetSelection.keys(*topic_keys(rules)) | dg.AssetSelection.checks(CHECK),
+        description="Se, hvad reglerne er nu, og hvilke ydelsesmåneder de har gjort forældede.",
+    )
+    return [look, _recalculate_stale()]
+
+
+def _recalculate_stale() -> dg.JobDefinition:
+    """The job that calculates the benefit months that are out of date, and no others."""
+
+    @dg.op(pool=POOL)
+    def genberegn_maaneder(context: dg.OpExecutionContext, place: dg.ResourceParam[Place]) -> None:
+        """The months that the rules have made old, as the last run knows them, without settling."""
+        with stopping(), place.warehouse.open() as session:
+            refuse_undeclared(session, place, BEFORE_ALL)
+            old, last = stale(session, place).maaneder, last_run(session)
+            if not old or last is None:
+                context.log.info("Ingen ydelsesmåneder er forældede.")
+                return
+            context.log.info("Genberegner %s", as_ranges(old))
+            classify_through(session, place, last, place.telling(context.log.info))
+            calculate(session, place, last, place.telling(context.log.info))
+        for key in (KRAV, FORLOEB, RAEKKE):
+            for month in old:
+                context.log_event(dg.AssetMaterialization(key, partition=f"{month:%Y-%m}"))
+
+    @dg.job(
+        name=GENBEREGN_FORAELDEDE,
+        description="Genberegn netop de ydelsesmåneder, en ændring af reglerne har gjort forældede, uden at opgøre.",
+    )
+    def genberegn_foraeldede() -> None:
+        genberegn_maaneder()
+
+    return genberegn_foraeldede
+
+
+def sensor(place: Place) -> dg.SensorDefinition:
+    """The sensor that looks at the rules again when their files have changed."""
+
+    @dg.sensor(
+        name="regler_aendret",
+        job_name=SE_REGLER,
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def regler_aendret(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        """Starts `se_regler` when the rules are others than last and can stand; not before anything is calculated."""
+        try:
+            version = load(place.rules_folder).version
+        except RuleError as error:
+            yield dg.SkipReason(f"reglerne kan ikke stå: {error}")
+            return
+        if version == context.cursor or not place.warehouse.path.exists():
+            yield dg.SkipReason("reglerne er de samme" if context.cursor else "der er ikke beregnet noget endnu")
+            return
+        context.update_cursor(version)
+        yield dg.RunRequest()
+
+    return regler_aendret

@@ -1,0 +1,79 @@
+"""Understands § 7 by hand: the fleksbidrag of one person's months, with fractions, one month at a time.
+
+A part of the independent calculation (rules.md, section 7); its numbers stand in `rules/`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from fractions import Fraction
+from typing import NamedTuple
+
+from refusion_assets.domain.efterregning_felter import read_oere, rounded
+from refusion_assets.domain.efterregning_uger import monday
+from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.rules_fleks import Fleksbidrag
+
+Grundlag = Mapping[tuple[str, str], tuple[int, int]]  # cpr, maaned: beregningsgrundlag and løn in øre
+
+
+class Betalt(NamedTuple):
+    """Days of one benefit that are settled with a municipality, and the whole per cent of their week."""
+
+    ydelse_id: str
+    maaned: str
+    kommune: str
+    dage: list[date]
+    procent: int
+
+
+def paragraf_7(entry: Fleksbidrag, grundlag: int, loen: int, refusion: int, share: Fraction) -> int:
+    """The fleksbidrag of one person and month in øre; `share` of its days lie on the step.
+
+    Hjemmel: § 7, stk. 2-3.
+    """
+    beyond = Fraction(entry.forskel_procent, 100) * (grundlag - refusion)
+    ceiling = min(beyond, Fraction(entry.beregningsgrundlag_procent, 100) * grundlag)
+    rest = max(Fraction(0), ceiling - Fraction(entry.loen_procent, 100) * loen)
+    return entry.afrunding_oere * rounded(share * rest / entry.afrunding_oere)
+
+
+FORMLER = {"paragraf_7": paragraf_7}
+
+
+def entry_of(maaned: str, rules: Rulebook) -> Fleksbidrag | None:
+    """The rule of fleksbidrag in force on the first of a month; None before the first of them."""
+    begun = [entry for entry in rules.fleksbidrag if entry.gaelder_fra.isoformat() <= f"{maaned}-01"]
+    return max(begun, key=lambda entry: entry.gaelder_fra, default=None)
+
+
+def contributions(
+    paid: Sequence[Betalt], refunded: Mapping[tuple[str, str, str], int], grundlag: Grundlag, cpr: str, rules: Rulebook
+) -> Iterator[tuple[date, str, str, str, int]]:
+    """Last week on the step, month, id, municipality and øre of each contribution that is not zero.
+
+    `refunded`: what the state refunds by benefit, month and municipality. Hjemmel: § 7.
+    """
+    for maaned, kommune in sorted({(part.maaned, part.kommune) for part in paid}):
+        entry, basis = entry_of(maaned, rules), grundlag.get((cpr, maaned))
+        if entry is None or basis is None:
+            continue
+        mine = [
+            part for part in paid if (part.ydelse_id, part.maaned, part.kommune) == (entry.ydelse_id, maaned, kommune)
+        ]
+        every = {day for part in mine for day in part.dage}
+        on_step = {day for part in mine if part.procent == entry.trin_procent for day in part.dage}
+        if on_step:
+            share, refusion = Fraction(len(on_step), len(every)), refunded.get((entry.ydelse_id, maaned, kommune), 0)
+            oere = FORMLER[entry.formel](entry, *basis, refusion, share)
+            if oere:
+                yield monday(max(on_step)), maaned, entry.id, kommune, oere
+
+
+def read_grundlag(rows: Iterable[Mapping[str, str]]) -> Grundlag:
+    """The newest basis for fleksbidrag in øre, person x month: the last row whose two amounts can be read."""
+    basis = {}
+    for row in rows:
+        grundlag, loen = read_oere(row["Beregningsgrundlag"]), read_oere(row["Loen"])
+        if grundlag is not None and loen is not None:
+            basis[row["CPR"], row["Maaned"]] = grundlag, loen
+    return basis

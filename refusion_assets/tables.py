@@ -1,0 +1,54 @@
+"""Understands which tables there are: each by its layer and grain, with the contract it keeps."""
+
+import pandera.polars as pa
+
+from refusion_assets.domain.beregnet import AendretUge, Beregnet
+from refusion_assets.domain.classified import Linje
+from refusion_assets.domain.dele import Placering
+from refusion_assets.domain.duration import Forloeb, Vindue
+from refusion_assets.domain.fleksbidrag import BorgerMaanedFleksbidrag
+from refusion_assets.domain.fund import Advis
+from refusion_assets.domain.kontrol import Accept, Afsender, Resultat, Tal
+from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
+from refusion_assets.domain.loft import OverLoft
+from refusion_assets.domain.opgoerelse import Koersel, KommuneKoersel, Postering
+from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, KendtFil, Register
+from refusion_assets.domain.refusion import AndenBetaler, BorgerUgeYdelse, UdenKommune
+from refusion_assets.domain.regeltid import Regelgrundlag
+from refusion_assets.domain.taeller import ForloebTaeller
+
+TABLES: dict[str, type[pa.DataFrameModel]] = {
+    "regler.genoptjening": Vindue,
+    "identitet.borger": Borger,
+    "raw.fil": Fil,
+    "raw.indberetning": Indberetning,
+    "raw.register": Register,
+    "raw.bopael": Bopael,
+    "raw.fleksgrundlag": Fleksgrundlag,
+    "classified.linje": Linje,
+    "classified.dom": Dom,
+    "classified.udgaaet": Linje,
+    "classified.grundlag": Grundlag,
+    "classified.krav": Krav,
+    "classified.aendret": Aendret,
+    "duration.forloeb": Forloeb,
+    "duration.forloeb_taeller": ForloebTaeller,
+    "refusion.borger_uge_ydelse": BorgerUgeYdelse,
+    "refusion.over_loft": OverLoft,
+    "refusion.fleksbidrag": BorgerMaanedFleksbidrag,
+    "refusion.uden_kommune": UdenKommune,
+    "refusion.anden_betaler": AndenBetaler,
+    "refusion.placering": Placering,
+    "refusion.beregnet": Beregnet,
+    "refusion.aendret": AendretUge,
+    "refusion.regelgrundlag": Regelgrundlag,
+    "opgoerelse.postering": Postering,
+    "opgoerelse.koersel": Koersel,
+    "opgoerelse.kommune": KommuneKoersel,
+    "opgoerelse.kendt_fil": KendtFil,
+    "opgoerelse.advis": Advis,
+    "kontrol.resultat": Resultat,
+    "kontrol.tal": Tal,
+    "kontrol.kvalitet": Afsender,
+    "kontrol.accept": Accept,
+}
