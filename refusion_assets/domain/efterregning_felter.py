@@ -17,7 +17,7 @@ def read_date(text: str) -> date | None:
 
 def rounded(number: Fraction | int) -> int:
     """The nearest whole number, half away from zero."""
-    whole = int(abs(number) + HALF)
+    whole = int(abs(Fraction(number)) + HALF)
     return whole if number >= 0 else -whole
 
 
