@@ -1,20 +1,12 @@
-"""Understands rules with counters and maxima of their own, for tests: by chance, as text, and walked week by week."""
+"""Understands rules with counters and maxima of their own, for tests: by chance, and as text."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 from hypothesis import strategies as st
 
-from refusion_assets.domain.efterregning import Key, Resultat, rate, settled_as
-from refusion_assets.domain.efterregning import state as plain_state
-from refusion_assets.domain.efterregning_felter import month_end
-from refusion_assets.domain.efterregning_raa import Claim, Fil
-from refusion_assets.domain.efterregning_raa import claims as plain_claims
-from refusion_assets.domain.efterregning_raa import judge as plain_judge
-from refusion_assets.domain.efterregning_uger import days, kinds, monday, years_before
 from refusion_assets.domain.rules import Rulebook, Trappe, Trin, Ydelse
 from refusion_assets.domain.rules_egne import Loft, Taeller
 from refusion_assets.rulebook import load
@@ -137,124 +129,3 @@ def own_rules(draw: st.DrawFn) -> Rulebook:
         taellere=tuple(counters),
         lofter=tuple(sorted(lofter, key=lambda loft: (loft.id, loft.gaelder_fra))),
     )
-
-
-# --- week by week -------------------------------------------------------------------------------------------
-
-Own = dict[date, tuple[str, int, int | None]]  # Monday: kind, number, free weeks in the window
-
-
-def own_weeks(claims: Sequence[Claim], taeller: Taeller, last: date, rules: Rulebook) -> Own:
-    """Every week of one person to one counter."""
-    first = taeller.gaelder_fra
-    if rules.laesning("foerste_uge") == "taeller_ikke" and first != monday(first):
-        first = monday(first) + timedelta(days=7)
-    mine = {
-        day
-        for claim in claims
-        if claim.ydelse_id in taeller.ydelser and claim.beloeb > 0
-        for day in days(claim.fra, claim.til)
-        if first <= day <= last
-    }
-    enough = 1 if rules.laesning("uge_beroert") == "een_dag" else 7
-    kind_of = {}
-    for week, law in kinds(claims, last, rules).items():
-        own = len(mine.intersection(days(week, week + timedelta(days=6))))
-        neutral = own > 0 or (taeller.fri_uge == "selvforsoergelse" and law in ("A", "B"))
-        cut = week + timedelta(days=6) > last
-        kind_of[week] = "A" if own >= enough else "B" if neutral else "-" if cut else "C"
-    return walk(kind_of, taeller, rules)
-
-
-def walk(kind_of: Mapping[date, str], taeller: Taeller, rules: Rulebook) -> Own:
-    """The number and the free weeks of every week, one week after the other."""
-    uger, aar = taeller.genoptjening_uger, taeller.vindue_aar
-    at_once = rules.laesning("genoptjening_proeves") == "ved_opnaaelse"
-    number, free, found = 0, [], {}
-    for week, kind in sorted(kind_of.items()):
-        window = [s for s in free if aar and s >= years_before(week, aar)]
-        if kind == "A" and uger and not at_once and len(window) >= uger:
-            number, free, window = 0, [], []
-        if kind == "C" and number > 0:
-            free.append(week)
-            window = [*window, week] if aar else []
-            if uger and at_once and len(window) >= uger:
-                number, free, window = 0, [], []
-        number += kind == "A"
-        found[week] = (kind, number, len(window) if aar else None)
-    return found
-
-
-def own_state(
-    files: Sequence[Fil], bopael: Iterable[Mapping[str, str]], month: str, rules: Rulebook
-) -> dict[Key, Resultat]:
-    """The state of a run, with counters and maxima of their own put on top of the rows that know only the law's."""
-    last = month_end(month)
-    by_person: dict[str, list[Claim]] = defaultdict(list)
-    for claim in plain_claims(plain_judge([fil for fil in files if fil.maaned <= month], rules).brugt, rules):
-        by_person[claim.cpr].append(claim)
-    bare = replace(rules, taellere=(), lofter=())
-    uger = {
-        (cpr, one.id): own_weeks(claims, one, last, rules)
-        for cpr, claims in by_person.items()
-        for one in rules.taellere
-    }
-    rows = {}
-    for key, row in plain_state(files, bopael, month, bare).items():
-        ydelse, day = settled_as(key[3], key[0], rules)
-        trappe = next((t for t in rules.trapper if t.id == ydelse.trappe), None)
-        own = trappe and uger.get((key[2], trappe.taeller))
-        rows[key] = _by_own(row, key[0], ydelse, day, own, rules) if own else row
-    return under_maxima(rows, rules)
-
-
-def _by_own(row: Resultat, week: date, ydelse: Ydelse, day: date, own: Own, rules: Rulebook) -> Resultat:
-    """A row whose staircase is climbed by a counter of its own."""
-    kind, n, free = own.get(week, ("-", 0, None))
-    before = [number for monday_, (_, number, _) in own.items() if monday_ < day]
-    number = n if week >= day else _would_have(own, day, before)
-    procent, trin = rate(ydelse, day, number, rules)
-    share = rounded_share(row.beloeb, procent)
-    refusion, medfinansiering = (share, 0) if ydelse.side == "refusion" else (0, share)
-    shown = free if kind in ("A", "B") else None
-    return Resultat(row.indberettet, row.beloeb, procent, refusion, medfinansiering, n, shown, trin)
-
-
-def _would_have(own: Own, day: date, before: list[int]) -> int:
-    """The number the week of the overgang has, or would have if it were counted."""
-    return own[day][1] if own[day][0] == "A" else (before[-1] if before else 0) + 1
-
-
-def rounded_share(beloeb: int, procent: int) -> int:
-    """A percentage of an amount in whole øre."""
-    return (2 * beloeb * procent + 100) // 200
-
-
-def under_maxima(rows: Mapping[Key, Resultat], rules: Rulebook) -> dict[Key, Resultat]:
-    """The rows after every maximum, one after the other."""
-    amount = {key: row.beloeb for key, row in rows.items()}
-    share = {key: row.refusion + row.medfinansiering for key, row in rows.items()}
-    for paa in ("beloeb", "refusion"):
-        of = amount if paa == "beloeb" else share
-        for periode in ("uge", "maaned"):
-            for name in sorted({loft.id for loft in rules.lofter}):
-                used: dict[tuple[object, ...], int] = defaultdict(int)
-                for key in sorted(of, key=lambda key: (key[1], key[0], key[4])):
-                    day = key[0] if periode == "uge" else date.fromisoformat(f"{key[1]}-01")
-                    versions = [m for m in rules.lofter if m.id == name and m.gaelder_fra <= day]
-                    if (
-                        versions
-                        and (versions[-1].paa, versions[-1].periode) == (paa, periode)
-                        and key[3] in versions[-1].ydelser
-                    ):
-                        bucket = (key[2], key[3], day)
-                        of[key] = min(of[key], max(0, versions[-1].beloeb_oere - used[bucket]))
-                        used[bucket] += of[key]
-        if paa == "beloeb":
-            share = {key: rounded_share(amount[key], row.procent) for key, row in rows.items()}
-    return {
-        key: row._replace(
-            refusion=share[key] if row.refusion else 0, medfinansiering=share[key] if row.medfinansiering else 0
-        )
-        for key, row in rows.items()
-    }

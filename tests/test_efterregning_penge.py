@@ -7,11 +7,10 @@ from fractions import Fraction
 import pytest
 
 from refusion_assets.domain.efterregning import (
-    Bopael,
-    residence,
     split,
     state,
 )
+from refusion_assets.domain.efterregning_bopael import Bopael, residence
 from refusion_assets.domain.efterregning_felter import rounded
 from refusion_assets.domain.efterregning_fleks import paragraf_7
 from refusion_assets.domain.efterregning_raa import Claim, judge

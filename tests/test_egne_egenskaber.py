@@ -9,13 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refusion_assets.domain.duration import KIND_A
+from refusion_assets.domain.efterregning import state as plain_state
 from refusion_assets.domain.refusion import KEY
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.rules_egne import Loft, Taeller
 from refusion_assets.domain.taeller import own_spells
 from refusion_assets.rulebook_proof import prove
 from refusion_assets.warehouse import validate
-from tests.egne import NAMES, RULEBOOK, WITH, own_rules, own_state
+from tests.egne import NAMES, RULEBOOK, WITH, own_rules
 from tests.support import calculate, with_reading
 from tests.timeline import History, histories
 
@@ -40,7 +41,7 @@ def test_the_kernel_gives_the_rows_of_the_plain_walk(
     rules = switched(rules, readings)
     prove(rules)
     made = calculate(history.files, history.bopael, history.last, rules)
-    assert made.state == own_state(history.files, history.bopael, history.last, rules)
+    assert made.state == plain_state(history.files, history.bopael, history.last, rules)
     validate("refusion.over_loft", made.priced.over_loft)
     validate("duration.forloeb_taeller", own_spells(made.counted, made.grid, rules))
 

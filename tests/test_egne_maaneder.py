@@ -10,17 +10,26 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from refusion_assets.assets.kontrol import noegler_er_unikke, procenter_findes, raekker_har_trin
 from refusion_assets.assets.kontrol_uger import taeller_stiger_med_een, uger_talt_een_gang
+from refusion_assets.assets.stikproeve import efterregning_enig
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning import Resultat
+from refusion_assets.domain.efterregning import state as plain_state
 from refusion_assets.domain.weeks import month_of
 from tests import timeline
 from tests.conftest import DataRoot
-from tests.egne import RULEBOOK, append, change, entry, own_state, staircase
+from tests.egne import RULEBOOK, append, change, entry, staircase
 from tests.support import write_file
 from tests.test_histories import LEDGER, STATE, deliver, few_kommuner
 from tests.timeline import History, histories
 
-QUESTIONS = (noegler_er_unikke, procenter_findes, raekker_har_trin, taeller_stiger_med_een, uger_talt_een_gang)
+QUESTIONS = (
+    efterregning_enig,
+    noegler_er_unikke,
+    procenter_findes,
+    raekker_har_trin,
+    taeller_stiger_med_een,
+    uger_talt_een_gang,
+)
 KTH = "KTH;2014-07-01;Kontanthjælp;5;A;refusion;trappe"
 ADP = "ADP;2014-07-01;Arbejdsløshedsdagpenge;1;A;medfinansiering;trappe"
 OVER = "SELECT strftime(maaned, '%m'), uge, beloeb_oere, refusion_oere FROM refusion.over_loft ORDER BY ALL"
@@ -70,7 +79,7 @@ def test_months_run_one_by_one_give_the_state_and_the_ledger_of_the_plain_walk(h
             deliver(root.path, history, month)
             root.run(month)
             known = [fil for fil in history.files if fil.maaned <= month]
-            state = own_state(known, bopael, month, root.place.rules)
+            state = plain_state(known, bopael, month, root.place.rules)
             assert {row[:5]: Resultat(*row[5:]) for row in root.rows(STATE)} == state
             total = {row[:5]: row[5:] for row in root.rows(LEDGER) if any(row[5:])}
             assert total == {key: (r.indberettet, r.beloeb, r.refusion, r.medfinansiering) for key, r in state.items()}
@@ -138,6 +147,8 @@ def test_the_second_half_of_a_week_has_what_the_month_before_left_of_its_maximum
         ("UPDATE duration.forloeb_taeller SET n_foer = 7 WHERE art = 'A'", "taeller_stiger_med_een"),
         ("UPDATE duration.forloeb_taeller SET antal_uger = 9 WHERE art = 'C'", "uger_talt_een_gang"),
         ("UPDATE refusion.borger_uge_ydelse SET procent = 99", "procenter_findes"),
+        ("UPDATE refusion.borger_uge_ydelse SET ydelsestaeller = ydelsestaeller + 1", "efterregning_enig"),
+        ("UPDATE refusion.borger_uge_ydelse SET refusion_oere = refusion_oere + 1", "efterregning_enig"),
     ],
 )
 def test_a_check_finds_what_is_wrong_with_a_counter_or_a_maximum(root: DataRoot, spoiled: str, question: str) -> None:
@@ -147,3 +158,14 @@ def test_a_check_finds_what_is_wrong_with_a_counter_or_a_maximum(root: DataRoot,
     with root.place.warehouse.open() as session:
         session.run(spoiled)
     assert asked(root, "2024-01")[question] is False
+
+
+def test_a_month_of_the_command_is_settled_under_a_counter_and_maxima_of_a_week_and_a_month(root: DataRoot) -> None:
+    monday = date(2024, 1, 1)
+    report(root, "2024-01", 1, *(weekly(monday + timedelta(weeks=w), w + 1, kroner="700,00") for w in range(4)))
+    said = root.koer("2024-01")
+    # 50.000 of 70.000 a week: 50.000 at 100 %, then 30.500 at 61 %; of 90.000 in the month 9.500 are left; then none
+    assert refunded(root) == [("01", 1, 50_000), ("01", 8, 30_500), ("01", 15, 9_500), ("01", 22, 0)]
+    assert "900,00 kr." in said.out
+    asked_of_all = "SELECT bestaaet FROM kontrol.resultat WHERE kontrol = 'efterregning_enig'"
+    assert root.rows(asked_of_all) == [(True,)]

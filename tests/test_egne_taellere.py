@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from refusion_assets.domain.efterregning import state as plain_state
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.taeller import own_spells
 from refusion_assets.rulebook import load
@@ -46,7 +47,10 @@ def law(tmp_path: Path, taeller: str, *changes: tuple[str, str], steps: dict[int
 def run(text: str, rules: Rulebook, fra: date = START, month: str = "") -> Run:
     """A run that ends with the timeline, over one claim of 1.000,00 a week of support."""
     last = month or f"{timeline.last_day(text, fra):%Y-%m}"
-    return calculate(timeline.files(text, fra, last), HOME, last, rules)
+    files = timeline.files(text, fra, last)
+    made = calculate(files, HOME, last, rules)
+    assert made.state == plain_state(files, HOME, last, rules)
+    return made
 
 
 def told(run: Run, ydelse_id: str = "KTH") -> list[tuple[Any, ...]]:

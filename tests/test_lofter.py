@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from refusion_assets.domain.efterregning import state as plain_state
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.rulebook import load
 from refusion_assets.warehouse import validate
@@ -38,7 +39,10 @@ def law(tmp_path: Path, *lofter: str) -> Rulebook:
 def run(text: str, rules: Rulebook, fra: date = START) -> Run:
     """A run that ends with the timeline, over one claim of 1.000,00 a week of support."""
     month = f"{timeline.last_day(text, fra):%Y-%m}"
-    return calculate(timeline.files(text, fra, month), HOME, month, rules)
+    files = timeline.files(text, fra, month)
+    made = calculate(files, HOME, month, rules)
+    assert made.state == plain_state(files, HOME, month, rules)
+    return made
 
 
 def shares(run: Run) -> list[tuple[Any, ...]]:

@@ -2,26 +2,30 @@
 
 An independent and slow statement of the act and the contract (rules.md, sections 4 to 7), written to be read
 beside them and to check the fast calculation against. It shares nothing with that calculation but the rules.
-The parts before it are `efterregning_raa` (rows to claims) and `efterregning_uger` (weeks and counters); § 7 is
-`efterregning_fleks`.
+The parts before it are `efterregning_raa` (rows to claims) and `efterregning_uger` (weeks and counters); counters
+of their own and maxima are `efterregning_egne`, § 7 is `efterregning_fleks`.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from fractions import Fraction
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
+from refusion_assets.domain.efterregning_bopael import Bopael, municipality, read_bopael
+from refusion_assets.domain.efterregning_egne import Talt, count_all, shares
 from refusion_assets.domain.efterregning_felter import month_end, rounded
 from refusion_assets.domain.efterregning_fleks import Betalt, Grundlag, contributions, read_grundlag
 from refusion_assets.domain.efterregning_raa import Claim, Fil, benefit, claims, in_force, judge
-from refusion_assets.domain.efterregning_uger import Uge, count_weeks, days, monday, number_at_transition
-from refusion_assets.domain.rules import Rulebook, Ydelse
+from refusion_assets.domain.efterregning_uger import Uge, days, monday, mondays
+from refusion_assets.domain.rules import LOVENS_TAELLER, Rulebook, Trappe, Ydelse
 
 Row = Mapping[str, str]
 Key = tuple[date, str, str, str, str]  # uge, maaned, cpr, ydelse_id, kommunekode
+Rate = tuple[Ydelse, int, int | None]  # the benefit, whole per cent, step
 
 UDEN_FOR = Uge("-", 0, 0)  # a week before the count begins
 
@@ -39,6 +43,14 @@ class Resultat(NamedTuple):
     trin: int | None
 
 
+class Penge(NamedTuple):
+    """The øre of one row: reported, placed in it, and what of that is refunded or paid."""
+
+    indberettet: int
+    beloeb: int
+    andel: int
+
+
 class Part(NamedTuple):
     """One part of a claim: week x calendar month, before or from the day the benefit is settled."""
 
@@ -49,13 +61,10 @@ class Part(NamedTuple):
     beloeb: int
 
 
-@dataclass(frozen=True)
-class Bopael:
-    """One municipality of residence of one person, both days inclusive."""
-
-    kommunekode: str
-    start: date
-    slut: date
+@lru_cache(maxsize=10_000)
+def staircase(trappe_id: str, day: date, rules: Rulebook) -> Trappe:
+    """The staircase of a name as it is on a day."""
+    return in_force([trappe for trappe in rules.trapper if trappe.id == trappe_id], day)
 
 
 def rate(ydelse: Ydelse, day: date, number: int, rules: Rulebook) -> tuple[int, int | None]:
@@ -65,11 +74,12 @@ def rate(ydelse: Ydelse, day: date, number: int, rules: Rulebook) -> tuple[int, 
     """
     if ydelse.trappe is None:
         return ydelse.fast_procent or 0, None
-    trin = in_force([trappe for trappe in rules.trapper if trappe.id == ydelse.trappe], day).trin
+    trin = staircase(ydelse.trappe, day, rules).trin
     reached = [(place, step) for place, step in enumerate(trin, 1) if step.fra_uge <= max(number, 1)]
     return reached[-1][1].procent, reached[-1][0]
 
 
+@lru_cache(maxsize=100_000)
 def settled_as(ydelse_id: str, week: date, rules: Rulebook) -> tuple[Ydelse, date]:
     """The benefit as the money of a week is settled, and the Monday whose rules decide.
 
@@ -84,10 +94,13 @@ def split(claim: Claim, rules: Rulebook) -> Iterator[Part]:
 
     Hjemmel: § 5, stk. 5, § 29, stk. 3; reading `fordeling`: calendar days, or Monday to Friday.
     """
+    begins = {
+        week: settled_as(claim.ydelse_id, week, rules)[0].finansieres_fra for week in mondays(claim.fra, claim.til)
+    }
 
     def place(day: date) -> tuple[date, str, bool]:
-        begins = settled_as(claim.ydelse_id, monday(day), rules)[0].finansieres_fra
-        return monday(day), day.isoformat()[:7], begins is not None and day >= begins
+        week = monday(day)
+        return week, day.isoformat()[:7], day >= (begins[week] or date.max)
 
     period = days(claim.fra, claim.til)
     weekdays = {day for day in period if day.weekday() < 5}
@@ -101,52 +114,28 @@ def split(claim: Claim, rules: Rulebook) -> Iterator[Part]:
         placed = up_to
 
 
-def residence(week: date, rows: Sequence[Bopael], rules: Rulebook) -> str | None:
-    """The municipality where the person lives in the week; None where no residence is known in it.
-
-    Reading `bopael_paa`: where they live on Monday, else on the first day after it that a residence covers;
-    or where they live on Sunday, else on the last day before it.
-
-    Hjemmel: BEK nr. 1772 af 16/12/2015, § 1, stk. 2.
-    """
-    week_days = days(week, week + timedelta(days=6))
-    if rules.laesning("bopael_paa") == "soendag":
-        week_days.reverse()
-    for day in week_days:
-        here = [row for row in rows if row.start <= day <= row.slut]
-        if here:
-            return max(here, key=lambda row: (row.start, row.slut, row.kommunekode)).kommunekode
-    return None
-
-
-def municipality(claim: Claim, week: date, rows: Sequence[Bopael], rules: Rulebook) -> str | None:
-    """The municipality that finances a claim in a week: the payer's, for national payers the residence.
-
-    Hjemmel: § 2; reading `finansieringskommune_refusion`.
-    """
-    if claim.kommunekode and rules.laesning("finansieringskommune_refusion") == "betaler":
-        return claim.kommunekode
-    return residence(week, rows, rules)
-
-
 @dataclass(frozen=True)
 class Borger:
-    """One person as a run sees them: claims, residences, weeks and the number at the transition."""
+    """One person as a run sees them: claims, residences, and the weeks by every counter."""
 
     cpr: str
     claims: list[Claim]
     bopael: list[Bopael]
-    uger: dict[date, Uge]
-    overgang: int
+    talt: dict[str, Talt]
+
+    def counted(self, ydelse: Ydelse, day: date, rules: Rulebook) -> Talt:
+        """The weeks by the counter that a benefit's staircase is climbed by; the law's own for all others."""
+        return self.talt[staircase(ydelse.trappe, day, rules).taeller if ydelse.trappe else LOVENS_TAELLER]
 
 
-def rate_of(ydelse_id: str, week: date, borger: Borger, rules: Rulebook) -> tuple[Ydelse, int, int | None]:
+def rate_of(ydelse_id: str, week: date, borger: Borger, rules: Rulebook) -> Rate:
     """The benefit, whole per cent and step of one person's week.
 
     Hjemmel: § 5, stk. 2-3, § 29, stk. 3.
     """
     ydelse, day = settled_as(ydelse_id, week, rules)
-    number = borger.overgang if week < day else borger.uger.get(week, UDEN_FOR).n
+    talt = borger.counted(ydelse, day, rules)
+    number = talt.overgang if week < day else talt.uger.get(week, UDEN_FOR).n
     return ydelse, *rate(ydelse, day, number, rules)
 
 
@@ -172,26 +161,31 @@ def settled(borger: Borger, last_day: date, rules: Rulebook) -> dict[Key, Result
             key = (part.uge, part.maaned, claim.cpr, claim.ydelse_id, kommune)
             placed[key] += part.beloeb
             reported[key] += claim.beloeb if number == 0 else 0
-    return {key: settle(key, reported[key], beloeb, borger, rules) for key, beloeb in placed.items()}
+    rates = {key: rate_of(key[3], key[0], borger, rules) for key in placed}
+    andel = shares({key: (beloeb, rates[key][1]) for key, beloeb in placed.items()}, rules)
+    return {
+        key: shown(key, Penge(reported[key], beloeb, andel[key]), rates[key], borger, rules)
+        for key, beloeb in placed.items()
+    }
 
 
-def settle(key: Key, reported: int, beloeb: int, borger: Borger, rules: Rulebook) -> Resultat:
+def shown(key: Key, penge: Penge, rate: Rate, borger: Borger, rules: Rulebook) -> Resultat:
     """One row: its percentage, what the state refunds or the municipality pays, the counters of the week.
 
-    `genoptjening` is empty in a week that is neither A nor B, where only a benefit of no category is paid.
+    `genoptjening` is empty in a week that is free or may become so, where only a benefit of no category is paid, or
+    one that a counter of its own does not count; and always by a counter that never starts over.
 
     Hjemmel: § 5, stk. 2-3.
     """
     week, _, _, ydelse_id, _ = key
-    ydelse, procent, trin = rate_of(ydelse_id, week, borger, rules)
-    share = rounded(Fraction(beloeb * procent, 100))
-    uge = borger.uger.get(week, UDEN_FOR)
+    ydelse, procent, trin = rate
+    uge = borger.counted(*settled_as(ydelse_id, week, rules), rules).uger.get(week, UDEN_FOR)
     return Resultat(
-        reported,
-        beloeb,
+        penge.indberettet,
+        penge.beloeb,
         procent,
-        share if ydelse.side == "refusion" else 0,
-        share if ydelse.side == "medfinansiering" else 0,
+        penge.andel if ydelse.side == "refusion" else 0,
+        penge.andel if ydelse.side == "medfinansiering" else 0,
         uge.n if trin else None,
         uge.genoptjening if uge.kind in ("A", "B") else None,
         trin,
@@ -226,17 +220,6 @@ def refunded(rows: Mapping[Key, Resultat]) -> dict[tuple[str, str, str], int]:
     return total
 
 
-def read_bopael(rows: Iterable[Row], rules: Rulebook) -> dict[str, list[Bopael]]:
-    """The residences of each person; codes that are no municipality are left out."""
-    known = {kommune.kommunekode for kommune in rules.kommuner}
-    result: dict[str, list[Bopael]] = defaultdict(list)
-    for row in rows:
-        if row["Kommunekode"] in known:
-            start, slut = date.fromisoformat(row["Bopael_start"]), row["Bopael_slut"]
-            result[row["CPR"]].append(Bopael(row["Kommunekode"], start, date.fromisoformat(slut) if slut else date.max))
-    return result
-
-
 def state(
     files: Iterable[Fil],
     bopael: Iterable[Row],
@@ -261,9 +244,7 @@ def state(
     lives, grundlag = read_bopael(bopael, rules), read_grundlag(fleksgrundlag)
     result: dict[Key, Resultat] = {}
     for cpr, own in by_person.items():
-        borger = Borger(
-            cpr, own, lives.get(cpr, []), count_weeks(own, last_day, rules), number_at_transition(own, last_day, rules)
-        )
+        borger = Borger(cpr, own, lives.get(cpr, []), count_all(own, last_day, rules))
         rows = settled(borger, last_day, rules)
         result |= rows
         if fleksbidrag:

@@ -4,6 +4,8 @@ import re
 from datetime import date, timedelta
 from fractions import Fraction
 
+HALF = Fraction(1, 2)
+
 
 def read_date(text: str) -> date | None:
     """The day written as YYYY-MM-DD; None where there is no such day."""
@@ -15,8 +17,7 @@ def read_date(text: str) -> date | None:
 
 def rounded(number: Fraction | int) -> int:
     """The nearest whole number, half away from zero."""
-    down, rest = divmod(abs(Fraction(number)), 1)
-    whole = down + (1 if rest >= Fraction(1, 2) else 0)
+    whole = int(abs(Fraction(number)) + HALF)
     return whole if number >= 0 else -whole
 
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from refusion_assets.domain.efterregning_felter import is_timestamp, possible_cpr, read_date, read_oere
@@ -252,6 +253,7 @@ def in_force(entries: Iterable[Dated], day: date) -> Dated:
     return ([entry for entry in ordered if entry.gaelder_fra <= day] or ordered[:1])[-1]
 
 
+@lru_cache(maxsize=100_000)
 def benefit(ydelse_id: str, day: date, rules: Rulebook) -> Ydelse:
     """The benefit as it stands on a day."""
     return in_force([ydelse for ydelse in rules.ydelser if ydelse.ydelse_id == ydelse_id], day)

@@ -6,6 +6,7 @@ The second part of the independent calculation (rules.md, sections 2 and 3); fir
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from refusion_assets.domain.efterregning_raa import Claim, benefit, in_force
@@ -13,11 +14,14 @@ from refusion_assets.domain.rules import Rulebook
 
 
 class Uge(NamedTuple):
-    """One week of one person: kind A, B, C or - (cut by the end of the run), and both counters after it."""
+    """One week of one person: kind A, B, C or - (cut by the end of the run), and both counters after it.
+
+    `genoptjening` is None by a counter that never starts over.
+    """
 
     kind: str
     n: int
-    genoptjening: int
+    genoptjening: int | None
 
 
 def monday(day: date) -> date:
@@ -73,13 +77,21 @@ def kinds(claims: Iterable[Claim], last_day: date, rules: Rulebook) -> dict[date
     enough = 1 if rules.laesning("uge_beroert") == "een_dag" else 7
     result = {}
     for week in counted_weeks(last_day, rules):
-        if len(covered[week, "A"]) >= enough:
+        counted = covered.get((week, "A"), ())
+        if len(counted) >= enough:
             result[week] = "A"
-        elif covered[week, "A"] or covered[week, "B"]:
+        elif counted or (week, "B") in covered:
             result[week] = "B"
         else:
             result[week] = "C" if week + timedelta(days=6) <= last_day else "-"
     return result
+
+
+@lru_cache(maxsize=10_000)
+def restart(week: date, rules: Rulebook) -> tuple[int, date]:
+    """How many weeks of self-support it takes in a week for the count to start over, and since which day. § 6."""
+    rule = in_force(rules.genoptjening, week)
+    return rule.uger, years_before(week, rule.vindue_aar)
 
 
 def count(kind_of: Mapping[date, str], rules: Rulebook) -> dict[date, Uge]:
@@ -93,15 +105,14 @@ def count(kind_of: Mapping[date, str], rules: Rulebook) -> dict[date, Uge]:
     n = 0
     free: list[date] = []
     for week, kind in sorted(kind_of.items()):
-        rule = in_force(rules.genoptjening, week)
-        window = years_before(week, rule.vindue_aar)
+        enough, window = restart(week, rules)
         if kind == "A":
-            if not at_once and len([s for s in free if s >= window]) >= rule.uger:
+            if not at_once and len([s for s in free if s >= window]) >= enough:
                 n, free = 0, []
             n += 1
         elif kind == "C" and n > 0:
             free.append(week)
-            if at_once and len([s for s in free if s >= window]) >= rule.uger:
+            if at_once and len([s for s in free if s >= window]) >= enough:
                 n, free = 0, []
         weeks[week] = Uge(kind, n, len([s for s in free if s >= window]))
     return weeks

@@ -202,7 +202,7 @@ class Kommune:
     aar: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # known by identity, so that what is found in it can be remembered
 class Rulebook:
     """All rules, frozen; `version` is the hash of their content (`emner`), comments and layout apart."""
 
