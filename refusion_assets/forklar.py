@@ -28,6 +28,8 @@ RAW = """SELECT i.fil_id, i.linje, i.Loenperiode_start, i.Loenperiode_slut, i.Mo
 ROWS = "SELECT * FROM {table} WHERE borger_id = $borger AND maaned = $maaned ORDER BY ALL"
 LEDGER = """SELECT * FROM opgoerelse.postering WHERE borger_id = $borger AND maaned = $maaned
     ORDER BY uge, koersel, raekketype DESC, ydelse_id, kommunekode"""
+BASES = """SELECT modtaget_maaned, raekke, beregningsgrundlag_oere, loen_oere FROM raw.fleksgrundlag
+    WHERE cpr = $cpr AND maaned = $maaned ORDER BY ALL"""
 STAYS = """SELECT modtaget_maaned, kommunekode, bopael_start, bopael_slut FROM raw.bopael
     WHERE cpr = $cpr AND modtaget_maaned IN (SELECT unnest($maaneder::DATE[])) ORDER BY ALL"""
 
@@ -61,6 +63,9 @@ def known(session: Session, borger: int, cpr: str, maaned: date) -> Kendt:
         forloeb=session.frame("SELECT * FROM duration.forloeb WHERE borger_id = $borger", borger=borger),
         krav=session.frame("SELECT * FROM classified.krav WHERE borger_id = $borger", borger=borger),
         raekker=session.frame(ROWS.format(table="refusion.borger_uge_ydelse"), borger=borger, maaned=maaned),
+        over_loft=session.frame(ROWS.format(table="refusion.over_loft"), borger=borger, maaned=maaned),
+        fleksbidrag=session.frame(ROWS.format(table="refusion.fleksbidrag"), borger=borger, maaned=maaned),
+        grundlag=session.frame(BASES, cpr=cpr, maaned=maaned),
         uden_kommune=session.frame(ROWS.format(table="refusion.uden_kommune"), borger=borger, maaned=maaned),
         posteringer=posteringer,
         linjer=linjer,

@@ -11,6 +11,7 @@ from refusion_assets.domain.forklar_aarsag import Foer, changes
 from refusion_assets.domain.forklar_linjer import Linjer, read_lines
 from refusion_assets.domain.forklar_post import entry, restart_entry
 from refusion_assets.domain.forklar_raekke import Navne, ledger_row, result_row, spelled
+from refusion_assets.domain.forklar_tillaeg import contribution_row
 from refusion_assets.domain.forklar_uger import Krav, TaltUge, begun, counted_weeks, days_in, history, restarted
 from refusion_assets.domain.forklaring import Beroering, Forklaring, Genoptjening, Svar, UdenKommune, Uge
 from refusion_assets.domain.rules import Rulebook
@@ -27,7 +28,8 @@ class Kendt:
 
     `viden` and `regelversion`: the run month and the rules of that calculation. `koersler`: koersel, maaned, status,
     regelversion. `forloeb`: `Forloeb`. `krav`: `Krav` of the classification. `raekker` and `uden_kommune`: the result
-    of the benefit month; `posteringer` its ledger. `linjer`: every line of the person and every reversal that points
+    of the benefit month, `over_loft` what maxima took of it, `fleksbidrag` what it has of that, `grundlag` the bases
+    delivered for it; `posteringer` its ledger. `linjer`: every line of the person and every reversal that points
     at one (`Linje` with verdict and file; `regel` is the verdict's, `egen_regel` what the line is judged by: its own,
     or EI-013). `raa`: the raw columns of the lines that are shown. `bopael`: stays by snapshot (`modtaget_maaned`),
     `bopael_maaned` the snapshot in use, `bopael_maaneder` all there are.
@@ -41,6 +43,9 @@ class Kendt:
     forloeb: pl.DataFrame
     krav: pl.DataFrame
     raekker: pl.DataFrame
+    over_loft: pl.DataFrame
+    fleksbidrag: pl.DataFrame
+    grundlag: pl.DataFrame
     uden_kommune: pl.DataFrame
     posteringer: pl.DataFrame
     linjer: pl.DataFrame
@@ -86,7 +91,7 @@ def explain(kendt: Kendt, maaned: date, rules: Rulebook) -> Forklaring:
     krav = _claims(kendt.krav, linjer, navne)
     uger = counted_weeks(kendt.forloeb, through, rules)
     own = kendt.linjer.with_columns(regel="egen_regel")
-    foer = Foer(kendt.borger_id, own, kendt.bopael, kendt.bopael_maaneder, rules)
+    foer = Foer(kendt.borger_id, own, kendt.bopael, kendt.bopael_maaneder, kendt.grundlag, rules)
     sag = _Sag(kendt, maaned, through, navne, linjer, krav, uger, foer, rules)
     shown = [sag.week(uge) for uge in weeks_of(maaned) if uge <= through]
     koersel = kendt.koersler.filter(pl.col("maaned") == kendt.viden).rows(named=True)
@@ -168,6 +173,9 @@ class _Sag:
             beroeringer=self._touching(uge),
             indberetninger=reported,
             raekker=rows,
+            fleksbidrag=[
+                contribution_row(row, self.navne, self.rules) for row in self._of_week(self.kendt.fleksbidrag, uge)
+            ],
             uden_kommune=[self._homeless(row) for row in self._of_week(self.kendt.uden_kommune, uge)],
             posteringer=[ledger_row(row, self.kendt.koersler, self.navne) for row in ledger],
             aendringer=changes(
@@ -184,7 +192,9 @@ class _Sag:
         stays = self.kendt.bopael
         if self.kendt.bopael_maaned is not None:
             stays = stays.filter(pl.col("modtaget_maaned") == self.kendt.bopael_maaned)
-        return result_row(row, self.krav, stays, self.navne, self.rules)
+        same = [pl.col(name) == row[name] for name in ("uge", "ydelse_id", "kommunekode")]
+        over = self.kendt.over_loft.filter(same).rows(named=True)
+        return result_row(row, over, self.krav, stays, self.navne, self.rules)
 
     def _touching(self, uge: date) -> list[Beroering]:
         """The claims that have days in the week."""

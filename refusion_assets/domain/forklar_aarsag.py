@@ -13,6 +13,7 @@ from refusion_assets.domain.bopael import residence
 from refusion_assets.domain.duration import KIND_NAMES, week_kinds
 from refusion_assets.domain.forklar_linjer import Key, Linjer, key, touches
 from refusion_assets.domain.forklar_raekke import Navne
+from refusion_assets.domain.forklar_tillaeg import basis_causes, subsidy_causes
 from refusion_assets.domain.forklaring import Aarsag, Aendring
 from refusion_assets.domain.krav import BRUGT, classify
 from refusion_assets.domain.opgoerelse import TILBAGE
@@ -29,12 +30,14 @@ class Foer:
 
     `linjer`: every line of the person (`Linje`, with EI-013 as regel where that is the verdict), kendt_fra and
     fil_orden. `bopael`: the stays of every snapshot asked for; `bopael_maaneder`: all snapshots there are.
+    `grundlag`: the bases of fleksbidrag delivered for the month (`basis_causes`).
     """
 
     borger_id: int
     linjer: pl.DataFrame
     bopael: pl.DataFrame
     bopael_maaneder: list[date]
+    grundlag: pl.DataFrame
     rules: Rulebook
     kinds: dict[tuple[date, date], Any] = field(default_factory=dict)
 
@@ -124,17 +127,23 @@ def changes(
             procent_efter=skift.of(skift.fresh, "procent"),
             beloeb_foer_oere=-sum(row["beloeb_oere"] for row in skift.back),
             beloeb_efter_oere=sum(row["beloeb_oere"] for row in skift.fresh),
+            refusion_foer_oere=-sum(row["refusion_oere"] for row in skift.back),
+            refusion_efter_oere=sum(row["refusion_oere"] for row in skift.fresh),
             kommuner_foer=sorted({navne.kommune(row["kommunekode"]) for row in skift.back}),
             kommuner_efter=sorted({navne.kommune(row["kommunekode"]) for row in skift.fresh}),
-            aarsager=_causes(skift, linjer, foer, navne),
+            aarsager=_causes(skift, posteringer, linjer, foer, navne),
         )
         for skift in _shifts(posteringer, uge, maaned, koersler)
     ]
 
 
-def _causes(skift: Skift, linjer: Linjer, foer: Foer, navne: Navne) -> list[Aarsag]:
+def _causes(skift: Skift, posteringer: pl.DataFrame, linjer: Linjer, foer: Foer, navne: Navne) -> list[Aarsag]:
     """The concrete causes of a change, the nearest first; one that says so if none can be seen."""
     causes: list[Aarsag] = []
+    followed = {entry.ydelse_id for entry in foer.rules.fleksbidrag if entry.id == skift.ydelse_id}
+    if followed:
+        causes += basis_causes(foer.grundlag, skift.run)
+        causes += subsidy_causes(posteringer, skift.koersel, followed)
     if skift.moved("beloeb_oere", "indberettet_oere"):
         causes += _new_lines(skift, linjer)
         causes += _move(skift, foer, navne)

@@ -1,10 +1,23 @@
 """Understands which entry of `rules/` something rests on, as it is shown."""
 
+from dataclasses import dataclass
 from datetime import date
 
-from refusion_assets.domain.forklaring import Post
 from refusion_assets.domain.rules import Genoptjening
 from refusion_assets.domain.rules_cited import Cited
+
+
+@dataclass(frozen=True, kw_only=True)
+class Post:
+    """The entry of `rules/` that something rests on."""
+
+    fil: str
+    id: str
+    gaelder_fra: date
+    hjemmel: str
+    kilde: str
+    kontrolleret: date
+    sikkerhed: str
 
 
 def entry(cited: Cited, fil: str, name: str, gaelder_fra: date) -> Post:

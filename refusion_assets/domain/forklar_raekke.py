@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from refusion_assets.domain.forklar_post import entry
+from refusion_assets.domain.forklar_post import Post, entry
 from refusion_assets.domain.forklar_uger import Krav
-from refusion_assets.domain.forklaring import Finansiering, Post, Postering, Raekke
+from refusion_assets.domain.forklaring import Finansiering, Postering, Raekke
+from refusion_assets.domain.forklaring_tillaeg import OverLoft
 from refusion_assets.domain.fund import found, told
 from refusion_assets.domain.rules import Rulebook, Trappe, Ydelse
 from refusion_assets.domain.weeks import monday
@@ -27,9 +28,9 @@ class Navne:
 
     @classmethod
     def of(cls, rules: Rulebook) -> "Navne":
-        """The names that the rules know; of a benefit the last."""
+        """The names that the rules know, fleksbidrag among the benefits; of each the last."""
         return cls(
-            {y.ydelse_id: y.navn for y in rules.ydelser},
+            {e.id: e.navn for e in rules.fleksbidrag} | {y.ydelse_id: y.navn for y in rules.ydelser},
             {k.kommunekode: k.navn for k in rules.kommuner},
             {k.id: k.navn for k in rules.kilder},
         )
@@ -58,8 +59,18 @@ def spelled(regel: str, values: dict[str, Any], rules: Rulebook) -> str:
     return str(told(found(pl.DataFrame([values]), regel, []), rules)["tekst"][0])
 
 
-def result_row(row: dict[str, Any], krav: Sequence[Krav], stays: pl.DataFrame, navne: Navne, rules: Rulebook) -> Raekke:
-    """One result row (`BorgerUgeYdelse`) with the entry its percentage comes from and why its municipality pays."""
+def result_row(
+    row: dict[str, Any],
+    over: Sequence[dict[str, Any]],
+    krav: Sequence[Krav],
+    stays: pl.DataFrame,
+    navne: Navne,
+    rules: Rulebook,
+) -> Raekke:
+    """One result row (`BorgerUgeYdelse`) with the entry its percentage comes from and why its municipality pays.
+
+    `over`: what the maxima took of it (`OverLoft` of the kernel).
+    """
     on_day = max(row["uge"], rules.overgang.gaelder_fra)
     ydelse = rules.ydelse_on(row["ydelse_id"], on_day) if row["ydelse_id"] in navne.ydelser else None
     trappe = rules.trappe_on(ydelse.trappe, on_day) if ydelse and ydelse.trappe else None
@@ -81,7 +92,20 @@ def result_row(row: dict[str, Any], krav: Sequence[Krav], stays: pl.DataFrame, n
         hjemmel=row["hjemmel"],
         post=post,
         overgang=entry(rules.overgang, "optaelling.toml", "overgang", on_day) if before else None,
+        over_loft=[_above(taken, rules) for taken in sorted(over, key=lambda taken: taken["refusion_oere"] > 0)],
         finansiering=_financed(row, krav, stays, navne, rules),
+    )
+
+
+def _above(taken: dict[str, Any], rules: Rulebook) -> OverLoft:
+    """What one maximum took of a row; the maximum itself where the rules still say it."""
+    said = ((periode, rules.loft_on(taken["loft_id"], taken[periode])) for periode in ("uge", "maaned"))
+    same = next((m for periode, m in said if m and (m.periode, m.hjemmel) == (periode, taken["hjemmel"])), None)
+    return OverLoft(
+        periode=same.periode if same else None,
+        loft_oere=same.beloeb_oere if same else None,
+        post=entry(same, "lofter.toml", same.id, same.gaelder_fra) if same else None,
+        **{name: taken[name] for name in ("loft_id", "beloeb_oere", "refusion_oere", "hjemmel")},
     )
 
 

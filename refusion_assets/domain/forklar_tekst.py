@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 from refusion_assets.domain.forklar_tekst_penge import finances, money, settled
 from refusion_assets.domain.forklar_tekst_regler import paragraph, rulings
+from refusion_assets.domain.forklar_tekst_tillaeg import contribution, in_short
 from refusion_assets.domain.forklar_udtryk import day, kroner, listed, month, plural, small, span, weekday, wrapped
 from refusion_assets.domain.forklaring import Beroering, Forklaring, Indberetning, Raekke, Stykke, Uge
 
@@ -80,7 +81,9 @@ def _summary(sag: Forklaring) -> Iterator[str]:
             f"  {ydelse}, {kommune}: {plural(len(rows), 'uge', 'uger')} med {procent} procent "
             f"({_why_step(trin, rows)}); {kroner(paid)} giver {kroner(share)} i {side}."
         )
-    if not groups:
+    bidrag = [b for uge in sag.uger for b in uge.fleksbidrag]
+    yield from (in_short(b, sag.maaned) for b in bidrag)
+    if not groups and not bidrag:
         yield "  Der er ingen beløb at afregne i måneden."
     if any(uge.uden_kommune for uge in sag.uger):
         yield "  Noget er ikke afregnet, fordi ingen kommune kendes; se ugerne."
@@ -183,6 +186,7 @@ def _week(uge: Uge, sag: Forklaring) -> list[str]:
         text.append(f"  Indberettet om ugen, men ikke brugt: {listed(unused)}.")
     for row in uge.raekker:
         text += [*money(row, uge.ydelsestaeller), finances(row)]
+    text += [line for bidrag in uge.fleksbidrag for line in contribution(bidrag, sag.maaned)]
     text += [f"  {homeless.regel}: {homeless.regel_tekst}" for homeless in uge.uden_kommune]
     return text + settled(uge, {i.nr: i for i in sag.indberetninger})
 

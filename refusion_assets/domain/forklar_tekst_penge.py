@@ -3,7 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
+import numpy as np
+
+from refusion_assets.domain.dele import round_half_away
 from refusion_assets.domain.forklar_tekst_regler import paragraph, where
+from refusion_assets.domain.forklar_tekst_tillaeg import OF_FLEKSBIDRAG, above, counted
 from refusion_assets.domain.forklar_udtryk import day, kroner, listed, month, small, span, weekday
 from refusion_assets.domain.forklaring import Aarsag, Aendring, Indberetning, Postering, Raekke, Uge
 
@@ -26,8 +30,9 @@ TYPES = {
 def money(row: Raekke, week_number: int | None) -> Iterator[str]:
     """What a benefit gives in the week, and why that percentage; `week_number` is the law's own number of the week."""
     share = row.refusion_oere + row.medfinansiering_oere
+    amount, over = counted(row)
     yield (
-        f"  {row.ydelse}, {row.finansiering.kommune}: {kroner(row.beloeb_oere)} x {row.procent} procent = "
+        f"  {row.ydelse}, {row.finansiering.kommune}: {amount} x {row.procent} procent{over} = "
         f"{kroner(share)} {WHO_PAYS.get(row.side, '')}".rstrip()
         + "."
     )
@@ -37,6 +42,7 @@ def money(row: Raekke, week_number: int | None) -> Iterator[str]:
             if (row.indberettet_oere != row.beloeb_oere)
             else f"    Indberettet i alt {kroner(row.indberettet_oere)}."
         )
+    yield from (above(over_loft, row.side) for over_loft in row.over_loft)
     place = f"; {where(row.post)}" if row.post else ""
     yield f"    {row.procent} procent: {_step(row)}, {row.hjemmel}{place}."
     if row.ydelsestaeller not in (None, week_number):
@@ -87,12 +93,23 @@ def _posted(row: Postering) -> str:
     when = f"kørsel {row.koersel} ({month(row.maaned)})" if row.maaned else "før den første kørsel"
     side = "medfinansiering" if row.medfinansiering_oere else "refusion"
     number = f", uge {row.ydelsestaeller}" if row.ydelsestaeller is not None else ""
+    share = kroner(row.refusion_oere + row.medfinansiering_oere)
     of = f" fra kørsel {row.oprindelig_koersel}" if row.oprindelig_koersel else ""
     return (
         f"{when}: {TYPES[row.raekketype]}{of} ({row.raekketype}): {small(row.ydelse)}, {row.kommune}{number}: "
-        f"{row.procent} procent af {kroner(row.beloeb_oere)} = "
-        f"{kroner(row.refusion_oere + row.medfinansiering_oere)} i {side}"
+        f"{_of_amount(row)}{share} i {side}{', efter loft' if _capped(row) else ''}"
     )
+
+
+def _of_amount(row: Postering) -> str:
+    """The percentage and the amount it was taken of; nothing where there is none, as for fleksbidrag."""
+    return f"{row.procent} procent af {kroner(row.beloeb_oere)} = " if row.procent or row.beloeb_oere else ""
+
+
+def _capped(row: Postering) -> bool:
+    """Whether a maximum left less than the percentage gives."""
+    share = abs(row.refusion_oere + row.medfinansiering_oere)
+    return share < int(round_half_away(np.array([abs(row.beloeb_oere) * row.procent]), 100)[0])
 
 
 def _changed(change: Aendring, reports: Reports) -> Iterator[str]:
@@ -102,6 +119,8 @@ def _changed(change: Aendring, reports: Reports) -> Iterator[str]:
         what.append(f"{change.procent_foer} procent blev {change.procent_efter} procent")
     if change.beloeb_foer_oere != change.beloeb_efter_oere:
         what.append(f"{kroner(change.beloeb_foer_oere)} blev {kroner(change.beloeb_efter_oere)}")
+    elif not change.beloeb_foer_oere and change.refusion_foer_oere != change.refusion_efter_oere:
+        what.append(f"{kroner(change.refusion_foer_oere)} blev {kroner(change.refusion_efter_oere)}")
     if change.kommuner_foer != change.kommuner_efter and change.kommuner_foer and change.kommuner_efter:
         what.append(f"{listed(change.kommuner_foer)} blev {listed(change.kommuner_efter)}")
     told = listed(what) or "rækken er gjort om"
@@ -124,11 +143,17 @@ def _cause(cause: Aarsag, reports: Reports) -> str:
         before, after = cause.kommune_foer or "ukendt", cause.kommune_efter or "ukendt"
         return f"bopælen i ugen er ændret fra {before} til {after} i det bopælsregister, som kørslen kendte."
     if cause.slags == "regler":
-        paragraphs = (
-            f": {cause.hjemmel_foer} blev {cause.hjemmel_efter}" if cause.hjemmel_foer != cause.hjemmel_efter else ""
-        )
-        return f"reglerne var ændret fra version {cause.regelversion_foer} til {cause.regelversion_efter}{paragraphs}."
-    return "årsagen kan ikke ses i de indberetninger, bopæle og regler, der er kendt nu."
+        return _other_rules(cause)
+    unseen = "årsagen kan ikke ses i de indberetninger, bopæle og regler, der er kendt nu."
+    return OF_FLEKSBIDRAG[cause.slags](cause) if cause.slags in OF_FLEKSBIDRAG else unseen
+
+
+def _other_rules(cause: Aarsag) -> str:
+    """That the rules were others, and which paragraph became which."""
+    paragraphs = (
+        f": {cause.hjemmel_foer} blev {cause.hjemmel_efter}" if cause.hjemmel_foer != cause.hjemmel_efter else ""
+    )
+    return f"reglerne var ændret fra version {cause.regelversion_foer} til {cause.regelversion_efter}{paragraphs}."
 
 
 def _shifted(cause: Aarsag, mentioned: Sequence[Indberetning]) -> str:

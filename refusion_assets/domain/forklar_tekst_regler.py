@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from refusion_assets.domain.forklar_post import Post
 from refusion_assets.domain.forklar_udtryk import day
-from refusion_assets.domain.forklaring import Forklaring, Post
+from refusion_assets.domain.forklaring import Forklaring
 
 
 def paragraph(post: Post) -> str:
@@ -35,7 +36,8 @@ def _posts(sag: Forklaring) -> Iterator[Post]:
         if uge.genoptjening:
             yield uge.genoptjening.post
         for row in uge.raekker:
-            yield from (post for post in (row.post, row.overgang) if post)
+            yield from (post for post in (row.post, row.overgang, *(o.post for o in row.over_loft)) if post)
+        yield from (bidrag.post for bidrag in uge.fleksbidrag if bidrag.post)
 
 
 def _entry(post: Post) -> Iterator[str]:

@@ -10,21 +10,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
+from refusion_assets.domain.forklar_post import Post
+from refusion_assets.domain.forklaring_tillaeg import Fleksbidrag, OverLoft
+
 Svar = Literal["forklaret", "ukendt_borger", "ingen_uger", "ikke_beregnet"]
-Slags = Literal["indberetning", "tilbagefoersel", "taeller", "bopael", "regler", "uforklaret"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Post:
-    """The entry of `rules/` that something rests on."""
-
-    fil: str
-    id: str
-    gaelder_fra: date
-    hjemmel: str
-    kilde: str
-    kontrolleret: date
-    sikkerhed: str
+Slags = Literal["indberetning", "tilbagefoersel", "taeller", "bopael", "regler", "grundlag", "tilskud", "uforklaret"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +113,7 @@ class Raekke:
     hjemmel: str
     post: Post | None
     overgang: Post | None
+    over_loft: list[OverLoft]
     finansiering: Finansiering
 
 
@@ -163,6 +154,10 @@ class Aarsag:
     regelversion_efter: str | None = None
     hjemmel_foer: str | None = None
     hjemmel_efter: str | None = None
+    grundlag_foer_oere: int | None = None
+    grundlag_efter_oere: int | None = None
+    loen_foer_oere: int | None = None
+    loen_efter_oere: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +172,8 @@ class Aendring:
     procent_efter: int | None
     beloeb_foer_oere: int
     beloeb_efter_oere: int
+    refusion_foer_oere: int
+    refusion_efter_oere: int
     kommuner_foer: list[str]
     kommuner_efter: list[str]
     aarsager: list[Aarsag]
@@ -210,6 +207,7 @@ class Uge:
     beroeringer: list[Beroering]
     indberetninger: list[int]
     raekker: list[Raekke]
+    fleksbidrag: list[Fleksbidrag]
     uden_kommune: list[UdenKommune]
     posteringer: list[Postering]
     aendringer: list[Aendring]
