@@ -114,8 +114,10 @@ def _kommuner(result: Konsekvens) -> pl.DataFrame:
 
 
 def ydelse_navne(result: Konsekvens) -> dict[str, str]:
-    """What every benefit is called."""
-    return {y.ydelse_id: y.navn for book in (result.gaeldende, result.forslag) for y in book.ydelser}
+    """What every benefit and fleksbidrag is called."""
+    books = (result.gaeldende, result.forslag)
+    fleksbidrag = {entry.id: entry.navn for book in books for entry in book.fleksbidrag}
+    return fleksbidrag | {y.ydelse_id: y.navn for book in books for y in book.ydelser}
 
 
 def _by_month(result: Konsekvens) -> Tabel:

@@ -7,6 +7,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from refusion_assets.domain.weeks import last_day, month_of, month_range
 from refusion_assets.konsekvens import Konsekvens
 from refusion_assets.konsekvens_filer import EFFEKT, PLOT, REGLER, RESULTAT, SKIFT
 from refusion_assets.rulebook import RuleError, load
+from tests import edits as edits_of_rules
 from tests.conftest import DataRoot, Example
 from tests.support import EXAMPLE, RULES, read_root, with_reading
 
@@ -81,9 +83,10 @@ def in_files(root: DataRoot, forslag: Path, mappe: str = "") -> Path:
 @cache
 def by_hand(rules: Rulebook) -> dict[tuple[str, str, str], tuple[int, ...]]:
     """Month, municipality and benefit: amount, refusion and medfinansiering by the plain calculation of everything."""
-    files, bopael, _ = read_root(EXAMPLE / "data", "2024-04")
+    files, bopael, bases = read_root(EXAMPLE / "data", "2024-04")
+    every = plain_state(files, bopael, "2024-04", rules, fleksbidrag=True, fleksgrundlag=bases)
     sums: dict[tuple[str, str, str], tuple[int, ...]] = defaultdict(lambda: (0, 0, 0))
-    for (_, maaned, _, ydelse, kode), row in plain_state(files, bopael, "2024-04", rules).items():
+    for (_, maaned, _, ydelse, kode), row in every.items():
         money = row.beloeb, row.refusion, row.medfinansiering
         sums[maaned, kode, ydelse] = tuple(a + b for a, b in zip(sums[maaned, kode, ydelse], money, strict=True))
     return {key: sum_ for key, sum_ in sums.items() if any(sum_)}
@@ -145,10 +148,22 @@ def _reading(draw: st.DrawFn, rules: Rulebook) -> Rulebook:
     return with_reading(rules, entry.navn, draw(st.sampled_from(entry.muligheder)))
 
 
-EDITS: tuple[Callable[[st.DrawFn, Rulebook], Rulebook], ...] = (_staircase, _restart, _benefit, _reading)
+def _fleksbidrag(draw: st.DrawFn, rules: Rulebook) -> Rulebook:
+    """Another number in the formula of fleksbidrag, another step for it, from a day or always, or none at all."""
+    [one] = rules.fleksbidrag
+    name = draw(st.sampled_from(("trin_procent", "forskel_procent", "beregningsgrundlag_procent", "loen_procent")))
+    value = draw(st.sampled_from((20, 30, 40))) if name == "trin_procent" else draw(st.integers(0, 100))
+    fra = draw(st.one_of(st.none(), st.dates(month_of("2021-01"), last_day(month_of("2024-04")))))
+    changed = replace(one, gaelder_fra=fra or one.gaelder_fra, **{name: value})
+    return replace(rules, fleksbidrag=draw(st.sampled_from(((changed,), (one, changed) if fra else (), ()))))
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, phases=[Phase.generate])
+EDITS: tuple[Callable[[st.DrawFn, Rulebook], Rulebook], ...] = (
+    _staircase, _restart, _benefit, _reading, _fleksbidrag,
+)  # fmt: skip
+
+
+@settings(max_examples=10, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(forslag=edits())
 def test_any_proposal_has_the_effect_of_calculating_everything_twice_by_hand(
     example: Example, forslag: Rulebook
@@ -183,6 +198,7 @@ def test_some_months_have_the_effect_they_have_among_all(example: Example) -> No
 def test_the_effect_is_what_a_run_under_the_proposal_settles_otherwise(root: DataRoot, tmp_path: Path) -> None:
     """Of all months through the run: the run's ledger is the difference to what was settled before."""
     forslag = proposal(tmp_path / "forslag")
+    edits_of_rules.declare(forslag, "trappe", date(2015, 12, 1))
     ran = root.refusion("konsekvens", "--regler", str(forslag), EVERY_MONTH)
     assert (ran.code, ran.err) == (0, "")
     query = """SELECT kommunekode, sum(refusion_oere - medfinansiering_oere)::BIGINT FROM opgoerelse.postering

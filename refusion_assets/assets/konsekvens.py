@@ -1,7 +1,7 @@
 """Konsekvens: the same benefit months under a proposal beside the rules in force; nothing that is settled moves."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,11 +14,13 @@ from pydantic import Field
 from refusion_assets import konsekvens as told
 from refusion_assets import konsekvens_filer as files
 from refusion_assets.assets.change import newest_snapshot
+from refusion_assets.assets.fleksbidrag import bases, include_bases
 from refusion_assets.assets.refusion import ahead, choose_stays, read_shard, shards_of
 from refusion_assets.assets.wiring import stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.bopael import Koder, residence
 from refusion_assets.domain.duration import Counted, count_weeks
+from refusion_assets.domain.fleksbidrag import as_rows, contributions, days_on_step
 from refusion_assets.domain.forslag import Forskel, differences, new_accounts, same_count
 from refusion_assets.domain.konsekvens import Virkning, compare, sides
 from refusion_assets.domain.kontrol import kroner_text
@@ -36,7 +38,7 @@ VIRKNING = dg.AssetKey(["konsekvens", "virkning"])
 JOB, STEP = "konsekvens", "konsekvens__virkning"
 STORED = """
 SELECT maaned, kommunekode, ydelse_id, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
-FROM refusion.borger_uge_ydelse WHERE maaned BETWEEN $first AND $last GROUP BY ALL"""
+FROM refusion.tilstand WHERE maaned BETWEEN $first AND $last GROUP BY ALL"""
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,16 @@ class Book:
         counted = count_weeks(krav, self.grid, self.rules)
         return counted, residence(bopael, counted.borger_id, self.grid, self.rules)
 
-    def rows(self, krav: pl.DataFrame, ground: tuple[Counted, Koder], months: Sequence[date]) -> pl.DataFrame:
-        """The result rows of some months, with the side of each."""
+    def rows(
+        self, krav: pl.DataFrame, ground: tuple[Counted, Koder], grundlag: pl.DataFrame, months: Sequence[date]
+    ) -> pl.DataFrame:
+        """The rows of the state of some months, fleksbidrag among them, with the side of each."""
         priced = price(krav, *ground, self.grid, self.rates, self.rules).rows
+        days = days_on_step(krav, *ground, self.grid, self.rates, self.rules)
+        fleksbidrag = as_rows(contributions(days, priced, grundlag, self.rules))
         known = sides(self.rules, self.grid, monday(months[0]))
-        asked = priced.filter(pl.col("maaned").is_between(months[0], months[-1]))
+        state = pl.concat([priced.select(fleksbidrag.columns), fleksbidrag])
+        asked = state.filter(pl.col("maaned").is_between(months[0], months[-1]))
         return asked.join(known, on=["ydelse_id", "uge"], how="left").with_columns(pl.col("side").fill_null("refusion"))
 
 
@@ -123,6 +130,8 @@ def _over_people(
         first=months[0],
         last=last_day(months[-1]),
     )
+    fleksbidrag = tuple(entry for book in (gaeldende, forslag) for entry in book.rules.fleksbidrag)
+    include_bases(session, replace(gaeldende.rules, fleksbidrag=fleksbidrag), gaeldende.last)
     choose_stays(session, newest_snapshot(session, gaeldende.last))
     readings = [book.rules.laesning("bopael_paa") for book in (gaeldende, forslag)]
     alike = same_count(gaeldende.rules, forslag.rules) and readings[0] == readings[1]
@@ -130,7 +139,8 @@ def _over_people(
     people, done = sum(shard.borgere for shard in shards), 0
     empty = pl.DataFrame(schema=EMPTY)
     total = compare(empty, empty)
-    work = (partial(effect, *read_shard(session, shard), gaeldende, forslag, months, alike) for shard in shards)
+    books = partial(effect, gaeldende=gaeldende, forslag=forslag, months=months, alike=alike)
+    work = (partial(books, *read_shard(session, shard), bases(session, shard.first, shard.last)) for shard in shards)
     for shard, virkning in zip(shards, ahead(work), strict=True):
         total, done = total.plus(virkning), done + shard.borgere
         progress(f"{done} af {people} borgere beregnet efter begge regelsæt")
@@ -138,14 +148,23 @@ def _over_people(
 
 
 def effect(
-    krav: pl.DataFrame, bopael: pl.DataFrame, gaeldende: Book, forslag: Book, months: Sequence[date], alike: bool
+    krav: pl.DataFrame,
+    bopael: pl.DataFrame,
+    grundlag: pl.DataFrame,
+    gaeldende: Book,
+    forslag: Book,
+    months: Sequence[date],
+    alike: bool,
 ) -> Virkning:
-    """The effect on the people of a shard; weeks are counted once where both rule sets count alike."""
+    """The effect on the people of a shard; weeks are counted once where both rule sets count alike.
+
+    `krav`, `bopael` and `grundlag`: their claims, stays and bases of fleksbidrag.
+    """
     ground = gaeldende.ground(krav, bopael)
     other = ground if alike else forslag.ground(krav, bopael)
     ends = pl.col("periode_slut") >= pl.col("fra_uge").dt.month_start()
     recent = krav.filter(ends & (pl.col("beloeb_oere") > 0))
-    return compare(gaeldende.rows(recent, ground, months), forslag.rows(recent, other, months))
+    return compare(gaeldende.rows(recent, ground, grundlag, months), forslag.rows(recent, other, grundlag, months))
 
 
 EMPTY = {

@@ -180,3 +180,23 @@ def contributions(days: pl.DataFrame, rows: pl.DataFrame, grundlag: pl.DataFrame
         )
         found.append(rows_of_entry.select(names).sort(KEY))
     return pl.concat(found) if found else BorgerMaanedFleksbidrag.empty()
+
+
+def as_rows(fleksbidrag: pl.DataFrame) -> pl.DataFrame:
+    """The contributions (`BorgerMaanedFleksbidrag`) that are settled, as rows of the state: outside every step. Øre.
+
+    As in the view `refusion.fleksbidrag_raekke`: no amount but the refusion, and none of zero.
+    """
+    nothing = pl.lit(0, dtype=pl.Int64)
+    settled = fleksbidrag.filter(pl.col("refusion_oere") != 0)
+    return settled.select(
+        "uge",
+        "maaned",
+        "borger_id",
+        "ydelse_id",
+        "kommunekode",
+        "refusion_oere",
+        beloeb_oere=nothing,
+        medfinansiering_oere=nothing,
+        trin=pl.lit(None, dtype=pl.Int64),
+    )

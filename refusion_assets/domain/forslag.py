@@ -6,13 +6,15 @@ from datetime import date, timedelta
 from typing import Any
 
 from refusion_assets.domain.rules import Rulebook, Trin
-from refusion_assets.domain.weeks import monday
+from refusion_assets.domain.weeks import last_day, monday
 
 NOWHERE = "(intet)"
 HELE = "hele posten"
 # What a reader of the rules says of an entry without its law changing.
 SAID_OF = {"hjemmel", "kilde", "kontrolleret", "sikkerhed", "note"}
 NAMES = ("konto", "ydelse_id", "kommunekode", "id", "navn", "hvad", "funktion", "side", "procent")
+# Fields that a name stands in, but the name of another entry.
+POINTS = {("fleksbidrag", "ydelse_id")}
 FILES = {
     "ydelser": "ydelser.csv",
     "konti": "konti.csv",
@@ -39,6 +41,7 @@ WORDS_ONLY = {
     "kommuner": {"navn", "region", "indbyggertal", "aar"},
     "kilder": {"navn", "gaelder_fra"},
     "laesninger": {"muligheder", "gaelder_fra"},
+    "fleksbidrag": {"navn"},
 }
 WITHOUT_COUNT = WITHOUT_MONEY | NO_TOPIC | {"konti", "kilder", "kommuner", "trapper", "lofter", "fleksbidrag"}
 UNCOUNTED: dict[str, Any] = {
@@ -53,6 +56,8 @@ AFTER_ATP = "felt0014_er_efter_atp"
 LOADED_ENTRIES = {"laesninger": {"beloebsgrundlag"}, "graenser": {"periode_dage"}}
 ALWAYS = {"laesninger", "optaelling", "overgang", "kilder", "konti", "kommuner"}
 FOR_A_TIME = {"trapper"}
+# What holds for whole months, by their first day, and for none before its first entry.
+BY_MONTH = {"fleksbidrag"}
 
 
 @dataclass(frozen=True)
@@ -186,7 +191,7 @@ def _name(topic: str, entry: Any) -> tuple[Any, ...]:
     if topic in ("optaelling", "overgang", "koersel"):
         return (topic,)
     own = {field.name for field in fields(entry)}
-    known = [name for name in NAMES if name in own]
+    known = [name for name in NAMES if name in own and (topic, name) not in POINTS]
     if topic == "konteringer":
         return tuple(getattr(entry, name) for name in known)
     called = (getattr(entry, known[0]),) if known else (topic,)
@@ -199,6 +204,8 @@ def _days(topic: str, name: tuple[Any, ...], *books: dict[tuple[Any, ...], Any])
     begins = name[-1]
     if topic in ALWAYS or not isinstance(begins, date):
         return None, None
+    if topic in BY_MONTH:
+        return (begins if begins.day == 1 else last_day(begins) + timedelta(days=1)), None
     later = [[n[-1] for n in book if n[:-1] == name[:-1] and n[-1] > begins] for book in books]
     til = max(map(min, later)) - timedelta(days=1) if topic in FOR_A_TIME and all(later) else None
     first = all(begins <= min((n[-1] for n in book if n[:-1] == name[:-1]), default=begins) for book in books)

@@ -170,3 +170,20 @@ def test_an_account_that_nobody_reports_on_yet_is_named_and_needs_no_load() -> N
     assert new_accounts(GAELDENDE, forslag) == ["urn:oio:kommune:konto:ny"]
     assert [forskel.indlaes for forskel in differences(GAELDENDE, forslag)] == [False]
     assert new_accounts(forslag, GAELDENDE) == []
+
+
+def test_a_rule_of_fleksbidrag_is_named_by_its_own_id_and_touches_the_months_that_begin_on_its_day_or_later() -> None:
+    one = GAELDENDE.fleksbidrag[0]
+    for fra, first in ((date(2024, 3, 1), 3), (date(2024, 3, 2), 4)):
+        later = replace(one, gaelder_fra=fra, loen_procent=10)
+        forskel = only(replace(GAELDENDE, fleksbidrag=(one, later)))
+        said = (forskel.fil, forskel.post, forskel.felt, forskel.gaeldende, forskel.forslag)
+        assert said == ("fleksbidrag.toml", f"FLEKSBIDRAG fra {fra} (ny)", "loen_procent", "20", "10")
+        assert reached(forskel, date(2024, 2, 1), date(2024, 3, 1), date(2024, 4, 1)) == [
+            date(2024, month, 1) for month in (3, 4) if month >= first
+        ]
+        assert same_count(GAELDENDE, replace(GAELDENDE, fleksbidrag=(one, later)))
+
+
+def test_another_name_of_fleksbidrag_moves_no_money() -> None:
+    assert not only(replace(GAELDENDE, fleksbidrag=(replace(GAELDENDE.fleksbidrag[0], navn="Bidrag"),))).penge

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 
 from refusion_assets.assets.konsekvens import Book, effect
 from refusion_assets.domain.forslag import same_count
@@ -19,6 +20,7 @@ from tests.support import RULES, with_reading
 GAELDENDE = load(RULES)
 NEW_YEAR = date(2024, 1, 1)  # a Monday
 STAYS = {"borger_id": pl.Int64, "kommunekode": pl.String, "bopael_start": pl.Date, "bopael_slut": pl.Date}
+BASES = {"borger_id": pl.Int64, "maaned": pl.Date, "beregningsgrundlag_oere": pl.Int64, "loen_oere": pl.Int64}
 NET = pl.col("refusion_oere_forslag") - pl.col("refusion_oere_gaeldende")
 
 
@@ -44,15 +46,26 @@ def krav(*timelines: tuple[str, date], fra: date) -> pl.DataFrame:
 
 
 def what_if(
-    forslag: Rulebook, first: str, last: str, *timelines: tuple[str, date], stays: Sequence[tuple[Any, ...]] = ()
+    forslag: Rulebook,
+    first: str,
+    last: str,
+    *timelines: tuple[str, date],
+    stays: Sequence[tuple[Any, ...]] = (),
+    own: pl.DataFrame | None = None,
+    grundlag: Sequence[tuple[int, date, int, int]] = (),
 ) -> Virkning:
-    """The effect of a proposal on some people, for the months first..last, all of it known."""
+    """The effect of a proposal on some people, for the months first..last, all of it known.
+
+    `own`: more claims, as `krav` gives them. `grundlag`: bases of fleksbidrag, person, month, basis and wage in øre.
+    """
     months = month_range(month_of(first), month_of(last))
     fra = months[0] - timedelta(days=months[0].weekday())
     bopael = pl.DataFrame(list(stays), schema=STAYS, orient="row")
     books = [Book(rules, months[-1]) for rules in (GAELDENDE, forslag)]
     alike = same_count(GAELDENDE, forslag)
-    return effect(krav(*timelines, fra=fra), bopael, books[0], books[1], months, alike)
+    claims = krav(*timelines, fra=fra) if own is None else pl.concat([krav(*timelines, fra=fra), own])
+    bases = pl.DataFrame(list(grundlag), schema=BASES, orient="row")
+    return effect(claims.sort("borger_id"), bopael, bases, books[0], books[1], months, alike)
 
 
 def moves(virkning: Virkning, maaned: date | None, kode: str | None) -> list[tuple[int, int, int, int]]:
@@ -173,3 +186,57 @@ def test_the_effects_on_different_people_add_up_to_the_effect_on_all() -> None:
                             (both.beroerte, together.beroerte, WHERE)):  # fmt: skip
         assert mine.sort(key, nulls_last=True).equals(ours.sort(key, nulls_last=True))
     assert together.skift.height > 0
+
+
+# --- fleksbidrag ------------------------------------------------------------------------------------------------
+
+
+def fleks_months(forslag: Rulebook, grundlag: int = 800_000, loen: int = 0) -> Virkning:
+    """January 2023 of a person whose week 53 begins on the 9th, with 300 kr. of fleksløntilskud a day."""
+    january = date(2023, 1, 1), date(2023, 1, 31)
+    own = krav(("K1", date(2022, 12, 26)), fra=date(2022, 12, 26)).with_columns(
+        ydelse_id=pl.lit("FLEKS"),
+        periode_start=january[0],
+        periode_slut=january[1],
+        beloeb_oere=pl.lit(930_000, dtype=pl.Int64),
+    )
+    bases = [(0, january[0], grundlag, loen)]
+    return what_if(forslag, "2023-01", "2023-01", ("K50", date(2022, 1, 10)), own=own, grundlag=bases)
+
+
+def fleksbidrag(virkning: Virkning) -> list[tuple[Any, ...]]:
+    """The cells of fleksbidrag: step, person-months and øre under both rule sets."""
+    money = ("personuger_gaeldende", "personuger_forslag", "refusion_oere_gaeldende", "refusion_oere_forslag")
+    return virkning.celler.filter(pl.col("ydelse_id") == "FLEKSBIDRAG").select("side", "trin", *money).rows()
+
+
+def test_another_percentage_of_an_earlier_step_changes_the_fleksbidrag_through_its_refusion() -> None:
+    """8 days of 300,00 at 30 (or 60) per cent and 23 at 20: refusion 720 + 1.380 = 2.100 (or 1.440 + 1.380 = 2.820).
+
+    30 per cent of (8.000 - 2.100) is 1.770, less than 24 per cent of 8.000; x 23/31 = 1.313,23. With 2.820: 1.152,97.
+    """
+    virkning = fleks_months(with_step(27, 60))
+    assert fleksbidrag(virkning) == [("refusion", 0, 1, 1, 131_300, 115_300)]
+    assert virkning.celler.filter(pl.col("ydelse_id") == "FLEKS").select(NET.alias("net")).rows() == [(72_000,), (0,)]
+    assert people(virkning, None, None) == [(1, 0)]
+
+
+def test_a_fleksbidrag_of_another_step_is_that_of_its_days() -> None:
+    """8 of 31 days lie on 30 per cent: 1.770 x 8/31 = 456,77."""
+    forslag = replace(GAELDENDE, fleksbidrag=(replace(GAELDENDE.fleksbidrag[0], trin_procent=30),))
+    assert fleksbidrag(fleks_months(forslag)) == [("refusion", 0, 1, 1, 131_300, 45_700)]
+    assert moves(fleks_months(forslag), None, None) == []
+
+
+def test_a_fleksbidrag_that_is_gone_or_without_a_basis_has_no_row() -> None:
+    forslag = replace(GAELDENDE, fleksbidrag=())
+    assert fleksbidrag(fleks_months(forslag)) == [("refusion", 0, 1, 0, 131_300, 0)]
+    assert fleksbidrag(fleks_months(forslag, loen=900_000)) == []
+
+
+@pytest.mark.parametrize(("fra", "after"), [(date(2023, 1, 1), 148_400), (date(2023, 1, 2), 131_300)])
+def test_a_new_fleksbidrag_holds_for_the_months_that_begin_on_its_day_or_later(fra: date, after: int) -> None:
+    """40 per cent of (8.000 - 2.100) = 2.360 is more than 25 per cent of 8.000 = 2.000; x 23/31 = 1.483,87."""
+    one = GAELDENDE.fleksbidrag[0]
+    later = replace(one, gaelder_fra=fra, forskel_procent=40, beregningsgrundlag_procent=25)
+    assert fleksbidrag(fleks_months(replace(GAELDENDE, fleksbidrag=(one, later))))[0][-1] == after
