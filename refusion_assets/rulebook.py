@@ -168,12 +168,8 @@ OPTIONAL = ("taeller", "loft", "fleksbidrag", "tilbagevirkning")
 ONCE = ("optaelling", "overgang", "koersel")
 
 
-def load(folder: Path) -> Rulebook:
-    """The rules of `folder`, proved whole: RuleError on gap, overlap, unknown key or missing citation.
-
-    Hjemmel: none, technical; the paragraphs stand on the entries.
-    """
-    topics = read_topics(folder)
+def _parts(topics: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[Any, ...]]:
+    """The entries of each topic; RuleError on a topic that is unknown, missing, or said more often than once."""
     for topic in sorted(set(topics) - set(TOPICS)):
         raise RuleError(f"{topic}: ukendt emne; de kendte er {', '.join(sorted(TOPICS))}")
     parts: dict[str, tuple[Any, ...]] = {}
@@ -183,6 +179,16 @@ def load(folder: Path) -> Rulebook:
         if topic in ONCE and len(topics[topic]) != 1:
             raise RuleError(f"{file}, {topic}: skal stå præcis een gang")
         parts[topic] = _entries(cls, topics.get(topic, []), f"{file}, {topic}")
+    return parts
+
+
+def load(folder: Path) -> Rulebook:
+    """The rules of `folder`, proved whole: RuleError on gap, overlap, unknown key or missing citation.
+
+    Hjemmel: none, technical; the paragraphs stand on the entries.
+    """
+    topics = read_topics(folder)
+    parts = _parts(topics)
     canonical = json.dumps(topics, sort_keys=True, default=str, ensure_ascii=False)
     rules = Rulebook(
         ydelser=tuple(sorted(parts["ydelser"], key=lambda y: (y.ydelse_id, y.gaelder_fra))),

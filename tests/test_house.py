@@ -21,7 +21,18 @@ REAL_CPR = re.compile(r"\b(0[1-9]|[12][0-9]|3[01])(0[1-9]|1[0-2])[0-9]{6}\b", re
 MONTHLY = "StaticPartitionsDefinition"
 CELLS = "MultiPartitionsDefinition"
 TOPICS = (
-    *("genoptjening", "graense", "kilde", "kommuner", "konti", "laesning", "optaelling", "overgang", "trappe"),
+    *(
+        "fleksbidrag",
+        "genoptjening",
+        "graense",
+        "kilde",
+        "kommuner",
+        "konti",
+        "laesning",
+        "optaelling",
+        "overgang",
+        "trappe",
+    ),
     "ydelser",
 )
 ASSETS = {  # key: group, partitions, what it is made from

@@ -51,15 +51,17 @@ def test_a_page_followed_by_the_letter_gives_the_numbers_it_has_worked_out(name:
     assert [line for line in shown if line not in said] == []
 
 
-def test_the_numbers_of_a_page_that_changes_the_rules_are_not_those_of_the_rules_before_it(tmp_path: Path) -> None:
-    page, root = followed("3-aendret-trappe", tmp_path / "efter")
-    before = few_kommuner(tmp_path / "foer")
-    page.deliver(before, before.place.rules)
+def test_what_a_change_would_cost_is_what_the_page_has_worked_out(tmp_path: Path) -> None:
+    page, after = followed("3-aendret-trappe", tmp_path / "efter")
+    root = few_kommuner(tmp_path / "foer")
+    page.deliver(root, root.place.rules)
     for month in page.months:
-        before.run(month)
-    assert state(before, page) != page.expected
-    assert [row[-2] for row in state(before, page)] == [80] * len(page.expected)
-    assert root.rules != before.rules
+        root.koer(month)
+    assert [row[-2] for row in state(root, page)] == [80] * len(page.expected), "before the change all is 80 per cent"
+    ran = root.refusion("konsekvens", "--regler", str(after.rules), "2027-02..2027-03")
+    assert (ran.code, ran.err) == (0, "")
+    [printed] = page.fenced("console")
+    assert [line for line in printed.splitlines()[1:] if line not in squeezed(ran.out)] == []
 
 
 def test_a_diff_whose_surroundings_are_not_there_is_refused(tmp_path: Path) -> None:
