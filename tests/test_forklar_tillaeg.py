@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from refusion_assets.domain.forklar_raekke import Navne
+from refusion_assets.domain.forklar_tekst_tillaeg import contribution
+from refusion_assets.domain.forklar_tillaeg import contribution_row
+from refusion_assets.rulebook import load
 from tests import edits, timeline
 from tests.conftest import DataRoot
 from tests.egne import entry
 from tests.fleks import basis, flex, kth
-from tests.support import write_file, write_register
+from tests.support import RULES, write_file, write_register
 from tests.test_forklar import approved, deliver, live, root_of, run, told, week
 from tests.timeline import CPR, row
 
+RULEBOOK = load(RULES)
 JANUARY = date(2023, 1, 1), date(2023, 1, 31)
 
 
@@ -77,6 +82,24 @@ def test_under_other_rules_than_the_run_had_no_entry_of_fleksbidrag_is_shown(fle
     text = told(fleks, CPR, "2023-01")
     assert "posten, der gjaldt ved beregningen, vises ikke" in " ".join(text.split())
     assert "23 af månedens 31 dage med tilskuddet ligger på trinnet." in text
+
+
+@pytest.mark.parametrize(
+    ("loen", "bidrag", "said"),
+    [
+        (2_105_500, 100, "(4.211,00 kr.) = 1,00 kr.; x 31/31 = 1,00 kr., afrundet til 1,00 kr. (nærmeste 1,00 kr.)."),
+        (2_106_000, 0, "(4.212,00 kr.) = 0,00 kr., så der er intet bidrag."),
+    ],
+)
+def test_a_wage_that_takes_the_whole_contribution_is_told(loen: int, bidrag: int, said: str) -> None:
+    """24 per cent of 17.550,00 is 4.212,00, which is 20 per cent of 21.060,00."""
+    amounts = {"beregningsgrundlag_oere": 1_755_000, "loen_oere": loen, "tilskud_refusion_oere": 351_000}
+    days = {"dage_paa_trin": 31, "dage": 31, "uge": date(2023, 1, 30), "maaned": JANUARY[0]}
+    who = {"ydelse_id": "FLEKSBIDRAG", "kommunekode": "169", "hjemmel": RULEBOOK.fleksbidrag[0].hjemmel}
+    row_ = contribution_row(amounts | days | who | {"refusion_oere": bidrag}, Navne.of(RULEBOOK), RULEBOOK)
+    assert row_.formel is not None
+    lines = list(contribution(row_, JANUARY[0]))
+    assert f"    4.212,00 kr. - 20 procent af lønnen {said}" in lines
 
 
 def test_what_lies_above_a_maximum_is_told_on_its_row(tmp_path: Path) -> None:
