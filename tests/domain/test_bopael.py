@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from refusion_assets.domain.bopael import residence
-from refusion_assets.domain.efterregning import Bopael
-from refusion_assets.domain.efterregning import residence as plain_residence
+from refusion_assets.domain.efterregning_bopael import Bopael
+from refusion_assets.domain.efterregning_bopael import residence as plain_residence
 from refusion_assets.domain.weeks import make_grid
 from refusion_assets.rulebook import load
 from tests.support import RULES, with_reading
