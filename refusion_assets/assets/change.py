@@ -16,7 +16,7 @@ FEW = 0.1
 NEW = """
 SELECT borger_id, fra_dag AS dag FROM classified.aendret
 UNION ALL SELECT borger_id, $due FROM classified.krav
-WHERE periode_slut >= $due AND periode_start <= $through
+WHERE $due < $through AND periode_slut >= $due AND periode_start <= $through
 UNION ALL SELECT b.borger_id, s.fra FROM identitet.borger b JOIN (
     SELECT cpr, min(bopael_start) AS fra FROM (
         (SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $before
