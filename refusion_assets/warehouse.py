@@ -84,44 +84,33 @@ class Warehouse:
     @contextmanager
     def open(self) -> Iterator["Session"]:
         """A session in one transaction: committed if the block ends well, else the state before it."""
-        connection = self._connect()
-        try:
+        with self._connect(self.path) as connection:
             session = Session(connection)
             connection.execute("BEGIN")
             session.prepare()
             yield session
             connection.execute("COMMIT")
-        finally:
-            connection.close()
 
     @contextmanager
     def reading(self) -> Iterator["Session"]:
         """A session that only reads the published copy, so that no run ever waits for it; Stop if there is none."""
         if not self.published.exists():
             raise Stop("der er ingen udgivet kørsel endnu; kør en måned først")
-        connection = duckdb.connect(str(self.published), read_only=True)
-        try:
-            connection.execute("SET enable_progress_bar = false")
-            connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        with self._connect(self.published, read_only=True) as connection:
             yield Session(connection)
-        finally:
-            connection.close()
 
     @contextmanager
     def watching(self) -> Iterator["Session"]:
         """A session on the live file that changes nothing, not even the layout; the file must be there."""
-        connection = self._connect(read_only=True)
-        try:
+        with self._connect(self.path, read_only=True) as connection:
             yield Session(connection)
-        finally:
-            connection.close()
 
-    def _connect(self, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+    def _connect(self, path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+        path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
         while True:
             try:
-                connection = duckdb.connect(str(self.path), read_only=read_only)
+                connection = duckdb.connect(str(path), read_only=read_only)
                 break
             except duckdb.IOException as error:
                 if "lock" not in str(error).lower():

@@ -34,6 +34,21 @@ def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int,
         yield run["id"][0], run["id"][-1]
 
 
+def found(table: str, chosen: str) -> str:
+    """SQL for the rows of a table that `chosen` (a join or a condition) leaves, each with its row number `nr`.
+
+    They are found by the few columns that `chosen` names, and only then fetched whole by their row numbers, so that
+    DuckDB leaves the rest of the table unread.
+    """
+    return f"(SELECT rowid AS nr, * FROM {table} WHERE rowid IN (SELECT rowid FROM {table} {chosen}))"
+
+
+def changed_people(month: date) -> str:
+    """SQL for whom the run calculated, and the first week that could change: borger_id, fra_uge; one row per person."""
+    whose = f"FROM refusion.aendret WHERE maaned = DATE '{month}'"
+    return f"(SELECT borger_id, min(fra_uge) AS fra_uge {whose} GROUP BY borger_id)"
+
+
 def since_change(session: Session, table: str, day: str, people: str) -> str:
     """SQL for the rows t of `table` of some people (SQL: borger_id, fra_uge), from the first week that could change.
 

@@ -51,7 +51,7 @@ def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
 def of_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
     """What is odd about people's weeks and months (`FOUND`): EI-016, EI-018, EI-019, FB-001.
 
-    Needs the persons who have changed (`opslag.CHANGED`); `before` as in `find`.
+    Needs the persons who have changed (`opslag.find_changed`); `before` as in `find`.
     """
     parts = [
         amount_findings(opslag.large_weeks(session, rules, before)),
@@ -69,7 +69,7 @@ def find(session: Session, place: Place, month: date, before: pl.DataFrame | Non
     the same rules; then only what can differ is looked at, with the same result. Source: input.md 3 and 4.
     """
     rules = place.rules
-    session.run(opslag.CHANGED, month=month)
+    opslag.find_changed(session, month)
     parts = [
         opslag.lines(session, rules, before),
         of_files(session, rules, month),

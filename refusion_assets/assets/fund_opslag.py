@@ -8,7 +8,7 @@ from datetime import date
 
 import polars as pl
 
-from refusion_assets.assets.change import newest_snapshot, since_change
+from refusion_assets.assets.change import changed_people, newest_snapshot, since_change
 from refusion_assets.context import Place
 from refusion_assets.domain.fund import LOEST, Advis, found
 from refusion_assets.domain.fund_linjer import line_findings
@@ -69,10 +69,6 @@ SELECT b.regel, b.linje, b.fil, b.kilde, b.enhed, l.art, l.borger_id, l.ydelse_i
 FROM brud b
 JOIN classified.linje l ON l.fil_id = b.fil_id AND l.linje = b.linje AND l.fil_id IN ({filer})
 JOIN raw.indberetning i ON i.fil_id = b.fil_id AND i.linje = b.linje AND i.fil_id IN ({filer})"""
-
-CHANGED = """
-CREATE OR REPLACE TEMP TABLE at_se AS
-SELECT borger_id, min(fra_uge) AS fra_uge FROM refusion.aendret WHERE maaned = $month GROUP BY 1"""
 
 UNCHANGED = """
 SELECT f.* FROM foer f LEFT JOIN at_se a USING (borger_id) WHERE a.fra_uge IS NULL OR f.uge < a.fra_uge"""
@@ -160,6 +156,11 @@ def with_frame(session: Session, name: str, frame: pl.DataFrame, query: str, **p
     """The rows of a query that also reads a frame, under the name given."""
     with session.lending(name, frame):
         return session.frame(query, **parameters)
+
+
+def find_changed(session: Session, month: date) -> None:
+    """Whom the run calculated (`at_se`), for the questions that look at what has changed."""
+    session.run(f"CREATE OR REPLACE TEMP TABLE at_se AS FROM {changed_people(month)}")
 
 
 def files_of(lines: pl.DataFrame) -> str:

@@ -3,7 +3,7 @@
 import polars as pl
 
 from refusion_assets.assets import fund_opslag as opslag
-from refusion_assets.assets.change import since_change
+from refusion_assets.assets.change import changed_people, since_change
 from refusion_assets.assets.fund import double_pay
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.bogfoering import DEBET, voucher
@@ -43,11 +43,10 @@ def _calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = 
     Of so many people that looking row by row would cost more than calculating them, a part by chance is looked at,
     unless all are asked for.
     """
-    mine = f"FROM refusion.aendret WHERE maaned = '{asked.month}'"
-    number = int(asked.session.value(f"SELECT count(DISTINCT borger_id) {mine}"))  # type: ignore[call-overload]
+    everybody = changed_people(asked.month)
+    number = int(asked.session.value(f"SELECT count(*) FROM {everybody}"))  # type: ignore[call-overload]
     parts = 1 if all_of_them else 1 + number // PEOPLE_LOOKED_AT
-    part = f"hash(borger_id, '{asked.month}') % {parts} = 0"
-    people = f"(SELECT borger_id, min(fra_uge) AS fra_uge {mine} AND {part} GROUP BY 1)"
+    people = f"(FROM {everybody} WHERE hash(borger_id, '{asked.month}') % {parts} = 0)"
     if not day:
         return f"(SELECT t.* FROM {table} t SEMI JOIN {people} a USING (borger_id)) t"
     return since_change(asked.session, table, day, people)

@@ -41,7 +41,7 @@ def filregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
 
 def ugeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """EI-016, EI-018, EI-019 and FB-001: a week's amount, residence and payer, and a month without basis."""
-    asked.session.run(opslag.CHANGED, month=asked.month)
+    opslag.find_changed(asked.session, asked.month)
     before = opslag.listed_before(asked.session, asked.place, asked.month)
     yield from _since_last(asked, of_weeks(asked.session, asked.place.rules, before), UGEREGLER)
 

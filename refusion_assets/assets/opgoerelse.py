@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import files
-from refusion_assets.assets.change import ranges, since_change
+from refusion_assets.assets.change import changed_people, ranges, since_change
 from refusion_assets.assets.fleksbidrag import STATES
 from refusion_assets.assets.fund import advise
 from refusion_assets.assets.kendt import record_known
@@ -82,11 +82,11 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
 
 def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
     """The ledger of the first run: what lies before it as settled already (Å), the month itself as new (N)."""
-    _enter(session, "maaned < $month", AABNING, 0, koder, month=month)
-    _enter(session, "maaned = $month", NY, number, koder, month=month)
+    _enter(session, "maaned < $month", AABNING, 0, koder, month)
+    _enter(session, "maaned = $month", NY, number, koder, month)
 
 
-def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequence[str], **values: object) -> None:
+def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequence[str], month: date) -> None:
     """Rows of the state as they stand in the ledger, all of one kind (N or Å), for some municipalities, in order."""
     said = {"raekketype": f"'{kind}'", "koersel": str(koersel), "oprindelig_koersel": "NULL"}
     names = ", ".join(LEDGER)
@@ -95,7 +95,7 @@ def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequenc
             f"""INSERT INTO opgoerelse.postering ({names}) SELECT {", ".join(said.get(n, n) for n in LEDGER)}
             FROM {table} t WHERE {which} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
             koder=list(koder),
-            **values,
+            month=month,
         )
 
 
@@ -104,12 +104,8 @@ def _differences(session: Session, month: date, number: int, koder: Sequence[str
 
     No earlier run has settled the benefit month itself, so its rows are new and only the others are compared.
     """
-    session.run(
-        """CREATE OR REPLACE TEMP TABLE at_opgoere AS
-        SELECT borger_id, min(fra_uge) AS fra_uge FROM refusion.aendret WHERE maaned = $month GROUP BY 1""",
-        month=month,
-    )
-    _enter(session, "maaned = $month", NY, number, koder, month=month)
+    session.run(f"CREATE OR REPLACE TEMP TABLE at_opgoere AS FROM {changed_people(month)}")
+    _enter(session, "maaned = $month", NY, number, koder, month)
     weight = "SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM at_opgoere"
     mine = "t.maaned < $month AND t.kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
     for low, high in _blocks(session, weight, month=month):

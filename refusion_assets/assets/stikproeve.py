@@ -8,6 +8,7 @@ from operator import itemgetter
 
 import polars as pl
 
+from refusion_assets.assets.change import found
 from refusion_assets.assets.fleksbidrag import STATES
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning import Resultat, state
@@ -75,20 +76,18 @@ def _draw(session: Session, month: date, size: int) -> dict[str, int]:
 def _files(session: Session, month: date) -> Iterator[Fil]:
     """Every line that can touch the sample, as text again, by file: its people's, and all with the same ids."""
     session.run(f"""CREATE OR REPLACE TEMP TABLE proeve_egne AS
-        SELECT * FROM classified.linje WHERE {_found("classified.linje", "SEMI JOIN stikproeve USING (borger_id)")}""")
+        FROM {found("classified.linje", "SEMI JOIN stikproeve USING (borger_id)")}""")
     session.run("""CREATE OR REPLACE TEMP TABLE proeve_id AS
         SELECT indberetning_id AS id FROM proeve_egne UNION SELECT reference_id FROM proeve_egne""")
-    # The few lines are found by narrow columns first, so that the wide tables are read only where they lie.
     same_id = "WHERE indberetning_id IN (FROM proeve_id) OR reference_id IN (FROM proeve_id)"
     session.run(f"""CREATE OR REPLACE TEMP TABLE proeve_linje AS
         SELECT fil_id, linje FROM proeve_egne UNION
-        SELECT fil_id, linje FROM classified.linje WHERE {_found("classified.linje", same_id)}""")
+        SELECT fil_id, linje FROM {found("classified.linje", same_id)}""")
     columns = ", ".join(f"i.{name}" for name in NAMES)
     rows = session.frame(
         f"""SELECT f.filnavn, f.kilde, f.enhed, strftime(f.modtaget_maaned, '%Y-%m') AS maaned, f.sha256, i.linje,
             i.ulaeselig, {columns}
-        FROM (SELECT * FROM raw.indberetning
-            WHERE {_found("raw.indberetning", "SEMI JOIN proeve_linje USING (fil_id, linje)")}) i
+        FROM {found("raw.indberetning", "SEMI JOIN proeve_linje USING (fil_id, linje)")} i
         JOIN raw.fil f USING (fil_id)
         WHERE NOT f.dublet AND f.modtaget_maaned <= $month
         ORDER BY f.modtaget_maaned, f.foerste_modtaget, f.filnavn, i.linje""",
@@ -99,11 +98,6 @@ def _files(session: Session, month: date) -> Iterator[Fil]:
         filnavn, kilde, enhed, maaned, sha256 = about
         text = [{name: line[name] or "" for name in NAMES} for line in lines]
         yield Fil(filnavn, kilde, enhed, maaned, sha256, text)
-
-
-def _found(table: str, chosen: str) -> str:
-    """SQL that is true of the chosen rows of a table: found by their row numbers, so that the others stay unread."""
-    return f"rowid IN (SELECT rowid FROM {table} {chosen})"
 
 
 def _as_text(rows: pl.DataFrame) -> pl.DataFrame:
@@ -154,13 +148,12 @@ def _bases(session: Session, month: date) -> list[dict[str, str]]:
 def _rows(session: Session) -> dict[Key, tuple[object, ...]]:
     """The kernel's rows of the sample, by key."""
     rows, extra = STATES
-    found = {rows: _found(rows, "SEMI JOIN stikproeve USING (borger_id)")}
-    found |= {extra: "borger_id IN (SELECT borger_id FROM stikproeve)"}
+    theirs = "SEMI JOIN stikproeve USING (borger_id)"
     parts = [
         session.frame(f"""
         SELECT uge, strftime(maaned, '%Y-%m') AS maaned, borger_id, ydelse_id, kommunekode, {", ".join(STATE)}
-        FROM {table} WHERE {mine}""")
-        for table, mine in found.items()
+        FROM {chosen}""")
+        for chosen in (found(rows, theirs), f"{extra} {theirs}")
     ]
     return {(row[0], row[1], row[2], row[3], row[4]): row[5:] for row in pl.concat(parts).iter_rows()}
 
