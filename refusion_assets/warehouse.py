@@ -1,8 +1,6 @@
 """Understands DuckDB: the one door to it. Transactions, tables from contracts, a published copy."""
 
 import hashlib
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import duckdb
 import pandera.errors
 import polars as pl
 
+from refusion_assets import udgivelse
 from refusion_assets.domain.stop import Stop
 from refusion_assets.tables import TABLES
 
@@ -125,10 +124,7 @@ class Warehouse:
 
     def publish(self) -> Path:
         """The published copy, made anew from the live file; readers keep the copy they have open."""
-        self.published.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.published.with_suffix(".ny")
-        shutil.copyfile(self.path, fresh)
-        os.replace(fresh, self.published)
+        udgivelse.publish(self.path, self.published)
         return self.published
 
 

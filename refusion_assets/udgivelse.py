@@ -1,0 +1,94 @@
+"""Understands the copy that analysts open: made like the live file by writing only the blocks that differ."""
+
+import fcntl
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+HEADERS = 3 * 4096
+"""Bytes before the first block of a DuckDB file: one main header and two database headers, 4096 bytes each."""
+
+MAGIC = b"DUCK"
+CHECKSUM = 8
+PIECE = 4 * 2**20
+BLOCK_SIZE_AT = 8 + 4 * 8
+"""Where a database header says its block size: after its checksum, iteration, two block numbers and block count."""
+
+
+def publish(live: Path, published: Path) -> None:
+    """The published file, with the bytes of the live one; put in place by rename, so readers keep what they have open.
+
+    What is written to is the copy of the time before, which nobody opens: only its blocks that differ are, so the cost
+    follows the change and not the country. It takes a third file; one that somebody still reads is left to them.
+    """
+    published.parent.mkdir(parents=True, exist_ok=True)
+    spare, fresh = published.with_suffix(".forrige"), published.with_suffix(".ny")
+    # A file by this name was being written when the process ended, so nothing in it can be trusted.
+    fresh.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        os.rename(spare, fresh)
+    if not (fresh.exists() and _made_like(fresh, live)):
+        fresh.unlink(missing_ok=True)
+        shutil.copyfile(live, fresh)
+    with suppress(FileNotFoundError):
+        os.link(published, spare)
+    os.replace(fresh, published)
+
+
+def _made_like(old: Path, live: Path) -> bool:
+    """Whether an old copy could be given the bytes of the live file; not if a reader has it open."""
+    with live.open("rb") as source, old.open("r+b") as target:
+        if _in_use(target):
+            return False
+        block = _block_size(source)
+        if not block or block != _block_size(target):
+            return False
+        size = os.fstat(source.fileno()).st_size
+        _write(source, target, 0, HEADERS)
+        for first, after in _differing(source, target, block, size):
+            _write(source, target, first, after)
+        target.truncate(size)
+        return True
+
+
+def _in_use(file: BinaryIO) -> bool:
+    """Whether somebody has the file open in DuckDB, which holds a lock on it; else the lock is ours.
+
+    The lock is one of an open file, not of a process, so that it meets a reader in this process too.
+    """
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except OSError:
+        return True
+    return False
+
+
+def _block_size(file: BinaryIO) -> int:
+    """The bytes of a block, as both headers of a DuckDB file say; 0 if it is none, or they differ."""
+    head = os.pread(file.fileno(), HEADERS, 0)
+    said = {struct.unpack_from("<Q", head, start + BLOCK_SIZE_AT)[0] for start in (4096, 8192)} - {0}
+    return said.pop() if head[8:12] == MAGIC and len(head) == HEADERS and len(said) == 1 else 0
+
+
+def _differing(source: BinaryIO, target: BinaryIO, block: int, size: int) -> Iterator[tuple[int, int]]:
+    """The runs of bytes that differ, first and after the last: blocks whose checksums, which they begin with, do."""
+    begun = None
+    for start in range(HEADERS, size, block):
+        same = os.pread(source.fileno(), CHECKSUM, start) == os.pread(target.fileno(), CHECKSUM, start)
+        if not same and begun is None:
+            begun = start
+        elif same and begun is not None:
+            yield begun, start
+            begun = None
+    if begun is not None:
+        yield begun, size
+
+
+def _write(source: BinaryIO, target: BinaryIO, first: int, after: int) -> None:
+    """Some bytes of one file put in their place in another."""
+    for at in range(first, after, PIECE):
+        os.pwrite(target.fileno(), os.pread(source.fileno(), min(PIECE, after - at), at), at)
