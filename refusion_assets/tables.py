@@ -5,8 +5,9 @@ import pandera.polars as pa
 from refusion_assets.domain.beregnet import AendretUge, Beregnet
 from refusion_assets.domain.classified import Linje
 from refusion_assets.domain.dele import Placering
-from refusion_assets.domain.duration import Forloeb, Vindue
+from refusion_assets.domain.duration import Vindue
 from refusion_assets.domain.fleksbidrag import BorgerMaanedFleksbidrag
+from refusion_assets.domain.forloeb import Forloeb
 from refusion_assets.domain.fund import Advis
 from refusion_assets.domain.kontrol import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav

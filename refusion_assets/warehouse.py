@@ -117,6 +117,8 @@ class Warehouse:
                 if time.monotonic() > deadline:
                     raise Locked("lageret er åbnet af et andet program; luk det og kør igen") from None
                 time.sleep(0.25)
+        # What a step has written is made safe when it commits; moved into its place only before it is published.
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         connection.execute("SET preserve_insertion_order = true")
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
@@ -124,6 +126,8 @@ class Warehouse:
 
     def publish(self) -> Path:
         """The published copy, made anew from the live file; readers keep the copy they have open."""
+        with self._connect(self.path) as connection:
+            connection.execute("CHECKPOINT")
         udgivelse.publish(self.path, self.published)
         return self.published
 
@@ -221,6 +225,8 @@ class Session:
         DuckDB finds the frame by the name of the variable. If it were registered, the catalog would hold it, and
         with it its memory, until the transaction ends.
         """
+        if frame.is_empty():
+            return 0
         # Without the newest form the text of every column is copied before DuckDB copies it.
         proved = validate(table, frame).to_arrow(compat_level=pl.CompatLevel.newest())  # noqa: F841
         names = ", ".join(f'"{name}"' for name in TABLES[table].to_schema().columns)

@@ -8,7 +8,7 @@ from datetime import date
 
 import polars as pl
 
-from refusion_assets.assets.change import changed_people, newest_snapshot, since_change
+from refusion_assets.assets.change import changed_people, listed, newest_snapshot, since_change
 from refusion_assets.context import Place
 from refusion_assets.domain.fund import LOEST, Advis, found
 from refusion_assets.domain.fund_linjer import line_findings
@@ -163,11 +163,6 @@ def find_changed(session: Session, month: date) -> None:
     session.run(f"CREATE OR REPLACE TEMP TABLE at_se AS FROM {changed_people(month)}")
 
 
-def files_of(lines: pl.DataFrame) -> str:
-    """The files that some lines stand in (fil_id), as a list in SQL: DuckDB then leaves the others unread."""
-    return ", ".join(map(str, lines["fil_id"].unique().sort())) or "NULL"
-
-
 def files(session: Session, month: date) -> pl.DataFrame:
     """One row per file of reports received through `month`, in the order they are judged in; øre of a repeat."""
     return session.frame(FILES, month=month)
@@ -224,7 +219,7 @@ def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.
     broken = marked(session)
     told = [] if before is None else [_told_before(broken, before, rules)]
     fresh = broken if before is None else broken.join(before, on=LINE_KEY, how="anti")
-    read = with_frame(session, "brud", fresh, LINES.format(filer=files_of(fresh)))
+    read = with_frame(session, "brud", fresh, LINES.format(filer=listed(fresh["fil_id"])))
     return pl.concat([line_findings(read, rules), *told])
 
 

@@ -1,5 +1,7 @@
 """Kontrol: the checks during and after the calculation, each a question in SQL that the month must answer."""
 
+import random
+
 import polars as pl
 
 from refusion_assets.assets import fund_opslag as opslag
@@ -41,12 +43,15 @@ def _calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = 
     """SQL for the rows t of people calculated in the run, from the first week that could change (`day`), or all.
 
     Of so many people that looking row by row would cost more than calculating them, a part by chance is looked at,
-    unless all are asked for.
+    unless all are asked for: the numbers from a place drawn for the month on, as their rows lie together.
     """
-    everybody = changed_people(asked.month)
+    everybody = f"regnet_{asked.month:%Y_%m}"
+    asked.session.run(f"CREATE TEMP TABLE IF NOT EXISTS {everybody} AS FROM {changed_people(asked.month)}")
     number = int(asked.session.value(f"SELECT count(*) FROM {everybody}"))  # type: ignore[call-overload]
-    parts = 1 if all_of_them else 1 + number // PEOPLE_LOOKED_AT
-    people = f"(FROM {everybody} WHERE hash(borger_id, '{asked.month}') % {parts} = 0)"
+    people = f"(FROM {everybody})"
+    if number > PEOPLE_LOOKED_AT and not all_of_them:
+        begin = random.Random(f"{asked.month:%Y-%m}").randrange(number - PEOPLE_LOOKED_AT)  # noqa: S311
+        people = f"(FROM {everybody} ORDER BY borger_id LIMIT {PEOPLE_LOOKED_AT} OFFSET {begin})"
     if not day:
         return f"(SELECT t.* FROM {table} t SEMI JOIN {people} a USING (borger_id)) t"
     return since_change(asked.session, table, day, people)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 
 from refusion_assets.assets import fund_opslag as opslag
+from refusion_assets.assets.change import listed
 from refusion_assets.assets.fund import of_files, of_weeks
 from refusion_assets.assets.kvalitet import LATE_LINE
 from refusion_assets.assets.wiring import Asked, first_run
@@ -52,7 +53,7 @@ def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     marked = opslag.marked(session)
     open_before = opslag.open_before(session, place, asked.month)
     fresh = marked.join(open_before, on=opslag.LINE_KEY, how="anti")
-    money = opslag.with_frame(session, "brud", fresh, FRESH_MONEY.format(filer=opslag.files_of(fresh)))
+    money = opslag.with_frame(session, "brud", fresh, FRESH_MONEY.format(filer=listed(fresh["fil_id"])))
     known = marked.join(open_before, on=opslag.LINE_KEY, how="semi").select(
         "regel",
         borger_id=pl.lit(None, dtype=pl.Int64),

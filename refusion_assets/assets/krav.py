@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from refusion_assets.assets.change import found, ranges
+from refusion_assets.assets.change import ranges
 from refusion_assets.assets.dom import COLUMNS, Scope, put_verdicts
 from refusion_assets.domain.krav import BRUGT, CLAIM, Krav, claims, spoil
 from refusion_assets.warehouse import Session
@@ -46,9 +46,13 @@ def make_claims(session: Session, scope: Scope, progress: Callable[[str], None])
 
 
 def _fetched(session: Session, table: str, name: str) -> str:
-    """The rows of a table that belong to the touched claims, with their row number `nr`, as a temporary table."""
-    narrow = "SEMI JOIN beroerte_krav USING (borger_id, periode_start, periode_slut)"
-    session.run(f"""CREATE OR REPLACE TEMP TABLE {name} AS SELECT t.* FROM {found(table, narrow)} t
+    """The rows of a table that belong to the touched claims, with their row number `nr`, as a temporary table.
+
+    Those of the same person and period are found first: a join on columns that are never empty is many times faster.
+    """
+    near = "SEMI JOIN beroerte_krav USING (borger_id, periode_start, periode_slut)"
+    session.run(f"""CREATE OR REPLACE TEMP TABLE {name} AS
+        SELECT * FROM (SELECT t.rowid AS nr, t.* FROM {table} t {near}) t
         SEMI JOIN beroerte_krav b ON {same("t", "b", CLAIM)}""")
     return name
 

@@ -12,11 +12,22 @@ import polars as pl
 
 from refusion_assets.assets.change import choose, ranges, remember
 from refusion_assets.assets.fleksbidrag import bases, forget_fleksbidrag, include_bases
+from refusion_assets.assets.resume import (
+    TO_READ,
+    Count,
+    Resume,
+    choose_resume,
+    count_all,
+    forget_resumed,
+    go_on,
+    read_resumed,
+)
 from refusion_assets.assets.wiring import POOL, span, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.bopael import residence
-from refusion_assets.domain.duration import Forloeb, count_weeks, spells, windows
+from refusion_assets.domain.duration import windows
 from refusion_assets.domain.fleksbidrag import BorgerMaanedFleksbidrag, contributions, days_on_step
+from refusion_assets.domain.forloeb import Forloeb
 from refusion_assets.domain.refusion import BorgerUgeYdelse, price
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.satser import Rates, make_rates
@@ -26,19 +37,28 @@ from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.warehouse import Session
 
 T = TypeVar("T")
+Work = Callable[[], dict[str, pl.DataFrame]]
 CLAIMS_PER_SHARD = 500_000
 PERSONS_PER_SHARD = 20_000
-BY_PERSON = ("duration.forloeb", "duration.forloeb_taeller", "refusion.placering")
+# A third of the weeks are counted of them.
+RESUMED_PER_SHARD = 60_000
+# Whose rows leave by person: with the counters beside the law's own nobody's count goes on.
+BY_PERSON = {
+    "duration.forloeb_taeller": "beroerte",
+    "duration.forloeb": "fra_start",
+    "refusion.placering": "fra_start",
+}
 BY_WEEK = ("refusion.borger_uge_ydelse", "refusion.over_loft", "refusion.uden_kommune")
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A run of people, first and last borger_id, and how many of them are calculated."""
+    """A run of people, first and last borger_id, how many of them are calculated, and where their counts go on."""
 
     first: int
     last: int
     borgere: int
+    resume: Resume | None = None
 
 
 @dataclass(frozen=True)
@@ -71,14 +91,12 @@ def calculate(
     session.replace("regler.genoptjening", windows(rules))
     chosen = choose(session, place, month, fra)
     include_bases(session, rules, month)
-    _forget(session)
+    resume = choose_resume(session, rules, grid)
+    _forget(session, resume)
     choose_stays(session, chosen.snapshot)
-    shards = list(shards_of(session))
+    shards = shards_of(session, "fra_start") + (_runs(session, TO_READ, resume) if resume else [])
     people, done, rows = sum(shard.borgere for shard in shards), 0, 0
-    work = (
-        partial(_calculated, *read_shard(session, shard), bases(session, shard.first, shard.last), grid, rates, rules)
-        for shard in shards
-    )
+    work = _work(session, shards, grid, rates, rules)
     for number, (shard, tables) in enumerate(zip(shards, ahead(work), strict=True), 1):
         for table, frame in tables.items():
             session.insert(table, frame)
@@ -90,15 +108,21 @@ def calculate(
 
 
 def _calculated(
-    krav: pl.DataFrame, bopael: pl.DataFrame, grundlag: pl.DataFrame, grid: Grid, rates: Rates, rules: Rulebook
+    krav: pl.DataFrame,
+    bopael: pl.DataFrame,
+    count: Count,
+    grundlag: pl.DataFrame,
+    grid: Grid,
+    rates: Rates,
+    rules: Rulebook,
 ) -> dict[str, pl.DataFrame]:
     """The rows of a shard for each of the tables that the pass fills, from its claims, stays and bases."""
-    counted = count_weeks(krav, grid, rules)
-    home = residence(bopael, counted.borger_id, grid, rules)
+    counted, forloeb = count(krav, grid, rules)
+    home = residence(bopael, counted.borger_id, grid, rules, counted.first)
     priced = price(krav.filter(pl.col("beloeb_oere") > 0), counted, home, grid, rates, rules)
     days = days_on_step(krav, counted, home, grid, rates, rules)
     return {
-        "duration.forloeb": spells(counted, grid),
+        "duration.forloeb": forloeb,
         "duration.forloeb_taeller": own_spells(counted, grid, rules),
         # By week, so that DuckDB can leave the old weeks of these people unread where only the late ones are asked for.
         "refusion.borger_uge_ydelse": priced.rows.sort("uge", maintain_order=True),
@@ -127,21 +151,31 @@ def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:
             yield begun.result()
 
 
-def shards_of(session: Session) -> list[Shard]:
-    """The people to calculate, in runs of borger_id that are each small enough to work on at once."""
-    counts = session.frame("""SELECT borger_id, count(*) AS krav FROM classified.krav
-        SEMI JOIN beroerte USING (borger_id) GROUP BY 1 ORDER BY 1""")
-    weight = counts["krav"] + CLAIMS_PER_SHARD // PERSONS_PER_SHARD
-    runs = list(ranges(counts["borger_id"], weight, CLAIMS_PER_SHARD))
-    begins = counts["borger_id"].search_sorted(pl.Series([first for first, _ in runs], dtype=pl.Int64)).to_list()
+def shards_of(session: Session, people: str = "beroerte") -> list[Shard]:
+    """The people of a table, in runs of borger_id that are each small enough to work on at once."""
+    return _runs(
+        session,
+        f"""SELECT borger_id, count(*) AS krav FROM classified.krav
+        SEMI JOIN {people} USING (borger_id) GROUP BY 1 ORDER BY 1""",
+    )
+
+
+def _runs(session: Session, query: str, resume: Resume | None = None) -> list[Shard]:
+    """The people of a query (borger_id, krav), sorted, in shards."""
+    counts = session.frame(query)
+    weight = counts["krav"] + CLAIMS_PER_SHARD // (RESUMED_PER_SHARD if resume else PERSONS_PER_SHARD)
+    parts = list(ranges(counts["borger_id"], weight, CLAIMS_PER_SHARD))
+    begins = counts["borger_id"].search_sorted(pl.Series([first for first, _ in parts], dtype=pl.Int64)).to_list()
     ends = [*begins, counts.height][1:]
-    return [Shard(*run, end - begin) for run, begin, end in zip(runs, begins, ends, strict=True)]
+    return [Shard(*part, end - begin, resume) for part, begin, end in zip(parts, begins, ends, strict=True)]
 
 
-def _forget(session: Session) -> None:
-    """The rows that are calculated anew leave the warehouse."""
-    for table in BY_PERSON:
-        session.run(f"DELETE FROM {table} t USING beroerte b WHERE t.borger_id = b.borger_id")
+def _forget(session: Session, resume: Resume | None) -> None:
+    """The rows that are calculated anew leave the warehouse; of those whose counts go on only what they reach."""
+    if resume:
+        forget_resumed(session, resume)
+    for table, people in BY_PERSON.items():
+        session.run(f"DELETE FROM {table} t USING {people} b WHERE t.borger_id = b.borger_id")
     for table in BY_WEEK:
         session.run(f"DELETE FROM {table} t USING beroerte b WHERE t.borger_id = b.borger_id AND t.uge >= b.fra_uge")
     forget_fleksbidrag(session)
@@ -160,17 +194,29 @@ def choose_stays(session: Session, snapshot: date | None) -> None:
     )
 
 
-def read_shard(session: Session, shard: Shard) -> tuple[pl.DataFrame, pl.DataFrame]:
+def read_shard(session: Session, shard: Shard, people: str = "beroerte") -> tuple[pl.DataFrame, pl.DataFrame]:
     """The claims of a shard's people, with the first week that is wanted of them, and their stays."""
-    people = {"first": shard.first, "last": shard.last}
+    among = {"first": shard.first, "last": shard.last}
     krav = session.frame(
-        """
+        f"""
         SELECT borger_id, ydelse_id, kommunekode_betaler, periode_start, periode_slut, beloeb_oere, fra_uge
-        FROM classified.krav JOIN beroerte USING (borger_id) WHERE borger_id BETWEEN $first AND $last""",
-        **people,
+        FROM classified.krav JOIN {people} USING (borger_id) WHERE borger_id BETWEEN $first AND $last""",
+        **among,
     )
-    stays = session.frame("SELECT * FROM bopael_nu WHERE borger_id BETWEEN $first AND $last", **people)
+    stays = session.frame("SELECT * FROM bopael_nu WHERE borger_id BETWEEN $first AND $last", **among)
     return krav, stays
+
+
+def _work(session: Session, shards: list[Shard], grid: Grid, rates: Rates, rules: Rulebook) -> Iterator[Work]:
+    """The shards to be calculated, each read when it is asked for: from the start, or from where the counts go on."""
+    for shard in shards:
+        if shard.resume:
+            krav, stays, people, spells = read_resumed(session, shard.first, shard.last)
+            count: Count = partial(go_on, people, spells, shard.resume)
+        else:
+            krav, stays = read_shard(session, shard, "fra_start")
+            count = count_all
+        yield partial(_calculated, krav, stays, count, bases(session, shard.first, shard.last), grid, rates, rules)
 
 
 def _summary(session: Session, calculated: int) -> Calculated:

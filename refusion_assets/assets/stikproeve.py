@@ -8,7 +8,7 @@ from operator import itemgetter
 
 import polars as pl
 
-from refusion_assets.assets.change import found
+from refusion_assets.assets.change import listed
 from refusion_assets.assets.fleksbidrag import STATES
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning import Resultat, state
@@ -38,7 +38,8 @@ def efterregning_enig(asked: Asked) -> Outcome:
         return Outcome(True, "Der er ingen borgere at efterregne.")
     chosen = pl.DataFrame({"borger_id": list(sample.values()), "cpr": list(sample)})
     with session.lending("stikproeve", chosen):
-        files, homes, kernel = list(_files(session, month)), _homes(session), _rows(session)
+        numbers = listed(chosen["borger_id"])
+        files, homes, kernel = list(_files(session, month, numbers)), _homes(session), _rows(session, numbers)
         bases = _bases(session, month)
     people = set(sample)
     again = state(files, homes, f"{month:%Y-%m}", place.rules, people, fleksbidrag=True, fleksgrundlag=bases)
@@ -73,21 +74,21 @@ def _draw(session: Session, month: date, size: int) -> dict[str, int]:
     return {cpr: number for place in sorted(drawn) for cpr, number in people[place : place + NEIGHBOURS].iter_rows()}
 
 
-def _files(session: Session, month: date) -> Iterator[Fil]:
-    """Every line that can touch the sample, as text again, by file: its people's, and all with the same ids."""
-    session.run(f"""CREATE OR REPLACE TEMP TABLE proeve_egne AS
-        FROM {found("classified.linje", "SEMI JOIN stikproeve USING (borger_id)")}""")
+def _files(session: Session, month: date, people: str) -> Iterator[Fil]:
+    """Every line that can touch some people, as text again, by file: theirs, and all with the same ids."""
+    session.run(f"CREATE OR REPLACE TEMP TABLE proeve_egne AS FROM classified.linje WHERE borger_id IN ({people})")
     session.run("""CREATE OR REPLACE TEMP TABLE proeve_id AS
         SELECT indberetning_id AS id FROM proeve_egne UNION SELECT reference_id FROM proeve_egne""")
-    same_id = "WHERE indberetning_id IN (FROM proeve_id) OR reference_id IN (FROM proeve_id)"
-    session.run(f"""CREATE OR REPLACE TEMP TABLE proeve_linje AS
-        SELECT fil_id, linje FROM proeve_egne UNION
-        SELECT fil_id, linje FROM {found("classified.linje", same_id)}""")
+    with_id = "SELECT fil_id, linje FROM classified.linje SEMI JOIN proeve_id ON id ="
+    session.run(f"""CREATE OR REPLACE TEMP TABLE proeve_linje AS SELECT fil_id, linje FROM proeve_egne
+        UNION {with_id} indberetning_id UNION {with_id} reference_id""")
+    files, numbers = (listed(session.frame(f"SELECT DISTINCT {n} FROM proeve_linje")[n]) for n in ("fil_id", "linje"))
     columns = ", ".join(f"i.{name}" for name in NAMES)
     rows = session.frame(
         f"""SELECT f.filnavn, f.kilde, f.enhed, strftime(f.modtaget_maaned, '%Y-%m') AS maaned, f.sha256, i.linje,
             i.ulaeselig, {columns}
-        FROM {found("raw.indberetning", "SEMI JOIN proeve_linje USING (fil_id, linje)")} i
+        FROM (SELECT * FROM raw.indberetning SEMI JOIN proeve_linje USING (fil_id, linje)
+            WHERE fil_id IN ({files}) AND linje IN ({numbers})) i
         JOIN raw.fil f USING (fil_id)
         WHERE NOT f.dublet AND f.modtaget_maaned <= $month
         ORDER BY f.modtaget_maaned, f.foerste_modtaget, f.filnavn, i.linje""",
@@ -145,15 +146,13 @@ def _bases(session: Session, month: date) -> list[dict[str, str]]:
     return rows.with_columns(_kroner(pl.col(name)).alias(name) for name in ("Beregningsgrundlag", "Loen")).to_dicts()
 
 
-def _rows(session: Session) -> dict[Key, tuple[object, ...]]:
-    """The kernel's rows of the sample, by key."""
-    rows, extra = STATES
-    theirs = "SEMI JOIN stikproeve USING (borger_id)"
+def _rows(session: Session, people: str) -> dict[Key, tuple[object, ...]]:
+    """The kernel's rows of some people, by key."""
     parts = [
         session.frame(f"""
         SELECT uge, strftime(maaned, '%Y-%m') AS maaned, borger_id, ydelse_id, kommunekode, {", ".join(STATE)}
-        FROM {chosen}""")
-        for chosen in (found(rows, theirs), f"{extra} {theirs}")
+        FROM {table} WHERE borger_id IN ({people})""")
+        for table in STATES
     ]
     return {(row[0], row[1], row[2], row[3], row[4]): row[5:] for row in pl.concat(parts).iter_rows()}
 

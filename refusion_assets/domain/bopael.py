@@ -14,8 +14,8 @@ STILL_THERE = date(9999, 12, 31)
 Koder = npt.NDArray[np.int16]
 
 
-def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook) -> Koder:
-    """Week x person: municipality code of residence, or -1 where none is known.
+def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook, since: int = 0) -> Koder:
+    """Week x person from week `since` on: municipality code of residence, or -1 where none is known.
 
     `bopael`: borger_id, kommunekode, bopael_start, bopael_slut (null = still there); rows with a code that
     is no municipality are left out. Of several rows on the day the one that started last wins, then the
@@ -27,13 +27,13 @@ def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook
     frame = pl.DataFrame(
         {
             "person": np.searchsorted(borger_id, rows["borger_id"].to_numpy()),
-            "start": grid.offsets(rows["bopael_start"]),
-            "end": grid.offsets(rows["bopael_slut"].fill_null(STILL_THERE)),
+            "start": grid.offsets(rows["bopael_start"]) - 7 * since,
+            "end": grid.offsets(rows["bopael_slut"].fill_null(STILL_THERE)) - 7 * since,
             "kommune": rows["kommunekode"].cast(pl.Int16),
         }
     ).filter(pl.col("start") <= pl.col("end"))
     day = 0 if rules.laesning("bopael_paa") == "mandag" else 6
-    home = _on_the_day(frame, (grid.weeks, len(borger_id)), day)
+    home = _on_the_day(frame, (grid.weeks - since, len(borger_id)), day)
     _elsewhere_in_the_week(home, frame, day)
     return home
 

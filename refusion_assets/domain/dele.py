@@ -17,19 +17,19 @@ Flags = npt.NDArray[np.bool_]
 
 
 class Placering(pa.DataFrameModel):
-    """One row per person: what the claims sum to, and where the øre went that carry no money."""
+    """One row per person and month in which claims end of which øre carry no money: where these went."""
 
     borger_id: pl.Int64
-    krav_oere: pl.Int64
+    slut_maaned: pl.Date = pa.Field(description="kravenes sidste dags måned, første dag")
     foer_finansiering_oere: pl.Int64
     ikke_forfalden_oere: pl.Int64
     uden_afregning_oere: pl.Int64
 
     class Config:
-        """Exactly these columns; one row per person."""
+        """Exactly these columns; one row per person and month."""
 
         strict = True
-        unique = ["borger_id"]  # noqa: RUF012  pandera reads the list
+        unique = ["borger_id", "slut_maaned"]  # noqa: RUF012  pandera reads the list
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,13 @@ def _cut(spread: Spread, claim: Ints, first: Ints, last: Ints, grid: Grid) -> tu
 
 
 def placements(krav: pl.DataFrame, parts: Parts) -> pl.DataFrame:
-    """One row per person (`Placering`): the claims and what of them carries no money. Øre."""
-    sums = krav.select(
+    """One row per person and month in which claims end (`Placering`): what of them carries no money. Øre."""
+    key = ["borger_id", "slut_maaned"]
+    left = krav.select(
         "borger_id",
-        krav_oere="beloeb_oere",
+        slut_maaned=pl.col("periode_slut").dt.month_start(),
         foer_finansiering_oere=pl.Series(parts.foer_finansiering),
         ikke_forfalden_oere=pl.Series(parts.ikke_forfalden),
         uden_afregning_oere=pl.Series(parts.uden_afregning),
     )
-    return sums.group_by("borger_id").sum().sort("borger_id")
+    return left.filter(pl.any_horizontal(pl.exclude(key) != 0)).group_by(key).sum().sort(key)

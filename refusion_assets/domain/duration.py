@@ -14,28 +14,8 @@ from refusion_assets.domain.weeks import Grid, Ints, day_number, expand, monday,
 
 KIND_C, KIND_B, KIND_A = 0, 1, 2
 KIND_OF = {"A": KIND_A, "B": KIND_B}
-KIND_NAMES = pl.Series(["C", "B", "A"])
 Counts = npt.NDArray[np.int16]
 Flags = npt.NDArray[np.bool_]
-
-
-class Forloeb(pa.DataFrameModel):
-    """One row per person and spell: consecutive weeks of one kind within one count."""
-
-    borger_id: pl.Int64
-    fra_uge: pl.Date
-    antal_uger: pl.Int64 = pa.Field(ge=1)
-    art: pl.String = pa.Field(isin=["A", "B", "C"])
-    taelling: pl.Int64 = pa.Field(ge=1, description="which count of the person, 1 and up")
-    n_foer: pl.Int64 = pa.Field(ge=0, description="ydelsestæller before the first week of the spell")
-    taeller: pl.Boolean = pa.Field(description="C-weeks that count towards a restart")
-    genoptjent: pl.Boolean = pa.Field(description="the last week of the spell is the restart")
-
-    class Config:
-        """Exactly these columns; one spell per person and first week."""
-
-        strict = True
-        unique = ["borger_id", "fra_uge"]  # noqa: RUF012  pandera reads the list
 
 
 class Vindue(pa.DataFrameModel):
@@ -63,10 +43,11 @@ def windows(rules: Rulebook) -> pl.DataFrame:
 class Counted:
     """Week x person matrices of a shard: kind, ydelsestæller n and free weeks in the window.
 
-    Row w is week w of the grid, column p is the person `borger_id[p]` (sorted). `restart` marks the week
+    Row w is week `first` + w of the grid, column p is the person `borger_id[p]` (sorted). `restart` marks the week
     that reached the restart; `n_overgang` is the number the week of the overgang has or would have. Weeks.
     `egne` are the same of the counters beside the law's own, in the order of the rules; there A are the weeks that the
     counter counts, C those that are free to it and B the rest.
+    Where the count goes on from what stands (`Standing`), the counters of the weeks before are not told.
     """
 
     borger_id: Ints
@@ -76,6 +57,35 @@ class Counted:
     restart: Flags
     n_overgang: Counts
     egne: tuple["Counted", ...] = ()
+    first: int = 0
+
+    def slots(self, week: Ints, person: Ints) -> Ints:
+        """The places of weeks of the grid and persons (columns) in the matrices, row after row."""
+        return (week - self.first) * len(self.borger_id) + person
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands of a shard's people before week `begin` of the grid, as no later week can change it.
+
+    `kind` and `free` (weeks of self-support that count towards a restart) are week x person, from week `first` to
+    before `begin`: as far back as the window of any later week reaches. Per person `n` before `begin`, and `begun`: the
+    free weeks from `first` to where the count that is running began. The spell that holds the week before `begin`:
+    its first week `fra`, whether it `ended` by a restart in that week, and what `Forloeb` says of it. Weeks.
+    """
+
+    borger_id: Ints
+    first: int
+    begin: int
+    kind: npt.NDArray[np.uint8]
+    free: Flags
+    n: Counts
+    begun: Counts
+    ended: Flags
+    fra: Ints
+    n_foer: Ints
+    taelling: Ints
+    taeller: Flags
 
 
 def category_spans(rules: Rulebook, grid: Grid) -> pl.DataFrame:
@@ -131,22 +141,25 @@ def _wholly_covered(spans: pl.DataFrame, shape: tuple[int, int]) -> Flags:
     return whole
 
 
-def week_kinds(krav: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook) -> npt.NDArray[np.uint8]:
-    """Week x person: A where benefit touches the week, B where other support does, else C.
+def week_kinds(
+    krav: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook, since: int = 0
+) -> npt.NDArray[np.uint8]:
+    """Week x person from week `since` on: A where benefit touches the week, B where other support does, else C.
 
     `krav` holds claims with a positive amount: borger_id, ydelse_id, periode_start, periode_slut.
     Hjemmel: § 5, stk. 5 (berørt uge); § 6, stk. 2 (A before B, whole weeks of self-support).
     """
-    claims = _spans(krav, borger_id, grid, first_counted_day(rules, grid, rules.optaelling.gaelder_fra))
+    counted_from = first_counted_day(rules, grid, rules.optaelling.gaelder_fra)
+    claims = _spans(krav, borger_id, grid, max(counted_from, 7 * since))
     spans = claims.join(category_spans(rules, grid), on="ydelse_id").select(
         "person",
         "kind",
-        first=pl.max_horizontal("first", "first_day"),
-        last=pl.min_horizontal("last", "last_day"),
+        first=pl.max_horizontal("first", "first_day") - 7 * since,
+        last=pl.min_horizontal("last", "last_day") - 7 * since,
     )
     spans = spans.filter(pl.col("first") <= pl.col("last"))
     benefit = spans.filter(pl.col("kind") == KIND_A)
-    shape = (grid.weeks, len(borger_id))
+    shape = (grid.weeks - since, len(borger_id))
     one_day = rules.laesning("uge_beroert") == "een_dag"
     is_a = _touched(benefit, 7, shape) if one_day else _wholly_covered(benefit, shape)
     # B is 1 and A is 2: a week that anything touches is B, and one more where benefit does.
@@ -207,86 +220,65 @@ def count_weeks(krav: pl.DataFrame, grid: Grid, rules: Rulebook) -> Counted:
     return replace(walk(borger_id, kind, grid, rules, window_starts(rules, grid)), egne=egne)
 
 
-def walk(borger_id: Ints, kind: npt.NDArray[np.uint8], grid: Grid, rules: Rulebook, window_of_week: Window) -> Counted:
+def count_on(krav: pl.DataFrame, standing: Standing, grid: Grid, rules: Rulebook) -> Counted:
+    """The same as `count_weeks`, from week `standing.begin` on, for the persons of whom everything before it stands.
+
+    `krav`: their claims that end in that week or later. Only the law's own counter. Units: weeks.
+    """
+    used = krav.filter(pl.col("beloeb_oere") > 0)
+    kind = week_kinds(used, standing.borger_id, grid, rules, standing.first)
+    kind[: standing.begin - standing.first] = standing.kind
+    return walk(standing.borger_id, kind, grid, rules, window_starts(rules, grid), standing)
+
+
+def walk(
+    borger_id: Ints,
+    kind: npt.NDArray[np.uint8],
+    grid: Grid,
+    rules: Rulebook,
+    window_of_week: Window,
+    standing: Standing | None = None,
+) -> Counted:
     """The two counters of every person, from the kinds of their weeks. Units: weeks.
 
     `window_of_week`: per week the first week of its window, and the free weeks that a restart takes.
     `free` counts the whole weeks of self-support since the first benefit week, never reset; the current
     count began where it stood at `begun`. So the window holds free - max(free before the window, begun).
+    With `standing` both are counted from the first week of `kind`, which no window reaches beyond.
     """
-    persons = len(borger_id)
+    weeks, persons = kind.shape
     starts, needed = window_of_week
     on_reaching = rules.laesning("genoptjening_proeves") == "ved_opnaaelse"
     overgang = grid.week_of(rules.overgang.gaelder_fra)
     n, begun, n_overgang = (np.zeros(persons, np.int16) for _ in range(3))
-    free = np.zeros((grid.weeks + 1, persons), np.int16)
-    all_n, window_of = (np.zeros((grid.weeks, persons), np.int16) for _ in range(2))
-    restarts = np.zeros((grid.weeks, persons), np.bool_)
-    for week in range(grid.weeks):
-        is_a = kind[week] == KIND_A
-        is_free = (kind[week] == KIND_C) & (n > 0) & (week < grid.whole_weeks)
-        before = free[week] - np.maximum(free[starts[week]], begun)
+    free = np.zeros((weeks + 1, persons), np.int16)
+    all_n, window_of = (np.zeros((weeks, persons), np.int16) for _ in range(2))
+    restarts = np.zeros((weeks, persons), np.bool_)
+    since = begin = 0
+    if standing:
+        since, begin, begun = standing.first, standing.begin - standing.first, standing.begun
+        n = standing.n.copy()
+        free[1 : begin + 1] = standing.free.cumsum(axis=0, dtype=np.int16)
+        all_n[begin - 1], restarts[begin - 1] = n, standing.ended
+    for row in range(begin, weeks):
+        week = since + row
+        start = starts[week] - since
+        is_a = kind[row] == KIND_A
+        is_free = (kind[row] == KIND_C) & (n > 0) & (week < grid.whole_weeks)
+        before = free[row] - np.maximum(free[start], begun)
         due = (before >= needed[week]) & (not on_reaching)
         if week == overgang:
             n_overgang = np.where(due, 0, n) + np.int16(1)
         starts_over = due & is_a
         n[starts_over] = 0
-        begun = np.where(starts_over, free[week], begun)
+        begun = np.where(starts_over, free[row], begun)
         n += is_a
-        free[week + 1] = free[week] + is_free
-        window = free[week + 1] - np.maximum(free[starts[week]], begun)
+        free[row + 1] = free[row] + is_free
+        window = free[row + 1] - np.maximum(free[start], begun)
         restart = is_free & (window >= needed[week]) & on_reaching
         n[restart] = 0
-        begun = np.where(restart, free[week + 1], begun)
-        all_n[week] = n
-        window_of[week] = np.where(restart, 0, window)
-        restarts[week] = restart | starts_over
-    return Counted(borger_id, kind, all_n, window_of, restarts, n_overgang)
-
-
-def spells(counted: Counted, grid: Grid) -> pl.DataFrame:
-    """One row per person and spell (`Forloeb`), from the first A- or B-week to the last. Units: weeks, dates.
-
-    A spell ends where the kind changes and at a restart, so that n rises by one a week within an A-spell.
-    """
-    person, week, until = _begins(counted)
-    kind, restart, n = counted.kind[week, person], counted.restart[week, person], counted.n
-    on_c = kind == KIND_C
-    n_before = np.where(week > 0, n[week - 1, person], 0)
-    # A restart by a C-week ends its spell and belongs to the count before; one by an A-week begins a new count.
-    restarts = np.flatnonzero(counted.restart.T)
-    begin = person * len(counted.kind)
-    done = np.searchsorted(restarts, begin + week + ~on_c) - np.searchsorted(restarts, begin)
-    frame = pl.DataFrame(
-        {
-            "borger_id": counted.borger_id[person],
-            "fra_uge": grid.origin + 7 * week,
-            "antal_uger": until - week,
-            "art": KIND_NAMES.gather(kind),
-            "taelling": 1 + done,
-            "n_foer": np.where(restart & ~on_c, 0, n_before).astype(np.int64),
-            "taeller": on_c & (n_before > 0),
-            "genoptjent": counted.restart[until - 1, person] & on_c,
-        }
-    )
-    return frame.with_columns(pl.col("fra_uge").cast(pl.Int32).cast(pl.Date))
-
-
-def _begins(counted: Counted) -> tuple[Ints, Ints, Ints]:
-    """Person, first week and week after the last of every spell from the first A- or B-week of a person to the last."""
-    kind, restart = counted.kind, counted.restart
-    weeks, persons = kind.shape
-    begins = np.ones(kind.shape, np.bool_)
-    begins[1:] = kind[1:] != kind[:-1]
-    begins[1:] |= np.where(kind[1:] == KIND_C, restart[:-1], restart[1:])
-    person, week = np.divmod(np.flatnonzero(begins.T), weeks)
-    until = np.append(week[1:], 0)
-    until[until == 0] = weeks
-    # What lies before a person's first week of support, or after the last one, is no spell.
-    supported = np.flatnonzero(kind[week, person] != KIND_C)
-    first, last = np.full(persons, len(week)), np.full(persons, -1)
-    first[person[supported[::-1]]] = supported[::-1]
-    last[person[supported]] = supported
-    place = np.arange(len(week))
-    kept = (first[person] <= place) & (place <= last[person])
-    return person[kept], week[kept], until[kept]
+        begun = np.where(restart, free[row + 1], begun)
+        all_n[row] = n
+        window_of[row] = np.where(restart, 0, window)
+        restarts[row] = restart | starts_over
+    return Counted(borger_id, kind, all_n, window_of, restarts, n_overgang, first=since)

@@ -133,7 +133,7 @@ def _cells(
     first = np.maximum(grid.offsets(claims["periode_start"])[claim], begins)
     last = np.minimum(grid.offsets(claims["periode_slut"])[claim], grid.cell_last[cell])
     person = np.searchsorted(counted.borger_id, claims["borger_id"].to_numpy())[claim]
-    slot = week * len(counted.borger_id) + person
+    slot = counted.slots(week, person)
     betaler = claims["kommunekode_betaler"].cast(pl.Int64).fill_null(NO_KOMMUNE).to_numpy()[claim]
     kommune = financing(betaler, home.reshape(-1)[slot].astype(np.int64), rules)
     wanted = grid.cell_month[cell] >= _month_of_sunday(claims["fra_uge"])[claim]

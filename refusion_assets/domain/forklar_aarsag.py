@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 
 from refusion_assets.domain.bopael import residence
-from refusion_assets.domain.duration import KIND_NAMES, week_kinds
+from refusion_assets.domain.duration import week_kinds
 from refusion_assets.domain.forklar_linjer import Key, Linjer, key, touches
 from refusion_assets.domain.forklar_raekke import Navne
 from refusion_assets.domain.forklar_tillaeg import basis_causes, subsidy_causes
 from refusion_assets.domain.forklaring import Aarsag, Aendring
+from refusion_assets.domain.forloeb import KIND_NAMES
 from refusion_assets.domain.krav import BRUGT, classify
 from refusion_assets.domain.opgoerelse import TILBAGE
 from refusion_assets.domain.refusion import NO_KOMMUNE

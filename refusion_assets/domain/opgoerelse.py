@@ -153,6 +153,17 @@ def beregning(ledger: pl.DataFrame) -> pl.DataFrame:
     row is K where the key was taken back, else N. Source: output.md section 3.1.
     """
     key = ["uge", "borger_id", "ydelse_id", "kommunekode"]
+    # Nearly all rows are new ones of the month itself, and have a week to themselves unless an older month has it too.
+    new = (pl.col("raekketype") == NY) & (pl.col("maaned") == pl.col("maaned").max())
+    others = ledger.filter(~new)
+    alone = ledger.filter(new).join(others, on=key, how="anti")
+    shared = pl.concat([others, ledger.filter(new).join(others, on=key, how="semi")])
+    merged = _merged(shared, key)
+    return pl.concat([alone.with_columns(minus=pl.lit(value=False)).select(merged.columns), merged])
+
+
+def _merged(ledger: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Ledger rows with the halves of a week added."""
     rows = ledger.with_columns(minus=pl.col("raekketype") == TILBAGE).sort([*key, "minus", "maaned"])
     merged = rows.group_by([*key, "minus"], maintain_order=True).agg(
         *(pl.col(c).sum() for c in MONEY),

@@ -150,7 +150,7 @@ def _placed(
     carries = parts.oere != 0
     claim, cell, oere = parts.claim[carries], parts.cell[carries], parts.oere[carries]
     person = np.searchsorted(counted.borger_id, claims["borger_id"].to_numpy())[claim]
-    slot = grid.cell_week[cell] * len(counted.borger_id) + person
+    slot = counted.slots(grid.cell_week[cell], person)
     betaler = claims["kommunekode_betaler"].cast(pl.Int64).fill_null(NO_KOMMUNE).to_numpy()[claim]
     bopael = home.reshape(-1)[slot].astype(np.int64)
     kommune = financing(betaler, bopael, rules)

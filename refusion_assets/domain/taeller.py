@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from refusion_assets.domain.duration import KIND_A, KIND_C, Counted, Counts, Flags, Forloeb, spells
+from refusion_assets.domain.duration import KIND_A, KIND_C, Counted, Counts, Flags
+from refusion_assets.domain.forloeb import Forloeb, spells
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.weeks import Grid, Ints
 

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from refusion_assets.domain.duration import KIND_C, Counted, count_weeks, spells, window_starts, windows
+from refusion_assets.domain.duration import KIND_C, Counted, count_weeks, window_starts, windows
 from refusion_assets.domain.efterregning_raa import Claim
+from refusion_assets.domain.forloeb import spells
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.weeks import Grid, make_grid
 from refusion_assets.rulebook import load

@@ -1,0 +1,146 @@
+"""Understands spells: the weeks of one kind that follow each other, and how a count goes on from those that stand."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandera.polars as pa
+import polars as pl
+
+from refusion_assets.domain.duration import KIND_A, KIND_C, KIND_OF, Counted, Standing
+from refusion_assets.domain.weeks import Grid, Ints, expand
+
+KIND_NAMES = pl.Series(["C", "B", "A"])
+
+
+class Forloeb(pa.DataFrameModel):
+    """One row per person and spell: consecutive weeks of one kind within one count."""
+
+    borger_id: pl.Int64
+    fra_uge: pl.Date
+    antal_uger: pl.Int64 = pa.Field(ge=1)
+    art: pl.String = pa.Field(isin=["A", "B", "C"])
+    taelling: pl.Int64 = pa.Field(ge=1, description="which count of the person, 1 and up")
+    n_foer: pl.Int64 = pa.Field(ge=0, description="ydelsestæller before the first week of the spell")
+    taeller: pl.Boolean = pa.Field(description="C-weeks that count towards a restart")
+    genoptjent: pl.Boolean = pa.Field(description="the last week of the spell is the restart")
+
+    class Config:
+        """Exactly these columns; one spell per person and first week."""
+
+        strict = True
+        unique = ["borger_id", "fra_uge"]  # noqa: RUF012  pandera reads the list
+
+
+def spells(counted: Counted, grid: Grid, standing: Standing | None = None) -> pl.DataFrame:
+    """One row per person and spell (`Forloeb`), from the first A- or B-week to the last. Units: weeks, dates.
+
+    A spell ends where the kind changes and at a restart, so that n rises by one a week within an A-spell.
+    With `standing` only those that reach its week `begin`, or end right before it.
+    """
+    person, week, until = _begins(counted)
+    kind, restart, n = counted.kind[week, person], counted.restart[week, person], counted.n
+    on_c = kind == KIND_C
+    n_before = np.where(week > 0, n[week - 1, person], 0)
+    # A restart by a C-week ends its spell and belongs to the count before; one by an A-week begins a new count.
+    restarts = np.flatnonzero(counted.restart.T)
+    begin = person * len(counted.kind)
+    done = np.searchsorted(restarts, begin + week + ~on_c) - np.searchsorted(restarts, begin)
+    told: dict[str, npt.NDArray[Any]] = {
+        "fra_uge": counted.first + week,
+        "taelling": 1 + done,
+        "n_foer": np.where(restart & ~on_c, 0, n_before).astype(np.int64),
+        "taeller": on_c & (n_before > 0),
+    }
+    if standing:
+        told["taelling"] = standing.taelling[person] + done
+        began = week < standing.begin - standing.first
+        theirs: dict[str, npt.NDArray[Any]] = {"fra_uge": standing.fra, "taelling": standing.taelling}
+        theirs |= {"n_foer": standing.n_foer, "taeller": standing.taeller}
+        told = {name: np.where(began, theirs[name][person], values) for name, values in told.items()}
+    frame = pl.DataFrame(
+        {
+            "borger_id": counted.borger_id[person],
+            "fra_uge": grid.origin + 7 * told["fra_uge"],
+            "antal_uger": counted.first + until - told["fra_uge"],
+            "art": KIND_NAMES.gather(kind),
+            "taelling": told["taelling"],
+            "n_foer": told["n_foer"],
+            "taeller": told["taeller"],
+            "genoptjent": counted.restart[until - 1, person] & on_c,
+        }
+    )
+    named = frame.with_columns(pl.col("fra_uge").cast(pl.Int32).cast(pl.Date))
+    return named.filter(pl.Series(counted.first + until >= standing.begin)) if standing else named
+
+
+def _begins(counted: Counted) -> tuple[Ints, Ints, Ints]:
+    """Person, first week and week after the last of every spell from the first A- or B-week of a person to the last."""
+    kind, restart = counted.kind, counted.restart
+    weeks, persons = kind.shape
+    begins = np.ones(kind.shape, np.bool_)
+    begins[1:] = kind[1:] != kind[:-1]
+    begins[1:] |= np.where(kind[1:] == KIND_C, restart[:-1], restart[1:])
+    person, week = np.divmod(np.flatnonzero(begins.T), weeks)
+    until = np.append(week[1:], 0)
+    until[until == 0] = weeks
+    # What lies before a person's first week of support, or after the last one, is no spell.
+    supported = np.flatnonzero(kind[week, person] != KIND_C)
+    first, last = np.full(persons, len(week)), np.full(persons, -1)
+    first[person[supported[::-1]]] = supported[::-1]
+    last[person[supported]] = supported
+    place = np.arange(len(week))
+    kept = (first[person] <= place) & (place <= last[person])
+    return person[kept], week[kept], until[kept]
+
+
+def standing(borger_id: Ints, forloeb: pl.DataFrame, first: int, begin: int, grid: Grid) -> Standing:
+    """What stands of some people (sorted) before week `begin` of the grid, from week `first` on. Weeks.
+
+    `forloeb`: their spells (`Forloeb`) that end after `first` and begin before `begin`. Whoever has any must have one
+    that holds the week before `begin`, and a week of support after `first` in it or before it.
+    """
+    shape = (begin - first, len(borger_id))
+    rows = forloeb.sort("borger_id", "fra_uge")
+    person = np.searchsorted(borger_id, rows["borger_id"].to_numpy())
+    fra = grid.offsets(rows["fra_uge"]) // 7
+    until = fra + rows["antal_uger"].to_numpy()
+    kinds = rows["art"].replace_strict({"C": KIND_C, **KIND_OF}, return_dtype=pl.UInt8).to_numpy()
+    kind, free = np.zeros(shape[::-1], np.uint8), np.zeros(shape[::-1], np.bool_)
+    begins = person * shape[0]
+    row, place = expand(begins + np.maximum(fra, first) - first, begins + np.minimum(until, begin) - 1 - first)
+    kind.reshape(-1)[place], free.reshape(-1)[place] = kinds[row], rows["taeller"].to_numpy()[row]
+    last = np.flatnonzero(np.diff(person, append=-1))
+    whose, held = person[last], rows[last]
+    ended = held["genoptjent"].to_numpy() & (until[last] == begin)
+    running = np.flatnonzero(
+        rows["taelling"].to_numpy() == _spread(whose, held["taelling"].to_numpy(), shape[1])[person]
+    )
+    began = np.full(shape[1], begin, np.int64)
+    np.minimum.at(began, person[running], np.maximum(fra[running], first))
+    began[whose[ended]] = begin
+    so_far = np.zeros((shape[1], shape[0] + 1), np.int16)
+    so_far[:, 1:] = free.cumsum(axis=1)
+    n_foer, on_a = held["n_foer"].to_numpy(), kinds[last] == KIND_A
+    n = np.where(ended, 0, n_foer + np.where(on_a, begin - fra[last], 0)).astype(np.int16)
+    return Standing(
+        borger_id,
+        first,
+        begin,
+        kind=np.ascontiguousarray(kind.T),
+        free=np.ascontiguousarray(free.T),
+        n=_spread(whose, n, shape[1]),
+        begun=so_far[np.arange(shape[1]), began - first],
+        ended=_spread(whose, ended, shape[1]),
+        fra=_spread(whose, fra[last], shape[1]),
+        n_foer=_spread(whose, n_foer, shape[1]),
+        taelling=np.maximum(_spread(whose, held["taelling"].to_numpy(), shape[1]), 1),
+        taeller=_spread(whose, held["taeller"].to_numpy(), shape[1]),
+    )
+
+
+def _spread(whose: Ints, values: npt.NDArray[Any], persons: int) -> npt.NDArray[Any]:
+    """Values of some people as an array of all, zero for the others."""
+    spread = np.zeros(persons, values.dtype)
+    spread[whose] = values
+    return spread
