@@ -52,6 +52,7 @@ def test_months_calculated_again_under_the_same_rules_differ_in_nothing(root: Da
     ran = root.refusion("genberegn", "2016-01..2024-04")
     assert (ran.code, ran.err, ran.out.splitlines()[-1]) == (0, "", "Ingen forskel.")
     assert (root.rows(STATE), root.ledger(), root.files("2024-04")) == before
+    assert root.rows("SELECT count(*) FROM refusion.aendret WHERE maaned > '2024-04-01'") == [(0,)]
 
 
 def test_a_changed_law_is_told_by_municipality_and_settled_by_the_run_that_comes(root: DataRoot) -> None:
@@ -70,6 +71,9 @@ def test_a_changed_law_is_told_by_municipality_and_settled_by_the_run_that_comes
         if line[2:5].isdigit()
     )
     assert told == after - before
+    touched = "SELECT DISTINCT borger_id FROM refusion.{} ORDER BY 1"
+    moved = "borger_uge_ydelse WHERE uge >= '2024-01-15' AND trin = 1 AND refusion_oere > 0"
+    assert root.rows(touched.format("aendret WHERE maaned > '2024-04-01'")) == root.rows(touched.format(moved))
     assert (root.files("2024-04"), root.ledger()) == (settled, ledger)
     again = root.refusion("koer", "2024-04")
     assert again.code == 0, again.err

@@ -165,6 +165,37 @@ def test_a_file_that_is_withdrawn_or_added_before_the_month_is_closed_is_as_if_i
     assert root.money("2024-02") == alone
 
 
+def test_a_month_settled_again_after_one_more_file_settles_only_whom_it_concerns(tmp_path: Path) -> None:
+    other, march = "6201912197", (date(2024, 3, 4), date(2024, 3, 17))
+    files = {
+        "2024-02": [
+            timeline.fil("K", [timeline.row("K", *DAYS, 1), timeline.row("K", *DAYS, 2, cpr=other)], "2024-02", 1)
+        ],
+        "2024-03": [
+            timeline.fil("K", [timeline.row("K", *march, 3), timeline.row("K", *march, 4, cpr=other)], "2024-03", 1)
+        ],
+    }
+    late = timeline.fil("K", [timeline.row("K", *DAYS, 5, "-300,00")], "2024-03", 2)
+    found = []
+    for name, known in (("later", []), ("at once", [late])):
+        root = few_kommuner(tmp_path / name)
+        for month, delivered in files.items():
+            live(root, month, "101")
+            for fil in [*delivered, *(known if month == "2024-03" else [])]:
+                write_file(root.path, fil)
+            root.run(month)
+        if not known:
+            alone = root.money("2024-03")
+            write_file(root.path, late)
+            root.run("2024-03")
+            assert root.money("2024-03") != alone
+            times = """SELECT cpr, list(opgjort ORDER BY opgjort) FROM refusion.aendret
+                JOIN identitet.borger USING (borger_id) WHERE maaned = '2024-03-01' GROUP BY cpr ORDER BY cpr"""
+            assert root.rows(times) == sorted([(CPR, [1, 2]), (other, [1])])
+        found.append((root.money("2024-03"), root.rows(LEDGER + " ORDER BY ALL")))
+    assert found[0] == found[1]
+
+
 def test_a_reversal_before_its_report_gives_the_same_bytes_as_after_it(tmp_path: Path) -> None:
     report = timeline.row("K", *DAYS, 1, IndberetningsID="I1")
     other = timeline.row("K", *DAYS, 2, "500,00", cpr="6201912197", IndberetningsID="I1")

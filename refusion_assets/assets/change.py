@@ -8,10 +8,19 @@ import polars as pl
 
 from refusion_assets.assets.regelgrundlag import PEOPLE, Stale, remember_basis, stale
 from refusion_assets.context import Place
+from refusion_assets.domain.opgoerelse import BASIS
 from refusion_assets.domain.weeks import last_day, monday, next_month
+from refusion_assets.tables import TABLES
 from refusion_assets.warehouse import Session
 
 FEW = 0.1
+RESTED_ON = (
+    "refusion.borger_uge_ydelse",
+    "refusion.over_loft",
+    "refusion.fleksbidrag",
+    "refusion.uden_kommune",
+    "refusion.anden_betaler",
+)
 # Whose claims, due days or residence are others than at the last calculation, and the first day that is.
 NEW = """
 SELECT borger_id, fra_dag AS dag FROM classified.aendret
@@ -43,6 +52,15 @@ def changed_people(month: date) -> str:
     """SQL for whom the run calculated, and the first week that could change: borger_id, fra_uge; one row per person."""
     whose = f"FROM refusion.aendret WHERE maaned = DATE '{month}'"
     return f"(SELECT borger_id, min(fra_uge) AS fra_uge {whose} GROUP BY borger_id)"
+
+
+def latest_people(month: date) -> str:
+    """SQL for whom the run calculated and has not settled yet; if there are none, whom it settled last. As above."""
+    mine = f"FROM refusion.aendret WHERE maaned = DATE '{month}'"
+    last = f"(SELECT CASE WHEN count(*) = count(opgjort) THEN max(opgjort) END {mine})"
+    return (
+        f"(SELECT borger_id, min(fra_uge) AS fra_uge {mine} AND opgjort IS NOT DISTINCT FROM {last} GROUP BY borger_id)"
+    )
 
 
 def since_change(session: Session, table: str, day: str, people: str) -> str:
@@ -104,6 +122,23 @@ def choose(session: Session, place: Place, month: date, fra: date | None = None)
     return Chosen(snapshot, since)
 
 
+def take_sums(session: Session, name: str) -> None:
+    """One row per person with rows that a settling or its advice rests on: a sum of all they say but their basis."""
+    said = {table: ", ".join(sorted(set(TABLES[table].to_schema().columns) - set(BASIS))) for table in RESTED_ON}
+    parts = (
+        f"SELECT borger_id, hash('{table}', {columns}) AS h FROM {table} SEMI JOIN beroerte USING (borger_id)"
+        for table, columns in said.items()
+    )
+    session.run(f"""CREATE OR REPLACE TEMP TABLE {name} AS
+        SELECT borger_id, bit_xor(h) AS h FROM ({" UNION ALL ".join(parts)}) GROUP BY borger_id""")
+
+
+def leave_out_unchanged(session: Session, before: str, now: str) -> None:
+    """In `beroerte` only those are left whose sums (`take_sums`) are others than before."""
+    session.run(f"""DELETE FROM beroerte WHERE borger_id NOT IN (
+        SELECT borger_id FROM {before} f FULL JOIN {now} n USING (borger_id) WHERE f.h IS DISTINCT FROM n.h)""")
+
+
 def remember(session: Session, place: Place, month: date, chosen: Chosen) -> None:
     """What the rows now rest on, and whom the settlement of the run must look at.
 
@@ -117,4 +152,4 @@ def remember(session: Session, place: Place, month: date, chosen: Chosen) -> Non
     session.run("DELETE FROM refusion.aendret WHERE maaned < $month", month=month)
     settled = session.value("SELECT count(*) > 0 FROM opgoerelse.koersel WHERE maaned = $month", month=month)
     for run in [month, next_month(month)] if settled else [month]:
-        session.run("INSERT INTO refusion.aendret SELECT $run, borger_id, fra_uge FROM beroerte", run=run)
+        session.run("INSERT INTO refusion.aendret SELECT $run, borger_id, fra_uge, NULL FROM beroerte", run=run)

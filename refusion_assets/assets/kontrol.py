@@ -5,7 +5,7 @@ import random
 import polars as pl
 
 from refusion_assets.assets import fund_opslag as opslag
-from refusion_assets.assets.change import changed_people, since_change
+from refusion_assets.assets.change import latest_people, since_change
 from refusion_assets.assets.fund import double_pay
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.bogfoering import DEBET, voucher
@@ -46,7 +46,7 @@ def _calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = 
     unless all are asked for: the numbers from a place drawn for the month on, as their rows lie together.
     """
     everybody = f"regnet_{asked.month:%Y_%m}"
-    asked.session.run(f"CREATE TEMP TABLE IF NOT EXISTS {everybody} AS FROM {changed_people(asked.month)}")
+    asked.session.run(f"CREATE TEMP TABLE IF NOT EXISTS {everybody} AS FROM {latest_people(asked.month)}")
     number = int(asked.session.value(f"SELECT count(*) FROM {everybody}"))  # type: ignore[call-overload]
     people = f"(FROM {everybody})"
     if number > PEOPLE_LOOKED_AT and not all_of_them:

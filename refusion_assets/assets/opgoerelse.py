@@ -56,18 +56,14 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     number = gate(session, place, month)
     refuse_other_rules(session, place, month, koder)
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned < $m", s=LUKKET, m=month)
-    opening = first_run(session, month)
     mine = "kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
-    session.run(
-        f"DELETE FROM opgoerelse.postering WHERE {mine} AND (koersel = $n OR (koersel = 0 AND $first))",
-        koder=list(koder),
-        n=number,
-        first=opening,
-    )
-    if opening:
+    if first_run(session, month):
+        session.run(
+            f"DELETE FROM opgoerelse.postering WHERE {mine} AND koersel IN (0, $n)", koder=list(koder), n=number
+        )
         _open(session, month, number, koder)
     else:
-        _differences(session, month, number, koder)
+        _settle_changed(session, place, month, number, koder)
     ledger = ledger_of(session, number, koder, TOLD)
     totals = by_kommune(ledger, list(koder), number, month)
     session.run(f"DELETE FROM opgoerelse.kommune WHERE koersel = $n AND {mine}", n=number, koder=list(koder))
@@ -99,13 +95,40 @@ def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequenc
         )
 
 
+def _settle_changed(session: Session, place: Place, month: date, number: int, koder: Sequence[str]) -> None:
+    """The ledger of a later run. Where all of it is settled already, only that of the people calculated since is made.
+
+    The rows of a person rest on nobody else's, so those of all others stand, unless the rules are other ones.
+    """
+    everybody = set(koder) >= set(place.rules.koder)
+    before = "SELECT coalesce(max(opgjort), 0) FROM refusion.aendret WHERE maaned = $month"
+    times = int(session.value(before, month=month))  # type: ignore[call-overload]
+    ruled = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE koersel = $n", n=number)
+    again = everybody and times > 0 and ruled == place.rules.version
+    unsettled = f"(SELECT borger_id FROM refusion.aendret WHERE maaned = '{month}' AND opgjort IS NULL)"
+    since = f"SEMI JOIN {unsettled} USING (borger_id)" if again else ""
+    session.run(f"CREATE OR REPLACE TEMP TABLE at_opgoere AS FROM {changed_people(month)} {since}")
+    whose = "borger_id IN (SELECT borger_id FROM at_opgoere)" if again else "true"
+    session.run(
+        f"""DELETE FROM opgoerelse.postering WHERE koersel = $n AND {whose}
+        AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
+        n=number,
+        koder=list(koder),
+    )
+    _enter(session, f"maaned = $month AND {whose}", NY, number, koder, month)
+    _differences(session, month, number, koder)
+    if everybody:
+        which = "AND opgjort IS NULL" if again else ""
+        session.run(
+            f"UPDATE refusion.aendret SET opgjort = $now WHERE maaned = $month {which}", now=times + 1, month=month
+        )
+
+
 def _differences(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger of a later run: the state of whom its calculation has changed, against what is settled.
+    """The ledger rows of earlier months: the state of the people of `at_opgoere` against what is settled.
 
     No earlier run has settled the benefit month itself, so its rows are new and only the others are compared.
     """
-    session.run(f"CREATE OR REPLACE TEMP TABLE at_opgoere AS FROM {changed_people(month)}")
-    _enter(session, "maaned = $month", NY, number, koder, month)
     weight = "SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM at_opgoere"
     mine = "t.maaned < $month AND t.kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
     for low, high in _blocks(session, weight, month=month):

@@ -10,7 +10,7 @@ from typing import TypeVar
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.change import choose, ranges, remember
+from refusion_assets.assets.change import choose, leave_out_unchanged, ranges, remember, take_sums
 from refusion_assets.assets.fleksbidrag import bases, forget_fleksbidrag, include_bases
 from refusion_assets.assets.resume import (
     TO_READ,
@@ -91,6 +91,8 @@ def calculate(
     session.replace("regler.genoptjening", windows(rules))
     chosen = choose(session, place, month, fra)
     include_bases(session, rules, month)
+    if chosen.since:
+        take_sums(session, "sum_foer")
     resume = choose_resume(session, rules, grid)
     _forget(session, resume)
     choose_stays(session, chosen.snapshot)
@@ -103,6 +105,10 @@ def calculate(
         done, rows = done + shard.borgere, rows + tables["refusion.borger_uge_ydelse"].height
         remains = f"{people - done} borgere mangler"
         progress(f"skive {number} af {len(shards)}: {done} af {people} borgere beregnet, {rows} rækker, {remains}")
+    if chosen.since:
+        # Most of what is done again for other rules comes out as it was, and concerns no settling.
+        take_sums(session, "sum_nu")
+        leave_out_unchanged(session, "sum_foer", "sum_nu")
     remember(session, place, month, chosen)
     return _summary(session, done)
 

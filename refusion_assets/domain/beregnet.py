@@ -18,11 +18,14 @@ class Beregnet(pa.DataFrameModel):
 
 
 class AendretUge(pa.DataFrameModel):
-    """One row per person and run month whose calculation changed rows: the first week that can differ."""
+    """One row per person, run month and calculation that can have changed rows: the first week that can differ."""
 
     maaned: pl.Date
     borger_id: pl.Int64
     fra_uge: pl.Date
+    opgjort: pl.Int64 = pa.Field(
+        nullable=True, ge=1, description="which settling of the run took it in; none yet: empty"
+    )
 
     class Config:
         """Exactly these columns; a person can stand more than once."""
