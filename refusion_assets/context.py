@@ -1,6 +1,7 @@
 """Understands where a run works: the data root, the rules folder, and the warehouse between them."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,20 @@ from refusion_assets.rulebook import load
 from refusion_assets.warehouse import Warehouse
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SECONDS_BETWEEN_LINES = 3.0
+
+
+def patient(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says a line of progress if it is some seconds since the last one."""
+    last = time.monotonic()
+
+    def now_and_then(line: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            say(f"  {line}")
+
+    return now_and_then
 
 
 @dataclass(frozen=True)

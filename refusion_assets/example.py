@@ -9,6 +9,7 @@ from typing import Literal
 
 import polars as pl
 
+from refusion_assets.context import patient
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.synthetic.files import Outbox, month_text, write_bopael, write_fleksgrundlag
 from refusion_assets.synthetic.lives import COUNT_MONTH, accounts
@@ -86,8 +87,8 @@ def write_example(  # noqa: PLR0913, PLR0917  what an example is made of
     indtaegtsart, gyldig_fra, gyldig_til (null = open). historik: months of history before the first one that nine of
     ten people have (default: `LATE_COMERS`, else all). kommuner: kommunekode, indbyggertal. fra, til: first day of
     the first and of the last month of receipt; the first brings the history since July 2014. progress gets a line
-    per month. The same arguments give the same bytes. ValueError where fra is before July 2014 or after til, or
-    root has raw files. Source: the input contract (input.md).
+    per month, and now and then a bar of how much is done. The same arguments give the same bytes. ValueError where
+    fra is before July 2014 or after til, or root has raw files. Source: the input contract (input.md).
     """
     first, last = (month.year * 12 + month.month - 1 for month in (fra, til))
     if not COUNT_MONTH <= first <= last:
@@ -134,7 +135,7 @@ def people_of(kommuner: pl.DataFrame, antal: int, seed: int) -> People:
 
 def _write(root: Path, world: World, progress: Callable[[str], None]) -> ExampleSummary:
     outbox, filer, raekker = Outbox(root, world), 0, 0
-    for maaned, deliveries in groupby(_deliveries(world), key=lambda delivery: delivery[0]):
+    for maaned, deliveries in groupby(_deliveries(world, progress), key=lambda delivery: delivery[0]):
         outbox.open(maaned)
         for _, received in deliveries:
             outbox.add(received)
@@ -147,13 +148,15 @@ def _write(root: Path, world: World, progress: Callable[[str], None]) -> Example
     return ExampleSummary(world.people.antal, len(world.people.kommuner), months, filer, raekker)
 
 
-def _deliveries(world: World) -> Iterator[tuple[int, pl.DataFrame]]:
+def _deliveries(world: World, progress: Callable[[str], None]) -> Iterator[tuple[int, pl.DataFrame]]:
     """Month of receipt and events received in it, a piece at a time, in the order of the months.
 
     What comes later than its month of benefit waits here; so no month is worked out twice and none is kept.
     """
+    bar = patient(progress)
     waiting: dict[int, list[pl.DataFrame]] = {maaned: [] for maaned in range(world.fra, world.til + 1)}
     for months in _turns(world):
+        bar(_bar(months.start - COUNT_MONTH, world.til + 1 - COUNT_MONTH))
         now = max(months.start, world.fra)
         for part in range(len(world.spells)):
             sent = events(world, reports(world, part, months), months)
@@ -164,6 +167,11 @@ def _deliveries(world: World) -> Iterator[tuple[int, pl.DataFrame]]:
                 waiting[now].clear()
         if months.start >= world.fra:
             yield now, pl.concat(waiting.pop(now))
+
+
+def _bar(done: int, of_all: int) -> str:
+    """How much of the work is done, as a line."""
+    return f"[{'#' * (20 * done // of_all):<20}] {done} af {of_all} måneder"
 
 
 def _turns(world: World) -> Iterator[range]:

@@ -20,11 +20,10 @@ from refusion_assets.assets.raw import ingest
 from refusion_assets.assets.refusion import calculate
 from refusion_assets.assets.register import ingest_registers
 from refusion_assets.assets.wiring import AABEN, LUKKET, gate
-from refusion_assets.context import Place
+from refusion_assets.context import Place, patient
 from refusion_assets.domain.stop import Stop
 from refusion_assets.leverance import MANIFEST
 from refusion_assets.regelarkiv import kept
-from refusion_assets.runs import patient
 
 MOST_NAMED = 3
 

@@ -1,7 +1,6 @@
 """Understands the critical week as the command line runs it: the same jobs, one after the other."""
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -17,7 +16,7 @@ from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.modtagelse import Knowingly, wanted
 from refusion_assets.assets.regelgrundlag import stale
 from refusion_assets.assets.wiring import gate, last_run, never_run
-from refusion_assets.context import Place
+from refusion_assets.context import Place, patient
 from refusion_assets.definitions import (
     COMMAND_LINE,
     GENBEREGN,
@@ -37,7 +36,6 @@ from refusion_assets.konsekvens_filer import RESULTAT, folder_of
 from refusion_assets.partitions import last_month, range_tags
 from refusion_assets.rulebook import load
 
-SECONDS_BETWEEN_LINES = 3.0
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -63,19 +61,6 @@ def critical_week(
         _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(koder, cell)})
     with place.warehouse.open() as session:
         yield from told(session, place, month)
-
-
-def patient(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Says a line of progress if it is some seconds since the last one."""
-    last = time.monotonic()
-
-    def now_and_then(line: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            say(f"  {line}")
-
-    return now_and_then
 
 
 def recalculate(place: Place, months: Sequence[date] | None, say: Callable[[str], None]) -> Iterator[str]:
