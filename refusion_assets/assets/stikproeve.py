@@ -15,6 +15,7 @@ from refusion_assets.domain.efterregning import Resultat, state
 from refusion_assets.domain.efterregning_raa import Fil
 from refusion_assets.domain.kontrol import Outcome
 from refusion_assets.domain.raw import AMOUNT, COLUMNS, DAY, MOMENT, NAMES
+from refusion_assets.domain.skrift import kroner
 from refusion_assets.warehouse import Session
 
 UNREADABLE = "?"
@@ -107,7 +108,7 @@ def _as_text(rows: pl.DataFrame) -> pl.DataFrame:
     for place, (name, kind, _) in enumerate(COLUMNS):
         column = pl.col(name)
         if kind == AMOUNT:
-            text = _kroner(column)
+            text = kroner(column)
         elif kind == MOMENT:
             text = column.dt.strftime("%Y-%m-%dT%H:%M:%S")
         elif kind == DAY:
@@ -117,12 +118,6 @@ def _as_text(rows: pl.DataFrame) -> pl.DataFrame:
         broken = (pl.col("ulaeselig") // (1 << place)) % 2 == 1
         written.append(pl.when(broken).then(pl.lit(UNREADABLE)).otherwise(text).alias(name))
     return rows.with_columns(written)
-
-
-def _kroner(column: pl.Expr) -> pl.Expr:
-    """Øre as a sender writes them."""
-    sign = pl.when(column < 0).then(pl.lit("-")).otherwise(pl.lit(""))
-    return pl.format("{}{},{}", sign, column.abs() // 100, (column.abs() % 100).cast(pl.String).str.zfill(2))
 
 
 def _homes(session: Session) -> list[dict[str, str]]:
@@ -143,7 +138,7 @@ def _bases(session: Session, month: date) -> list[dict[str, str]]:
         WHERE modtaget_maaned <= $month ORDER BY modtaget_maaned, raekke""",
         month=month,
     )
-    return rows.with_columns(_kroner(pl.col(name)).alias(name) for name in ("Beregningsgrundlag", "Loen")).to_dicts()
+    return rows.with_columns(kroner(pl.col(name)).alias(name) for name in ("Beregningsgrundlag", "Loen")).to_dicts()
 
 
 def _rows(session: Session, people: str) -> dict[Key, tuple[object, ...]]:
