@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -161,12 +162,27 @@ def stage(
     ready.mkdir(parents=True)
     for kept in sorted(folder.glob("*.csv")) if folder.exists() else []:
         shutil.copyfile(kept, ready / kept.name)
+    waiting: list[tuple[Path, pl.DataFrame]] = []
     for kind, (column, table) in tables.items():
         parts = {key[0]: part for key, part in table.partition_by(column, as_dict=True, maintain_order=True).items()}
         for kode in [*koder, NOBODY] if kind == ADVISERING else koder:
             rows = parts.get(kode, table.clear())
             rows = rows.drop(column) if column not in OPGOERELSE else rows
-            rows.write_csv(ready / file_name(kind, kode, run_month, rules), separator=";", line_terminator="\n")
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(ready.glob("*.csv"))]
+            waiting.append((ready / file_name(kind, kode, run_month, rules), rows))
+    with ThreadPoolExecutor(os.cpu_count()) as writers:
+        list(writers.map(_write, waiting))
+        paths = sorted(ready.glob("*.csv"))
+        sums = [f"{summed}  {path.name}\n" for path, summed in zip(paths, writers.map(_summed, paths), strict=True)]
     (ready / SUMS).write_text("".join(sums), encoding="utf-8")
     return Outgoing(folder, ready)
+
+
+def _write(file: tuple[Path, pl.DataFrame]) -> None:
+    """One file with its rows."""
+    path, rows = file
+    rows.write_csv(path, separator=";", line_terminator="\n")
+
+
+def _summed(path: Path) -> str:
+    """The sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -13,7 +13,7 @@ from refusion_assets.domain.kontrol import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
 from refusion_assets.domain.loft import OverLoft
 from refusion_assets.domain.opgoerelse import Koersel, KommuneKoersel, Postering
-from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, KendtFil, Register
+from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, KendtFil, Register, Ukendt
 from refusion_assets.domain.refusion import AndenBetaler, BorgerUgeYdelse, UdenKommune
 from refusion_assets.domain.regeltid import Regelgrundlag
 from refusion_assets.domain.taeller import ForloebTaeller
@@ -23,6 +23,7 @@ TABLES: dict[str, type[pa.DataFrameModel]] = {
     "identitet.borger": Borger,
     "raw.fil": Fil,
     "raw.indberetning": Indberetning,
+    "raw.ukendt": Ukendt,
     "raw.register": Register,
     "raw.bopael": Bopael,
     "raw.fleksgrundlag": Fleksgrundlag,

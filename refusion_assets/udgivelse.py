@@ -34,7 +34,8 @@ def publish(live: Path, published: Path) -> None:
     if not (fresh.exists() and _made_like(fresh, live)):
         fresh.unlink(missing_ok=True)
         shutil.copyfile(live, fresh)
-    with suppress(FileNotFoundError):
+    # Where a file cannot have two names, all is copied every time.
+    with suppress(OSError):
         os.link(published, spare)
     os.replace(fresh, published)
 

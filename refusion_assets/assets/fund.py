@@ -23,12 +23,8 @@ from refusion_assets.warehouse import Session
 
 # The person that a line says it is about, as it is written there.
 SUBJECTS = """
-SELECT s.fil, s.linje, any_value(CASE
-    WHEN i.Indberetningsart = 'I' AND coalesce(i.Felt0114, i.Felt0115) IN (SELECT unnest($konti::VARCHAR[]))
-    THEN i.Felt0216 ELSE i.CPR END) AS skrevet
-FROM soegte s
-JOIN raw.fil f ON f.filnavn = s.fil
-JOIN raw.indberetning i ON i.fil_id = f.fil_id AND i.linje = s.linje
+SELECT s.fil, s.linje, any_value(u.skrevet) AS skrevet
+FROM soegte s JOIN raw.fil f ON f.filnavn = s.fil JOIN raw.ukendt u ON u.fil_id = f.fil_id AND u.linje = s.linje
 GROUP BY s.fil, s.linje"""
 
 MONTH_TOTAL = """
@@ -110,10 +106,9 @@ def named(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataFrame:
 
     A line whose person is unknown to us shows what it says itself, as that is what must be put right.
     """
-    by_employer = [k.konto for k in place.rules.konti if k.kontoart == 2]
     wanted = advice.filter(pl.col("borger_id").is_null() & pl.col("linje").is_not_null())
     lines = wanted.select("fil", "linje").unique()
-    said = opslag.with_frame(session, "soegte", lines, SUBJECTS, konti=by_employer)
+    said = opslag.with_frame(session, "soegte", lines, SUBJECTS)
     names = dict(ydelse_navne(place.rules).select("ydelse_id", "navn").iter_rows())
     borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
     rows = advice.join(borger, on="borger_id", how="left").join(said, on=["fil", "linje"], how="left")

@@ -11,6 +11,7 @@ from refusion_assets.domain.regeltid import judgement_version
 from refusion_assets.warehouse import Session
 
 LINES_PER_JUDGEMENT = 200_000
+BY_EMPLOYER = 2
 RENAMED = {
     "art": "Indberetningsart",
     "indberetning_id": "IndberetningsID",
@@ -32,7 +33,8 @@ def judge_lines(session: Session, place: Place, progress: Callable[[str], None])
     stale = session.frame(
         f"SELECT fil_id, antal_raekker FROM raw.fil WHERE fil_id IN ({unjudged}) ORDER BY 1", version=version
     )
-    session.run(f"DELETE FROM classified.linje WHERE fil_id IN ({unjudged})", version=version)
+    for table in ("classified.linje", "raw.ukendt"):
+        session.run(f"DELETE FROM {table} WHERE fil_id IN ({unjudged})", version=version)
     ready = 0
     for low, high in ranges(stale["fil_id"], stale["antal_raekker"], LINES_PER_JUDGEMENT):
         longest = stale.filter(pl.col("fil_id").is_between(low, high))["antal_raekker"].max()
@@ -62,6 +64,15 @@ def _judge_rows(session: Session, place: Place, rows: pl.DataFrame) -> None:
         **{name: pl.col(column) for name, column in RENAMED.items()}
     )
     session.insert("classified.linje", linjer.select(list(Linje.to_schema().columns)))
+    session.insert("raw.ukendt", _unknown(linjer))
+
+
+def _unknown(linjer: pl.DataFrame) -> pl.DataFrame:
+    """What lines without a person say of one (`Ukendt`): a municipality must be told what it wrote."""
+    by_employer = (pl.col("Indberetningsart") == "I") & (pl.col("kontoart") == BY_EMPLOYER)
+    skrevet = pl.when(by_employer).then("Felt0216").otherwise("CPR")
+    told = linjer.filter(pl.col("borger_id").is_null()).select("fil_id", "linje", skrevet=skrevet)
+    return told.drop_nulls("skrevet")
 
 
 def _numbered_persons(session: Session, subjects: pl.Series) -> pl.DataFrame:

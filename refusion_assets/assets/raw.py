@@ -22,7 +22,7 @@ from refusion_assets.metadata import KINDS, OWNER, of_table
 from refusion_assets.warehouse import Session
 
 LINES_PER_BATCH = 300_000
-BY_FILE = ("classified.linje", "classified.dom", "classified.grundlag", "classified.udgaaet")
+BY_FILE = ("raw.ukendt", "classified.linje", "classified.dom", "classified.grundlag", "classified.udgaaet")
 
 
 @dataclass

@@ -40,8 +40,6 @@ T = TypeVar("T")
 Work = Callable[[], dict[str, pl.DataFrame]]
 CLAIMS_PER_SHARD = 500_000
 PERSONS_PER_SHARD = 20_000
-# A third of the weeks are counted of them.
-RESUMED_PER_SHARD = 60_000
 # Whose rows leave by person: with the counters beside the law's own nobody's count goes on.
 BY_PERSON = {
     "duration.forloeb_taeller": "beroerte",
@@ -96,7 +94,11 @@ def calculate(
     resume = choose_resume(session, rules, grid)
     _forget(session, resume)
     choose_stays(session, chosen.snapshot)
-    shards = shards_of(session, "fra_start") + (_runs(session, TO_READ, resume) if resume else [])
+    shards = shards_of(session, "fra_start")
+    if resume:
+        # The fewer weeks are counted, the more people fit in the same memory.
+        persons = PERSONS_PER_SHARD * grid.weeks // (grid.weeks - resume.first)
+        shards += _runs(session, TO_READ, persons, resume)
     people, done, rows = sum(shard.borgere for shard in shards), 0, 0
     work = _work(session, shards, grid, rates, rules)
     for number, (shard, tables) in enumerate(zip(shards, ahead(work), strict=True), 1):
@@ -166,10 +168,10 @@ def shards_of(session: Session, people: str = "beroerte") -> list[Shard]:
     )
 
 
-def _runs(session: Session, query: str, resume: Resume | None = None) -> list[Shard]:
+def _runs(session: Session, query: str, persons: int = PERSONS_PER_SHARD, resume: Resume | None = None) -> list[Shard]:
     """The people of a query (borger_id, krav), sorted, in shards."""
     counts = session.frame(query)
-    weight = counts["krav"] + CLAIMS_PER_SHARD // (RESUMED_PER_SHARD if resume else PERSONS_PER_SHARD)
+    weight = counts["krav"] + CLAIMS_PER_SHARD // persons
     parts = list(ranges(counts["borger_id"], weight, CLAIMS_PER_SHARD))
     begins = counts["borger_id"].search_sorted(pl.Series([first for first, _ in parts], dtype=pl.Int64)).to_list()
     ends = [*begins, counts.height][1:]

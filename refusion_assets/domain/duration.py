@@ -250,23 +250,14 @@ def walk(
     starts, needed = window_of_week
     on_reaching = rules.laesning("genoptjening_proeves") == "ved_opnaaelse"
     overgang = grid.week_of(rules.overgang.gaelder_fra)
-    n, begun, n_overgang = (np.zeros(persons, np.int16) for _ in range(3))
-    free = np.zeros((weeks + 1, persons), np.int16)
-    all_n, window_of = (np.zeros((weeks, persons), np.int16) for _ in range(2))
-    restarts = np.zeros((weeks, persons), np.bool_)
-    since = begin = 0
-    if standing:
-        since, begin, begun = standing.first, standing.begin - standing.first, standing.begun
-        n = standing.n.copy()
-        free[1 : begin + 1] = standing.free.cumsum(axis=0, dtype=np.int16)
-        all_n[begin - 1], restarts[begin - 1] = n, standing.ended
-    for row in range(begin, weeks):
-        week = since + row
+    since, begin = (standing.first, standing.begin - standing.first) if standing else (0, 0)
+    free, all_n, restarts, begun, n = _before(standing, weeks, persons, begin)
+    window_of, n_overgang = np.zeros((weeks, persons), np.int16), np.zeros(persons, np.int16)
+    for row, week in enumerate(range(since + begin, grid.weeks), begin):
         start = starts[week] - since
         is_a = kind[row] == KIND_A
         is_free = (kind[row] == KIND_C) & (n > 0) & (week < grid.whole_weeks)
-        before = free[row] - np.maximum(free[start], begun)
-        due = (before >= needed[week]) & (not on_reaching)
+        due = (free[row] - np.maximum(free[start], begun) >= needed[week]) & (not on_reaching)
         if week == overgang:
             n_overgang = np.where(due, 0, n) + np.int16(1)
         starts_over = due & is_a
@@ -278,7 +269,18 @@ def walk(
         restart = is_free & (window >= needed[week]) & on_reaching
         n[restart] = 0
         begun = np.where(restart, free[row + 1], begun)
-        all_n[row] = n
-        window_of[row] = np.where(restart, 0, window)
-        restarts[row] = restart | starts_over
+        all_n[row], window_of[row], restarts[row] = n, np.where(restart, 0, window), restart | starts_over
     return Counted(borger_id, kind, all_n, window_of, restarts, n_overgang, first=since)
+
+
+def _before(
+    standing: Standing | None, weeks: int, persons: int, begin: int
+) -> tuple[Counts, Counts, Flags, Counts, Counts]:
+    """What the walk begins with: free weeks up to each week, n and restarts by week, and per person `begun` and n."""
+    free, all_n = np.zeros((weeks + 1, persons), np.int16), np.zeros((weeks, persons), np.int16)
+    restarts = np.zeros((weeks, persons), np.bool_)
+    if standing is None:
+        return free, all_n, restarts, np.zeros(persons, np.int16), np.zeros(persons, np.int16)
+    free[1 : begin + 1] = standing.free.cumsum(axis=0, dtype=np.int16)
+    all_n[begin - 1], restarts[begin - 1] = standing.n, standing.ended
+    return free, all_n, restarts, standing.begun, standing.n.copy()

@@ -100,42 +100,37 @@ def standing(borger_id: Ints, forloeb: pl.DataFrame, first: int, begin: int, gri
     `forloeb`: their spells (`Forloeb`) that end after `first` and begin before `begin`. Whoever has any must have one
     that holds the week before `begin`, and a week of support after `first` in it or before it.
     """
-    shape = (begin - first, len(borger_id))
+    weeks, persons = begin - first, len(borger_id)
     rows = forloeb.sort("borger_id", "fra_uge")
     person = np.searchsorted(borger_id, rows["borger_id"].to_numpy())
     fra = grid.offsets(rows["fra_uge"]) // 7
     until = fra + rows["antal_uger"].to_numpy()
     kinds = rows["art"].replace_strict({"C": KIND_C, **KIND_OF}, return_dtype=pl.UInt8).to_numpy()
-    kind, free = np.zeros(shape[::-1], np.uint8), np.zeros(shape[::-1], np.bool_)
-    begins = person * shape[0]
-    row, place = expand(begins + np.maximum(fra, first) - first, begins + np.minimum(until, begin) - 1 - first)
+    kind, free = np.zeros((persons, weeks), np.uint8), np.zeros((persons, weeks), np.bool_)
+    begins = person * weeks - first
+    row, place = expand(begins + np.maximum(fra, first), begins + np.minimum(until, begin) - 1)
     kind.reshape(-1)[place], free.reshape(-1)[place] = kinds[row], rows["taeller"].to_numpy()[row]
     last = np.flatnonzero(np.diff(person, append=-1))
-    whose, held = person[last], rows[last]
-    ended = held["genoptjent"].to_numpy() & (until[last] == begin)
-    running = np.flatnonzero(
-        rows["taelling"].to_numpy() == _spread(whose, held["taelling"].to_numpy(), shape[1])[person]
-    )
-    began = np.full(shape[1], begin, np.int64)
+    held = {name: rows[name].to_numpy()[last] for name in ("n_foer", "taelling", "taeller", "genoptjent")}
+    ended = held["genoptjent"] & (until[last] == begin)
+    n = np.where(ended, 0, held["n_foer"] + np.where(kinds[last] == KIND_A, begin - fra[last], 0))
+    of_all = {"n": n.astype(np.int16), "ended": ended, "fra": fra[last], **held}
+    told = {name: _spread(person[last], values, persons) for name, values in of_all.items()}
+    running = np.flatnonzero(rows["taelling"].to_numpy() == told["taelling"][person])
+    began = np.full(persons, begin, np.int64)
     np.minimum.at(began, person[running], np.maximum(fra[running], first))
-    began[whose[ended]] = begin
-    so_far = np.zeros((shape[1], shape[0] + 1), np.int16)
+    began[told["ended"]] = begin
+    so_far = np.zeros((persons, weeks + 1), np.int16)
     so_far[:, 1:] = free.cumsum(axis=1)
-    n_foer, on_a = held["n_foer"].to_numpy(), kinds[last] == KIND_A
-    n = np.where(ended, 0, n_foer + np.where(on_a, begin - fra[last], 0)).astype(np.int16)
     return Standing(
         borger_id,
         first,
         begin,
         kind=np.ascontiguousarray(kind.T),
         free=np.ascontiguousarray(free.T),
-        n=_spread(whose, n, shape[1]),
-        begun=so_far[np.arange(shape[1]), began - first],
-        ended=_spread(whose, ended, shape[1]),
-        fra=_spread(whose, fra[last], shape[1]),
-        n_foer=_spread(whose, n_foer, shape[1]),
-        taelling=np.maximum(_spread(whose, held["taelling"].to_numpy(), shape[1]), 1),
-        taeller=_spread(whose, held["taeller"].to_numpy(), shape[1]),
+        begun=so_far[np.arange(persons), began - first],
+        taelling=np.maximum(told["taelling"], 1),
+        **{name: told[name] for name in ("n", "ended", "fra", "n_foer", "taeller")},
     )
 
 

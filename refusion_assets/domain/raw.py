@@ -155,6 +155,20 @@ class Fleksgrundlag(pa.DataFrameModel):
         strict = True
 
 
+class Ukendt(pa.DataFrameModel):
+    """One row per delivered line whose person cannot be told: what the line says of the person."""
+
+    fil_id: pl.Int64
+    linje: pl.Int64
+    skrevet: pl.String
+
+    class Config:
+        """Exactly these columns; one row per line."""
+
+        strict = True
+        unique = ["fil_id", "linje"]  # noqa: RUF012  pandera reads the list
+
+
 def _indberetning() -> type[pa.DataFrameModel]:
     """The contract of `raw.indberetning`: the columns of the delivered row, typed, and where it lies."""
     columns = {name: POLARS_TYPE[kind] for name, kind, _ in COLUMNS}
