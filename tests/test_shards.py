@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from refusion_assets.assets import refusion
+from refusion_assets.assets import kontrol, refusion
+from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.weeks import month_of
 from refusion_assets.tables import TABLES
 from refusion_assets.warehouse import ContractError, validate
@@ -52,6 +53,19 @@ def test_a_shard_of_one_person_gives_the_rows_of_one_shard_of_all(
     assert len(said) == people > 1
     assert said[0].startswith(f"skive 1 af {people}: 1 af {people} borgere beregnet")
     assert said[-1].endswith(f"{len(before['refusion.borger_uge_ydelse'])} rækker, 0 borgere mangler")
+
+
+def test_of_very_many_people_the_checks_look_at_a_part_the_same_in_every_question(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kontrol, "PEOPLE_LOOKED_AT", 7)
+    with root.place.warehouse.open() as session:
+        asked = Asked(session, root.place, month_of(MONTH))
+        for question in (kontrol.noegler_er_unikke, kontrol.kravets_dele_er_kravet, kontrol.kladde_er_tilstand):
+            assert question(asked).bestaaet
+        session.run("UPDATE classified.krav SET beloeb_oere = beloeb_oere + 1")
+        found = kontrol.kravets_dele_er_kravet(asked)
+        assert (found.bestaaet, found.antal) == (False, 7)
 
 
 def test_work_is_taken_in_order_one_piece_ahead_of_its_use() -> None:
