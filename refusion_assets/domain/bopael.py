@@ -15,7 +15,7 @@ Koder = npt.NDArray[np.int16]
 
 
 def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook, since: int = 0) -> Koder:
-    """Week x person from week `since` on: municipality code of residence, or -1 where none is known.
+    """Week x person: municipality code of residence, or -1 where none is known.
 
     `bopael`: borger_id, kommunekode, bopael_start, bopael_slut (null = still there); rows with a code that
     is no municipality are left out. Of several rows on the day the one that started last wins, then the
@@ -23,6 +23,7 @@ def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook
     the week (by the other reading: the last that ended earlier in it). Hjemmel: BEK 1772/2015 § 1, stk. 2.
     """
     known = rules.koder
+    # The first row is week `since` of the grid.
     rows = bopael.filter(pl.col("kommunekode").is_in(known) & pl.col("borger_id").is_in(borger_id))
     frame = pl.DataFrame(
         {

@@ -144,11 +144,12 @@ def _wholly_covered(spans: pl.DataFrame, shape: tuple[int, int]) -> Flags:
 def week_kinds(
     krav: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook, since: int = 0
 ) -> npt.NDArray[np.uint8]:
-    """Week x person from week `since` on: A where benefit touches the week, B where other support does, else C.
+    """Week x person: A where benefit touches the week, B where other support does, else C.
 
     `krav` holds claims with a positive amount: borger_id, ydelse_id, periode_start, periode_slut.
     Hjemmel: § 5, stk. 5 (berørt uge); § 6, stk. 2 (A before B, whole weeks of self-support).
     """
+    # The first row is week `since` of the grid.
     counted_from = first_counted_day(rules, grid, rules.optaelling.gaelder_fra)
     claims = _spans(krav, borger_id, grid, max(counted_from, 7 * since))
     spans = claims.join(category_spans(rules, grid), on="ydelse_id").select(
