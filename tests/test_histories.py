@@ -196,6 +196,18 @@ def test_a_month_settled_again_after_one_more_file_settles_only_whom_it_concerns
     assert found[0] == found[1]
 
 
+def test_a_report_of_days_to_come_alone_leaves_the_month_as_it_was(root: DataRoot) -> None:
+    live(root, "2024-02", "101")
+    write_file(root.path, timeline.fil("K", [timeline.row("K", *DAYS, 1)], "2024-02", 1))
+    root.run("2024-02")
+    before = root.money("2024-02"), root.rows(WEEKS)
+    coming = timeline.row("K", date(2024, 6, 3), date(2024, 6, 9), 2, cpr="6201912197")
+    write_file(root.path, timeline.fil("K", [coming], "2024-02", 2))
+    root.run("2024-02")
+    assert (root.money("2024-02"), root.rows(WEEKS)) == before
+    assert root.rows("SELECT sum(ikke_forfalden_oere) > 0 FROM refusion.placering") == [(True,)]
+
+
 def test_a_reversal_before_its_report_gives_the_same_bytes_as_after_it(tmp_path: Path) -> None:
     report = timeline.row("K", *DAYS, 1, IndberetningsID="I1")
     other = timeline.row("K", *DAYS, 2, "500,00", cpr="6201912197", IndberetningsID="I1")

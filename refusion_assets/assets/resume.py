@@ -66,14 +66,17 @@ def choose_resume(session: Session, rules: Rulebook, grid: Grid) -> Resume | Non
     """Where the counts of most of the people in `beroerte` can go on; None where all must be counted from the start.
 
     Who they are, their spells, and their claims from then on, come to stand in temporary tables; all others in
-    `fra_start`. Counters beside the law's own and
-    maxima ask for what lies before the week, so with them nobody's count goes on. Hjemmel: § 6, stk. 1 (the window).
+    `fra_start`. Counters beside the law's own and maxima ask for what lies before the week, so with them nobody's
+    count goes on. Hjemmel: § 6, stk. 1 (the window).
     """
     session.run("CREATE OR REPLACE TEMP TABLE fra_start AS FROM beroerte")
     uge = session.value(f"SELECT quantile_disc(fra_uge, {FEW}) FROM beroerte")
     if not isinstance(uge, date) or rules.taellere or rules.lofter:
         return None
-    maaned, begin = uge.replace(day=1), grid.week_of(uge)
+    # What concerns only days to come changes no week that is known.
+    begin = min(grid.week_of(uge), grid.weeks - 1)
+    uge = grid.monday_of(begin)
+    maaned = uge.replace(day=1)
     earliest = session.value(
         """SELECT min(periode_start) FROM classified.krav SEMI JOIN beroerte USING (borger_id)
         WHERE periode_slut >= $maaned""",
