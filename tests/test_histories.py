@@ -200,11 +200,11 @@ def test_a_report_of_days_to_come_alone_leaves_the_month_as_it_was(root: DataRoo
     live(root, "2024-02", "101")
     write_file(root.path, timeline.fil("K", [timeline.row("K", *DAYS, 1)], "2024-02", 1))
     root.run("2024-02")
-    before = root.money("2024-02"), root.rows(WEEKS)
+    before = root.money("2024-02"), sorted(root.rows(WEEKS))
     coming = timeline.row("K", date(2024, 6, 3), date(2024, 6, 9), 2, cpr="6201912197")
     write_file(root.path, timeline.fil("K", [coming], "2024-02", 2))
     root.run("2024-02")
-    assert (root.money("2024-02"), root.rows(WEEKS)) == before
+    assert (root.money("2024-02"), sorted(root.rows(WEEKS))) == before
     assert root.rows("SELECT sum(ikke_forfalden_oere) > 0 FROM refusion.placering") == [(True,)]
 
 
