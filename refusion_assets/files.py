@@ -1,6 +1,5 @@
 """Understands the outgoing files of a run: their names, columns and form, and how they appear all at once."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from refusion_assets.domain.bogfoering import run_day
 from refusion_assets.domain.fund import NOBODY
 from refusion_assets.domain.opgoerelse import SIDE, run_number
 from refusion_assets.domain.rules import Rulebook
+from refusion_assets.leverance import fingerprint
 
 kroner, procent = skrift.kroner, skrift.procent
 
@@ -61,7 +61,7 @@ class Outgoing:
     @property
     def filsum(self) -> str:
         """The sha256 of the run's SHA256SUMS."""
-        return hashlib.sha256((self.ready / SUMS).read_bytes()).hexdigest()
+        return fingerprint(self.ready / SUMS)
 
 
 def file_name(kind: str, kommunekode: str, run_month: date, rules: Rulebook) -> str:
@@ -172,7 +172,7 @@ def stage(
     with ThreadPoolExecutor(os.cpu_count()) as writers:
         list(writers.map(_write, waiting))
         paths = sorted(ready.glob("*.csv"))
-        sums = [f"{summed}  {path.name}\n" for path, summed in zip(paths, writers.map(_summed, paths), strict=True)]
+        sums = [f"{summed}  {path.name}\n" for path, summed in zip(paths, writers.map(fingerprint, paths), strict=True)]
     (ready / SUMS).write_text("".join(sums), encoding="utf-8")
     return Outgoing(folder, ready)
 
@@ -181,8 +181,3 @@ def _write(file: tuple[Path, pl.DataFrame]) -> None:
     """One file with its rows."""
     path, rows = file
     rows.write_csv(path, separator=";", line_terminator="\n")
-
-
-def _summed(path: Path) -> str:
-    """The sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

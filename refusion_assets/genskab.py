@@ -1,6 +1,5 @@
 """Understands how a run is made again from the raw files and the rules it knew, and compared with what was sent."""
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -125,7 +124,7 @@ def _link(source: Path, target: Path) -> None:
 def _compared(sent: Path, made: Path, run: Then) -> Iterator[str]:
     """The lines that say that every file is the same as was sent; Stop with the first that is not."""
     now, then = _sums(made), _sums(sent)
-    filsum = hashlib.sha256((made / files.SUMS).read_bytes()).hexdigest()
+    filsum = leverance.fingerprint(made / files.SUMS)
     if filsum != run.filsum:
         apart = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
         named = ", ".join(apart[:MOST_NAMED]) or f"{files.SUMS} i kørslens register"

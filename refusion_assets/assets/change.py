@@ -48,19 +48,17 @@ def listed(numbers: pl.Series) -> str:
     return ", ".join(map(str, numbers.unique().sort())) or "NULL"
 
 
-def changed_people(month: date) -> str:
+def changed_people(month: date, which: str = "true") -> str:
     """SQL for whom the run calculated, and the first week that could change: borger_id, fra_uge; one row per person."""
-    whose = f"FROM refusion.aendret WHERE maaned = DATE '{month}'"
+    whose = f"FROM refusion.aendret WHERE maaned = DATE '{month}' AND {which}"
     return f"(SELECT borger_id, min(fra_uge) AS fra_uge {whose} GROUP BY borger_id)"
 
 
 def latest_people(month: date) -> str:
     """SQL for whom the run calculated and has not settled yet; if there are none, whom it settled last. As above."""
-    mine = f"FROM refusion.aendret WHERE maaned = DATE '{month}'"
-    last = f"(SELECT CASE WHEN count(*) = count(opgjort) THEN max(opgjort) END {mine})"
-    return (
-        f"(SELECT borger_id, min(fra_uge) AS fra_uge {mine} AND opgjort IS NOT DISTINCT FROM {last} GROUP BY borger_id)"
-    )
+    settled = "CASE WHEN count(*) = count(opgjort) THEN max(opgjort) END"
+    last = f"(SELECT {settled} FROM refusion.aendret WHERE maaned = DATE '{month}')"
+    return changed_people(month, f"opgjort IS NOT DISTINCT FROM {last}")
 
 
 def since_change(session: Session, table: str, day: str, people: str) -> str:

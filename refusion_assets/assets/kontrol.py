@@ -47,10 +47,11 @@ def _calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = 
     """
     everybody = f"regnet_{asked.month:%Y_%m}"
     asked.session.run(f"CREATE TEMP TABLE IF NOT EXISTS {everybody} AS FROM {latest_people(asked.month)}")
-    numbers = asked.session.frame(f"SELECT borger_id FROM {everybody} ORDER BY 1")["borger_id"]
+    number = int(asked.session.value(f"SELECT count(*) FROM {everybody}"))  # type: ignore[call-overload]
     people = f"(FROM {everybody})"
-    if len(numbers) > PEOPLE_LOOKED_AT and not all_of_them:
-        begin = random.Random(f"{asked.month:%Y-%m}").randrange(len(numbers) - PEOPLE_LOOKED_AT)  # noqa: S311
+    if number > PEOPLE_LOOKED_AT and not all_of_them:
+        begin = random.Random(f"{asked.month:%Y-%m}").randrange(number - PEOPLE_LOOKED_AT)  # noqa: S311
+        numbers = asked.session.frame(f"SELECT borger_id FROM {everybody} ORDER BY 1")["borger_id"]
         first, last = numbers[begin], numbers[begin + PEOPLE_LOOKED_AT - 1]
         people = f"(FROM {everybody} WHERE borger_id BETWEEN {first} AND {last})"
     if not day:

@@ -1,6 +1,5 @@
 """Opgoerelse: the month settled against everything settled before, and told to the municipalities."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -27,6 +26,7 @@ from refusion_assets.domain.opgoerelse import (
     standing,
 )
 from refusion_assets.domain.stop import Stop
+from refusion_assets.leverance import fingerprint
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.partitions import MAANED
 from refusion_assets.regelarkiv import keep
@@ -185,7 +185,7 @@ def close(session: Session, place: Place, month: date) -> None:
     if row["status"][0] == LUKKET:
         raise Stop(f"kørsel {month:%Y-%m} er allerede lukket")
     sums = place.outgoing / f"{month:%Y-%m}" / files.SUMS
-    if not sums.exists() or hashlib.sha256(sums.read_bytes()).hexdigest() != row["filsum"][0]:
+    if not sums.exists() or fingerprint(sums) != row["filsum"][0]:
         raise Stop(f"filerne for {month:%Y-%m} mangler eller er ikke kørslens; kør måneden igen, og luk så")
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=LUKKET, m=month)
 

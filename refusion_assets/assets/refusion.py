@@ -14,6 +14,7 @@ from refusion_assets.assets.change import choose, leave_out_unchanged, ranges, r
 from refusion_assets.assets.fleksbidrag import bases, forget_fleksbidrag, include_bases
 from refusion_assets.assets.resume import (
     TO_READ,
+    WANTED,
     Count,
     Resume,
     choose_resume,
@@ -207,7 +208,7 @@ def read_shard(session: Session, shard: Shard, people: str = "beroerte") -> tupl
     among = {"first": shard.first, "last": shard.last}
     krav = session.frame(
         f"""
-        SELECT borger_id, ydelse_id, kommunekode_betaler, periode_start, periode_slut, beloeb_oere, fra_uge
+        SELECT {WANTED}
         FROM classified.krav JOIN {people} USING (borger_id) WHERE borger_id BETWEEN $first AND $last""",
         **among,
     )

@@ -35,12 +35,12 @@ CREATE OR REPLACE TEMP TABLE forloeb_staar AS
 SELECT * FROM duration.forloeb SEMI JOIN genoptages USING (borger_id)
 WHERE fra_uge < $uge AND {SPELL_END} > $foerste ORDER BY borger_id, fra_uge"""
 
-CLAIMS = """
+# What is asked of a claim to count and price it, and the first week that is wanted of its person.
+WANTED = "borger_id, ydelse_id, kommunekode_betaler, periode_start, periode_slut, beloeb_oere, fra_uge"
+CLAIMS = f"""
 CREATE OR REPLACE TEMP TABLE krav_regnes AS
-SELECT k.borger_id, ydelse_id, kommunekode_betaler, periode_start, periode_slut, beloeb_oere, b.fra_uge
-FROM classified.krav k JOIN beroerte b USING (borger_id) SEMI JOIN genoptages USING (borger_id)
-WHERE periode_slut >= $maaned ORDER BY k.borger_id"""
-
+SELECT {WANTED} FROM classified.krav JOIN beroerte USING (borger_id) SEMI JOIN genoptages USING (borger_id)
+WHERE periode_slut >= $maaned ORDER BY borger_id"""
 
 # The same people with the number of claims to read.
 TO_READ = """

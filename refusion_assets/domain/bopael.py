@@ -23,7 +23,6 @@ def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook
     the week (by the other reading: the last that ended earlier in it). Hjemmel: BEK 1772/2015 § 1, stk. 2.
     """
     known = rules.koder
-    # The first row is week `since` of the grid.
     rows = bopael.filter(pl.col("kommunekode").is_in(known) & pl.col("borger_id").is_in(borger_id))
     frame = pl.DataFrame(
         {
@@ -34,6 +33,7 @@ def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook
         }
     ).filter(pl.col("start") <= pl.col("end"))
     day = 0 if rules.laesning("bopael_paa") == "mandag" else 6
+    # The first row is week `since` of the grid.
     home = _on_the_day(frame, (grid.weeks - since, len(borger_id)), day)
     _elsewhere_in_the_week(home, frame, day)
     return home
