@@ -14,6 +14,7 @@ from refusion_assets.tables import TABLES
 from refusion_assets.warehouse import Session
 
 FEW = 0.1
+MOST_LISTED = 20_000
 RESTED_ON = (
     "refusion.borger_uge_ydelse",
     "refusion.over_loft",
@@ -26,14 +27,22 @@ NEW = """
 SELECT borger_id, fra_dag AS dag FROM classified.aendret
 UNION ALL SELECT borger_id, $due FROM classified.krav
 WHERE $due < $through AND periode_slut >= $due AND periode_start <= $through
-UNION ALL SELECT b.borger_id, s.fra FROM identitet.borger b JOIN (
-    SELECT cpr, min(bopael_start) AS fra FROM (
-        (SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $before
-         EXCEPT SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $snapshot)
-        UNION ALL
-        (SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $snapshot
-         EXCEPT SELECT * EXCLUDE modtaget_maaned FROM raw.bopael WHERE modtaget_maaned = $before))
-    GROUP BY cpr) s USING (cpr)"""
+UNION ALL SELECT b.borger_id, s.fra FROM identitet.borger b JOIN {moved} s USING (cpr)"""
+
+
+def moved(before: str, now: str) -> str:
+    """SQL for whose stays two snapshots (SQL: rows of `raw.bopael`) tell otherwise, and from which day: cpr, fra.
+
+    A stay that only ends otherwise is the same until the first of the two ends, if no other began on its first day:
+    who moves is counted on from then, and not from the day of moving in.
+    """
+    foer, nu = (f"SELECT DISTINCT * EXCLUDE modtaget_maaned FROM {rows}" for rows in (before, now))
+    return f"""(SELECT cpr, min(fra) AS fra FROM (
+        SELECT cpr, CASE WHEN count(*) = 2 AND count(*) FILTER (nu) = 1 AND min(kommunekode) = max(kommunekode)
+            THEN min(coalesce(bopael_slut, DATE '9999-12-31')) ELSE bopael_start END AS fra
+        FROM (SELECT *, false AS nu FROM ({foer}) UNION ALL SELECT *, true FROM ({nu}))
+        SEMI JOIN (({foer} EXCEPT {nu}) UNION ALL ({nu} EXCEPT {foer})) USING (cpr, bopael_start)
+        GROUP BY cpr, bopael_start) GROUP BY cpr)"""
 
 
 def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int, int]]:
@@ -61,16 +70,33 @@ def latest_people(month: date) -> str:
     return changed_people(month, f"opgjort IS NOT DISTINCT FROM {last}")
 
 
+def lately(session: Session, people: str) -> date:
+    """The week from which nearly all of some people (SQL: borger_id, fra_uge) have changed, at the earliest."""
+    query = f"SELECT coalesce(quantile_disc(fra_uge, {FEW}), DATE '9999-12-31') FROM {people}"
+    return session.value(query)  # type: ignore[return-value]
+
+
 def since_change(session: Session, table: str, day: str, people: str) -> str:
     """SQL for the rows t of `table` of some people (SQL: borger_id, fra_uge), from the first week that could change.
 
-    Most have changed lately, so that DuckDB can leave the older weeks unread for all but a few.
+    DuckDB leaves unread what a list of people rules out. Of more people than a list can hold most have changed lately,
+    so that the older weeks are read for a few only.
     """
-    lately = session.value(f"SELECT coalesce(quantile_disc(fra_uge, {FEW}), DATE '9999-12-31') FROM {people}")
-    since = f"ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge"
-    return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a {since} WHERE t.{day} >= DATE '{lately}'
-        UNION ALL SELECT t.* FROM {table} t
-        SEMI JOIN (FROM {people} WHERE fra_uge < DATE '{lately}') a {since} WHERE t.{day} < DATE '{lately}') t"""
+    if session.value(f"SELECT count(*) <= {MOST_LISTED} FROM {people}"):
+        return f"{_theirs(session, table, day, people)} t"
+    begin = lately(session, people)
+    earlier = f"(FROM {people} WHERE fra_uge < DATE '{begin}')"
+    return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a
+            ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge WHERE t.{day} >= DATE '{begin}'
+        UNION ALL FROM {_theirs(session, table, day, earlier)} t WHERE t.{day} < DATE '{begin}') t"""
+
+
+def _theirs(session: Session, table: str, day: str, people: str) -> str:
+    """As `since_change`, of so few people that they are listed."""
+    among = session.frame(f"SELECT borger_id FROM {people}")["borger_id"]
+    first = session.value(f"SELECT coalesce(min(fra_uge), DATE '9999-12-31') FROM {people}")
+    return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge
+        WHERE t.borger_id IN ({listed(among)}) AND t.{day} >= DATE '{first}')"""
 
 
 def newest_snapshot(session: Session, month: date) -> date | None:
@@ -101,10 +127,12 @@ def choose(session: Session, place: Place, month: date, fra: date | None = None)
     changed = stale(session, place) if trusted else Stale([], None, [])
     since = min((day for day in (changed.fra_uge, fra) if day), default=None)
     if trusted:
-        query, values = NEW, {"before": last["bopael_maaned"][0], "snapshot": snapshot, "through": last_day(month)}
-        values["due"] = last_day(last["maaned"][0])
+        snapshots = (f"(FROM raw.bopael WHERE modtaget_maaned = ${name})" for name in ("before", "snapshot"))
+        query = NEW.format(moved=moved(*snapshots))
+        values = {"before": last["bopael_maaned"][0], "snapshot": snapshot}
+        values |= {"through": last_day(month), "due": last_day(last["maaned"][0])}
         if since:
-            query, values = f"{NEW} UNION ALL {PEOPLE}", values | {"since": since, "ydelser": changed.ydelser}
+            query, values = f"{query} UNION ALL {PEOPLE}", values | {"since": since, "ydelser": changed.ydelser}
     else:
         since = rules.optaelling.gaelder_fra
         query, values = "SELECT borger_id, $start AS dag FROM identitet.borger", {"start": since}

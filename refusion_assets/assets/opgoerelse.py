@@ -8,18 +8,21 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import files
-from refusion_assets.assets.change import changed_people, ranges, since_change
+from refusion_assets.assets.change import changed_people, lately, ranges, since_change
 from refusion_assets.assets.fleksbidrag import STATES
 from refusion_assets.assets.fund import advise
 from refusion_assets.assets.kendt import record_known
 from refusion_assets.assets.regelgrundlag import refuse_other_rules
 from refusion_assets.assets.wiring import LUKKET, OPGJORT, POOL, chosen_cells, first_run, gate, stopping, withdraw
 from refusion_assets.context import Place
+from refusion_assets.domain.dele import KEY
 from refusion_assets.domain.opgoerelse import (
     AABNING,
     LEDGER,
+    MONEY,
     NY,
     STATE,
+    TILBAGE,
     by_kommune,
     run_number,
     settle,
@@ -33,6 +36,7 @@ from refusion_assets.regelarkiv import keep
 from refusion_assets.warehouse import Session
 
 ROWS_PER_BLOCK = 1_000_000
+TAKEN_BACK = f"CASE raekketype WHEN '{TILBAGE}' THEN -1 ELSE 1 END"
 TOLD = ("kommunekode", "maaned", "borger_id", "raekketype", "refusion_oere", "medfinansiering_oere")
 MADE = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag")
 
@@ -129,21 +133,39 @@ def _differences(session: Session, month: date, number: int, koder: Sequence[str
 
     No earlier run has settled the benefit month itself, so its rows are new and only the others are compared.
     """
+    _leave_out_settled(session, month, koder)
     weight = "SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM at_opgoere"
-    mine = "t.maaned < $month AND t.kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
+    mine = _before(month, koder)
     for low, high in _blocks(session, weight, month=month):
         people = f"(FROM at_opgoere WHERE borger_id BETWEEN {low} AND {high})"
         known = [(table, STATE) for table in STATES] + [("opgoerelse.postering", LEDGER)]
         *parts, ledger = (
-            session.frame(
-                f"SELECT {_columns(names)} FROM {since_change(session, table, 'uge', people)} WHERE {mine}",
-                koder=list(koder),
-                month=month,
-            )
+            session.frame(f"SELECT {_columns(names)} FROM {since_change(session, table, 'uge', people)} WHERE {mine}")
             for table, names in known
         )
         state = pl.concat(parts)
         session.insert("opgoerelse.postering", settle(state, standing(ledger), number))
+
+
+def _before(month: date, koder: Sequence[str]) -> str:
+    """SQL for the rows of months before the run's, of some municipalities."""
+    return f"maaned < DATE '{month}' AND kommunekode IN ({str(list(koder))[1:-1]})"
+
+
+def _leave_out_settled(session: Session, month: date, koder: Sequence[str]) -> None:
+    """In `at_opgoere` those are left whose state may differ from what is settled: nearly nobody has changed long ago.
+
+    A row taken back has the sum of the row itself, so the sums of what stands and of what is settled leave nothing
+    where they are alike. Those who have changed earlier than most are not asked about: it would cost more.
+    """
+    begin, rows = lately(session, "at_opgoere"), []
+    for table, sign in (*((state, "1") for state in STATES), ("opgoerelse.postering", TAKEN_BACK)):
+        said = [*KEY, *(f"{sign} * {name}" for name in MONEY), "procent"]
+        rows.append(f"""SELECT t.borger_id, hash({", ".join(said)}) AS h FROM {table} t
+            SEMI JOIN at_opgoere a ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
+            WHERE t.uge >= DATE '{begin}' AND {_before(month, koder)}""")
+    session.run(f"""DELETE FROM at_opgoere WHERE fra_uge >= DATE '{begin}' AND borger_id NOT IN (
+        SELECT borger_id FROM ({" UNION ALL ".join(rows)}) GROUP BY borger_id HAVING bit_xor(h) <> 0)""")
 
 
 def _columns(names: Sequence[str]) -> str:

@@ -133,14 +133,23 @@ def _calculated(
     return {
         "duration.forloeb": forloeb,
         "duration.forloeb_taeller": own_spells(counted, grid, rules),
-        # By week, so that DuckDB can leave the old weeks of these people unread where only the late ones are asked for.
-        "refusion.borger_uge_ydelse": priced.rows.sort("uge", maintain_order=True),
+        "refusion.borger_uge_ydelse": in_order(priced.rows, grid),
         "refusion.over_loft": priced.over_loft,
         "refusion.fleksbidrag": contributions(days, priced.rows, grundlag, rules),
         "refusion.uden_kommune": priced.uden_kommune,
         "refusion.anden_betaler": priced.anden_betaler,
         "refusion.placering": priced.placering,
     }
+
+
+def in_order(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
+    """Result rows as they are stored: the weeks before the last month of the grid, then the others; each by person.
+
+    The next month looks at the later ones of nearly everybody and at the earlier ones of a few. DuckDB leaves unread
+    what lies together and is not asked for.
+    """
+    begin = grid.monday_of(int(grid.cell_week[grid.cell_month == grid.cell_month[-1]][0]))
+    return rows.sort(pl.col("uge") >= begin, "borger_id", "uge", maintain_order=True)
 
 
 def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:

@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import leverance
+from refusion_assets.assets.change import moved
 from refusion_assets.assets.fleksbidrag import keep_bases, tell_bases, withdraw_bases
 from refusion_assets.assets.modtagelse import REGISTER_CHECKS, answers, check_specs
 from refusion_assets.assets.wiring import POOL, span, stopping
@@ -62,12 +63,9 @@ def _store_register(session: Session, place: Place, path: Path, art: str, header
 
 def _tell_moves(session: Session, month: date) -> None:
     """Whom a snapshot delivered again for the same month moves: they are calculated anew (`classified.aendret`)."""
+    whose = moved("bopael_foer", "(FROM raw.bopael WHERE modtaget_maaned = $m)")
     session.run(
-        """INSERT INTO classified.aendret SELECT b.borger_id, min(bopael_start) FROM (
-            (FROM bopael_foer EXCEPT FROM raw.bopael WHERE modtaget_maaned = $m)
-            UNION ALL (FROM raw.bopael WHERE modtaget_maaned = $m EXCEPT FROM bopael_foer)
-        ) JOIN identitet.borger b USING (cpr) GROUP BY 1""",
-        m=month,
+        f"INSERT INTO classified.aendret SELECT borger_id, fra FROM {whose} JOIN identitet.borger USING (cpr)", m=month
     )
 
 
