@@ -47,9 +47,8 @@ def classify_through(
 
 def _summary(session: Session) -> Sorted:
     """What the classification holds now."""
-    bad = session.frame(f"""SELECT d.regel, count(*) AS antal, sum(l.beloeb_oere)::BIGINT AS oere
-        FROM classified.dom d JOIN classified.linje l USING (fil_id, linje)
-        WHERE d.status = '{KARANTAENE}' GROUP BY 1 ORDER BY 1""")
+    bad = session.frame(f"""SELECT regel, count(*) AS antal, coalesce(sum(beloeb_oere), 0)::BIGINT AS oere
+        FROM classified.dom WHERE status = '{KARANTAENE}' GROUP BY 1 ORDER BY 1""")
     krav = int(session.value("SELECT count(*) FROM classified.krav"))  # type: ignore[call-overload]
     return Sorted(krav, int(bad["antal"].sum()), int(bad["oere"].sum()), dict(bad.select("regel", "antal").iter_rows()))
 

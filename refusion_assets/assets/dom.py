@@ -102,7 +102,8 @@ def judge_reports(session: Session, scope: Scope) -> None:
     """
     _find_doubtful(session, scope)
     session.run(f"""INSERT INTO classified.dom
-        SELECT fil_id, linje, CASE WHEN regel IS NULL THEN '{BRUGT}' ELSE '{KARANTAENE}' END, regel, false
+        SELECT fil_id, linje, CASE WHEN regel IS NULL THEN '{BRUGT}' ELSE '{KARANTAENE}' END, regel, false,
+               CASE WHEN art IS DISTINCT FROM 'T' THEN beloeb_oere END
         FROM {scope.lines} ANTI JOIN tvivl_id USING (noegle)""")
     for bucket, buckets in _doubtful_lines(session, scope):
         linjer = session.frame(f"""SELECT {COLUMNS}, l.fil_orden, bool_or(l.afgoeres) AS afgoeres

@@ -28,15 +28,8 @@ FROM soegte s JOIN raw.fil f ON f.filnavn = s.fil JOIN raw.ukendt u ON u.fil_id 
 GROUP BY s.fil, s.linje"""
 
 MONTH_TOTAL = """
-SELECT coalesce(sum(l.beloeb_oere), 0)::BIGINT FROM classified.linje l JOIN raw.fil f USING (fil_id)
-WHERE f.kendt_fra = $month AND f.modtaget_maaned <= $month AND NOT f.dublet"""
-
-UNUSED = """
-SELECT d.fil_id, d.linje FROM classified.dom d JOIN raw.fil f USING (fil_id)
-WHERE d.status <> 'brugt' AND f.kendt_fra = $month"""
-
-UNUSED_TOTAL = """
-SELECT coalesce(sum(l.beloeb_oere), 0)::BIGINT AS oere FROM ubrugt JOIN classified.linje l USING (fil_id, linje)"""
+SELECT coalesce(sum(d.beloeb_oere), 0)::BIGINT FROM classified.dom d JOIN raw.fil f USING (fil_id)
+WHERE d.status = 'brugt' AND f.kendt_fra = $month"""
 
 
 def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
@@ -123,9 +116,7 @@ def double_pay(session: Session, place: Place, month: date) -> tuple[int, int]:
     used lines first known in it. Needs only the classified layer. Source: input.md section 4 (EI-009).
     """
     fresh = opslag.new_stretches(session, place.rules, month)["beloeb_oere"].sum()
-    total = session.value(MONTH_TOTAL, month=month)
-    unused = opslag.with_frame(session, "ubrugt", session.frame(UNUSED, month=month), UNUSED_TOTAL)["oere"].sum()
-    return int(fresh), int(total) - int(unused)  # type: ignore[call-overload]
+    return int(fresh), int(session.value(MONTH_TOTAL, month=month))  # type: ignore[call-overload]
 
 
 def _addressed(session: Session, place: Place, month: date, findings: pl.DataFrame) -> pl.DataFrame:

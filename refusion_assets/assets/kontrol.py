@@ -39,7 +39,7 @@ def none_of(session: Session, what: str, query: str) -> Outcome:
     return Outcome(False, f"{what}: {found} rækker afviger.", STOP, antal=found, eksempler=tuple(people))
 
 
-def _calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = False) -> str:
+def calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = False) -> str:
     """SQL for the rows t of people calculated in the run, from the first week that could change (`day`), or all.
 
     Of so many people that looking row by row would cost more than calculating them, a part by chance is looked at,
@@ -65,8 +65,7 @@ def raa_er_fordelt(asked: Asked) -> Outcome:
         asked.session,
         """SELECT sum(beloeb_oere) FILTER (status = 'tilbagefoert')::BIGINT AS tilbagefoert,
         sum(beloeb_oere) FILTER (status = 'karantaene')::BIGINT AS karantaene
-        FROM classified.linje JOIN (SELECT * FROM classified.dom WHERE status IN ('tilbagefoert', 'karantaene'))
-        USING (fil_id, linje) WHERE art IS DISTINCT FROM 'T'""",
+        FROM classified.dom""",
     )
     whole = _sums(
         asked.session,
@@ -91,9 +90,8 @@ def kontrakter_holder(asked: Asked) -> Outcome:
 
 def karantaene(asked: Asked) -> Outcome:
     """How many lines stand in quarantine, and their money, by rule."""
-    rows = asked.session.frame("""SELECT d.regel, count(*) AS antal, coalesce(sum(l.beloeb_oere), 0)::BIGINT AS oere
-        FROM classified.dom d JOIN classified.linje l USING (fil_id, linje)
-        WHERE d.status = 'karantaene' GROUP BY 1 ORDER BY 1""")
+    rows = asked.session.frame("""SELECT regel, count(*) AS antal, coalesce(sum(beloeb_oere), 0)::BIGINT AS oere
+        FROM classified.dom WHERE status = 'karantaene' GROUP BY 1 ORDER BY 1""")
     if rows.is_empty():
         return Outcome(True, "Ingen linjer er i karantæne.")
     lines, oere = int(rows["antal"].sum()), int(rows["oere"].sum())
@@ -148,7 +146,7 @@ def noegler_er_unikke(asked: Asked) -> Outcome:
     )
     keys += [("refusion.over_loft", "uge", f"{ROW}, loft_id")] * bool(asked.place.rules.lofter)
     doubled = " UNION ALL ".join(
-        f"SELECT borger_id FROM {_calculated(asked, table, dag)} GROUP BY {key} HAVING count(*) > 1"
+        f"SELECT borger_id FROM {calculated(asked, table, dag)} GROUP BY {key} HAVING count(*) > 1"
         for table, dag, key in keys
     )
     return none_of(asked.session, "Hver nøgle står een gang i krav, forløb og rækker", doubled)
@@ -158,7 +156,7 @@ def kravets_dele_er_kravet(asked: Asked) -> Outcome:
     """For everybody calculated in the run the parts, settled or not, sum to the claims, person by person."""
 
     def by_person(table: str, column: str) -> str:
-        return f"SELECT t.borger_id, {column} AS oere FROM {_calculated(asked, table)}"
+        return f"SELECT t.borger_id, {column} AS oere FROM {calculated(asked, table)}"
 
     unsettled = "-(foer_finansiering_oere + ikke_forfalden_oere + uden_afregning_oere)"
     query = f"""SELECT borger_id FROM (
@@ -172,7 +170,7 @@ def kravets_dele_er_kravet(asked: Asked) -> Outcome:
 def raekker_har_trin(asked: Asked) -> Outcome:
     """Every row of a benefit on a staircase has a step, a number and the amount that its percentage gives."""
     side = ", ".join(f"('{y.ydelse_id}', {y.trappe is not None})" for y in asked.place.rules.ydelser)
-    rows, paid = _calculated(asked, ROWS, "uge", all_of_them=True), "beloeb_oere"
+    rows, paid = calculated(asked, ROWS, "uge", all_of_them=True), "beloeb_oere"
     share = "refusion_oere + medfinansiering_oere"
     if asked.place.rules.lofter:
         rows += f""" LEFT JOIN (SELECT {ROW}, sum(beloeb_oere) AS over_beloeb, sum(refusion_oere) AS over_andel
@@ -196,7 +194,7 @@ def procenter_findes(asked: Asked) -> Outcome:
         if ydelse.fast_procent is not None:
             allowed.add((ydelse.ydelse_id, ydelse.fast_procent))
     values = ", ".join(f"('{ydelse_id}', {procent})" for ydelse_id, procent in sorted(allowed))
-    query = f"""SELECT borger_id FROM {_calculated(asked, ROWS, "uge", all_of_them=True)}
+    query = f"""SELECT borger_id FROM {calculated(asked, ROWS, "uge", all_of_them=True)}
         ANTI JOIN (VALUES {values}) v(ydelse_id, procent) USING (ydelse_id, procent)"""
     return none_of(asked.session, "Procenterne findes i reglerne", query)
 
@@ -222,10 +220,10 @@ def kladde_er_tilstand(asked: Asked) -> Outcome:
     added = ", ".join(f"sum({name})::BIGINT AS {name}" for name in money)
     nonzero = " OR ".join(f"sum({name}) <> 0" for name in money)
     query = f"""SELECT borger_id FROM (
-        SELECT {keys}, {added} FROM {_calculated(asked, "opgoerelse.postering", "uge")}
+        SELECT {keys}, {added} FROM {calculated(asked, "opgoerelse.postering", "uge")}
         GROUP BY ALL HAVING {nonzero}
         ) k FULL JOIN (
-        SELECT {keys}, {", ".join(money)} FROM {_calculated(asked, "refusion.tilstand", "uge")}) t USING ({keys})
+        SELECT {keys}, {", ".join(money)} FROM {calculated(asked, "refusion.tilstand", "uge")}) t USING ({keys})
         WHERE {" OR ".join(f"k.{name} IS DISTINCT FROM t.{name}" for name in money)}"""
     return none_of(asked.session, "Kladderne summer til tilstanden", query)
 

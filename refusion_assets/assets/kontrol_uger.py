@@ -3,17 +3,18 @@
 import sys
 from collections.abc import Iterator
 
-from refusion_assets.assets.kontrol import none_of
+from refusion_assets.assets.kontrol import calculated, none_of
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.kontrol import Outcome
 
 
 def _counters(asked: Asked) -> Iterator[tuple[str, int]]:
-    """SQL for the spells of each counter, and the fewest free weeks its count can start over after."""
-    yield "duration.forloeb", min(entry.uger for entry in asked.place.rules.genoptjening)
+    """SQL for the spells of each counter of people calculated in the run, and the fewest free weeks to start over."""
+    yield calculated(asked, "duration.forloeb"), min(entry.uger for entry in asked.place.rules.genoptjening)
     for own in asked.place.rules.taellere:
         name = own.id.replace("'", "''")
-        yield f"(FROM duration.forloeb_taeller WHERE taeller_id = '{name}')", own.genoptjening_uger or sys.maxsize
+        spells = calculated(asked, "duration.forloeb_taeller")
+        yield f"(FROM {spells} WHERE taeller_id = '{name}')", own.genoptjening_uger or sys.maxsize
 
 
 def uger_talt_een_gang(asked: Asked) -> Outcome:

@@ -101,7 +101,7 @@ def _sum_up(session: Session, chosen: str, low: int, high: int) -> None:
 def _reconsidered(rows: pl.DataFrame, spoiled: pl.DataFrame) -> pl.DataFrame:
     """The verdicts among `rows` that EI-010 changes: newly spoiled, or spoiled no longer."""
     free = rows.select(
-        *("fil_id", "linje", "under"),
+        *("fil_id", "linje", "under", "beloeb_oere"),
         status=pl.lit(BRUGT),
         regel=pl.lit(None, dtype=pl.String),
         trukket=pl.lit(value=False),  # a line that a reversal points at makes no claim

@@ -77,7 +77,8 @@ def _draw(session: Session, month: date, size: int) -> dict[str, int]:
 
 def _files(session: Session, month: date, people: str) -> Iterator[Fil]:
     """Every line that can touch some people, as text again, by file: theirs, and all with the same ids."""
-    session.run(f"CREATE OR REPLACE TEMP TABLE proeve_egne AS FROM classified.linje WHERE borger_id IN ({people})")
+    session.run(f"""CREATE OR REPLACE TEMP TABLE proeve_egne AS
+        SELECT fil_id, linje, indberetning_id, reference_id FROM classified.linje WHERE borger_id IN ({people})""")
     session.run("""CREATE OR REPLACE TEMP TABLE proeve_id AS
         SELECT indberetning_id AS id FROM proeve_egne UNION SELECT reference_id FROM proeve_egne""")
     with_id = "SELECT fil_id, linje FROM classified.linje SEMI JOIN proeve_id ON id ="

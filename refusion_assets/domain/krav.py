@@ -31,13 +31,14 @@ class Krav(pa.DataFrameModel):
 
 
 class Dom(pa.DataFrameModel):
-    """One row per delivered line: the verdict of the set it stands in."""
+    """One row per delivered line: the verdict of the set it stands in, and the øre it is on (none on a reversal)."""
 
     fil_id: pl.Int64
     linje: pl.Int64
     status: pl.String = pa.Field(isin=[BRUGT, TILBAGEFOERT, KARANTAENE, VIRKET, VENTER])
     regel: pl.String = pa.Field(nullable=True)
     trukket: pl.Boolean = pa.Field(description="a standing reversal points at the line, whatever its verdict")
+    beloeb_oere: pl.Int64 = pa.Field(nullable=True, description="as in classified.linje, so that sums need no join")
 
     class Config:
         """Exactly these columns; one row per line."""
@@ -145,7 +146,7 @@ def _effect(reversals: pl.DataFrame, reports: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit(VIRKET))
         .otherwise(pl.lit(VENTER))
     )
-    return both.with_columns(status=status, trukket=pl.lit(value=False))
+    return both.with_columns(status=status, trukket=pl.lit(value=False), beloeb_oere=pl.lit(None, pl.Int64))
 
 
 def _reverse(reports: pl.DataFrame, reversals: pl.DataFrame) -> pl.DataFrame:
