@@ -39,8 +39,7 @@ def main(root: Path, month: str) -> None:
         mine = [look for look in checks.looks(place.rules) if look.after in after]
         names = {check.name for look in mine for check in look.checks}
         with place.warehouse.open() as session:
-            for check, outcome in checks.ask(Asked(session, place, first), mine, names):
-                checks.keep(session, check, first, outcome)
+            checks.keep(session, first, list(checks.ask(Asked(session, place, first), mine, names)))
         clocked("kontrol", begin)
 
     step("gate", gate)

@@ -11,7 +11,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import create_db_conn_string
-from sqlalchemy import Connection, Engine, NullPool, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 
 BUSY_SECONDS = 60
 
@@ -20,8 +20,9 @@ class Haendelseslog(SqliteEventLogStorage):
     """The event log in the files that Dagster's own class reads and writes, at a fraction of the cost.
 
     Dagster makes an engine for every event, which compiles every statement anew, and commits two or three times
-    for each: about 15 ms an event, and a critical month has seven hundred. Here an engine is kept for each file,
-    and the events of a batch (the cells of a month) are one transaction. ADR 0014.
+    for each: about 15 ms an event, and a critical month has seven hundred. Here an engine is kept for each file with
+    its connection, as SQLite tidies up a file whenever the last one is closed, and the events of a batch (the cells of
+    a month) are one transaction. ADR 0014.
     """
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
@@ -49,10 +50,16 @@ class Haendelseslog(SqliteEventLogStorage):
         """The engine of a file, made once; the file is made where it is missing."""
         if shard not in self._engines:
             address = create_db_conn_string(self._base_dir, shard)
-            engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
+            engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS})
             self._initdb(engine)
             self._engines[shard] = engine
         return self._engines[shard]
+
+    def dispose(self) -> None:
+        """Everything that is open is closed."""
+        for engine in self._engines.values():
+            engine.dispose()
+        super().dispose()
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Events of one run, stored in one transaction a file."""

@@ -28,6 +28,7 @@ SQL_TYPE = {
     pl.Boolean: "BOOLEAN",
     pl.Datetime: "TIMESTAMP",
 }
+WAREHOUSE = "lager"
 VIEWS = Path(__file__).parent / "views.sql"
 
 
@@ -73,7 +74,7 @@ class Warehouse:
     @property
     def path(self) -> Path:
         """The live file."""
-        return self.root / "lager" / "ydelsesrefusion.duckdb"
+        return self.root / WAREHOUSE / "ydelsesrefusion.duckdb"
 
     @property
     def published(self) -> Path:
@@ -178,15 +179,30 @@ class Session:
     connection: duckdb.DuckDBPyConnection
 
     def prepare(self) -> None:
-        """Schemas, tables and views, made where they are missing or described otherwise than here."""
+        """Schemas, tables and views, made where they are missing or described otherwise than here.
+
+        Stop if a table has other columns: then an earlier version of the program has made it.
+        """
         wanted = _layout()
         digest = hashlib.sha256(";".join(wanted).encode()).hexdigest()
         known = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'identitet' AND comment = $digest"
         if self.value(known, digest=digest):
             return
+        self._refuse_other_columns()
         for statement in wanted:
             self.connection.execute(statement)
         self.connection.execute(f"COMMENT ON TABLE identitet.borger IS '{digest}'")
+
+    def _refuse_other_columns(self) -> None:
+        """Stop if a table that is there has other columns than its contract."""
+        found = self.frame("""SELECT schema_name || '.' || table_name AS tabel, list(column_name) AS kolonner
+            FROM duckdb_columns() GROUP BY 1""")
+        for tabel, kolonner in found.iter_rows():
+            if tabel in TABLES and set(kolonner) != set(TABLES[tabel].to_schema().columns):
+                raise Stop(
+                    f"lageret er lavet af en tidligere udgave af programmet ({tabel}); flyt mappen "
+                    f"{WAREHOUSE} et andet sted hen, og kør månederne igen fra den første"
+                )
 
     def has(self, table: str) -> bool:
         """Whether the warehouse has a table; one made by an earlier version of the program may lack it."""

@@ -1,7 +1,7 @@
 """Checks: every question of the month as an asset check on the asset it speaks of, with its evidence kept."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -194,8 +194,7 @@ def _checks_of(table: str, after: str, looks: list[Look]) -> dg.AssetChecksDefin
         with stopping(), place.warehouse.open() as session:
             month = month_asked(session, context.run.tags)
             answers = list(ask(Asked(session, place, month), looks, chosen))
-            for check, outcome in answers:
-                keep(session, check, month, outcome)
+            keep(session, month, answers)
         for check, outcome in answers:
             yield answer(check, outcome)
 
@@ -220,27 +219,28 @@ def answer(check: Check, outcome: Outcome) -> dg.AssetCheckResult:
     )
 
 
-def keep(session: Session, check: Check, month: date, outcome: Outcome) -> None:
-    """The evidence of a check (`kontrol.resultat`, `kontrol.tal`), in place of what an earlier attempt left."""
+def keep(session: Session, month: date, answers: Sequence[tuple[Check, Outcome]]) -> None:
+    """The evidence of some checks (`kontrol.resultat`, `kontrol.tal`), in place of what an earlier attempt left."""
+    names = [check.name for check, _ in answers]
     for table in ("kontrol.resultat", "kontrol.tal"):
-        session.run(f"DELETE FROM {table} WHERE maaned = $m AND kontrol = $k", m=month, k=check.name)
-    row = {
-        "maaned": month,
-        "kontrol": check.name,
-        "tabel": check.table,
-        "alvor": check.alvor,
-        "bestaaet": outcome.bestaaet,
-        "blokerer": check.blocks,
-        "antal": outcome.antal,
-        "beloeb_oere": outcome.beloeb_oere,
-        "tekst": outcome.tekst,
-    }
-    session.insert("kontrol.resultat", pl.DataFrame([row]))
-    session.insert("kontrol.tal", _numbers(check, month, outcome.tal))
-
-
-def _numbers(check: Check, month: date, tal: Mapping[str, int]) -> pl.DataFrame:
-    """What a check counted and summed, a row each (`kontrol.tal`)."""
-    rows = [(month, check.name, navn, vaerdi) for navn, vaerdi in tal.items()]
+        mine = "maaned = $m AND kontrol IN (SELECT unnest($k::VARCHAR[]))"
+        session.run(f"DELETE FROM {table} WHERE {mine}", m=month, k=names)
+    rows = [
+        {
+            "maaned": month,
+            "kontrol": check.name,
+            "tabel": check.table,
+            "alvor": check.alvor,
+            "bestaaet": outcome.bestaaet,
+            "blokerer": check.blocks,
+            "antal": outcome.antal,
+            "beloeb_oere": outcome.beloeb_oere,
+            "tekst": outcome.tekst,
+        }
+        for check, outcome in answers
+    ]
+    session.insert("kontrol.resultat", pl.DataFrame(rows))
+    # What a check counted and summed, a row each.
+    tal = [(month, check.name, *number) for check, outcome in answers for number in outcome.tal.items()]
     schema = {"maaned": pl.Date, "kontrol": pl.String, "navn": pl.String, "vaerdi": pl.Int64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    session.insert("kontrol.tal", pl.DataFrame(tal, schema=schema, orient="row"))

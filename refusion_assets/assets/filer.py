@@ -37,22 +37,32 @@ def _files(
     session: Session, place: Place, month: date, number: int, ledger: pl.DataFrame, koder: Sequence[str]
 ) -> files.Outgoing:
     """The run's files for some municipalities, made ready from the ledger."""
-    navne = ydelse_navne(place.rules)
+    navne = _as_words(ydelse_navne(place.rules), "ydelse_id", "navn")
     koder_og_navne = [(k.kommunekode, k.navn) for k in place.rules.kommuner]
-    kommuner = pl.DataFrame(koder_og_navne, schema=["kommunekode", "kommune"], orient="row")
+    kommuner = _as_words(pl.DataFrame(koder_og_navne, schema=["kommunekode", "kommune"], orient="row"), "kommunekode")
+    words = {name: frame[name].dtype for frame, name in ((navne, "ydelse_id"), (kommuner, "kommunekode"))}
+    rows = ledger.cast(words, strict=False)  # type: ignore[arg-type]
     borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
     # The file names the rules of its run, also on a row taken back, which in the ledger keeps those it was settled by.
-    ruled = beregning(ledger).with_columns(regelversion=pl.lit(place.rules.version[:12]))
+    ruled = beregning(rows).with_columns(regelversion=pl.lit(place.rules.version[:12]))
     merged = ruled.join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
-    totals = statement(ledger, month, navne).join(kommuner, on="kommunekode")
+    totals = statement(rows, month, navne).join(kommuner, on="kommunekode")
     advice = named(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
     tables = {
         "beregning": ("kommunekode", files.beregning_table(merged)),
         "opgoerelse": ("Kommunekode", files.opgoerelse_table(totals, number)),
         "advisering": ("kommunekode", files.advisering_table(advice)),
-        "bogfoering": ("kommunekode", files.bogfoering_table(voucher(ledger, navne, month, place.rules))),
+        "bogfoering": (
+            "kommunekode",
+            files.bogfoering_table(voucher(ledger, ydelse_navne(place.rules), month, place.rules)),
+        ),
     }
     return files.stage(place.outgoing / f"{month:%Y-%m}", tables, koder, month, place.rules)
+
+
+def _as_words(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """The frame with some columns of few words as numbers in the order of the words: joined and sorted faster."""
+    return frame.with_columns(pl.col(name).cast(pl.Enum(frame[name].unique().sort())) for name in names)
 
 
 def write_files(session: Session, place: Place, month: date, koder: Sequence[str]) -> files.Outgoing:
@@ -142,7 +152,7 @@ def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Out
     with place.warehouse.open() as session:
         outgoing = write_files(session, place, month, koder)
         outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules))
-        keep(session, CHECK, month, outcome)
+        keep(session, month, [(CHECK, outcome)])
         if not outcome.bestaaet:
             record(session, place, month, OPGJORT, "")
         return outgoing, outcome, told(session, place, month)

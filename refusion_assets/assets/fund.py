@@ -82,7 +82,7 @@ def advise(
     Compares with what the run before listed as open, and replaces the run's own rows. Source: output.md 3.2.
     """
     before = opslag.open_before(session, place, month)
-    findings = find(session, place, month, opslag.listed_before(session, place, month))
+    findings = find(session, place, month, opslag.listed_before(session, place, month, before))
     mine = [*(koder or place.rules.koder), NOBODY]
     rows = followed(findings, before, number).filter(pl.col("kommunekode").is_in(mine))
     session.run(

@@ -194,13 +194,16 @@ def open_before(session: Session, place: Place, month: date) -> pl.DataFrame:
     return session.frame(query, last=last, solved=LOEST)
 
 
-def listed_before(session: Session, place: Place, month: date) -> pl.DataFrame | None:
-    """What the run before listed as open, if it was made under the same rules; None if all must be looked at."""
+def listed_before(session: Session, place: Place, month: date, before: pl.DataFrame) -> pl.DataFrame | None:
+    """What is open before (`open_before`), if the run before listed it under the same rules; None else.
+
+    With None all must be looked at.
+    """
     number = run_number(month, place.rules)
     rules_then = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE koersel = $n", n=number - 1)
     if _advised_before(session, number) != number - 1 or rules_then != place.rules.version:
         return None
-    return open_before(session, place, month)
+    return before
 
 
 def _advised_before(session: Session, number: int) -> object:

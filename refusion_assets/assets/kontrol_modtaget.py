@@ -37,14 +37,16 @@ GROUP BY ALL ORDER BY oere DESC, f.kilde, f.enhed"""
 
 def filregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """FIL-003 to FIL-005: row counts, repeats and gaps in the numbers of the senders' files."""
-    yield from _since_last(asked, of_files(asked.session, asked.place.rules, asked.month), FILREGLER)
+    open_before = opslag.open_before(asked.session, asked.place, asked.month)
+    yield from _since_last(asked, of_files(asked.session, asked.place.rules, asked.month), open_before, FILREGLER)
 
 
 def ugeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """EI-016, EI-018, EI-019 and FB-001: a week's amount, residence and payer, and a month without basis."""
     opslag.find_changed(asked.session, asked.month)
-    before = opslag.listed_before(asked.session, asked.place, asked.month)
-    yield from _since_last(asked, of_weeks(asked.session, asked.place.rules, before), UGEREGLER)
+    open_before = opslag.open_before(asked.session, asked.place, asked.month)
+    listed_before = opslag.listed_before(asked.session, asked.place, asked.month, open_before)
+    yield from _since_last(asked, of_weeks(asked.session, asked.place.rules, listed_before), open_before, UGEREGLER)
 
 
 def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
@@ -66,9 +68,10 @@ def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     yield from by_rule(pl.concat([money, known, odd]), LINJEREGLER, place.rules)
 
 
-def _since_last(asked: Asked, found: pl.DataFrame, ids: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
+def _since_last(
+    asked: Asked, found: pl.DataFrame, open_before: pl.DataFrame, ids: Iterable[str]
+) -> Iterator[tuple[str, Outcome]]:
     """An outcome per rule, given all that is open: what the run before did not list is new."""
-    open_before = opslag.open_before(asked.session, asked.place, asked.month)
     named = found.with_columns(opslag.keys(asked.session, found["identitet"]))
     fresh = named.with_columns(ny=~pl.col("noegle").is_in(open_before["noegle"].implode()))
     yield from by_rule(fresh, ids, asked.place.rules)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -106,24 +107,35 @@ def _take(session: Session, fresh: list[Delivery], faults: list[Fault], progress
     first_id = int(session.value("SELECT coalesce(max(fil_id), -1) + 1 FROM raw.fil"))  # type: ignore[call-overload]
     taken: TakenIn = {}
     waiting: list[pl.DataFrame] = []
-    for number, delivery in enumerate(fresh, first_id):
-        try:
-            content = leverance.read_reports(delivery)
-            taken[number] = Taken(delivery, content.sha256)
-            for part in content.parts:
-                waiting.append(part.with_columns(fil_id=pl.lit(number, pl.Int64)))
-                if faults:
-                    waiting.clear()
-                elif sum(lines.height for lines in waiting) >= LINES_PER_BATCH:
-                    _store(session, waiting, taken)
-                    waiting.clear()
-                    lines = sum(file.antal for file in taken.values())
-                    progress(f"{len(taken)} af {len(fresh)} filer, {lines} linjer indlæst")
-        except FileRejected as rejected:
-            faults.append(rejected.fault)
+    # While some lines are stored, those after them are read.
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        storing: Future[None] | None = None
+        for number, delivery in enumerate(fresh, first_id):
+            try:
+                content = leverance.read_reports(delivery)
+                taken[number] = Taken(delivery, content.sha256)
+                for part in content.parts:
+                    waiting.append(part.with_columns(fil_id=pl.lit(number, pl.Int64)))
+                    if faults:
+                        waiting.clear()
+                    elif sum(lines.height for lines in waiting) >= LINES_PER_BATCH:
+                        _done(storing)
+                        storing = writer.submit(_store, session, waiting, taken)
+                        waiting = []
+                        lines = sum(file.antal for file in taken.values())
+                        progress(f"{len(taken)} af {len(fresh)} filer, {lines} linjer indlæst")
+            except FileRejected as rejected:
+                faults.append(rejected.fault)
+        _done(storing)
     if waiting and not faults:
         _store(session, waiting, taken)
     return taken
+
+
+def _done(work: Future[None] | None) -> None:
+    """Waits for work that was begun, and raises what it raised."""
+    if work:
+        work.result()
 
 
 def _store(session: Session, waiting: list[pl.DataFrame], taken: TakenIn) -> None:

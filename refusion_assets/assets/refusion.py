@@ -62,7 +62,10 @@ class Shard:
 
 @dataclass(frozen=True)
 class Calculated:
-    """What the pass calculated (persons), and what the warehouse holds after it: spells, rows, fleksbidrag, øre."""
+    """Whom the pass calculated, what the warehouse holds after it, and what the last month comes to (øre).
+
+    What has no municipality is told of all months.
+    """
 
     beregnede: int
     forloeb: int
@@ -113,7 +116,7 @@ def calculate(
         take_sums(session, "sum_nu")
         leave_out_unchanged(session, "sum_foer", "sum_nu")
     remember(session, place, month, chosen)
-    return _summary(session, done)
+    return _summary(session, month, done)
 
 
 def _calculated(
@@ -237,16 +240,20 @@ def _work(session: Session, shards: list[Shard], grid: Grid, rates: Rates, rules
         yield partial(_calculated, krav, stays, count, bases(session, shard.first, shard.last), grid, rates, rules)
 
 
-def _summary(session: Session, calculated: int) -> Calculated:
-    """What the warehouse holds after the pass."""
-    row = session.frame("""
-        SELECT count(*) AS raekker, coalesce(sum(refusion_oere), 0)::BIGINT AS refusion_oere,
+def _summary(session: Session, month: date, calculated: int) -> Calculated:
+    """What the warehouse holds after the pass, and what it gives for `month`."""
+    row = session.frame(
+        """SELECT (SELECT count(*) FROM refusion.borger_uge_ydelse) AS raekker,
+               coalesce(sum(refusion_oere), 0)::BIGINT AS refusion_oere,
                coalesce(sum(medfinansiering_oere), 0)::BIGINT AS medfinansiering_oere,
                (SELECT count(*) FROM duration.forloeb) AS forloeb,
                (SELECT count(*) FROM refusion.fleksbidrag) AS fleksbidrag,
-               (SELECT coalesce(sum(refusion_oere), 0)::BIGINT FROM refusion.fleksbidrag) AS fleksbidrag_oere,
+               (SELECT coalesce(sum(refusion_oere), 0)::BIGINT FROM refusion.fleksbidrag WHERE maaned = $month)
+               AS fleksbidrag_oere,
                (SELECT coalesce(sum(beloeb_oere), 0)::BIGINT FROM refusion.uden_kommune) AS uden_kommune_oere
-        FROM refusion.borger_uge_ydelse""")
+        FROM refusion.borger_uge_ydelse WHERE maaned = $month""",
+        month=month,
+    )
     return Calculated(beregnede=calculated, **row.row(0, named=True))
 
 

@@ -8,7 +8,7 @@ from operator import itemgetter
 
 import polars as pl
 
-from refusion_assets.assets.change import listed
+from refusion_assets.assets.change import latest_people, listed
 from refusion_assets.assets.fleksbidrag import STATES
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning import Resultat, state
@@ -66,10 +66,13 @@ def efterregning_enig(asked: Asked) -> Outcome:
 def _draw(session: Session, month: date, size: int) -> dict[str, int]:
     """CPR number -> surrogate of the people drawn for a month: random places in the numbering, and those next to each.
 
-    Neighbours by number have nothing in common but that they were first seen together, so their lines lie together
-    too, and are found without reading all the others.
+    Where some of the month is settled already, and so has been through this, they are drawn among those calculated
+    since. Neighbours by number have nothing in common but that they were first seen together, so their lines lie
+    together too, and are found without reading all the others.
     """
-    people = session.frame("SELECT cpr, borger_id FROM identitet.borger ORDER BY borger_id")
+    began = "SELECT count(opgjort) BETWEEN 1 AND count(*) - 1 FROM refusion.aendret WHERE maaned = $month"
+    among = f"SEMI JOIN {latest_people(month)} USING (borger_id)" if session.value(began, month=month) else ""
+    people = session.frame(f"SELECT cpr, borger_id FROM identitet.borger {among} ORDER BY borger_id")
     places = range(0, people.height, NEIGHBOURS)
     drawn = random.Random(f"{month:%Y-%m}").sample(places, min(-(-size // NEIGHBOURS), len(places)))  # noqa: S311
     return {cpr: number for place in sorted(drawn) for cpr, number in people[place : place + NEIGHBOURS].iter_rows()}

@@ -60,7 +60,9 @@ def voucher(ledger: pl.DataFrame, navne: pl.DataFrame, run_month: date, rules: R
     ydelse_id, navn. A net amount below zero changes side; one of zero makes no line.
     Hjemmel: none, technical (contract: output.md section 3.4); the accounts are those of the rules.
     """
-    lines = pl.concat([_side(ledger, rules, *side) for side in SIDES])
+    money = [column for _, column, _ in SIDES]
+    sums = ledger.group_by("kommunekode", "ydelse_id", "procent").agg(pl.col(money).sum())
+    lines = pl.concat([_side(sums, rules, *side) for side in SIDES])
     named = lines.join(navne.select("ydelse_id", "navn"), on="ydelse_id", how="left", maintain_order="left")
     named = named.with_columns(tekst=_text(run_month)).sort(
         "kommunekode", "orden", "navn", "procent", descending=_ORDER
@@ -82,10 +84,9 @@ _LINE = ["kommunekode", "konto", "debet_oere", "tekst", "navn", "procent"]
 _ORDER = [False, True, False, True]  # refusion first, and the highest percentage first
 
 
-def _side(ledger: pl.DataFrame, rules: Rulebook, side: str, column: str, sign: int) -> pl.DataFrame:
+def _side(every: pl.DataFrame, rules: Rulebook, side: str, column: str, sign: int) -> pl.DataFrame:
     """One row per municipality, benefit and percentage with money on a side: its account and debit. Øre."""
-    key = ["kommunekode", "ydelse_id", "procent"]
-    sums = ledger.group_by(key).agg(oere=pl.col(column).sum()).filter(pl.col("oere") != 0)
+    sums = every.select("kommunekode", "ydelse_id", "procent", oere=column).filter(pl.col("oere") != 0)
     funktioner = {y.ydelse_id: y.kontering for y in rules.ydelser}
     rows = []
     for ydelse_id, rate in sums.select("ydelse_id", "procent").unique().iter_rows():
