@@ -9,7 +9,7 @@ import polars as pl
 from refusion_assets.assets.regelgrundlag import PEOPLE, Stale, remember_basis, stale
 from refusion_assets.context import Place
 from refusion_assets.domain.opgoerelse import BASIS
-from refusion_assets.domain.weeks import last_day, monday, next_month
+from refusion_assets.domain.weeks import Grid, last_day, monday, next_month
 from refusion_assets.tables import TABLES
 from refusion_assets.warehouse import Session
 
@@ -97,6 +97,16 @@ def _theirs(session: Session, table: str, day: str, people: str) -> str:
     first = session.value(f"SELECT coalesce(min(fra_uge), DATE '9999-12-31') FROM {people}")
     return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge
         WHERE t.borger_id IN ({listed(among)}) AND t.{day} >= DATE '{first}')"""
+
+
+def in_order(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
+    """Result rows as they are stored: the weeks before the last month of the grid, then the others; each by person.
+
+    The next month looks at the later ones of nearly everybody and at the earlier ones of a few. DuckDB leaves unread
+    what lies together and is not asked for.
+    """
+    begin = grid.monday_of(int(grid.cell_week[grid.cell_month == grid.cell_month[-1]][0]))
+    return rows.sort(pl.col("uge") >= begin, "borger_id", "uge", maintain_order=True)
 
 
 def newest_snapshot(session: Session, month: date) -> date | None:

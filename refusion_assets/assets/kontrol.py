@@ -167,35 +167,45 @@ def kravets_dele_er_kravet(asked: Asked) -> Outcome:
     return none_of(asked.session, "Hver borgers dele summer til kravene", query)
 
 
-def raekker_har_trin(asked: Asked) -> Outcome:
-    """Every row of a benefit on a staircase has a step, a number and the amount that its percentage gives."""
-    side = ", ".join(f"('{y.ydelse_id}', {y.trappe is not None})" for y in asked.place.rules.ydelser)
+def _odd_rows(asked: Asked) -> str:
+    """The table of the calculated rows without the step or amount they must have, or with a percentage of no rule.
+
+    Both questions are answered by one look at the rows.
+    """
+    rules = asked.place.rules
+    steps = [(trappe.id, trin.procent) for trappe in rules.trapper for trin in trappe.trin]
+    allowed = {(y.ydelse_id, procent) for y in rules.ydelser for trappe, procent in steps if trappe == y.trappe}
+    allowed |= {(y.ydelse_id, y.fast_procent) for y in rules.ydelser if y.fast_procent is not None}
+    sider = ", ".join(f"('{y.ydelse_id}', {y.trappe is not None})" for y in rules.ydelser)
+    procenter = ", ".join(f"('{ydelse_id}', {procent}, true)" for ydelse_id, procent in sorted(allowed))
     rows, paid = calculated(asked, ROWS, "uge", all_of_them=True), "beloeb_oere"
     share = "refusion_oere + medfinansiering_oere"
-    if asked.place.rules.lofter:
+    if rules.lofter:
         rows += f""" LEFT JOIN (SELECT {ROW}, sum(beloeb_oere) AS over_beloeb, sum(refusion_oere) AS over_andel
             FROM refusion.over_loft GROUP BY ALL) USING ({ROW})"""
         paid, share = f"({paid} - coalesce(over_beloeb, 0))", f"{share} + coalesce(over_andel, 0)"
-    query = f"""SELECT borger_id FROM {rows}
-        JOIN (SELECT ydelse_id, bool_and(trappe) AS trappe FROM (VALUES {side}) v(ydelse_id, trappe) GROUP BY 1) y
-        USING (ydelse_id)
-        WHERE {share} <> (2 * {paid} * procent + 100) // 200
+    name = f"skaeve_{asked.month:%Y_%m}"
+    asked.session.run(f"""CREATE TEMP TABLE IF NOT EXISTS {name} AS SELECT * FROM (
+        SELECT borger_id, findes IS NULL AS ukendt_procent, {share} <> (2 * {paid} * procent + 100) // 200
            OR (trin IS NULL) <> (ydelsestaeller IS NULL) OR (trin IS NULL AND trappe)
-           OR (refusion_oere <> 0 AND medfinansiering_oere <> 0)"""
+           OR (refusion_oere <> 0 AND medfinansiering_oere <> 0) AS skaev
+        FROM {rows}
+        LEFT JOIN (SELECT ydelse_id, bool_and(trappe) AS trappe FROM (VALUES {sider}) v(ydelse_id, trappe) GROUP BY 1) y
+        USING (ydelse_id)
+        LEFT JOIN (VALUES {procenter}) p(ydelse_id, procent, findes) USING (ydelse_id, procent)
+        ) WHERE skaev OR ukendt_procent""")
+    return name
+
+
+def raekker_har_trin(asked: Asked) -> Outcome:
+    """Every row of a benefit on a staircase has a step, a number and the amount that its percentage gives."""
+    query = f"SELECT borger_id FROM {_odd_rows(asked)} WHERE skaev"
     return none_of(asked.session, "Hver række har trin og beløb efter sin procent", query)
 
 
 def procenter_findes(asked: Asked) -> Outcome:
     """Every percentage is one that the rules give the benefit: refusion stays within its bounds."""
-    allowed = set()
-    for ydelse in asked.place.rules.ydelser:
-        steps = [t for t in asked.place.rules.trapper if t.id == ydelse.trappe]
-        allowed |= {(ydelse.ydelse_id, trin.procent) for trappe in steps for trin in trappe.trin}
-        if ydelse.fast_procent is not None:
-            allowed.add((ydelse.ydelse_id, ydelse.fast_procent))
-    values = ", ".join(f"('{ydelse_id}', {procent})" for ydelse_id, procent in sorted(allowed))
-    query = f"""SELECT borger_id FROM {calculated(asked, ROWS, "uge", all_of_them=True)}
-        ANTI JOIN (VALUES {values}) v(ydelse_id, procent) USING (ydelse_id, procent)"""
+    query = f"SELECT borger_id FROM {_odd_rows(asked)} WHERE ukendt_procent"
     return none_of(asked.session, "Procenterne findes i reglerne", query)
 
 

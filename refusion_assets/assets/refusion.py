@@ -10,7 +10,7 @@ from typing import TypeVar
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.change import choose, leave_out_unchanged, ranges, remember, take_sums
+from refusion_assets.assets.change import choose, in_order, leave_out_unchanged, ranges, remember, take_sums
 from refusion_assets.assets.fleksbidrag import bases, forget_fleksbidrag, include_bases
 from refusion_assets.assets.resume import (
     TO_READ,
@@ -62,10 +62,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Calculated:
-    """Whom the pass calculated, what the warehouse holds after it, and what the last month comes to (øre).
-
-    What has no municipality is told of all months.
-    """
+    """Whom the pass calculated, what the warehouse holds after it, and what the last month comes to (øre)."""
 
     beregnede: int
     forloeb: int
@@ -143,16 +140,6 @@ def _calculated(
         "refusion.anden_betaler": priced.anden_betaler,
         "refusion.placering": priced.placering,
     }
-
-
-def in_order(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
-    """Result rows as they are stored: the weeks before the last month of the grid, then the others; each by person.
-
-    The next month looks at the later ones of nearly everybody and at the earlier ones of a few. DuckDB leaves unread
-    what lies together and is not asked for.
-    """
-    begin = grid.monday_of(int(grid.cell_week[grid.cell_month == grid.cell_month[-1]][0]))
-    return rows.sort(pl.col("uge") >= begin, "borger_id", "uge", maintain_order=True)
 
 
 def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:
@@ -248,13 +235,12 @@ def _summary(session: Session, month: date, calculated: int) -> Calculated:
                coalesce(sum(medfinansiering_oere), 0)::BIGINT AS medfinansiering_oere,
                (SELECT count(*) FROM duration.forloeb) AS forloeb,
                (SELECT count(*) FROM refusion.fleksbidrag) AS fleksbidrag,
-               (SELECT coalesce(sum(refusion_oere), 0)::BIGINT FROM refusion.fleksbidrag WHERE maaned = $month)
-               AS fleksbidrag_oere,
-               (SELECT coalesce(sum(beloeb_oere), 0)::BIGINT FROM refusion.uden_kommune) AS uden_kommune_oere
+               (SELECT sum(refusion_oere)::BIGINT FROM refusion.fleksbidrag WHERE maaned = $month) AS fleksbidrag_oere,
+               (SELECT sum(beloeb_oere)::BIGINT FROM refusion.uden_kommune) AS uden_kommune_oere
         FROM refusion.borger_uge_ydelse WHERE maaned = $month""",
         month=month,
     )
-    return Calculated(beregnede=calculated, **row.row(0, named=True))
+    return Calculated(beregnede=calculated, **row.fill_null(0).row(0, named=True))
 
 
 FORLOEB, RAEKKE = dg.AssetKey(["duration", "forloeb"]), dg.AssetKey(["refusion", "borger_uge_ydelse"])

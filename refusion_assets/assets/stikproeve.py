@@ -66,12 +66,12 @@ def efterregning_enig(asked: Asked) -> Outcome:
 def _draw(session: Session, month: date, size: int) -> dict[str, int]:
     """CPR number -> surrogate of the people drawn for a month: random places in the numbering, and those next to each.
 
-    Where some of the month is settled already, and so has been through this, they are drawn among those calculated
-    since. Neighbours by number have nothing in common but that they were first seen together, so their lines lie
-    together too, and are found without reading all the others.
+    Of a month that is calculated again after it was settled, they are drawn among those calculated since: the others
+    have been through this. Neighbours by number have nothing in common but that they were first seen together, so
+    their lines lie together too, and are found without reading all the others.
     """
-    began = "SELECT count(opgjort) BETWEEN 1 AND count(*) - 1 FROM refusion.aendret WHERE maaned = $month"
-    among = f"SEMI JOIN {latest_people(month)} USING (borger_id)" if session.value(began, month=month) else ""
+    again = "SELECT count(DISTINCT coalesce(opgjort, 0)) > 1 FROM refusion.aendret WHERE maaned = $month"
+    among = f"SEMI JOIN {latest_people(month)} USING (borger_id)" if session.value(again, month=month) else ""
     people = session.frame(f"SELECT cpr, borger_id FROM identitet.borger {among} ORDER BY borger_id")
     places = range(0, people.height, NEIGHBOURS)
     drawn = random.Random(f"{month:%Y-%m}").sample(places, min(-(-size // NEIGHBOURS), len(places)))  # noqa: S311
@@ -90,7 +90,8 @@ def _files(session: Session, month: date, people: str) -> Iterator[Fil]:
     files, numbers = (listed(session.frame(f"SELECT DISTINCT {n} FROM proeve_linje")[n]) for n in ("fil_id", "linje"))
     columns = ", ".join(f"i.{name}" for name in NAMES)
     rows = session.frame(
-        f"""SELECT f.filnavn, f.kilde, f.enhed, strftime(f.modtaget_maaned, '%Y-%m') AS maaned, f.sha256, i.linje,
+        f"""SELECT f.filnavn, f.kilde, f.enhed, strftime(f.modtaget_maaned, '%Y-%m') AS maaned, f.sha256,
+            strftime(f.foerste_modtaget, '%Y-%m-%dT%H:%M:%S') AS foerste, i.linje,
             i.ulaeselig, {columns}
         FROM (SELECT * FROM raw.indberetning SEMI JOIN proeve_linje USING (fil_id, linje)
             WHERE fil_id IN ({files}) AND linje IN ({numbers})) i
@@ -99,11 +100,11 @@ def _files(session: Session, month: date, people: str) -> Iterator[Fil]:
         ORDER BY f.modtaget_maaned, f.foerste_modtaget, f.filnavn, i.linje""",
         month=month,
     )
-    identity = itemgetter("filnavn", "kilde", "enhed", "maaned", "sha256")
+    identity = itemgetter("filnavn", "kilde", "enhed", "maaned", "sha256", "foerste")
     for about, lines in groupby(_as_text(rows).iter_rows(named=True), key=identity):
-        filnavn, kilde, enhed, maaned, sha256 = about
+        filnavn, kilde, enhed, maaned, sha256, foerste = about
         text = [{name: line[name] or "" for name in NAMES} for line in lines]
-        yield Fil(filnavn, kilde, enhed, maaned, sha256, text)
+        yield Fil(filnavn, kilde, enhed, maaned, sha256, text, foerste)
 
 
 def _as_text(rows: pl.DataFrame) -> pl.DataFrame:

@@ -41,7 +41,7 @@ Dated = TypeVar("Dated", Ydelse, Genoptjening, Trappe)
 
 @dataclass(frozen=True)
 class Fil:
-    """One accepted raw file: `maaned` is the month of receipt, `rows` the CSV rows as text, empty = null."""
+    """One accepted raw file: month of receipt, CSV rows as text (empty = null), when the first of all rows came."""
 
     filnavn: str
     kilde: str
@@ -49,6 +49,7 @@ class Fil:
     maaned: str
     sha256: str
     rows: list[dict[str, str]]
+    foerste: str | None = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def in_order(files: Iterable[Fil]) -> list[Fil]:
 
     def place(fil: Fil) -> tuple[str, str, str]:
         times = [row["Modtaget_tidspunkt"] for row in fil.rows if is_timestamp(row["Modtaget_tidspunkt"])]
-        return fil.maaned, min(times, default="9999"), fil.filnavn
+        return fil.maaned, fil.foerste or min(times, default="9999"), fil.filnavn
 
     first: dict[str, Fil] = {}
     return [fil for fil in sorted(files, key=place) if first.setdefault(fil.sha256, fil) is fil or not fil.rows]
