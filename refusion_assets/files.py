@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +18,7 @@ from refusion_assets.domain.rules import Rulebook
 from refusion_assets.leverance import fingerprint
 
 kroner, procent = skrift.kroner, skrift.procent
+Text = Callable[[pl.DataFrame], pl.DataFrame]
 
 SUMS = "SHA256SUMS"
 ADVISERING = "advisering"
@@ -71,18 +72,17 @@ def file_name(kind: str, kommunekode: str, run_month: date, rules: Rulebook) -> 
 
 
 def beregning_table(rows: pl.DataFrame) -> pl.DataFrame:
-    """The calculation file's rows for all municipalities, sorted, as text; plus `kommunekode`.
+    """The rows of a municipality's calculation file, sorted, as text.
 
-    `rows`: merged ledger rows (opgoerelse.beregning) with cpr, navn, kommune, side. Source: output.md 3.1.
+    `rows`: its merged ledger rows (opgoerelse.beregning) with cpr, navn, kommune, side. Source: output.md 3.1.
     """
     refunded = SIDE == "refusion"
     sats, nul = pl.col("procent"), pl.lit(0)
     ordered = rows.with_columns(orden=pl.col("raekketype").replace_strict(TYPE_ORDER, return_dtype=pl.Int64)).sort(
-        "kommunekode", "uge", "cpr", "navn", "orden"
+        "uge", "cpr", "navn", "orden"
     )
-    number = pl.int_range(1, pl.len() + 1).over("kommunekode").cast(pl.String).str.zfill(6)
+    number = pl.int_range(1, pl.len() + 1).cast(pl.String).str.zfill(6)
     return ordered.select(
-        "kommunekode",
         pl.col("uge").cast(pl.String).alias(BEREGNING[0]),
         pl.col("cpr").alias(BEREGNING[1]),
         pl.col("navn").alias(BEREGNING[2]),
@@ -107,20 +107,20 @@ def beregning_table(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def opgoerelse_table(rows: pl.DataFrame, koersel: int) -> pl.DataFrame:
-    """The statement's rows for all municipalities as text. Source: output.md 3.3."""
+    """The rows of a municipality's statement as text. Source: output.md 3.3."""
     values = [
         pl.lit(koersel).cast(pl.String), pl.col("kommunekode"), pl.col("kommune"), pl.col("transaktionstype"),
         pl.col("navn"), procent(pl.col("procent")), pl.col("antal_borgere"), pl.col("antal_uger"),
         *(kroner(pl.col(c)) for c in ("loebende", "indevaerende_aar", "tidligere_aar", "i_alt")),
     ]  # fmt: skip
     named = [value.alias(name) for value, name in zip(values, OPGOERELSE, strict=True)]
-    return rows.sort("kommunekode", "transaktionstype", "navn", "procent").select(*named)
+    return rows.sort("transaktionstype", "navn", "procent").select(*named)
 
 
 def advisering_table(rows: pl.DataFrame) -> pl.DataFrame:
-    """The advice file's rows for all municipalities and nobody (000), as text; plus `kommunekode`.
+    """The rows of the advice file of a municipality, or of nobody (000), as text.
 
-    `rows`: the run's advice (fund.Advis) with cpr and navn. Source: output.md 3.2.
+    `rows`: its advice (fund.Advis) with cpr and navn. Source: output.md 3.2.
     """
     order = ["regel", "cpr", "uge_fra", "konto", "indberetning_id", "fil", "linje", "noegle"]
     day = {name: pl.col(name).cast(pl.String) for name in ("uge_fra", "uge_til")}
@@ -128,11 +128,11 @@ def advisering_table(rows: pl.DataFrame) -> pl.DataFrame:
         "koersel", "regel", "alvor", "cpr", day["uge_fra"], day["uge_til"], "navn", "konto", "indberetning_id", "kilde",
         "felt", "vaerdi", kroner(pl.col("beloeb_oere")), "tekst", "handling", "status",
     ]  # fmt: skip
-    return _as_text(rows.sort("kommunekode", *order), values, ADVIS)
+    return _as_text(rows.sort(order), values, ADVIS)
 
 
 def bogfoering_table(rows: pl.DataFrame) -> pl.DataFrame:
-    """The vouchers' lines for all municipalities as text; plus `kommunekode`. `rows`: bogfoering.voucher.
+    """The lines of a municipality's voucher as text. `rows`: those of bogfoering.voucher.
 
     Source: output.md 3.4.
     """
@@ -140,21 +140,21 @@ def bogfoering_table(rows: pl.DataFrame) -> pl.DataFrame:
         "bilagsnr", pl.col("bogfoeringsdato").cast(pl.String), "linje", "konto", "debet_kredit",
         kroner(pl.col("beloeb_oere")), "tekst", "navn", procent(pl.col("procent")), "koersel",
     ]  # fmt: skip
-    return _as_text(rows.sort("kommunekode", "linje"), values, BILAG)
+    return _as_text(rows.sort("linje"), values, BILAG)
 
 
 def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[str]) -> pl.DataFrame:
-    """The values under the names that a municipality reads; plus `kommunekode`."""
+    """The values under the names that a municipality reads."""
     columns = [pl.col(value) if isinstance(value, str) else value for value in values]
-    return rows.select("kommunekode", *(c.alias(name) for c, name in zip(columns, names, strict=True)))
+    return rows.select(*(c.alias(name) for c, name in zip(columns, names, strict=True)))
 
 
 def stage(
-    folder: Path, tables: dict[str, tuple[str, pl.DataFrame]], koder: Iterable[str], run_month: date, rules: Rulebook
+    folder: Path, tables: dict[str, tuple[pl.DataFrame, Text]], koder: Sequence[str], run_month: date, rules: Rulebook
 ) -> Outgoing:
     """The files of the municipalities `koder`, ready beside `folder`; other files of the run are kept.
 
-    `tables`: kind -> (name of the municipality column, rows as text). Advice to nobody has a file too (000).
+    `tables`: kind -> (rows with `kommunekode`, what makes text of those of one). Advice to nobody has a file too (000).
     SHA256SUMS is written last.
     """
     ready = folder.with_name(f".{folder.name}.klar")
@@ -162,13 +162,12 @@ def stage(
     ready.mkdir(parents=True)
     for kept in sorted(folder.glob("*.csv")) if folder.exists() else []:
         shutil.copyfile(kept, ready / kept.name)
-    waiting: list[tuple[Path, pl.DataFrame]] = []
-    for kind, (column, table) in tables.items():
-        parts = {key[0]: part for key, part in table.partition_by(column, as_dict=True, maintain_order=True).items()}
-        for kode in [*koder, NOBODY] if kind == ADVISERING else koder:
-            rows = parts.get(kode, table.clear())
-            rows = rows.drop(column) if column not in OPGOERELSE else rows
-            waiting.append((ready / file_name(kind, kode, run_month, rules), rows))
+    waiting: list[tuple[Path, pl.DataFrame, Text]] = []
+    for kind, (rows, text) in tables.items():
+        parts = rows.partition_by("kommunekode", as_dict=True)
+        mine = [*koder, NOBODY] if kind == ADVISERING else koder
+        paths = [ready / file_name(kind, kode, run_month, rules) for kode in mine]
+        waiting += [(path, parts.get((kode,), rows.clear()), text) for path, kode in zip(paths, mine, strict=True)]
     with ThreadPoolExecutor(os.cpu_count()) as writers:
         list(writers.map(_write, waiting))
         paths = sorted(ready.glob("*.csv"))
@@ -177,7 +176,7 @@ def stage(
     return Outgoing(folder, ready)
 
 
-def _write(file: tuple[Path, pl.DataFrame]) -> None:
+def _write(file: tuple[Path, pl.DataFrame, Text]) -> None:
     """One file with its rows."""
-    path, rows = file
-    rows.write_csv(path, separator=";", line_terminator="\n")
+    path, rows, text = file
+    text(rows).write_csv(path, separator=";", line_terminator="\n")

@@ -81,8 +81,8 @@ class Senders:
         """The advice files of a run by municipality."""
         koder = self.place.rules.koder
         with self.place.warehouse.open() as session:
-            table = files.advisering_table(fund.named(session, self.place, advice))
-        tables = {files.ADVISERING: ("kommunekode", table)}
+            rows = fund.named(session, self.place, advice)
+        tables = {files.ADVISERING: (rows, files.advisering_table)}
         ready = files.stage(self.root / "ud" / month, tables, koder, month_of(month), self.place.rules).ready
         return {path.name.split("-")[3]: path.read_bytes() for path in ready.glob("*.csv")}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -48,14 +49,12 @@ def _files(
     merged = ruled.join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
     totals = statement(rows, month, navne).join(kommuner, on="kommunekode")
     advice = named(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
-    tables = {
-        "beregning": ("kommunekode", files.beregning_table(merged)),
-        "opgoerelse": ("Kommunekode", files.opgoerelse_table(totals, number)),
-        "advisering": ("kommunekode", files.advisering_table(advice)),
-        "bogfoering": (
-            "kommunekode",
-            files.bogfoering_table(voucher(ledger, ydelse_navne(place.rules), month, place.rules)),
-        ),
+    bilag = voucher(ledger, ydelse_navne(place.rules), month, place.rules)
+    tables: dict[str, tuple[pl.DataFrame, files.Text]] = {
+        "beregning": (merged, files.beregning_table),
+        "opgoerelse": (totals, partial(files.opgoerelse_table, koersel=number)),
+        "advisering": (advice, files.advisering_table),
+        "bogfoering": (bilag, files.bogfoering_table),
     }
     return files.stage(place.outgoing / f"{month:%Y-%m}", tables, koder, month, place.rules)
 

@@ -7,9 +7,9 @@ def kroner(oere: pl.Expr) -> pl.Expr:
     """Øre as kroner with decimal comma and exactly two decimals."""
     whole, rest = oere.abs() // 100, oere.abs() % 100
     sign = pl.when(oere < 0).then(pl.lit("-")).otherwise(pl.lit(""))
-    return pl.format("{}{},{}", sign, whole, rest.cast(pl.String).str.zfill(2))
+    return pl.concat_str(sign, whole.cast(pl.String), pl.lit(","), rest.cast(pl.String).str.zfill(2))
 
 
 def procent(column: pl.Expr) -> pl.Expr:
     """Whole per cent with decimal comma and two decimals."""
-    return kroner(column * 100)
+    return pl.concat_str(column.cast(pl.String), pl.lit(",00"))

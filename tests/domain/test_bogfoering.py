@@ -137,8 +137,8 @@ def test_the_contract_refuses_a_voucher_that_is_an_oere_off() -> None:
 
 def test_the_file_has_the_columns_of_the_contract_and_no_person() -> None:
     table = bogfoering_table(posted(("101", "KTH", 80, 50_005, 0), ("101", "ADP", 20, 0, 5)))
-    assert table.columns == ["kommunekode", *BILAG]
-    assert table.drop("kommunekode").rows()[0] == (
+    assert tuple(table.columns) == BILAG
+    assert table.rows()[0] == (
         "YR-0050-101", "2024-03-03", 1, "5.57.73.2.X80", "Kredit", "500,05",
         "Refusion 2024-02: Kontanthjælp, 80 pct. (konto ikke verificeret)", "Kontanthjælp", "80,00", 50,
     )  # fmt: skip
