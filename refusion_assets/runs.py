@@ -15,12 +15,11 @@ from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.modtagelse import Knowingly, wanted
 from refusion_assets.assets.regelgrundlag import stale
-from refusion_assets.assets.wiring import gate, last_run, never_run
+from refusion_assets.assets.wiring import GENINDLAES, gate, last_run, never_run
 from refusion_assets.context import Place, patient
 from refusion_assets.definitions import (
     COMMAND_LINE,
     GENBEREGN,
-    GENINDLAES,
     KRITISK_UGE,
     OPGOER,
     STARTED_BY,

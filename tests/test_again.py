@@ -12,10 +12,11 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from refusion_assets.assets.regler import CHECK, sensor
 from refusion_assets.cli import environment
 from refusion_assets.definitions import build_defs
+from refusion_assets.domain.raw import NAMES
 from refusion_assets.partitions import range_tags
 from tests import edits
 from tests.conftest import DataRoot, Example
-from tests.support import RULES
+from tests.support import RULES, csv_bytes, read_csv, rewrite, write_manifest
 
 STATE = "SELECT * EXCLUDE regelversion FROM refusion.borger_uge_ydelse ORDER BY ALL"
 TABLES = {
@@ -25,6 +26,8 @@ TABLES = {
     "refusion.borger_uge_ydelse": STATE,
     "raw.fil": "SELECT sti, sha256, dublet, kendt_fra, antal_raekker FROM raw.fil ORDER BY ALL",
 }
+
+MADE = ("classified.krav", "duration.forloeb", "refusion.borger_uge_ydelse")
 
 
 @pytest.fixture
@@ -45,6 +48,26 @@ def test_a_reload_of_everything_gives_what_the_months_gave_one_by_one(root: Data
     ran = root.refusion("genindlaes")
     assert (ran.code, ran.err, ran.out.splitlines()[-1]) == (0, "", "Ingen forskel.")
     assert ({table: root.rows(query) for table, query in TABLES.items()}, root.ledger()) == before
+
+
+def test_a_reload_calculates_whom_the_files_now_tell_of_otherwise(root: DataRoot) -> None:
+    """The last line of a file of a closed month is gone, and a stay of the newest snapshot is somewhere else."""
+    report = next(root.path.glob("raw/ky/2024-03/*.csv"))
+    rows = read_csv(report)[:-1]
+    report.write_bytes(csv_bytes(rows, NAMES))
+    write_manifest(report, rows)
+    rewrite(lambda text: text.replace(b";169;2010-01-01;\n", b";101;2010-01-01;\n", 1))(
+        max(root.path.glob("raw/bopael/*/*.csv"))
+    )
+    before = root.rows(STATE)
+    assert root.refusion("genindlaes").code == 0
+    found = {table: root.rows(TABLES[table]) for table in MADE}
+    assert root.rows("SELECT count(DISTINCT borger_id) FROM refusion.aendret WHERE maaned > '2024-04-01'") == [(2,)]
+    shutil.rmtree(root.path / "lager")
+    for month in ("2024-02", "2024-03", "2024-04"):
+        root.koer(month)
+    assert {table: root.rows(TABLES[table]) for table in MADE} == found
+    assert found["refusion.borger_uge_ydelse"] != before
 
 
 def test_months_calculated_again_under_the_same_rules_differ_in_nothing(root: DataRoot) -> None:

@@ -46,7 +46,7 @@ def _store_register(session: Session, place: Place, path: Path, art: str, header
     session.run("DELETE FROM raw.register WHERE sti = $sti", sti=sti)
     again = art == "bopael" and before is not None
     if again:
-        session.run("CREATE OR REPLACE TEMP TABLE bopael_foer AS FROM raw.bopael WHERE modtaget_maaned = $m", m=month)
+        _keep_stays(session, month)
     if art == "fleksgrundlag":
         keep_bases(session, month)
     session.run(f"DELETE FROM raw.{art} WHERE modtaget_maaned = $month", month=month)
@@ -55,18 +55,22 @@ def _store_register(session: Session, place: Place, path: Path, art: str, header
     session.insert("raw.register", pl.DataFrame(entry).with_columns(antal_raekker=pl.lit(lines.height, pl.Int64)))
     added = session.insert(f"raw.{art}", rows)
     if again:
-        _tell_moves(session, month)
+        _tell_moves(session)
     if art == "fleksgrundlag":
         tell_bases(session, month)
     return added
 
 
-def _tell_moves(session: Session, month: date) -> None:
-    """Whom a snapshot delivered again for the same month moves: they are calculated anew (`classified.aendret`)."""
-    whose = moved("bopael_foer", "(FROM raw.bopael WHERE modtaget_maaned = $m)")
-    session.run(
-        f"INSERT INTO classified.aendret SELECT borger_id, fra FROM {whose} JOIN identitet.borger USING (cpr)", m=month
-    )
+def _keep_stays(session: Session, month: object) -> None:
+    """The stays of a snapshot, kept as they are before it is read anew (`bopael_foer`)."""
+    session.run("CREATE OR REPLACE TEMP TABLE bopael_foer AS FROM raw.bopael WHERE modtaget_maaned = $m", m=month)
+
+
+def _tell_moves(session: Session) -> None:
+    """Whom the newest snapshot, read anew, moves: they are calculated anew (`classified.aendret`)."""
+    newest = "(FROM raw.bopael WHERE modtaget_maaned = (SELECT max(modtaget_maaned) FROM raw.bopael))"
+    whose = moved("bopael_foer", newest)
+    session.run(f"INSERT INTO classified.aendret SELECT borger_id, fra FROM {whose} JOIN identitet.borger USING (cpr)")
 
 
 def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
@@ -74,11 +78,14 @@ def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
     try:
         with place.warehouse.open() as session:
             asked = span(session, place, context)
-            for table in ("register", "bopael") if asked.fra else ():
+            if asked.fra is None:
+                return ingest_registers(session, place, asked.month)
+            _keep_stays(session, session.value("SELECT max(bopael_maaned) FROM refusion.beregnet"))
+            for table in ("register", "bopael"):
                 session.run(f"DELETE FROM raw.{table}")
             lines = ingest_registers(session, place, asked.month)
-            if asked.fra:
-                withdraw_bases(session)
+            _tell_moves(session)
+            withdraw_bases(session)
             return lines
     except Faulty as stop:
         return stop

@@ -18,6 +18,7 @@ from refusion_assets.rulebook import RuleError
 from refusion_assets.warehouse import ContractError, Locked, Session
 
 POOL = "duckdb"
+GENINDLAES = "genindlaes"
 BEFORE_ALL = date.min  # only runs that are closed for good count as closed
 OPGJORT, AABEN, LUKKET = "opgjort", "åben", "lukket"
 
