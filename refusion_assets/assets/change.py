@@ -79,8 +79,8 @@ def lately(session: Session, people: str) -> date:
 def since_change(session: Session, table: str, day: str, people: str) -> str:
     """SQL for the rows t of `table` of some people (SQL: borger_id, fra_uge), from the first week that could change.
 
-    DuckDB leaves unread what a list of people rules out. Of more people than a list can hold most have changed lately,
-    so that the older weeks are read for a few only.
+    DuckDB leaves unread what a list of people rules out. Of more people than a list should hold most have changed
+    lately, so that the older weeks are read for a few only.
     """
     if session.value(f"SELECT count(*) <= {MOST_LISTED} FROM {people}"):
         return f"{_theirs(session, table, day, people)} t"
@@ -92,11 +92,12 @@ def since_change(session: Session, table: str, day: str, people: str) -> str:
 
 
 def _theirs(session: Session, table: str, day: str, people: str) -> str:
-    """As `since_change`, of so few people that they are listed."""
-    among = session.frame(f"SELECT borger_id FROM {people}")["borger_id"]
+    """As `since_change`; the people are listed if they are not too many for it."""
+    among = session.frame(f"SELECT borger_id FROM {people} LIMIT {MOST_LISTED + 1}")["borger_id"]
+    mine = f"t.borger_id IN ({listed(among)})" if among.len() <= MOST_LISTED else "true"
     first = session.value(f"SELECT coalesce(min(fra_uge), DATE '9999-12-31') FROM {people}")
     return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge
-        WHERE t.borger_id IN ({listed(among)}) AND t.{day} >= DATE '{first}')"""
+        WHERE {mine} AND t.{day} >= DATE '{first}')"""
 
 
 def in_order(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
