@@ -5,7 +5,10 @@ import os
 import shutil
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +18,7 @@ HEADERS = 3 * 4096
 MAGIC = b"DUCK"
 CHECKSUM = 8
 PIECE = 4 * 2**20
+READERS, BLOCKS_ASKED = 16, 256
 BLOCK_SIZE_AT = 8 + 4 * 8
 """Where a database header says its block size: after its checksum, iteration, two block numbers and block count."""
 
@@ -77,16 +81,20 @@ def _block_size(file: BinaryIO) -> int:
 
 def _differing(source: BinaryIO, target: BinaryIO, block: int, size: int) -> Iterator[tuple[int, int]]:
     """The runs of bytes that differ, first and after the last: blocks whose checksums, which they begin with, do."""
-    begun = None
-    for start in range(HEADERS, size, block):
-        same = os.pread(source.fileno(), CHECKSUM, start) == os.pread(target.fileno(), CHECKSUM, start)
-        if not same and begun is None:
-            begun = start
-        elif same and begun is not None:
-            yield begun, start
-            begun = None
-    if begun is not None:
-        yield begun, size
+
+    def changed(starts: range) -> list[bool]:
+        said = ([os.pread(file.fileno(), CHECKSUM, start) for start in starts] for file in (source, target))
+        return [ours != theirs for ours, theirs in zip(*said, strict=True)]
+
+    starts = range(HEADERS, size, block)
+    # Each is a few bytes far from the last, so the disk is waited for, by many at a time.
+    with ThreadPoolExecutor(READERS) as readers:
+        answers = readers.map(changed, (starts[i : i + BLOCKS_ASKED] for i in range(0, len(starts), BLOCKS_ASKED)))
+        differs = [answer for some in answers for answer in some]
+    for other, run in groupby(zip(starts, differs, strict=True), key=itemgetter(1)):
+        if other:
+            first, *rest = (start for start, _ in run)
+            yield first, min((rest or [first])[-1] + block, size)
 
 
 def _write(source: BinaryIO, target: BinaryIO, first: int, after: int) -> None:

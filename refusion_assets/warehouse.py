@@ -1,6 +1,7 @@
 """Understands DuckDB: the one door to it. Transactions, tables from contracts, a published copy."""
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ SQL_TYPE = {
     pl.Boolean: "BOOLEAN",
     pl.Datetime: "TIMESTAMP",
 }
+# A thread that waits for the disk leaves its core to another.
+THREADS = 2 * (os.cpu_count() or 1)
 WAREHOUSE = "lager"
 VIEWS = Path(__file__).parent / "views.sql"
 
@@ -123,6 +126,7 @@ class Warehouse:
         connection.execute("SET preserve_insertion_order = true")
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute(f"SET threads = {THREADS}")
         return connection
 
     def publish(self) -> Path:
