@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from refusion_assets.assets import kontrol, refusion
+from refusion_assets.assets import change, kontrol, refusion
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.weeks import month_of
 from refusion_assets.tables import TABLES
@@ -76,14 +76,14 @@ def test_work_is_taken_in_order_one_piece_ahead_of_its_use() -> None:
             taken.append(number)
             yield lambda number=number: 10 * number  # type: ignore[misc]
 
-    used = [(result, list(taken)) for result in refusion.ahead(pieces())]
+    used = [(result, list(taken)) for result in change.ahead(pieces())]
     assert [result for result, _ in used] == [0, 10, 20, 30]
     assert [len(begun) for _, begun in used] == [2, 3, 4, 4]
-    assert list(refusion.ahead([])) == []
+    assert list(change.ahead([])) == []
 
 
 def test_what_goes_wrong_ahead_is_told_where_it_would_be_used() -> None:
-    results = refusion.ahead([lambda: 1, lambda: 1 // 0])
+    results = change.ahead([lambda: 1, lambda: 1 // 0])
     assert next(results) == 1
     with pytest.raises(ZeroDivisionError):
         next(results)

@@ -1,8 +1,10 @@
 """Understands what has changed since the last calculation, so that only that is calculated again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from typing import TypeVar
 
 import polars as pl
 
@@ -13,6 +15,7 @@ from refusion_assets.domain.weeks import Grid, last_day, monday, next_month
 from refusion_assets.tables import TABLES
 from refusion_assets.warehouse import Session
 
+T = TypeVar("T")
 FEW = 0.1
 MOST_LISTED = 20_000
 RESTED_ON = (
@@ -50,6 +53,23 @@ def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int,
     bucket = (weights.cum_sum() - 1) // most
     for _, run in pl.DataFrame({"id": ids, "bucket": bucket}).group_by("bucket", maintain_order=True):
         yield run["id"][0], run["id"][-1]
+
+
+def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """What each piece of work gives, in order; while one result is used, the next is being worked out.
+
+    So one core counts and prices a shard while the other stores the one before. Only the work itself runs beside
+    the caller; taking the next piece from `work`, and so the reading of the warehouse, does not.
+    """
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        begun: Future[T] | None = None
+        for piece in work:
+            following = worker.submit(piece)
+            if begun is not None:
+                yield begun.result()
+            begun = following
+        if begun is not None:
+            yield begun.result()
 
 
 def listed(numbers: pl.Series) -> str:

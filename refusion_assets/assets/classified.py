@@ -7,12 +7,11 @@ from typing import Any
 
 import dagster as dg
 
-from refusion_assets.assets.dom import choose, judge_reports
+from refusion_assets.assets.dom import choose, judge_reports, quarantined
 from refusion_assets.assets.krav import make_claims
 from refusion_assets.assets.linje import judge_lines
 from refusion_assets.assets.wiring import POOL, span, stopping
 from refusion_assets.context import Place
-from refusion_assets.domain.krav import KARANTAENE
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.warehouse import Session
 
@@ -47,8 +46,7 @@ def classify_through(
 
 def _summary(session: Session) -> Sorted:
     """What the classification holds now."""
-    bad = session.frame(f"""SELECT regel, count(*) AS antal, coalesce(sum(beloeb_oere), 0)::BIGINT AS oere
-        FROM classified.dom WHERE status = '{KARANTAENE}' GROUP BY 1 ORDER BY 1""")
+    bad = quarantined(session)
     krav = int(session.value("SELECT count(*) FROM classified.krav"))  # type: ignore[call-overload]
     return Sorted(krav, int(bad["antal"].sum()), int(bad["oere"].sum()), dict(bad.select("regel", "antal").iter_rows()))
 

@@ -143,6 +143,12 @@ def _doubtful_lines(session: Session, scope: Scope) -> list[tuple[int, int]]:
     return [(bucket, buckets) for bucket in range(buckets)]
 
 
+def quarantined(session: Session) -> pl.DataFrame:
+    """One row per rule that has lines in quarantine: regel, antal, oere; by rule."""
+    return session.frame(f"""SELECT regel, count(*) AS antal, coalesce(sum(beloeb_oere), 0)::BIGINT AS oere
+        FROM classified.dom WHERE status = '{KARANTAENE}' GROUP BY 1 ORDER BY 1""")
+
+
 def put_verdicts(session: Session, verdicts: pl.DataFrame) -> None:
     """Verdicts in place of those the same lines had."""
     with session.lending("nye_domme", verdicts.select("fil_id", "linje")):

@@ -38,7 +38,8 @@ def _files(
     session: Session, place: Place, month: date, number: int, ledger: pl.DataFrame, koder: Sequence[str]
 ) -> files.Outgoing:
     """The run's files for some municipalities, made ready from the ledger."""
-    navne = _as_words(ydelse_navne(place.rules), "ydelse_id", "navn")
+    names = ydelse_navne(place.rules)
+    navne = _as_words(names, "ydelse_id", "navn")
     koder_og_navne = [(k.kommunekode, k.navn) for k in place.rules.kommuner]
     kommuner = _as_words(pl.DataFrame(koder_og_navne, schema=["kommunekode", "kommune"], orient="row"), "kommunekode")
     words = {name: frame[name].dtype for frame, name in ((navne, "ydelse_id"), (kommuner, "kommunekode"))}
@@ -49,7 +50,7 @@ def _files(
     merged = ruled.join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
     totals = statement(rows, month, navne).join(kommuner, on="kommunekode")
     advice = named(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
-    bilag = voucher(ledger, ydelse_navne(place.rules), month, place.rules)
+    bilag = voucher(ledger, names, month, place.rules)
     tables: dict[str, tuple[pl.DataFrame, files.Text]] = {
         "beregning": (merged, files.beregning_table),
         "opgoerelse": (totals, partial(files.opgoerelse_table, koersel=number)),

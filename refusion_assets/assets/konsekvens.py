@@ -13,9 +13,9 @@ from pydantic import Field
 
 from refusion_assets import konsekvens as told
 from refusion_assets import konsekvens_filer as files
-from refusion_assets.assets.change import newest_snapshot
+from refusion_assets.assets.change import ahead, newest_snapshot
 from refusion_assets.assets.fleksbidrag import bases, include_bases
-from refusion_assets.assets.refusion import ahead, choose_stays, read_shard, shards_of
+from refusion_assets.assets.refusion import choose_stays, read_shard, shards_of
 from refusion_assets.assets.wiring import stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.bopael import Koder, residence

@@ -6,6 +6,7 @@ import polars as pl
 
 from refusion_assets.assets import fund_opslag as opslag
 from refusion_assets.assets.change import latest_people, since_change
+from refusion_assets.assets.dom import quarantined
 from refusion_assets.assets.fund import double_pay
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.bogfoering import DEBET, voucher
@@ -90,8 +91,7 @@ def kontrakter_holder(asked: Asked) -> Outcome:
 
 def karantaene(asked: Asked) -> Outcome:
     """How many lines stand in quarantine, and their money, by rule."""
-    rows = asked.session.frame("""SELECT regel, count(*) AS antal, coalesce(sum(beloeb_oere), 0)::BIGINT AS oere
-        FROM classified.dom WHERE status = 'karantaene' GROUP BY 1 ORDER BY 1""")
+    rows = quarantined(asked.session)
     if rows.is_empty():
         return Outcome(True, "Ingen linjer er i karantæne.")
     lines, oere = int(rows["antal"].sum()), int(rows["oere"].sum())

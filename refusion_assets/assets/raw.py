@@ -2,15 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 
 import dagster as dg
 import polars as pl
 
 from refusion_assets import leverance
 from refusion_assets.assets import fund_opslag as opslag
+from refusion_assets.assets.change import ahead
 from refusion_assets.assets.modtagelse import FILE_CHECKS, Knowingly, answers, check_specs, let_pass, let_passed
 from refusion_assets.assets.wiring import OPGJORT, POOL, gate, report_deliveries, span, stopping, withdraw
 from refusion_assets.context import Place
@@ -106,36 +107,31 @@ def _take(session: Session, fresh: list[Delivery], faults: list[Fault], progress
     """
     first_id = int(session.value("SELECT coalesce(max(fil_id), -1) + 1 FROM raw.fil"))  # type: ignore[call-overload]
     taken: TakenIn = {}
-    waiting: list[pl.DataFrame] = []
     # While some lines are stored, those after them are read.
-    with ThreadPoolExecutor(max_workers=1) as writer:
-        storing: Future[None] | None = None
-        for number, delivery in enumerate(fresh, first_id):
-            try:
-                content = leverance.read_reports(delivery)
-                taken[number] = Taken(delivery, content.sha256)
-                for part in content.parts:
-                    waiting.append(part.with_columns(fil_id=pl.lit(number, pl.Int64)))
-                    if faults:
-                        waiting.clear()
-                    elif sum(lines.height for lines in waiting) >= LINES_PER_BATCH:
-                        _done(storing)
-                        storing = writer.submit(_store, session, waiting, taken)
-                        waiting = []
-                        lines = sum(file.antal for file in taken.values())
-                        progress(f"{len(taken)} af {len(fresh)} filer, {lines} linjer indlæst")
-            except FileRejected as rejected:
-                faults.append(rejected.fault)
-        _done(storing)
-    if waiting and not faults:
-        _store(session, waiting, taken)
+    for _ in ahead(partial(_store, session, lines, taken) for lines in _batches(fresh, first_id, taken, faults)):
+        stored = sum(file.antal for file in taken.values())
+        progress(f"{len(taken)} af {len(fresh)} filer, {stored} linjer indlæst")
     return taken
 
 
-def _done(work: Future[None] | None) -> None:
-    """Waits for work that was begun, and raises what it raised."""
-    if work:
-        work.result()
+def _batches(fresh: list[Delivery], first_id: int, taken: TakenIn, faults: list[Fault]) -> Iterator[list[pl.DataFrame]]:
+    """The lines of the files, as many at a time as are stored at once; `taken` and `faults` grow on the way."""
+    waiting: list[pl.DataFrame] = []
+    for number, delivery in enumerate(fresh, first_id):
+        try:
+            content = leverance.read_reports(delivery)
+            taken[number] = Taken(delivery, content.sha256)
+            for part in content.parts:
+                waiting.append(part.with_columns(fil_id=pl.lit(number, pl.Int64)))
+                if faults:
+                    waiting.clear()
+                elif sum(lines.height for lines in waiting) >= LINES_PER_BATCH:
+                    yield waiting
+                    waiting = []
+        except FileRejected as rejected:
+            faults.append(rejected.fault)
+    if waiting and not faults:
+        yield waiting
 
 
 def _store(session: Session, waiting: list[pl.DataFrame], taken: TakenIn) -> None:

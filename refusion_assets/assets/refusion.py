@@ -1,16 +1,14 @@
 """Duration and refusion: weeks counted and money priced, shard by shard, in one pass over the people."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import TypeVar
 
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.change import choose, in_order, leave_out_unchanged, ranges, remember, take_sums
+from refusion_assets.assets.change import ahead, choose, in_order, leave_out_unchanged, ranges, remember, take_sums
 from refusion_assets.assets.fleksbidrag import bases, forget_fleksbidrag, include_bases
 from refusion_assets.assets.resume import (
     TO_READ,
@@ -37,7 +35,6 @@ from refusion_assets.domain.weeks import Grid, last_day, make_grid
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.warehouse import Session
 
-T = TypeVar("T")
 Work = Callable[[], dict[str, pl.DataFrame]]
 CLAIMS_PER_SHARD = 500_000
 PERSONS_PER_SHARD = 20_000
@@ -140,23 +137,6 @@ def _calculated(
         "refusion.anden_betaler": priced.anden_betaler,
         "refusion.placering": priced.placering,
     }
-
-
-def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:
-    """What each piece of work gives, in order; while one result is used, the next is being worked out.
-
-    So one core counts and prices a shard while the other stores the one before. Only the work itself runs beside
-    the caller; taking the next piece from `work`, and so the reading of the warehouse, does not.
-    """
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        begun: Future[T] | None = None
-        for piece in work:
-            following = worker.submit(piece)
-            if begun is not None:
-                yield begun.result()
-            begun = following
-        if begun is not None:
-            yield begun.result()
 
 
 def shards_of(session: Session, people: str = "beroerte") -> list[Shard]:
