@@ -33,7 +33,7 @@ regelsider: setup
 	$(BIN)/refusion regler --sider docs/regler
 
 bench: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r bench/requirements.lock
+	test -d $(VENV)/kun-bench || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $(VENV)/kun-bench -r bench/requirements.lock
 	$(BIN)/python bench/run.py --borgere $(or $(BORGERE),60000) --gem bench/RESULTS.md
 
 ui: setup

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,6 +29,7 @@ class Haendelseslog(SqliteEventLogStorage):
         """As the class it extends; `base_dir` is the folder of the files."""
         self._engines: dict[str, Engine] = {}
         self._held: dict[str, Connection] = {}
+        self._tables: set[str] = set()
         self._holder: int | None = None
         super().__init__(base_dir, inst_data)
 
@@ -55,23 +56,42 @@ class Haendelseslog(SqliteEventLogStorage):
             self._engines[shard] = engine
         return self._engines[shard]
 
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has a table; asked of the file until it is there, as nothing takes it away again."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
+
     def dispose(self) -> None:
         """Everything that is open is closed."""
         for engine in self._engines.values():
             engine.dispose()
         super().dispose()
 
-    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
-        """Events of one run, stored in one transaction a file."""
-        shards = [events[0].run_id, INDEX_SHARD_NAME]
+    @contextmanager
+    def together(self, run_id: str) -> Iterator[None]:
+        """While it lasts, the events of a run that this thread stores are one transaction a file."""
         with self._db_lock, ExitStack() as stack:
-            self._held = {shard: stack.enter_context(self._engine(shard).begin()) for shard in shards}
+            self._held = {
+                shard: stack.enter_context(self._engine(shard).begin()) for shard in (run_id, INDEX_SHARD_NAME)
+            }
             self._holder = threading.get_ident()
             try:
-                for event in events:
-                    self.store_event(event)
+                yield
             finally:
                 self._holder, self._held = None, {}
+
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Events of one run, stored in one transaction a file."""
+        with self.together(events[0].run_id):
+            for event in events:
+                self.store_event(event)
+
+
+def together(instance: dg.DagsterInstance, run_id: str) -> AbstractContextManager[None]:
+    """While it lasts, the events of a run are stored together, where the instance has the log that can."""
+    log = instance.event_log_storage
+    return log.together(run_id) if isinstance(log, Haendelseslog) else nullcontext()
 
 
 def instance(home: Path) -> dg.DagsterInstance:

@@ -29,6 +29,8 @@ SQL_TYPE = {
     pl.Boolean: "BOOLEAN",
     pl.Datetime: "TIMESTAMP",
 }
+# What a step commits is read again whenever a step opens the file, until it is moved into its place.
+COMMITTED_LIMIT = "1MB"
 # A thread that waits for the disk leaves its core to another.
 THREADS = 2 * (os.cpu_count() or 1)
 WAREHOUSE = "lager"
@@ -121,8 +123,9 @@ class Warehouse:
                 if time.monotonic() > deadline:
                     raise Locked("lageret er åbnet af et andet program; luk det og kør igen") from None
                 time.sleep(0.25)
-        # What a step has written is made safe when it commits; moved into its place only before it is published.
+        # What a step has written is made safe when it commits; a little is moved into its place by a later step.
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        connection.execute(f"SET checkpoint_threshold = '{COMMITTED_LIMIT}'")
         connection.execute("SET preserve_insertion_order = true")
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")

@@ -14,6 +14,7 @@ from refusion_assets.context import Place
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of, next_month
+from refusion_assets.haendelser import together
 from refusion_assets.rulebook import RuleError
 from refusion_assets.warehouse import ContractError, Locked, Session
 
@@ -157,8 +158,8 @@ def report_deliveries(context: dg.AssetExecutionContext, senders: list[tuple[str
     by_unit: dict[str, list[str]] = {}
     for kilde, enhed in senders:
         by_unit.setdefault(enhed if len(enhed) == len("101") else kilde, []).append(kilde)
-    for unit, kilder in sorted(by_unit.items()):
-        cell = dg.MultiPartitionKey({"kommune": unit, "maaned": f"{month:%Y-%m}"})
-        context.log_event(
-            dg.AssetMaterialization("leverance", partition=cell, metadata={"kilder": ", ".join(sorted(set(kilder)))})
-        )
+    with together(context.instance, context.run.run_id):
+        for unit, kilder in sorted(by_unit.items()):
+            cell = dg.MultiPartitionKey({"kommune": unit, "maaned": f"{month:%Y-%m}"})
+            said = {"kilder": ", ".join(sorted(set(kilder)))}
+            context.log_event(dg.AssetMaterialization("leverance", partition=cell, metadata=said))
