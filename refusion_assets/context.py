@@ -1,10 +1,12 @@
 """Understands where a run works: the data root, the rules folder, and the warehouse between them."""
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from datetime import date
+from functools import cache, cached_property
 from pathlib import Path
 
 from refusion_assets.domain.rules import Rulebook
@@ -26,6 +28,14 @@ def patient(say: Callable[[str], None]) -> Callable[[str], None]:
             say(f"  {line}")
 
     return now_and_then
+
+
+@cache
+def program() -> str:
+    """The sha256 of the program that runs, over all its files."""
+    folder = Path(__file__).resolve().parent
+    every = sorted(path for path in folder.rglob("*") if path.suffix in {".py", ".sql"})
+    return hashlib.sha256(b"".join(path.read_bytes() for path in every)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,10 @@ class Place:
     def raw(self) -> Path:
         """Where deliveries lie."""
         return self.root / "raw"
+
+    def withdrawn(self, month: date) -> Path:
+        """Where a month's outgoing files lie from its being run again until its new files are shown."""
+        return self.warehouse.path.parent / "tilbagetrukket" / f"{month:%Y-%m}"
 
     @property
     def outgoing(self) -> Path:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -12,7 +12,6 @@ import polars as pl
 
 from refusion_assets.domain import skrift
 from refusion_assets.domain.bogfoering import run_day
-from refusion_assets.domain.fund import NOBODY
 from refusion_assets.domain.opgoerelse import SIDE, run_number
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.leverance import fingerprint
@@ -21,7 +20,8 @@ kroner, procent = skrift.kroner, skrift.procent
 Text = Callable[[pl.DataFrame], pl.DataFrame]
 
 SUMS = "SHA256SUMS"
-ADVISERING = "advisering"
+BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING = "beregning", "opgoerelse", "advisering", "bogfoering"
+OF_THE_LEDGER = (BEREGNINGSFIL, OPGOERELSESFIL, BOGFOERING)
 TYPE_ORDER = {"T": 0, "K": 1, "N": 2}
 
 BEREGNING = (
@@ -149,25 +149,61 @@ def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[st
     return rows.select(*(c.alias(name) for c, name in zip(columns, names, strict=True)))
 
 
-def stage(
-    folder: Path, tables: dict[str, tuple[pl.DataFrame, Text]], koder: Sequence[str], run_month: date, rules: Rulebook
-) -> Outgoing:
-    """The files of the municipalities `koder`, ready beside `folder`; other files of the run are kept.
-
-    `tables`: kind -> (rows with `kommunekode`, what makes text of those of one). Advice to nobody has a file too (000).
-    SHA256SUMS is written last.
-    """
+def fresh_folder(folder: Path) -> Path:
+    """The folder beside `folder` where the files of a run are made ready; it holds the run's other files already."""
     ready = folder.with_name(f".{folder.name}.klar")
     shutil.rmtree(ready, ignore_errors=True)
     ready.mkdir(parents=True)
     for kept in sorted(folder.glob("*.csv")) if folder.exists() else []:
         shutil.copyfile(kept, ready / kept.name)
+    return ready
+
+
+def use_again(
+    withdrawn: Path, ready: Path, koder: Iterable[str], filsum: str, run_month: date, rules: Rulebook
+) -> set[str]:
+    """The municipalities of `koder` whose files of the ledger are in `ready` now, as they were before the withdrawal.
+
+    `filsum`: the sha256 of the SHA256SUMS they were sent with. What is not there, or is not what was sent, is left.
+    """
+    sums = withdrawn / SUMS
+    if not sums.exists() or fingerprint(sums) != filsum:
+        return set()
+    said = {name: summed for summed, name in (line.split() for line in sums.read_text("utf-8").splitlines())}
+
+    def moved(kode: str) -> bool:
+        paths = [withdrawn / file_name(kind, kode, run_month, rules) for kind in OF_THE_LEDGER]
+        if not all(path.exists() and fingerprint(path) == said.get(path.name) for path in paths):
+            return False
+        for path in paths:
+            os.replace(path, ready / path.name)
+        return True
+
+    koder = list(koder)
+    with ThreadPoolExecutor(os.cpu_count()) as readers:
+        return {kode for kode, again in zip(koder, readers.map(moved, koder), strict=True) if again}
+
+
+def stage(
+    folder: Path,
+    tables: dict[str, tuple[pl.DataFrame, Text]],
+    koder: Mapping[str, Sequence[str]],
+    run_month: date,
+    rules: Rulebook,
+) -> Outgoing:
+    """Files of a run made in its fresh folder beside `folder` (`fresh_folder`), where the others lie.
+
+    `tables`: kind -> (rows with `kommunekode`, what makes text of those of one); `koder`: kind -> the municipalities
+    to make it for. SHA256SUMS is written last.
+    """
+    ready = folder.with_name(f".{folder.name}.klar")
     waiting: list[tuple[Path, pl.DataFrame, Text]] = []
     for kind, (rows, text) in tables.items():
         parts = rows.partition_by("kommunekode", as_dict=True)
-        mine = [*koder, NOBODY] if kind == ADVISERING else koder
-        paths = [ready / file_name(kind, kode, run_month, rules) for kode in mine]
-        waiting += [(path, parts.get((kode,), rows.clear()), text) for path, kode in zip(paths, mine, strict=True)]
+        paths = [ready / file_name(kind, kode, run_month, rules) for kode in koder[kind]]
+        waiting += [
+            (path, parts.get((kode,), rows.clear()), text) for path, kode in zip(paths, koder[kind], strict=True)
+        ]
     with ThreadPoolExecutor(os.cpu_count()) as writers:
         list(writers.map(_write, waiting))
         paths = sorted(ready.glob("*.csv"))

@@ -12,7 +12,7 @@ from refusion_assets import files
 from refusion_assets.assets import classified, fund, raw, refusion, register
 from refusion_assets.context import Place
 from refusion_assets.domain.efterregning_raa import Fil
-from refusion_assets.domain.fund import LOEST
+from refusion_assets.domain.fund import LOEST, NOBODY
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.weeks import month_of
 from refusion_assets.warehouse import Session
@@ -27,6 +27,10 @@ HEADER = (
     "Kørsel;Regel-id;Alvor;CPR nummer;Uge fra;Uge til;Ydelse;Konto;IndberetningsID;Kilde;Felt;Værdi;Beløb;Tekst;"
     "Handling;Status"
 )
+# What settling everybody leaves for the next look: who was taken in by which settling of the run.
+SETTLED = """
+UPDATE refusion.aendret SET opgjort = (SELECT coalesce(max(opgjort), 0) + 1 FROM refusion.aendret WHERE maaned = $month)
+WHERE maaned = $month AND opgjort IS NULL"""
 ABOUT_FILES = pl.col("regel").str.starts_with("FIL-")
 
 
@@ -37,6 +41,8 @@ def advice_of(session: Session, place: Place, month: date, koder: Sequence[str] 
     classified.classify_through(session, place, month)
     refusion.calculate(session, place, month, lambda _: None)
     number = run_number(month, place.rules)
+    if koder is None:
+        session.run(SETTLED, month=month)
     advice = fund.advise(session, place, month, number, koder)
     still_open = advice.filter(pl.col("status") != LOEST).drop("koersel", "status").sort("regel", "noegle")
     everything = fund.find(session, place, month)
@@ -83,7 +89,9 @@ class Senders:
         with self.place.warehouse.open() as session:
             rows = fund.named(session, self.place, advice)
         tables = {files.ADVISERING: (rows, files.advisering_table)}
-        ready = files.stage(self.root / "ud" / month, tables, koder, month_of(month), self.place.rules).ready
+        folder, mine = self.root / "ud" / month, {files.ADVISERING: [*koder, NOBODY]}
+        files.fresh_folder(folder)
+        ready = files.stage(folder, tables, mine, month_of(month), self.place.rules).ready
         return {path.name.split("-")[3]: path.read_bytes() for path in ready.glob("*.csv")}
 
 

@@ -57,6 +57,21 @@ def test_a_weeks_too_large_amount_is_solved_by_a_supplement_that_lowers_it(sende
     assert seen == [{"EI-016": NY}, {"EI-016": LOEST}, {}]
 
 
+def test_what_a_later_file_of_the_open_month_brings_is_told_and_what_it_mends_is_not(senders: Senders) -> None:
+    deliveries = [
+        [kth("I1"), kth("O1", "1000,00", CPR=OTHER)],
+        [kth("I2", "11000,01"), kth("O2", "600,00", CPR=OTHER, Pligt_SE="29169001")],
+        [back("K", "T1", "I2"), kth("O3", "5,00", CPR=OTHER)],
+        [("K", back("K", "T2", "O2")[1] | {"CPR": OTHER, "Pligt_SE": "29169001"})],
+    ]
+    seen = []
+    for rows in deliveries:
+        senders.deliver(MONTHS[0], rows)
+        seen.append(rules_of(senders.run(MONTHS[0])))
+    both = {"EI-009": NY, "EI-016": NY}
+    assert seen == [{}, both, {"EI-009": NY}, {}]
+
+
 def test_the_same_run_again_lists_the_same_and_writes_the_same_bytes(senders: Senders) -> None:
     for month in MONTHS[:2]:
         senders.deliver(month, [kth(f"B{month}", Felt0115=""), kth(f"I{month}", "30000,00")])

@@ -90,6 +90,12 @@ def latest_people(month: date) -> str:
     return changed_people(month, f"opgjort IS NOT DISTINCT FROM {last}")
 
 
+def settled_before(session: Session, month: date) -> bool:
+    """Whether the month was settled for everybody before some of them, `latest_people`, were calculated again."""
+    query = "SELECT count(DISTINCT coalesce(opgjort, 0)) > 1 FROM refusion.aendret WHERE maaned = $month"
+    return bool(session.value(query, month=month))
+
+
 def lately(session: Session, people: str) -> date:
     """The week from which nearly all of some people (SQL: borger_id, fra_uge) have changed, at the earliest."""
     query = f"SELECT coalesce(quantile_disc(fra_uge, {FEW}), DATE '9999-12-31') FROM {people}"
@@ -191,8 +197,12 @@ def take_sums(session: Session, name: str) -> None:
 
 
 def leave_out_unchanged(session: Session, before: str, now: str) -> None:
-    """In `beroerte` only those are left whose sums (`take_sums`) are others than before."""
+    """In `beroerte` only those are left whose sums (`take_sums`) are others than before, or whose claims are.
+
+    Who pays a claim is said in no row, but in the advice.
+    """
     session.run(f"""DELETE FROM beroerte WHERE borger_id NOT IN (
+        SELECT borger_id FROM classified.aendret UNION ALL
         SELECT borger_id FROM {before} f FULL JOIN {now} n USING (borger_id) WHERE f.h IS DISTINCT FROM n.h)""")
 
 

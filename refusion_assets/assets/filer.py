@@ -1,5 +1,6 @@
 """Filer: what the municipalities get of a run, proved against the ledger before anybody sees it."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import partial
@@ -13,10 +14,11 @@ from refusion_assets.assets.fund import named
 from refusion_assets.assets.modtagelse import let_passed
 from refusion_assets.assets.opgoerelse import ledger_of, record
 from refusion_assets.assets.wiring import AABEN, OPGJORT, POOL, chosen_cells, stopping
-from refusion_assets.context import Place
+from refusion_assets.context import Place, program
 from refusion_assets.domain.bogfoering import voucher
+from refusion_assets.domain.fund import NOBODY
 from refusion_assets.domain.kontrol import FEJL, Outcome, kroner_text
-from refusion_assets.domain.opgoerelse import beregning, run_number, statement, ydelse_navne
+from refusion_assets.domain.opgoerelse import LEDGER, beregning, run_number, statement, ydelse_navne
 from refusion_assets.metadata import OWNER
 from refusion_assets.warehouse import Session
 
@@ -35,9 +37,10 @@ KODE = "split_part(parse_filename(filename), '-', 4)"
 
 
 def _files(
-    session: Session, place: Place, month: date, number: int, ledger: pl.DataFrame, koder: Sequence[str]
+    session: Session, place: Place, month: date, number: int, koder: Sequence[str], fresh: Sequence[str]
 ) -> files.Outgoing:
-    """The run's files for some municipalities, made ready from the ledger."""
+    """The run's files for some municipalities, made ready: the advice of all of them, the ledger of the `fresh`."""
+    ledger = ledger_of(session, number, fresh)
     names = ydelse_navne(place.rules)
     navne = _as_words(names, "ydelse_id", "navn")
     koder_og_navne = [(k.kommunekode, k.navn) for k in place.rules.kommuner]
@@ -52,12 +55,13 @@ def _files(
     advice = named(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
     bilag = voucher(ledger, names, month, place.rules)
     tables: dict[str, tuple[pl.DataFrame, files.Text]] = {
-        "beregning": (merged, files.beregning_table),
-        "opgoerelse": (totals, partial(files.opgoerelse_table, koersel=number)),
-        "advisering": (advice, files.advisering_table),
-        "bogfoering": (bilag, files.bogfoering_table),
+        files.BEREGNINGSFIL: (merged, files.beregning_table),
+        files.OPGOERELSESFIL: (totals, partial(files.opgoerelse_table, koersel=number)),
+        files.BOGFOERING: (bilag, files.bogfoering_table),
+        files.ADVISERING: (advice, files.advisering_table),
     }
-    return files.stage(place.outgoing / f"{month:%Y-%m}", tables, koder, month, place.rules)
+    mine = {**dict.fromkeys(files.OF_THE_LEDGER, fresh), files.ADVISERING: [*koder, NOBODY]}
+    return files.stage(place.outgoing / f"{month:%Y-%m}", tables, mine, month, place.rules)
 
 
 def _as_words(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
@@ -66,11 +70,41 @@ def _as_words(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
 
 
 def write_files(session: Session, place: Place, month: date, koder: Sequence[str]) -> files.Outgoing:
-    """The files of run `month` for some municipalities, made ready; the run is open once they are shown."""
+    """The files of run `month` for some municipalities, made ready; the run is open once they are shown.
+
+    Files that were withdrawn and would come out the same are used again.
+    """
     number = run_number(month, place.rules)
-    outgoing = _files(session, place, month, number, ledger_of(session, number, koder), koder)
+    grundlag = _made_of(session, place, number)
+    before = session.frame(
+        "SELECT kommunekode, grundlag, filsum FROM opgoerelse.fil_grundlag WHERE koersel = $n", n=number
+    )
+    same = grundlag.join(before, on=["kommunekode", "grundlag"]).filter(pl.col("kommunekode").is_in(koder))
+    ready = files.fresh_folder(place.outgoing / f"{month:%Y-%m}")
+    again = files.use_again(
+        place.withdrawn(month), ready, same["kommunekode"], next(iter(same["filsum"]), ""), month, place.rules
+    )
+    outgoing = _files(session, place, month, number, koder, [kode for kode in koder if kode not in again])
+    session.run("DELETE FROM opgoerelse.fil_grundlag")
+    if set(koder) >= set(place.rules.koder):
+        session.insert("opgoerelse.fil_grundlag", grundlag.with_columns(filsum=pl.lit(outgoing.filsum)))
     record(session, place, month, AABEN, outgoing.filsum)
     return outgoing
+
+
+def _made_of(session: Session, place: Place, number: int) -> pl.DataFrame:
+    """What the files of the ledger of run `number` are made of: koersel, kommunekode, grundlag (a hash of it).
+
+    That is the ledger rows of the municipality, the rules, and this program.
+    """
+    rows = session.frame(
+        f"""SELECT kommunekode, concat(count(*), ' ', sum(hash({", ".join(LEDGER)})::HUGEINT)) AS raekker
+        FROM opgoerelse.postering WHERE koersel = $n GROUP BY 1""",
+        n=number,
+    )
+    every = pl.DataFrame({"kommunekode": place.rules.koder}).join(rows, on="kommunekode", how="left")
+    told = pl.concat_str(pl.lit(f"{place.rules.version} {program()}"), pl.col("raekker").fill_null("0"), separator=" ")
+    return every.select(koersel=pl.lit(number, pl.Int64), kommunekode="kommunekode", grundlag=told)
 
 
 def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) -> Outcome:
@@ -188,6 +222,7 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
                 yield answer(CHECK, outcome)
                 return
             outgoing.publish()
+            shutil.rmtree(place.withdrawn(month).parent, ignore_errors=True)
             said += lines
         place.warehouse.publish()
         yield dg.MaterializeResult(

@@ -40,7 +40,7 @@ def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
 def of_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
     """What is odd about people's weeks and months (`FOUND`): EI-016, EI-018, EI-019, FB-001.
 
-    Needs the persons who have changed (`opslag.find_changed`); `before` as in `find`.
+    `before` as in `find`.
     """
     parts = [
         amount_findings(opslag.large_weeks(session, rules, before)),
@@ -54,11 +54,10 @@ def of_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> 
 def find(session: Session, place: Place, month: date, before: pl.DataFrame | None = None) -> pl.DataFrame:
     """The findings that are open as run `month` knows them (`Fund`). Øre; sorted by rule and key.
 
-    Reads what was classified and calculated for the run. `before`: what the run before listed as open under
-    the same rules; then only what can differ is looked at, with the same result. Source: input.md 3 and 4.
+    Reads what was classified and calculated for the run. `before`: what was open when all was looked at last
+    (`opslag.listed_before`); then only what can differ is looked at, with the same result. Source: input.md 3 and 4.
     """
     rules = place.rules
-    opslag.find_changed(session, month)
     parts = [
         opslag.lines(session, rules, before),
         of_files(session, rules, month),
@@ -82,7 +81,7 @@ def advise(
     Compares with what the run before listed as open, and replaces the run's own rows. Source: output.md 3.2.
     """
     before = opslag.open_before(session, place, month)
-    findings = find(session, place, month, opslag.listed_before(session, place, month, before))
+    findings = find(session, place, month, opslag.listed_before(session, place, month))
     mine = [*(koder or place.rules.koder), NOBODY]
     rows = followed(findings, before, number).filter(pl.col("kommunekode").is_in(mine))
     session.run(

@@ -4,13 +4,21 @@ Small results are fetched before they are joined with the tables of all lines: D
 are, and would else build its hash table of everything.
 """
 
+from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
 
-from refusion_assets.assets.change import changed_people, listed, newest_snapshot, since_change
+from refusion_assets.assets.change import (
+    changed_people,
+    latest_people,
+    listed,
+    newest_snapshot,
+    settled_before,
+    since_change,
+)
 from refusion_assets.context import Place
-from refusion_assets.domain.fund import LOEST, Advis, found
+from refusion_assets.domain.fund import FOUND, LOEST, Advis, found
 from refusion_assets.domain.fund_linjer import line_findings
 from refusion_assets.domain.fund_uger import double_stretches, fails_modulus_11
 from refusion_assets.domain.krav import CLAIM
@@ -20,6 +28,7 @@ from refusion_assets.domain.weeks import next_month
 from refusion_assets.warehouse import Session
 
 LINE_KEY = ["regel", "fil", "linje"]
+AS_FOUND = [name for name in FOUND if name in Advis.to_schema().columns]
 
 # A second delivery has no lines of its own; its money is that of the first one.
 FILES = """
@@ -158,11 +167,6 @@ def with_frame(session: Session, name: str, frame: pl.DataFrame, query: str, **p
         return session.frame(query, **parameters)
 
 
-def find_changed(session: Session, month: date) -> None:
-    """Whom the run calculated (`at_se`), for the questions that look at what has changed."""
-    session.run(f"CREATE OR REPLACE TEMP TABLE at_se AS FROM {changed_people(month)}")
-
-
 def files(session: Session, month: date) -> pl.DataFrame:
     """One row per file of reports received through `month`, in the order they are judged in; øre of a repeat."""
     return session.frame(FILES, month=month)
@@ -186,24 +190,33 @@ def expected(session: Session, month: date) -> pl.DataFrame:
     return then.with_columns(genstand=sender).join(accepted, on="genstand", how="left").drop("genstand")
 
 
-def open_before(session: Session, place: Place, month: date) -> pl.DataFrame:
-    """What the last run before `month` listed as open (`Advis`); no rows if there is none."""
-    last = _advised_before(session, run_number(month, place.rules))
-    names = ", ".join(Advis.to_schema().columns)
-    query = f"SELECT {names} FROM opgoerelse.advis WHERE koersel = $last AND status <> $solved"
-    return session.frame(query, last=last, solved=LOEST)
+def open_before(session: Session, place: Place, month: date, *columns: str) -> pl.DataFrame:
+    """What the last run before `month` listed as open: these columns of `Advis`, or all; no rows if there is none."""
+    return _open_of(session, _advised_before(session, run_number(month, place.rules)), columns)
 
 
-def listed_before(session: Session, place: Place, month: date, before: pl.DataFrame) -> pl.DataFrame | None:
-    """What is open before (`open_before`), if the run before listed it under the same rules; None else.
+def listed_before(session: Session, place: Place, month: date) -> pl.DataFrame | None:
+    """What was open when all was looked at last (`FOUND`), if that was under the same rules; None else.
 
-    With None all must be looked at.
+    That is what the run itself listed if it has been settled before, else what the run before did. Who was calculated
+    since stands in `at_se`: of all others, what is found in weeks and claims is as it was. With None all must be
+    looked at.
     """
-    number = run_number(month, place.rules)
-    rules_then = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE koersel = $n", n=number - 1)
-    if _advised_before(session, number) != number - 1 or rules_then != place.rules.version:
+    number, rules = run_number(month, place.rules), place.rules.version
+    ruled = dict(session.frame("SELECT koersel, regelversion FROM opgoerelse.koersel").iter_rows())
+    again = settled_before(session, month) and ruled.get(number) == rules
+    if not again and (_advised_before(session, number) != number - 1 or ruled.get(number - 1) != rules):
         return None
-    return before
+    since = latest_people(month) if again else changed_people(month)
+    session.run(f"CREATE OR REPLACE TEMP TABLE at_se AS FROM {since}")
+    return _open_of(session, number if again else number - 1, AS_FOUND)
+
+
+def _open_of(session: Session, number: object, columns: Sequence[str]) -> pl.DataFrame:
+    """What run `number` listed as open: some columns of `Advis`, or all; no rows if there is no such run."""
+    names = ", ".join(columns or Advis.to_schema().columns)
+    query = f"SELECT {names} FROM opgoerelse.advis WHERE koersel = $number AND status <> $solved"
+    return session.frame(query, number=number, solved=LOEST)
 
 
 def _advised_before(session: Session, number: int) -> object:

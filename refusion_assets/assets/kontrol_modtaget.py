@@ -37,23 +37,20 @@ GROUP BY ALL ORDER BY oere DESC, f.kilde, f.enhed"""
 
 def filregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """FIL-003 to FIL-005: row counts, repeats and gaps in the numbers of the senders' files."""
-    open_before = opslag.open_before(asked.session, asked.place, asked.month)
-    yield from _since_last(asked, of_files(asked.session, asked.place.rules, asked.month), open_before, FILREGLER)
+    yield from _since_last(asked, of_files(asked.session, asked.place.rules, asked.month), FILREGLER)
 
 
 def ugeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """EI-016, EI-018, EI-019 and FB-001: a week's amount, residence and payer, and a month without basis."""
-    opslag.find_changed(asked.session, asked.month)
-    open_before = opslag.open_before(asked.session, asked.place, asked.month)
-    listed_before = opslag.listed_before(asked.session, asked.place, asked.month, open_before)
-    yield from _since_last(asked, of_weeks(asked.session, asked.place.rules, listed_before), open_before, UGEREGLER)
+    before = opslag.listed_before(asked.session, asked.place, asked.month)
+    yield from _since_last(asked, of_weeks(asked.session, asked.place.rules, before), UGEREGLER)
 
 
 def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """The rules of every line and of the set of lines (YR, EI): what is quarantined, waits, or is pointed out."""
     session, place = asked.session, asked.place
     marked = opslag.marked(session)
-    open_before = opslag.open_before(session, place, asked.month)
+    open_before = opslag.open_before(session, place, asked.month, *opslag.LINE_KEY, "borger_id")
     fresh = marked.join(open_before, on=opslag.LINE_KEY, how="anti")
     money = opslag.with_frame(session, "brud", fresh, FRESH_MONEY.format(filer=listed(fresh["fil_id"])))
     known = marked.join(open_before, on=opslag.LINE_KEY, how="semi").select(
@@ -68,13 +65,11 @@ def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     yield from by_rule(pl.concat([money, known, odd]), LINJEREGLER, place.rules)
 
 
-def _since_last(
-    asked: Asked, found: pl.DataFrame, open_before: pl.DataFrame, ids: Iterable[str]
-) -> Iterator[tuple[str, Outcome]]:
+def _since_last(asked: Asked, found: pl.DataFrame, ids: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
     """An outcome per rule, given all that is open: what the run before did not list is new."""
+    told = opslag.open_before(asked.session, asked.place, asked.month, "noegle")["noegle"]
     named = found.with_columns(opslag.keys(asked.session, found["identitet"]))
-    fresh = named.with_columns(ny=~pl.col("noegle").is_in(open_before["noegle"].implode()))
-    yield from by_rule(fresh, ids, asked.place.rules)
+    yield from by_rule(named.with_columns(ny=~pl.col("noegle").is_in(told.implode())), ids, asked.place.rules)
 
 
 def ydelser_er_med(asked: Asked) -> Outcome:

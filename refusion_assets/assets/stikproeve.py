@@ -8,7 +8,7 @@ from operator import itemgetter
 
 import polars as pl
 
-from refusion_assets.assets.change import latest_people, listed
+from refusion_assets.assets.change import latest_people, listed, settled_before
 from refusion_assets.assets.fleksbidrag import STATES
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning import Resultat, state
@@ -70,8 +70,7 @@ def _draw(session: Session, month: date, size: int) -> dict[str, int]:
     have been through this. Neighbours by number have nothing in common but that they were first seen together, so
     their lines lie together too, and are found without reading all the others.
     """
-    again = "SELECT count(DISTINCT coalesce(opgjort, 0)) > 1 FROM refusion.aendret WHERE maaned = $month"
-    among = f"SEMI JOIN {latest_people(month)} USING (borger_id)" if session.value(again, month=month) else ""
+    among = f"SEMI JOIN {latest_people(month)} USING (borger_id)" if settled_before(session, month) else ""
     people = session.frame(f"SELECT cpr, borger_id FROM identitet.borger {among} ORDER BY borger_id")
     places = range(0, people.height, NEIGHBOURS)
     drawn = random.Random(f"{month:%Y-%m}").sample(places, min(-(-size // NEIGHBOURS), len(places)))  # noqa: S311

@@ -99,10 +99,16 @@ def chosen_cells(context: dg.AssetExecutionContext) -> dict[date, list[str]]:
 
 
 def withdraw(place: Place, month: date, koder: Collection[str] | None = None) -> None:
-    """Take back a month's outgoing files (of some municipalities): what stops must leave no file behind."""
-    folder = place.outgoing / f"{month:%Y-%m}"
+    """Take back a month's outgoing files (of some municipalities): what stops must leave no file behind.
+
+    All of them are laid aside, as most may come out the same; those of some municipalities are gone.
+    """
+    folder, aside = place.outgoing / f"{month:%Y-%m}", place.withdrawn(month)
     if koder is None or set(koder) >= set(place.rules.koder):
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(aside.parent, ignore_errors=True)
+            aside.parent.mkdir(parents=True)
+            shutil.move(folder, aside)
         return
     for kode in koder:
         for path in folder.glob(f"yr-ydelsesrefusion-*-{kode}-*.csv"):

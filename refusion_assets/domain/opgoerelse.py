@@ -79,6 +79,21 @@ class KommuneKoersel(pa.DataFrameModel):
         unique = ["koersel", "kommunekode"]  # noqa: RUF012
 
 
+class FilGrundlag(pa.DataFrameModel):
+    """One row per municipality of the run whose files were made last: what those of the ledger were made of."""
+
+    koersel: pl.Int64 = pa.Field(ge=1)
+    kommunekode: pl.String
+    grundlag: pl.String = pa.Field(description="rules, program, and number and sum of the ledger rows")
+    filsum: pl.String = pa.Field(description="sha256 of the SHA256SUMS that the files were sent with")
+
+    class Config:
+        """Exactly these columns; one row per municipality."""
+
+        strict = True
+        unique = ["kommunekode"]  # noqa: RUF012
+
+
 def run_number(run_month: date, rules: Rulebook) -> int:
     """The number of a run month: 1 for the first month a run can have, one a month; below 1 is refused.
 

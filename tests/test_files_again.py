@@ -1,0 +1,109 @@
+"""Files that were withdrawn when a month was run again are used again where they would come out the same, else not."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from refusion_assets import files
+from refusion_assets.assets.filer import write_files
+from refusion_assets.assets.wiring import withdraw
+from refusion_assets.domain.weeks import month_of
+from tests.conftest import DataRoot, Example
+
+MONTH, RUN = "2024-04", 52
+Made = Callable[[DataRoot], set[str]]
+
+
+@pytest.fixture
+def root(example: Example, tmp_path: Path) -> DataRoot:
+    """The example, run, and its last month's files withdrawn."""
+    root = DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
+    withdraw(root.place, month_of(MONTH))
+    assert root.files(MONTH) == {}
+    return root
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Made:
+    """Writes the month's files, and gives the names of those of the ledger that were made anew."""
+    written: list[str] = []
+
+    def write(file: tuple[Path, object, object]) -> None:
+        written.append(file[0].name)
+        plain(file)  # type: ignore[arg-type]
+
+    plain = files._write
+    monkeypatch.setattr(files, "_write", write)
+
+    def make(root: DataRoot) -> set[str]:
+        written.clear()
+        with root.place.warehouse.open() as session:
+            write_files(session, root.place, month_of(MONTH), root.place.rules.koder).publish()
+        return {name for name in written if f"-{files.ADVISERING}-" not in name}
+
+    return make
+
+
+def of(root: DataRoot, *koder: str) -> set[str]:
+    """The names of the files of the ledger of some municipalities."""
+    kinds = files.OF_THE_LEDGER
+    return {files.file_name(kind, kode, month_of(MONTH), root.place.rules) for kind in kinds for kode in koder}
+
+
+def test_where_nothing_has_changed_no_file_of_the_ledger_is_made_again(
+    example: Example, root: DataRoot, made: Made
+) -> None:
+    assert made(root) == set()
+    assert root.files(MONTH) == example.files[MONTH]
+
+
+def test_only_the_municipalities_whose_ledger_has_changed_get_new_files(
+    example: Example, root: DataRoot, made: Made
+) -> None:
+    first = (
+        "(SELECT min(rowid) FROM opgoerelse.postering WHERE koersel = 52 AND kommunekode = '169' AND trin IS NOT NULL)"
+    )
+    with root.place.warehouse.open() as session:
+        session.run(f"UPDATE opgoerelse.postering SET genoptjeningstaeller = 51 WHERE rowid = {first}")
+    assert made(root) == of(root, "169")
+    before, now = example.files[MONTH], root.files(MONTH)
+    told = files.file_name("beregning", "169", month_of(MONTH), root.place.rules)
+    assert {name for name in now if now[name] != before[name]} == {files.SUMS, told}
+
+
+def test_what_was_changed_or_lost_since_it_was_sent_is_made_again(example: Example, root: DataRoot, made: Made) -> None:
+    aside = root.place.withdrawn(month_of(MONTH))
+    changed, lost = (min(of(root, kode)) for kode in ("101", "147"))
+    (aside / changed).write_bytes((aside / changed).read_bytes() + b"\n")
+    (aside / lost).unlink()
+    assert made(root) == of(root, "101", "147")
+    assert root.files(MONTH) == example.files[MONTH]
+
+
+@pytest.mark.parametrize("other", ["the sums are others", "the program is another", "the rules are others"])
+def test_files_made_in_another_way_are_all_made_again(
+    other: str, example: Example, root: DataRoot, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if other == "the sums are others":
+        sums = root.place.withdrawn(month_of(MONTH)) / files.SUMS
+        sums.write_text(sums.read_text("utf-8") + "\n", "utf-8")
+    elif other == "the program is another":
+        monkeypatch.setattr("refusion_assets.assets.filer.program", lambda: "another")
+    else:
+        with root.place.warehouse.open() as session:
+            session.run(
+                "UPDATE opgoerelse.fil_grundlag SET grundlag = replace(grundlag, $rules, 'andre')",
+                rules=root.place.rules.version,
+            )
+    assert made(root) == of(root, *root.place.rules.koder)
+    assert root.files(MONTH) == example.files[MONTH]
+
+
+def test_a_month_run_again_by_the_command_shows_the_same_files_and_leaves_none_aside(
+    example: Example, root: DataRoot
+) -> None:
+    root.koer(MONTH)
+    assert root.files(MONTH) == example.files[MONTH]
+    assert not root.place.withdrawn(month_of(MONTH)).parent.exists()
