@@ -5,6 +5,7 @@ from datetime import date
 
 import polars as pl
 
+from refusion_assets.assets import fund_foer as foer
 from refusion_assets.assets import fund_opslag as opslag
 from refusion_assets.context import Place
 from refusion_assets.domain.fund import NOBODY, Fund, followed, told
@@ -55,7 +56,7 @@ def find(session: Session, place: Place, month: date, before: pl.DataFrame | Non
     """The findings that are open as run `month` knows them (`Fund`). Øre; sorted by rule and key.
 
     Reads what was classified and calculated for the run. `before`: what was open when all was looked at last
-    (`opslag.listed_before`); then only what can differ is looked at, with the same result. Source: input.md 3 and 4.
+    (`foer.listed_before`); then only what can differ is looked at, with the same result. Source: input.md 3 and 4.
     """
     rules = place.rules
     parts = [
@@ -80,8 +81,8 @@ def advise(
 
     Compares with what the run before listed as open, and replaces the run's own rows. Source: output.md 3.2.
     """
-    before = opslag.open_before(session, place, month)
-    findings = find(session, place, month, opslag.listed_before(session, place, month))
+    before = foer.open_before(session, place, month)
+    findings = find(session, place, month, foer.listed_before(session, place, month))
     mine = [*(koder or place.rules.koder), NOBODY]
     rows = followed(findings, before, number).filter(pl.col("kommunekode").is_in(mine))
     session.run(

@@ -4,31 +4,25 @@ Small results are fetched before they are joined with the tables of all lines: D
 are, and would else build its hash table of everything.
 """
 
-from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
 
 from refusion_assets.assets.change import (
-    changed_people,
-    latest_people,
     listed,
     newest_snapshot,
-    settled_before,
     since_change,
 )
 from refusion_assets.context import Place
-from refusion_assets.domain.fund import FOUND, LOEST, Advis, found
+from refusion_assets.domain.fund import found
 from refusion_assets.domain.fund_linjer import line_findings
 from refusion_assets.domain.fund_uger import double_stretches, fails_modulus_11
-from refusion_assets.domain.krav import CLAIM
-from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.krav import BRUGT, CLAIM, KARANTAENE, VENTER
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.weeks import next_month
 from refusion_assets.warehouse import Session
 
 LINE_KEY = ["regel", "fil", "linje"]
-AS_FOUND = [name for name in FOUND if name in Advis.to_schema().columns]
 
 # A second delivery has no lines of its own; its money is that of the first one.
 FILES = """
@@ -57,14 +51,15 @@ GROUP BY ALL"""
 
 ACCEPTED = "SELECT genstand, begrundelse FROM kontrol.accept WHERE maaned = $month AND regel = 'FIL-006'"
 
-BROKEN = """
-SELECT fil_id, linje, CASE status WHEN 'venter' THEN 'EI-014' ELSE regel END AS regel FROM classified.dom
-WHERE status = 'venter' OR (status = 'karantaene' AND NOT trukket)"""
+# What is not in here is used: nearly all lines are.
+NOT_USED = f"SELECT fil_id, linje, status, regel, trukket FROM classified.dom WHERE status <> '{BRUGT}'"
 
 DOUBTED = """
-SELECT fil_id, linje, 'EI-006' AS regel FROM classified.linje WHERE uventet_indkomst
-UNION ALL
-SELECT fil_id, linje, 'EI-007' AS regel FROM classified.linje WHERE uden_for_gyldighed"""
+SELECT fil_id, linje, regel FROM (
+    SELECT fil_id, linje, 'EI-006' AS regel FROM classified.linje WHERE uventet_indkomst
+    UNION ALL
+    SELECT fil_id, linje, 'EI-007' AS regel FROM classified.linje WHERE uden_for_gyldighed)
+SEMI JOIN classified.grundlag USING (fil_id)"""
 
 USED = "SELECT t.* FROM tvivl t JOIN classified.dom d USING (fil_id, linje) WHERE d.status = 'brugt'"
 
@@ -190,44 +185,15 @@ def expected(session: Session, month: date) -> pl.DataFrame:
     return then.with_columns(genstand=sender).join(accepted, on="genstand", how="left").drop("genstand")
 
 
-def open_before(session: Session, place: Place, month: date, *columns: str) -> pl.DataFrame:
-    """What the last run before `month` listed as open: these columns of `Advis`, or all; no rows if there is none."""
-    return _open_of(session, _advised_before(session, run_number(month, place.rules)), columns)
-
-
-def listed_before(session: Session, place: Place, month: date) -> pl.DataFrame | None:
-    """What was open when all was looked at last (`FOUND`), if that was under the same rules; None else.
-
-    That is what the run itself listed if it has been settled before, else what the run before did. Who was calculated
-    since stands in `at_se`: of all others, what is found in weeks and claims is as it was. With None all must be
-    looked at.
-    """
-    number, rules = run_number(month, place.rules), place.rules.version
-    ruled = dict(session.frame("SELECT koersel, regelversion FROM opgoerelse.koersel").iter_rows())
-    again = settled_before(session, month) and ruled.get(number) == rules
-    if not again and (_advised_before(session, number) != number - 1 or ruled.get(number - 1) != rules):
-        return None
-    since = latest_people(month) if again else changed_people(month)
-    session.run(f"CREATE OR REPLACE TEMP TABLE at_se AS FROM {since}")
-    return _open_of(session, number if again else number - 1, AS_FOUND)
-
-
-def _open_of(session: Session, number: object, columns: Sequence[str]) -> pl.DataFrame:
-    """What run `number` listed as open: some columns of `Advis`, or all; no rows if there is no such run."""
-    names = ", ".join(columns or Advis.to_schema().columns)
-    query = f"SELECT {names} FROM opgoerelse.advis WHERE koersel = $number AND status <> $solved"
-    return session.frame(query, number=number, solved=LOEST)
-
-
-def _advised_before(session: Session, number: int) -> object:
-    """The number of the last run before `number` that listed anything; None if none has."""
-    return session.value("SELECT max(koersel) FROM opgoerelse.advis WHERE koersel < $number", number=number)
-
-
 def marked(session: Session) -> pl.DataFrame:
     """One row per line and rule that it breaks or is doubted by: fil_id, linje, regel, fil, kilde, enhed."""
-    doubted = with_frame(session, "tvivl", session.frame(DOUBTED), USED)
-    return with_frame(session, "brud", pl.concat([session.frame(BROKEN), doubted]), NAMED)
+    others = session.frame(NOT_USED)
+    waits = pl.col("status") == VENTER
+    broken = others.filter(waits | ((pl.col("status") == KARANTAENE) & ~pl.col("trukket"))).select(
+        "fil_id", "linje", regel=pl.when(waits).then(pl.lit("EI-014")).otherwise("regel")
+    )
+    doubted = session.frame(DOUBTED).join(others, on=["fil_id", "linje"], how="anti")
+    return with_frame(session, "brud", pl.concat([broken, doubted]), NAMED)
 
 
 def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:

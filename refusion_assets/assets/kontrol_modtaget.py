@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import polars as pl
 
+from refusion_assets.assets import fund_foer as foer
 from refusion_assets.assets import fund_opslag as opslag
 from refusion_assets.assets.change import listed
 from refusion_assets.assets.fund import of_files, of_weeks
@@ -42,7 +43,7 @@ def filregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
 
 def ugeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """EI-016, EI-018, EI-019 and FB-001: a week's amount, residence and payer, and a month without basis."""
-    before = opslag.listed_before(asked.session, asked.place, asked.month)
+    before = foer.listed_before(asked.session, asked.place, asked.month)
     yield from _since_last(asked, of_weeks(asked.session, asked.place.rules, before), UGEREGLER)
 
 
@@ -50,7 +51,7 @@ def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """The rules of every line and of the set of lines (YR, EI): what is quarantined, waits, or is pointed out."""
     session, place = asked.session, asked.place
     marked = opslag.marked(session)
-    open_before = opslag.open_before(session, place, asked.month, *opslag.LINE_KEY, "borger_id")
+    open_before = foer.open_before(session, place, asked.month, *opslag.LINE_KEY, "borger_id")
     fresh = marked.join(open_before, on=opslag.LINE_KEY, how="anti")
     money = opslag.with_frame(session, "brud", fresh, FRESH_MONEY.format(filer=listed(fresh["fil_id"])))
     known = marked.join(open_before, on=opslag.LINE_KEY, how="semi").select(
@@ -67,7 +68,7 @@ def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
 
 def _since_last(asked: Asked, found: pl.DataFrame, ids: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
     """An outcome per rule, given all that is open: what the run before did not list is new."""
-    told = opslag.open_before(asked.session, asked.place, asked.month, "noegle")["noegle"]
+    told = foer.open_before(asked.session, asked.place, asked.month, "noegle")["noegle"]
     named = found.with_columns(opslag.keys(asked.session, found["identitet"]))
     yield from by_rule(named.with_columns(ny=~pl.col("noegle").is_in(told.implode())), ids, asked.place.rules)
 
