@@ -1,5 +1,6 @@
 """Understands which percentage a week has: the rules laid out as one table per benefit, week and number."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -52,11 +53,12 @@ def _steps(rules: Rulebook, ydelse: Ydelse, on_day: date, top: int) -> list[tupl
 def _eras(rules: Rulebook, ydelse_id: str, grid: Grid) -> Iterator[tuple[Ydelse, date, list[int]]]:
     """The runs of weeks in which one version of a benefit stands on one version of its staircase."""
     days = [max(grid.monday_of(week), rules.overgang.gaelder_fra) for week in range(grid.weeks)]
-    in_force = [rules.ydelse_on(ydelse_id, day) for day in days]
-    steps = [rules.trappe_on(y.trappe, day) if y.trappe else None for y, day in zip(in_force, days, strict=True)]
-    for _, run in groupby(range(grid.weeks), key=lambda week: (in_force[week], steps[week])):
+    versions = [ydelse for ydelse in rules.ydelser if ydelse.ydelse_id == ydelse_id]
+    climbed = {ydelse.trappe for ydelse in versions}
+    changes = sorted(x.gaelder_fra for x in (*versions, *(t for t in rules.trapper if t.id in climbed)))
+    for _, run in groupby(range(grid.weeks), key=lambda week: bisect_right(changes, days[week])):
         weeks = list(run)
-        yield in_force[weeks[0]], days[weeks[0]], weeks
+        yield rules.ydelse_on(ydelse_id, days[weeks[0]]), days[weeks[0]], weeks
 
 
 def make_rates(rules: Rulebook, grid: Grid) -> Rates:
