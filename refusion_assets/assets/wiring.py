@@ -106,7 +106,8 @@ def withdraw(place: Place, month: date, koder: Collection[str] | None = None) ->
     folder, aside = place.outgoing / f"{month:%Y-%m}", place.withdrawn(month)
     if koder is None or set(koder) >= set(place.rules.koder):
         if folder.exists():
-            shutil.rmtree(aside.parent, ignore_errors=True)
+            if aside.parent.exists():
+                shutil.rmtree(aside.parent)
             aside.parent.mkdir(parents=True)
             shutil.move(folder, aside)
         return

@@ -3,6 +3,7 @@
 The second part of the independent calculation (rules.md, sections 2 and 3); first comes `efterregning_raa`.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
@@ -103,18 +104,18 @@ def count(kind_of: Mapping[date, str], rules: Rulebook) -> dict[date, Uge]:
     at_once = rules.laesning("genoptjening_proeves") == "ved_opnaaelse"
     weeks = {}
     n = 0
-    free: list[date] = []
+    free: list[date] = []  # in order of time, so that those in the window are the last ones
     for week, kind in sorted(kind_of.items()):
         enough, window = restart(week, rules)
         if kind == "A":
-            if not at_once and len([s for s in free if s >= window]) >= enough:
+            if not at_once and len(free) - bisect_left(free, window) >= enough:
                 n, free = 0, []
             n += 1
         elif kind == "C" and n > 0:
             free.append(week)
-            if at_once and len([s for s in free if s >= window]) >= enough:
+            if at_once and len(free) - bisect_left(free, window) >= enough:
                 n, free = 0, []
-        weeks[week] = Uge(kind, n, len([s for s in free if s >= window]))
+        weeks[week] = Uge(kind, n, len(free) - bisect_left(free, window))
     return weeks
 
 
