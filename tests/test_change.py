@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from refusion_assets.assets import kontrol, opgoerelse
-from refusion_assets.assets.change import in_order, moved, since_change
+from refusion_assets.assets.change import in_order, leave_out_unchanged, moved, since_change
 from refusion_assets.assets.stikproeve import efterregning_enig
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.stop import Stop
@@ -78,6 +78,16 @@ def test_the_rows_since_a_change_are_the_same_however_few_people_a_list_may_hold
             ON p.borger_id = t.borger_id AND t.uge >= p.fra_uge ORDER BY ALL""")
     assert found.height > 0
     assert found.equals(plainly)
+
+
+def test_whose_claims_are_others_is_looked_at_though_the_rows_came_out_the_same(tmp_path: Path) -> None:
+    with Warehouse(tmp_path).open() as session:
+        session.run("CREATE TEMP TABLE beroerte AS SELECT unnest([1, 2, 3]) AS borger_id")
+        session.run("CREATE TEMP TABLE foer AS SELECT unnest([1, 2, 3]) AS borger_id, 7 AS h")
+        session.run("CREATE TEMP TABLE nu AS SELECT borger_id, CASE borger_id WHEN 3 THEN 8 ELSE 7 END AS h FROM foer")
+        session.run("INSERT INTO classified.aendret VALUES (2, DATE '2024-03-04')")
+        leave_out_unchanged(session, "foer", "nu")
+        assert session.frame("SELECT borger_id FROM beroerte ORDER BY 1")["borger_id"].to_list() == [2, 3]
 
 
 @pytest.fixture

@@ -8,11 +8,7 @@ from datetime import date
 
 import polars as pl
 
-from refusion_assets.assets.change import (
-    listed,
-    newest_snapshot,
-    since_change,
-)
+from refusion_assets.assets.change import listed, newest_snapshot, since_change
 from refusion_assets.context import Place
 from refusion_assets.domain.fund import found
 from refusion_assets.domain.fund_linjer import line_findings
