@@ -52,9 +52,9 @@ def calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = F
     people = f"(FROM {everybody})"
     if number > PEOPLE_LOOKED_AT and not all_of_them:
         begin = random.Random(f"{asked.month:%Y-%m}").randrange(number - PEOPLE_LOOKED_AT)  # noqa: S311
-        numbers = asked.session.frame(f"SELECT borger_id FROM {everybody} ORDER BY 1")["borger_id"]
-        first, last = numbers[begin], numbers[begin + PEOPLE_LOOKED_AT - 1]
-        people = f"(FROM {everybody} WHERE borger_id BETWEEN {first} AND {last})"
+        part = f"SELECT * FROM {everybody} ORDER BY borger_id LIMIT {PEOPLE_LOOKED_AT} OFFSET {begin}"
+        asked.session.run(f"CREATE TEMP TABLE IF NOT EXISTS {everybody}_del AS {part}")
+        people = f"(FROM {everybody}_del)"
     if not day:
         return f"(SELECT t.* FROM {table} t SEMI JOIN {people} a USING (borger_id)) t"
     return since_change(asked.session, table, day, people)
