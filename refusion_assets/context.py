@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -78,11 +77,12 @@ class Place:
         """Where deliveries lie."""
         return self.root / "raw"
 
-    def withdrawn(self, month: date) -> Path:
-        """Where a month's outgoing files lie from its being run again until its new files are shown."""
-        return self.warehouse.path.parent / "tilbagetrukket" / f"{month:%Y-%m}"
-
     @property
     def outgoing(self) -> Path:
         """Where the municipalities' files are put."""
         return self.root / "udgaaende"
+
+    @property
+    def withdrawn(self) -> Path:
+        """Where the outgoing files of the month that is run again lie until its new ones are shown."""
+        return self.warehouse.path.parent / "tilbagetrukket"

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Self
 
 import polars as pl
 
@@ -49,6 +50,14 @@ class Outgoing:
 
     folder: Path
     ready: Path
+
+    @classmethod
+    def begun(cls, folder: Path) -> Self:
+        """Nothing made ready yet: the hidden folder beside `folder`, made anew and empty."""
+        ready = folder.with_name(f".{folder.name}.klar")
+        shutil.rmtree(ready, ignore_errors=True)
+        ready.mkdir(parents=True)
+        return cls(folder, ready)
 
     def publish(self) -> None:
         """Put the run's folder in place of what is there; a reader sees all the old files or all the new."""
@@ -149,20 +158,18 @@ def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[st
     return rows.select(*(c.alias(name) for c, name in zip(columns, names, strict=True)))
 
 
-def fresh_folder(folder: Path) -> Path:
-    """The folder beside `folder` where the files of a run are made ready; it holds the run's other files already."""
-    ready = folder.with_name(f".{folder.name}.klar")
-    shutil.rmtree(ready, ignore_errors=True)
-    ready.mkdir(parents=True)
+def begin(folder: Path) -> Outgoing:
+    """The files of a run, of which those that are shown in `folder` are ready already."""
+    outgoing = Outgoing.begun(folder)
     for kept in sorted(folder.glob("*.csv")) if folder.exists() else []:
-        shutil.copyfile(kept, ready / kept.name)
-    return ready
+        shutil.copyfile(kept, outgoing.ready / kept.name)
+    return outgoing
 
 
 def use_again(
-    withdrawn: Path, ready: Path, koder: Iterable[str], filsum: str, run_month: date, rules: Rulebook
+    withdrawn: Path, outgoing: Outgoing, koder: Iterable[str], filsum: str, run_month: date, rules: Rulebook
 ) -> set[str]:
-    """The municipalities of `koder` whose files of the ledger are in `ready` now, as they were before the withdrawal.
+    """The municipalities of `koder` whose files of the ledger are ready now, as they were before the withdrawal.
 
     `filsum`: the sha256 of the SHA256SUMS they were sent with. What is not there, or is not what was sent, is left.
     """
@@ -176,7 +183,7 @@ def use_again(
         if not all(path.exists() and fingerprint(path) == said.get(path.name) for path in paths):
             return False
         for path in paths:
-            os.replace(path, ready / path.name)
+            os.replace(path, outgoing.ready / path.name)
         return True
 
     koder = list(koder)
@@ -185,18 +192,18 @@ def use_again(
 
 
 def stage(
-    folder: Path,
+    outgoing: Outgoing,
     tables: dict[str, tuple[pl.DataFrame, Text]],
     koder: Mapping[str, Sequence[str]],
     run_month: date,
     rules: Rulebook,
-) -> Outgoing:
-    """Files of a run made in its fresh folder beside `folder` (`fresh_folder`), where the others lie.
+) -> None:
+    """Files of a run made ready beside its others.
 
     `tables`: kind -> (rows with `kommunekode`, what makes text of those of one); `koder`: kind -> the municipalities
     to make it for. SHA256SUMS is written last.
     """
-    ready = folder.with_name(f".{folder.name}.klar")
+    ready = outgoing.ready
     waiting: list[tuple[Path, pl.DataFrame, Text]] = []
     for kind, (rows, text) in tables.items():
         parts = rows.partition_by("kommunekode", as_dict=True)
@@ -209,7 +216,6 @@ def stage(
         paths = sorted(ready.glob("*.csv"))
         sums = [f"{summed}  {path.name}\n" for path, summed in zip(paths, writers.map(fingerprint, paths), strict=True)]
     (ready / SUMS).write_text("".join(sums), encoding="utf-8")
-    return Outgoing(folder, ready)
 
 
 def _write(file: tuple[Path, pl.DataFrame, Text]) -> None:

@@ -1,6 +1,5 @@
 """Understands the files of an estimate: their columns, and how they appear all at once without losing others' files."""
 
-import shutil
 from pathlib import Path
 
 import polars as pl
@@ -39,15 +38,13 @@ def write(result: Konsekvens, folder: Path) -> None:
     others = {path.name for path in folder.iterdir()} - made if folder.is_dir() else set()
     if others or folder.is_file():
         raise Stop(f"{folder} rummer andet end et anslag; vælg en tom eller ny mappe med --til")
-    ready = folder.with_name(f".{folder.name}.klar")
-    shutil.rmtree(ready, ignore_errors=True)
-    ready.mkdir(parents=True)
+    outgoing = Outgoing.begun(folder)
     tables = {EFFEKT: _effekt(result), SKIFT: _skift(result), REGLER: _regler(result)}
     for name, table in tables.items():
-        table.write_csv(ready / name, separator=";", line_terminator="\n")
-    (ready / PLOT).write_text(plot(result), encoding="utf-8")
-    (ready / RESULTAT).write_text("".join(f"{line}\n" for line in text(result)), encoding="utf-8")
-    Outgoing(folder, ready).publish()
+        table.write_csv(outgoing.ready / name, separator=";", line_terminator="\n")
+    (outgoing.ready / PLOT).write_text(plot(result), encoding="utf-8")
+    (outgoing.ready / RESULTAT).write_text("".join(f"{line}\n" for line in text(result)), encoding="utf-8")
+    outgoing.publish()
 
 
 def _kommune(result: Konsekvens) -> list[pl.Expr]:

@@ -89,10 +89,9 @@ class Senders:
         with self.place.warehouse.open() as session:
             rows = fund.named(session, self.place, advice)
         tables = {files.ADVISERING: (rows, files.advisering_table)}
-        folder, mine = self.root / "ud" / month, {files.ADVISERING: [*koder, NOBODY]}
-        files.fresh_folder(folder)
-        ready = files.stage(folder, tables, mine, month_of(month), self.place.rules).ready
-        return {path.name.split("-")[3]: path.read_bytes() for path in ready.glob("*.csv")}
+        outgoing = files.begin(self.root / "ud" / month)
+        files.stage(outgoing, tables, {files.ADVISERING: [*koder, NOBODY]}, month_of(month), self.place.rules)
+        return {path.name.split("-")[3]: path.read_bytes() for path in outgoing.ready.glob("*.csv")}
 
 
 def kth(nr: str, kroner: str = "1000,00", fra: date = WEEK[0], til: date = WEEK[1], **changes: str) -> tuple[str, Row]:

@@ -12,7 +12,7 @@ from refusion_assets.assets.wiring import withdraw
 from refusion_assets.domain.weeks import month_of
 from tests.conftest import DataRoot, Example
 
-MONTH, RUN = "2024-04", 52
+MONTH = "2024-04"
 Made = Callable[[DataRoot], set[str]]
 
 
@@ -74,7 +74,7 @@ def test_only_the_municipalities_whose_ledger_has_changed_get_new_files(
 
 
 def test_what_was_changed_or_lost_since_it_was_sent_is_made_again(example: Example, root: DataRoot, made: Made) -> None:
-    aside = root.place.withdrawn(month_of(MONTH))
+    aside = root.place.withdrawn / MONTH
     changed, lost = (min(of(root, kode)) for kode in ("101", "147"))
     (aside / changed).write_bytes((aside / changed).read_bytes() + b"\n")
     (aside / lost).unlink()
@@ -87,7 +87,7 @@ def test_files_made_in_another_way_are_all_made_again(
     other: str, example: Example, root: DataRoot, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if other == "the sums are others":
-        sums = root.place.withdrawn(month_of(MONTH)) / files.SUMS
+        sums = root.place.withdrawn / MONTH / files.SUMS
         sums.write_text(sums.read_text("utf-8") + "\n", "utf-8")
     elif other == "the program is another":
         monkeypatch.setattr("refusion_assets.assets.filer.program", lambda: "another")
@@ -106,4 +106,4 @@ def test_a_month_run_again_by_the_command_shows_the_same_files_and_leaves_none_a
 ) -> None:
     root.koer(MONTH)
     assert root.files(MONTH) == example.files[MONTH]
-    assert not root.place.withdrawn(month_of(MONTH)).parent.exists()
+    assert not root.place.withdrawn.exists()

@@ -13,7 +13,7 @@ from refusion_assets.assets.checks import Check, answer, keep
 from refusion_assets.assets.fund import named
 from refusion_assets.assets.modtagelse import let_passed
 from refusion_assets.assets.opgoerelse import ledger_of, record
-from refusion_assets.assets.wiring import AABEN, OPGJORT, POOL, chosen_cells, stopping
+from refusion_assets.assets.wiring import AABEN, OPGJORT, POOL, chosen_cells, everybody, stopping
 from refusion_assets.context import Place, program
 from refusion_assets.domain.bogfoering import voucher
 from refusion_assets.domain.fund import NOBODY
@@ -37,9 +37,10 @@ KODE = "split_part(parse_filename(filename), '-', 4)"
 
 
 def _files(
-    session: Session, place: Place, month: date, number: int, koder: Sequence[str], fresh: Sequence[str]
-) -> files.Outgoing:
+    session: Session, place: Place, month: date, outgoing: files.Outgoing, koder: Sequence[str], fresh: Sequence[str]
+) -> None:
     """The run's files for some municipalities, made ready: the advice of all of them, the ledger of the `fresh`."""
+    number = run_number(month, place.rules)
     ledger = ledger_of(session, number, fresh)
     names = ydelse_navne(place.rules)
     navne = _as_words(names, "ydelse_id", "navn")
@@ -61,7 +62,7 @@ def _files(
         files.ADVISERING: (advice, files.advisering_table),
     }
     mine = {**dict.fromkeys(files.OF_THE_LEDGER, fresh), files.ADVISERING: [*koder, NOBODY]}
-    return files.stage(place.outgoing / f"{month:%Y-%m}", tables, mine, month, place.rules)
+    files.stage(outgoing, tables, mine, month, place.rules)
 
 
 def _as_words(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
@@ -80,13 +81,12 @@ def write_files(session: Session, place: Place, month: date, koder: Sequence[str
         "SELECT kommunekode, grundlag, filsum FROM opgoerelse.fil_grundlag WHERE koersel = $n", n=number
     )
     same = grundlag.join(before, on=["kommunekode", "grundlag"]).filter(pl.col("kommunekode").is_in(koder))
-    ready = files.fresh_folder(place.outgoing / f"{month:%Y-%m}")
-    again = files.use_again(
-        place.withdrawn(month), ready, same["kommunekode"], next(iter(same["filsum"]), ""), month, place.rules
-    )
-    outgoing = _files(session, place, month, number, koder, [kode for kode in koder if kode not in again])
+    outgoing = files.begin(place.outgoing / f"{month:%Y-%m}")
+    aside, filsum = place.withdrawn / f"{month:%Y-%m}", next(iter(same["filsum"]), "")
+    again = files.use_again(aside, outgoing, same["kommunekode"], filsum, month, place.rules)
+    _files(session, place, month, outgoing, koder, [kode for kode in koder if kode not in again])
     session.run("DELETE FROM opgoerelse.fil_grundlag")
-    if set(koder) >= set(place.rules.koder):
+    if everybody(place, koder):
         session.insert("opgoerelse.fil_grundlag", grundlag.with_columns(filsum=pl.lit(outgoing.filsum)))
     record(session, place, month, AABEN, outgoing.filsum)
     return outgoing
@@ -222,7 +222,7 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
                 yield answer(CHECK, outcome)
                 return
             outgoing.publish()
-            shutil.rmtree(place.withdrawn(month).parent, ignore_errors=True)
+            shutil.rmtree(place.withdrawn, ignore_errors=True)
             said += lines
         place.warehouse.publish()
         yield dg.MaterializeResult(

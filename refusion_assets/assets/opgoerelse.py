@@ -13,7 +13,17 @@ from refusion_assets.assets.fleksbidrag import STATES
 from refusion_assets.assets.fund import advise
 from refusion_assets.assets.kendt import record_known
 from refusion_assets.assets.regelgrundlag import refuse_other_rules
-from refusion_assets.assets.wiring import LUKKET, OPGJORT, POOL, chosen_cells, first_run, gate, stopping, withdraw
+from refusion_assets.assets.wiring import (
+    LUKKET,
+    OPGJORT,
+    POOL,
+    chosen_cells,
+    everybody,
+    first_run,
+    gate,
+    stopping,
+    withdraw,
+)
 from refusion_assets.context import Place
 from refusion_assets.domain.dele import KEY
 from refusion_assets.domain.opgoerelse import (
@@ -104,11 +114,11 @@ def _settle_changed(session: Session, place: Place, month: date, number: int, ko
 
     The rows of a person rest on nobody else's, so those of all others stand, unless the rules are other ones.
     """
-    everybody = set(koder) >= set(place.rules.koder)
+    whole = everybody(place, koder)
     before = "SELECT coalesce(max(opgjort), 0) FROM refusion.aendret WHERE maaned = $month"
     times = int(session.value(before, month=month))  # type: ignore[call-overload]
     ruled = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE koersel = $n", n=number)
-    again = everybody and times > 0 and ruled == place.rules.version
+    again = whole and times > 0 and ruled == place.rules.version
     unsettled = f"(SELECT borger_id FROM refusion.aendret WHERE maaned = '{month}' AND opgjort IS NULL)"
     since = f"SEMI JOIN {unsettled} USING (borger_id)" if again else ""
     session.run(f"CREATE OR REPLACE TEMP TABLE at_opgoere AS FROM {changed_people(month)} {since}")
@@ -121,7 +131,7 @@ def _settle_changed(session: Session, place: Place, month: date, number: int, ko
     )
     _enter(session, f"maaned = $month AND {whose}", NY, number, koder, month)
     _differences(session, month, number, koder)
-    if everybody:
+    if whole:
         which = "AND opgjort IS NULL" if again else ""
         session.run(
             f"UPDATE refusion.aendret SET opgjort = $now WHERE maaned = $month {which}", now=times + 1, month=month

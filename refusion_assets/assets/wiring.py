@@ -98,18 +98,23 @@ def chosen_cells(context: dg.AssetExecutionContext) -> dict[date, list[str]]:
     return dict(sorted(cells.items()))
 
 
+def everybody(place: Place, koder: Collection[str]) -> bool:
+    """Whether these municipalities are all there are."""
+    return set(koder) >= set(place.rules.koder)
+
+
 def withdraw(place: Place, month: date, koder: Collection[str] | None = None) -> None:
     """Take back a month's outgoing files (of some municipalities): what stops must leave no file behind.
 
     All of them are laid aside, as most may come out the same; those of some municipalities are gone.
     """
-    folder, aside = place.outgoing / f"{month:%Y-%m}", place.withdrawn(month)
-    if koder is None or set(koder) >= set(place.rules.koder):
+    folder = place.outgoing / f"{month:%Y-%m}"
+    if koder is None or everybody(place, koder):
         if folder.exists():
-            if aside.parent.exists():
-                shutil.rmtree(aside.parent)
-            aside.parent.mkdir(parents=True)
-            shutil.move(folder, aside)
+            if place.withdrawn.exists():
+                shutil.rmtree(place.withdrawn)
+            place.withdrawn.mkdir(parents=True)
+            shutil.move(folder, place.withdrawn)
         return
     for kode in koder:
         for path in folder.glob(f"yr-ydelsesrefusion-*-{kode}-*.csv"):
