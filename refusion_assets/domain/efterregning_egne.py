@@ -17,6 +17,7 @@ from refusion_assets.domain.efterregning_uger import (
     days,
     kinds,
     monday,
+    not_before,
     number_at_transition,
     years_before,
 )
@@ -70,8 +71,7 @@ def in_window(free: Sequence[date], week: date, taeller: Taeller) -> int | None:
     """How many free weeks lie in the years up to a week; None by a counter that never starts over."""
     if taeller.vindue_aar is None:
         return None
-    first = years_before(week, taeller.vindue_aar)
-    return len([monday for monday in free if monday >= first])
+    return not_before(free, years_before(week, taeller.vindue_aar))
 
 
 def starts_over(free: Sequence[date], week: date, taeller: Taeller) -> bool:

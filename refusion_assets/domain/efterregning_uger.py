@@ -5,7 +5,7 @@ The second part of the independent calculation (rules.md, sections 2 and 3); fir
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -95,6 +95,11 @@ def restart(week: date, rules: Rulebook) -> tuple[int, date]:
     return rule.uger, years_before(week, rule.vindue_aar)
 
 
+def not_before(weeks: Sequence[date], day: date) -> int:
+    """How many of some weeks, which stand in order of time, begin on a day or later."""
+    return len(weeks) - bisect_left(weeks, day)
+
+
 def count(kind_of: Mapping[date, str], rules: Rulebook) -> dict[date, Uge]:
     """Every week of one person with its number: the count and the weeks of self-support in the window.
 
@@ -104,18 +109,18 @@ def count(kind_of: Mapping[date, str], rules: Rulebook) -> dict[date, Uge]:
     at_once = rules.laesning("genoptjening_proeves") == "ved_opnaaelse"
     weeks = {}
     n = 0
-    free: list[date] = []  # in order of time, so that those in the window are the last ones
+    free: list[date] = []
     for week, kind in sorted(kind_of.items()):
         enough, window = restart(week, rules)
         if kind == "A":
-            if not at_once and len(free) - bisect_left(free, window) >= enough:
+            if not at_once and not_before(free, window) >= enough:
                 n, free = 0, []
             n += 1
         elif kind == "C" and n > 0:
             free.append(week)
-            if at_once and len(free) - bisect_left(free, window) >= enough:
+            if at_once and not_before(free, window) >= enough:
                 n, free = 0, []
-        weeks[week] = Uge(kind, n, len(free) - bisect_left(free, window))
+        weeks[week] = Uge(kind, n, not_before(free, window))
     return weeks
 
 
