@@ -166,15 +166,16 @@ def _conditions(name: str, column: Any) -> Iterator[tuple[str, str]]:
         yield check.name, BROKEN[check.name](f'"{name}"', check.statistics)
 
 
-def _counted(table: str, name: str, what: str) -> str:
-    """SQL for the values of a column and how often each stands (`antal`): each row by itself, or one of each value.
+def _how_many(table: str, name: str, what: str, condition: str) -> str:
+    """SQL for how many rows of a table break one condition of a column.
 
     DuckDB leaves unread the rows that it knows from its statistics to be none that is asked for; a list of values it
     compares with every row, so there each value is taken once: an aggregate, as a key would be asked of every row too.
     """
     if what != "isin":
-        return f"SELECT *, 1 AS antal FROM {table}"
-    return f'SELECT any_value("{name}") AS "{name}", count(*) AS antal FROM {table} GROUP BY "{name}"'
+        return f"SELECT count(*) FROM {table} WHERE {condition}"
+    each = f'SELECT any_value("{name}") AS "{name}", count(*) AS antal FROM {table} GROUP BY "{name}"'
+    return f"SELECT coalesce(sum(antal), 0)::BIGINT FROM ({each}) WHERE {condition}"
 
 
 @cache
@@ -273,10 +274,9 @@ class Session:
         For tables too large to pass through a frame. Keys are not looked at. KeyError on a check it cannot ask.
         """
         found = {
-            f"{name}: {what}": self.value(f"SELECT coalesce(sum(antal), 0)::BIGINT FROM ({rows}) WHERE {condition}")
+            f"{name}: {what}": self.value(_how_many(table, name, what, condition))
             for name, column in TABLES[table].to_schema().columns.items()
             for what, condition in _conditions(name, column)
-            for rows in [_counted(table, name, what)]
         }
         return {what: int(number) for what, number in found.items() if number}  # type: ignore[call-overload]
 

@@ -125,7 +125,7 @@ def deliver(root: Path, history: History, month: str, part: int) -> None:
         for kilde, enhed in sorted({(f.kilde, f.enhed) for f in history.files}):
             name = f"eindkomst-yr-{kilde}-{enhed}-{month.replace('-', '')}-{8000 + int(month[5:])}.csv"
             write_file(root, Fil(name, kilde, enhed, month, "", []))
-        write_register(root, "bopael", month, dict(zip(history.months, history.snapshots, strict=True))[month])
+        write_register(root, "bopael", month, history.snapshots[history.months.index(month)])
     for fil in [fil for fil in history.files if fil.maaned == month][part::2]:
         write_file(root, fil)
 

@@ -55,8 +55,8 @@ def _eras(rules: Rulebook, ydelse_id: str, grid: Grid) -> Iterator[tuple[Ydelse,
     days = [max(grid.monday_of(week), rules.overgang.gaelder_fra) for week in range(grid.weeks)]
     versions = [ydelse for ydelse in rules.ydelser if ydelse.ydelse_id == ydelse_id]
     climbed = {ydelse.trappe for ydelse in versions}
-    changes = [ydelse.gaelder_fra for ydelse in versions]
-    changes = sorted(changes + [trappe.gaelder_fra for trappe in rules.trapper if trappe.id in climbed])
+    staircases = [trappe.gaelder_fra for trappe in rules.trapper if trappe.id in climbed]
+    changes = sorted([*(ydelse.gaelder_fra for ydelse in versions), *staircases])
     for _, run in groupby(range(grid.weeks), key=lambda week: bisect_right(changes, days[week])):
         weeks = list(run)
         yield rules.ydelse_on(ydelse_id, days[weeks[0]]), days[weeks[0]], weeks
