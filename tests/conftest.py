@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from refusion_assets import cli
 from refusion_assets.assets.classified import classify_through
@@ -27,6 +28,10 @@ from refusion_assets.domain.weeks import month_of
 from tests.senders import OTHER, Senders
 from tests.support import EXAMPLE, RULES, Row
 from tests.timeline import CPR
+
+# The same histories every time, however slow the machine is: a test is no clock.
+settings.register_profile("refusion", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+settings.load_profile("refusion")
 
 
 @dataclass(frozen=True)

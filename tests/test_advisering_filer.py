@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from refusion_assets.context import Place
 from refusion_assets.domain.efterregning_raa import Fil
@@ -130,7 +130,7 @@ def deliver(root: Path, history: History, month: str, part: int) -> None:
         write_file(root, fil)
 
 
-@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6)
 @given(histories(load(RULES)))
 def test_looking_at_what_has_changed_finds_all_there_is_in_any_history(history: History) -> None:
     with TemporaryDirectory() as folder:

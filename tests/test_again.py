@@ -1,7 +1,8 @@
 """Settled months done again, without settling: after a change of the law, and from the raw files."""
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
+from refusion_assets import haendelser
 from refusion_assets.assets.regler import CHECK, sensor
 from refusion_assets.cli import environment
 from refusion_assets.definitions import build_defs
@@ -35,6 +37,15 @@ def root(example: Example, tmp_path: Path) -> DataRoot:
     """A copy of the example after its three runs, with rules of its own."""
     path = Path(shutil.copytree(example.root.path, tmp_path / "data"))
     return DataRoot(path, Path(shutil.copytree(RULES, tmp_path / "rules")))
+
+
+@pytest.fixture
+def instance(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance of the root, with the log of the command line: a test of a job stores a thousand events."""
+    for name, value in (root.environment | environment(root.place)).items():
+        monkeypatch.setenv(name, value)
+    with haendelser.instance(Path(os.environ["DAGSTER_HOME"])) as opened:
+        yield opened
 
 
 def change_the_law(root: DataRoot) -> None:
@@ -139,18 +150,13 @@ def test_many_months_from_the_ui_are_one_run_and_each_shows_as_made(
     assert root.rows(STATE) == before
 
 
-def test_the_checks_of_a_table_can_be_asked_alone_of_the_last_run(
-    root: DataRoot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in (root.environment | environment(root.place)).items():
-        monkeypatch.setenv(name, value)
+def test_the_checks_of_a_table_can_be_asked_alone_of_the_last_run(root: DataRoot, instance: dg.DagsterInstance) -> None:
     chosen = dg.AssetCheckKey(dg.AssetKey(["classified", "krav"]), "YR_001")
     defs = dg.Definitions.merge(
         build_defs(root.place),
         dg.Definitions(jobs=[dg.define_asset_job("een_kontrol", selection=dg.AssetSelection.checks(chosen))]),
     )
-    with dg.DagsterInstance.get() as instance:
-        result = defs.resolve_job_def("een_kontrol").execute_in_process(instance=instance)
+    result = defs.resolve_job_def("een_kontrol").execute_in_process(instance=instance)
     assert result.success
     [answered] = result.get_asset_check_evaluations()
     assert (answered.check_name, answered.passed) == ("YR_001", True)
@@ -176,19 +182,16 @@ def test_without_months_exactly_those_that_the_law_makes_old_are_calculated_agai
 
 
 def test_the_ui_shows_what_an_edit_touches_and_one_job_calculates_it_again(
-    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+    root: DataRoot, instance: dg.DagsterInstance
 ) -> None:
     edits.staircase(root.rules, "refusion", date(2024, 3, 4), 75, 40, 30, 20)
     edits.declare(root.rules, "trappe", date(2024, 3, 1))
-    for name, value in (root.environment | environment(root.place)).items():
-        monkeypatch.setenv(name, value)
     job: Callable[[str], dg.JobDefinition] = build_defs(root.place).resolve_job_def
-    with dg.DagsterInstance.get() as instance:
-        [before] = job("se_regler").execute_in_process(instance=instance).get_asset_check_evaluations()
-        seen = instance.fetch_observations(dg.AssetKey(["regler", "trappe"]), limit=500).records
-        assert job("genberegn_foraeldede").execute_in_process(instance=instance).success
-        [after] = job("se_regler").execute_in_process(instance=instance).get_asset_check_evaluations()
-        made = instance.get_materialized_partitions(CHECK.asset_key)
+    [before] = job("se_regler").execute_in_process(instance=instance).get_asset_check_evaluations()
+    seen = instance.fetch_observations(dg.AssetKey(["regler", "trappe"]), limit=500).records
+    assert job("genberegn_foraeldede").execute_in_process(instance=instance).success
+    [after] = job("se_regler").execute_in_process(instance=instance).get_asset_check_evaluations()
+    made = instance.get_materialized_partitions(CHECK.asset_key)
     versions = {r.partition_key: (r.asset_observation and r.asset_observation.tags[DATA_VERSION_TAG]) for r in seen}
     assert (len(versions) > 140, versions["2016-02"] == versions["2024-02"] != versions["2024-03"]) == (True, True)
     assert (before.passed, before.severity, after.passed) == (False, dg.AssetCheckSeverity.WARN, True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refusion_assets.domain.duration import KIND_A
@@ -20,8 +20,6 @@ from tests.egne import NAMES, RULEBOOK, WITH, own_rules
 from tests.support import calculate, with_reading
 from tests.timeline import History, histories
 
-settings.register_profile("egne", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-settings.load_profile("egne")
 SWITCHES = [(entry.navn, value) for entry in RULEBOOK.laesninger for value in entry.muligheder]
 readings = st.lists(st.sampled_from(SWITCHES), max_size=2)
 

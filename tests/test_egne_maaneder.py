@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 
 from refusion_assets.assets.kontrol import noegler_er_unikke, procenter_findes, raekker_har_trin
 from refusion_assets.assets.kontrol_uger import taeller_stiger_med_een, uger_talt_een_gang
@@ -68,9 +68,7 @@ def asked(root: DataRoot, month: str) -> dict[str, bool]:
         return {question.__name__: question(what).bestaaet for question in QUESTIONS}
 
 
-@settings(
-    max_examples=6, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=6, phases=[Phase.generate])
 @given(history=histories(RULEBOOK))
 def test_months_run_one_by_one_give_the_state_and_the_ledger_of_the_plain_walk(history: History) -> None:
     with TemporaryDirectory() as folder:

@@ -111,7 +111,7 @@ EDITS: tuple[Callable[[st.DrawFn, Rulebook], Rulebook], ...] = (
 )  # fmt: skip
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=10, phases=[Phase.generate])
 @given(forslag=edits())
 def test_any_proposal_has_the_effect_of_calculating_everything_twice_by_hand(
     example: Example, forslag: Rulebook

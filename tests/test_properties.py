@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import polars as pl
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refusion_assets.domain.dele import KEY, split
@@ -23,8 +23,6 @@ from tests.support import RULES, calculate, rates_of, with_reading
 from tests.timeline import PEOPLE, History, histories
 
 RULEBOOK = load(RULES)
-settings.register_profile("project", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-settings.load_profile("project")
 
 
 def changed_law() -> Rulebook:

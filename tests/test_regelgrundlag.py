@@ -98,7 +98,7 @@ def forget(root: DataRoot) -> None:
         session.run("DELETE FROM refusion.regelgrundlag")
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=12, phases=[Phase.generate])
 @given(
     history=histories(RULEBOOK),
     laws=st.lists(changes_of_law(), min_size=1, max_size=3, unique_by=lambda law: law[0].split()[0]),

@@ -193,7 +193,7 @@ def test_rules_without_fleksbidrag_give_none() -> None:
     assert kernel(files, [basis("2023-01", "17550,00")], "2023-01", rules) == {}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(life=lives(RULEBOOK, MONTHS))
 def test_both_calculations_agree_on_any_life_in_fleksjob(life: list[tuple[list[Fil], list[Row]]]) -> None:
     for run, month in enumerate(MONTHS, 1):

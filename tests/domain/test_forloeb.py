@@ -77,7 +77,7 @@ def stands(told: pl.DataFrame, people: list[int], begin: int, first: int, grid: 
     return standing(np.array(people, np.int64), mine, first, begin, grid)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     before=st.lists(lives, min_size=6, max_size=12),
     after=st.lists(lives, min_size=12, max_size=12),
