@@ -171,8 +171,12 @@ def eksempel(
 @click.option("--port", type=int, default=3000, show_default=True)
 def ui(port: int) -> None:
     """Start Dagsters brugerflade på 127.0.0.1."""
-    place = _place()
-    os.environ.update(environment(place))
+    from refusion_assets import haendelser  # noqa: PLC0415  Dagster takes a while to load
+    from refusion_assets.assets.wiring import POOL  # noqa: PLC0415  as above
+
+    _place()
+    with haendelser.instance(Path(os.environ["DAGSTER_HOME"])) as instance:
+        haendelser.living_runs(instance, POOL)
     command = [str(Path(sys.executable).parent / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)]
     os.chdir(REPOSITORY)
     os.execv(  # noqa: S606  a fixed command of this venv

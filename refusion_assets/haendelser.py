@@ -1,6 +1,8 @@
 """Understands Dagster's event log on one small machine: few transactions, and one engine a file."""
 
+import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -14,6 +16,9 @@ from dagster._core.storage.sqlite import create_db_conn_string
 from sqlalchemy import Connection, Engine, create_engine
 
 BUSY_SECONDS = 60
+PROCESSES = Path("/proc")
+ZOMBIE = "Z"
+DIED = "Kørslens proces er væk; den nåede ikke at sige, hvorfor."
 
 
 class Haendelseslog(SqliteEventLogStorage):
@@ -98,3 +103,42 @@ def instance(home: Path) -> dg.DagsterInstance:
     """Dagster's instance in its home, with the quick event log; to be closed by the caller."""
     log = {"module": __name__, "class": Haendelseslog.__name__, "config": {"base_dir": str(home / "history" / "runs")}}
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"event_log_storage": log}))
+
+
+def living_runs(instance: dg.DagsterInstance, pool: str) -> set[str]:
+    """The runs that hold or await a place in a pool. Those whose process is gone lose it, and are told to have failed.
+
+    A process that is killed gives nothing back, and whoever comes after it would wait for ever.
+    """
+    log = instance.event_log_storage
+    info = log.get_concurrency_info(pool)
+    living = set()
+    for run_id in info.active_run_ids | info.assigned_run_ids | info.pending_run_ids:
+        run = instance.get_run_by_id(run_id)
+        if run and not run.is_finished:
+            if _lives(instance, run_id):
+                living.add(run_id)
+                continue
+            instance.report_run_failed(run, DIED)
+        log.free_concurrency_slots_for_run(run_id)
+    return living
+
+
+def _lives(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the process that carries out a run is still there."""
+    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    told = [(entry, entry.get_dagster_event().engine_event_data.metadata.get("pid")) for entry in entries]
+    last = next(((str(pid.value), entry.timestamp) for entry, pid in reversed(told) if pid), None)
+    return last is not None and _is_there(*last)
+
+
+def _is_there(pid: str, since: float) -> bool:
+    """Whether a process that was there at a time still is; a later one may have been given its number."""
+    if not PROCESSES.exists():
+        return True
+    try:
+        _, _, said = (PROCESSES / pid / "stat").read_text("utf-8").rpartition(")")
+    except OSError:
+        return False
+    state, begun = said.split()[0], int(said.split()[19]) / os.sysconf("SC_CLK_TCK")
+    return state != ZOMBIE and time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - begun) <= since + 1

@@ -1,7 +1,9 @@
 """Understands the critical week as the command line runs it: the same jobs, one after the other."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -10,12 +12,13 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from refusion_assets import haendelser
 from refusion_assets.assets.filer import told
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.modtagelse import Knowingly, wanted
 from refusion_assets.assets.regelgrundlag import stale
-from refusion_assets.assets.wiring import GENINDLAES, gate, last_run, never_run
+from refusion_assets.assets.wiring import GENINDLAES, POOL, gate, last_run, never_run
 from refusion_assets.context import Place, patient
 from refusion_assets.definitions import (
     COMMAND_LINE,
@@ -30,11 +33,11 @@ from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.regeltid import as_ranges
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of, month_range
-from refusion_assets.haendelser import instance as quick_instance
 from refusion_assets.konsekvens_filer import RESULTAT, folder_of
 from refusion_assets.partitions import last_month, range_tags
 from refusion_assets.rulebook import load
 
+SECONDS_BETWEEN_LOOKS = 1.0
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -50,9 +53,9 @@ def critical_week(
     koder = place.rules.koder
     place = replace(place, tell=patient(say))
     wanted(Knowingly(accepter=list(accepter), begrundelse=begrundelse))
-    _may_run(place, month)
-    defs = build_defs(place)
-    with _instance() as instance:
+    with _instance(say) as instance:
+        _may_run(place, month)
+        defs = build_defs(place)
         say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
         knowingly = {"ops": {"raw__indberetning": {"config": {"accepter": list(accepter), "begrundelse": begrundelse}}}}
         _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, knowingly)
@@ -98,7 +101,7 @@ def consequence(
     asked = {"regler": str(regler.resolve()), "fra": f"{months[0]:%Y-%m}", "til": f"{months[-1]:%Y-%m}"}
     config = {"ops": {STEP: {"config": asked | ({"mappe": str(til.resolve())} if til else {})}}}
     place = replace(place, tell=patient(say))
-    with _instance() as instance:
+    with _instance(say) as instance:
         _execute(build_defs(place), KONSEKVENS, instance, {STARTED_BY: COMMAND_LINE}, config=config)
     folder = til.resolve() if til else folder_of(place.root, load(regler))
     yield from (folder / RESULTAT).read_text("utf-8").splitlines()
@@ -108,20 +111,23 @@ def consequence(
 def _done_again(place: Place, job: str, months: Sequence[date], say: Callable[[str], None]) -> Iterator[str]:
     """A job run over some months, and what it has made different in them."""
     before = _sums(place, months)
-    _execute_range(replace(place, tell=patient(say)), job, months)
+    tags = {STARTED_BY: COMMAND_LINE, **range_tags(f"{months[0]:%Y-%m}", f"{months[-1]:%Y-%m}")}
+    with _instance(say) as instance:
+        _execute(build_defs(replace(place, tell=patient(say))), job, instance, tags)
     yield from difference(before, _sums(place, months), {k.kommunekode: k.navn for k in place.rules.kommuner})
 
 
-def _instance() -> dg.DagsterInstance:
-    """Dagster's instance in the home that the environment names."""
-    return quick_instance(Path(os.environ["DAGSTER_HOME"]))
-
-
-def _execute_range(place: Place, job: str, months: Sequence[date]) -> None:
-    """One run over a range of months."""
-    tags = {STARTED_BY: COMMAND_LINE, **range_tags(f"{months[0]:%Y-%m}", f"{months[-1]:%Y-%m}")}
-    with _instance() as instance:
-        _execute(build_defs(place), job, instance, tags)
+@contextmanager
+def _instance(say: Callable[[str], None]) -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance in the home that the environment names, once no other run works in the warehouse."""
+    with haendelser.instance(Path(os.environ["DAGSTER_HOME"])) as opened:
+        waited = False
+        while others := haendelser.living_runs(opened, POOL):
+            if not waited:
+                say(f"venter på kørsel {min(others)[:8]}, som er i gang (se den i brugerfladen) ...")
+            waited = True
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        yield opened
 
 
 def _sums(place: Place, months: Sequence[date]) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from refusion_assets import haendelser
 from refusion_assets.assets.filer import write_files
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.wiring import gate
@@ -62,6 +64,43 @@ def by_itself(root: DataRoot, *arguments: str) -> Ran:
     command = [str(Path(sys.executable).parent / "refusion"), *arguments]
     done = subprocess.run(command, env=root.environment, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+KILLED = """
+import os, signal
+from refusion_assets import cli
+from refusion_assets.assets import classified
+classified.classify_through = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+cli.run()"""
+
+HELD = """
+import time
+from refusion_assets import cli
+from refusion_assets.assets import classified
+classify = classified.classify_through
+classified.classify_through = lambda *asked: (print("i gang", flush=True), time.sleep(4), classify(*asked))[-1]
+cli.run()"""
+
+
+def test_a_run_that_is_killed_is_shown_as_failed_and_the_next_one_does_not_wait_for_it(root: DataRoot) -> None:
+    command = [sys.executable, "-c", KILLED, "koer", "2024-02"]
+    killed = subprocess.run(command, env=root.environment, capture_output=True, check=False, timeout=120)  # noqa: S603
+    ran = by_itself(root, "koer", "2024-02")
+    assert (killed.returncode, ran.code, ran.err) == (-signal.SIGKILL, 0, "")
+    assert "venter på kørsel" not in ran.out
+    with haendelser.instance(root.path / "dagster") as instance:
+        states = [run.status.value for run in instance.get_runs()]
+    assert states == ["SUCCESS", "SUCCESS", "FAILURE", "SUCCESS", "SUCCESS"]
+
+
+def test_a_run_waits_for_one_that_is_going_on_and_says_so(root: DataRoot) -> None:
+    command = [sys.executable, "-c", HELD, "koer", "2024-02"]
+    with subprocess.Popen(command, env=root.environment, stdout=subprocess.PIPE, text=True) as first:  # noqa: S603
+        while first.stdout and "i gang" not in (line := first.stdout.readline()):
+            assert line
+        second = by_itself(root, "koer", "2024-02")
+    assert (first.returncode, second.code, second.err) == (0, 0, "")
+    assert "venter på kørsel" in second.out
 
 
 def stopped(root: DataRoot, month: str) -> str:
