@@ -1,5 +1,6 @@
 """Understands the critical week as the command line runs it: the same jobs, one after the other."""
 
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,7 @@ from refusion_assets.partitions import last_month, range_tags
 from refusion_assets.rulebook import load
 
 SECONDS_BETWEEN_LOOKS = 1.0
+LOCK = "kommando.laas"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -53,7 +55,7 @@ def critical_week(
     koder = place.rules.koder
     place = replace(place, tell=patient(say))
     wanted(Knowingly(accepter=list(accepter), begrundelse=begrundelse))
-    with _instance(say) as instance:
+    with _instance(place, say) as instance:
         _may_run(place, month)
         defs = build_defs(place)
         say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
@@ -101,7 +103,7 @@ def consequence(
     asked = {"regler": str(regler.resolve()), "fra": f"{months[0]:%Y-%m}", "til": f"{months[-1]:%Y-%m}"}
     config = {"ops": {STEP: {"config": asked | ({"mappe": str(til.resolve())} if til else {})}}}
     place = replace(place, tell=patient(say))
-    with _instance(say) as instance:
+    with _instance(place, say) as instance:
         _execute(build_defs(place), KONSEKVENS, instance, {STARTED_BY: COMMAND_LINE}, config=config)
     folder = til.resolve() if til else folder_of(place.root, load(regler))
     yield from (folder / RESULTAT).read_text("utf-8").splitlines()
@@ -112,19 +114,36 @@ def _done_again(place: Place, job: str, months: Sequence[date], say: Callable[[s
     """A job run over some months, and what it has made different in them."""
     before = _sums(place, months)
     tags = {STARTED_BY: COMMAND_LINE, **range_tags(f"{months[0]:%Y-%m}", f"{months[-1]:%Y-%m}")}
-    with _instance(say) as instance:
+    with _instance(place, say) as instance:
         _execute(build_defs(replace(place, tell=patient(say))), job, instance, tags)
     yield from difference(before, _sums(place, months), {k.kommunekode: k.navn for k in place.rules.kommuner})
 
 
 @contextmanager
-def _instance(say: Callable[[str], None]) -> Iterator[dg.DagsterInstance]:
-    """Dagster's instance in the home that the environment names, once no other run works in the warehouse."""
-    with haendelser.instance(Path(os.environ["DAGSTER_HOME"])) as opened:
+def _alone(place: Place, say: Callable[[str], None]) -> Iterator[None]:
+    """While it lasts, no other command runs months of the data root; one that is going on is waited for.
+
+    Steps of two commands between each other would settle what the other has calculated. The system gives the lock back
+    however the command ends.
+    """
+    place.warehouse.path.parent.mkdir(parents=True, exist_ok=True)
+    with (place.warehouse.path.parent / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("venter på en anden kommando, som er i gang ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance in the home that the environment names, once nothing else works in the warehouse."""
+    with _alone(place, say), haendelser.instance(Path(os.environ["DAGSTER_HOME"])) as opened:
         waited = False
         while others := haendelser.living_runs(opened, POOL):
             if not waited:
-                say(f"venter på kørsel {min(others)[:8]}, som er i gang (se den i brugerfladen) ...")
+                say(f"venter på kørsel {min(others)[:8]}, som er i gang i brugerfladen ...")
             waited = True
             time.sleep(SECONDS_BETWEEN_LOOKS)
         yield opened

@@ -34,6 +34,26 @@ def test_a_reversal_that_waits_is_solved_when_its_report_arrives(senders: Sender
     assert seen == [{"EI-014": NY}, {"EI-014": LOEST}]
 
 
+def test_a_replacement_that_takes_the_id_of_what_it_replaces_is_told_until_it_is_itself_reversed(
+    senders: Senders,
+) -> None:
+    deliveries = [[kth("A1")], [back("K", "T1", "A1"), kth("A1", "2000,00")], [], [back("K", "T2", "A1")]]
+    seen = []
+    for month, rows in zip(MONTHS, deliveries, strict=True):
+        senders.deliver(month, rows)
+        seen.append(rules_of(senders.run(month)).get("EI-013"))
+    assert seen == [None, NY, AABEN, LOEST]
+
+
+def test_a_file_that_comes_again_under_its_own_name_is_told_of_as_it_is_now(senders: Senders) -> None:
+    told = []
+    for written in ("1000,00", "500,00"):
+        senders.sent = 0
+        senders.deliver("2024-02", [kth("B1", written, Felt0115="")])
+        told += [(row["beloeb_oere"], row["status"]) for row in about(senders.run("2024-02"), "YR-003")]
+    assert told == [(100_000, NY), (50_000, NY)]
+
+
 def test_two_payers_of_a_week_are_solved_by_a_reversal_and_new_when_one_pays_again(senders: Senders) -> None:
     deliveries = [
         [kth("I1", "1000,00"), kth("I2", "600,00", Pligt_SE="29169001")],

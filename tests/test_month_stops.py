@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from refusion_assets import haendelser
+from refusion_assets.assets.classified import classify_through
 from refusion_assets.assets.filer import write_files
 from refusion_assets.assets.opgoerelse import settle_month
+from refusion_assets.assets.refusion import calculate
 from refusion_assets.assets.wiring import gate
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of
@@ -100,7 +102,7 @@ def test_a_run_waits_for_one_that_is_going_on_and_says_so(root: DataRoot) -> Non
             assert line
         second = by_itself(root, "koer", "2024-02")
     assert (first.returncode, second.code, second.err) == (0, 0, "")
-    assert "venter på kørsel" in second.out
+    assert "venter på en anden kommando" in second.out
 
 
 def stopped(root: DataRoot, month: str) -> str:
@@ -283,6 +285,8 @@ def test_the_next_month_waits_until_every_municipality_is_settled(mended: DataRo
     def settle_without_them() -> None:
         with root.place.warehouse.open() as session:
             chosen = [kode for kode in koder if kode not in held]
+            classify_through(session, root.place, march)
+            calculate(session, root.place, march, lambda _: None)
             settle_month(session, root.place, march, chosen)
             write_files(session, root.place, march, chosen)
             assert gate(session, root.place, march) == 51

@@ -11,6 +11,7 @@ import polars as pl
 from refusion_assets.assets.regelgrundlag import PEOPLE, Stale, remember_basis, stale
 from refusion_assets.context import Place
 from refusion_assets.domain.opgoerelse import BASIS
+from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import Grid, last_day, monday, next_month
 from refusion_assets.tables import TABLES
 from refusion_assets.warehouse import Session
@@ -144,10 +145,14 @@ def newest_snapshot(session: Session, month: date) -> date | None:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The snapshot of residences to use, and from when all rows are done again; None if only some people's are."""
+    """The snapshot of residences to use, and from when all rows are done again; None if only some people's are.
+
+    From the start: nothing of the earlier result could be trusted, as a later month was calculated last.
+    """
 
     snapshot: date | None
     since: date | None
+    from_the_start: bool
 
 
 def choose(session: Session, place: Place, month: date, fra: date | None = None) -> Chosen:
@@ -182,7 +187,24 @@ def choose(session: Session, place: Place, month: date, fra: date | None = None)
         begin=begin,
         **values,
     )
-    return Chosen(snapshot, since)
+    return Chosen(snapshot, since, from_the_start=not trusted)
+
+
+def refuse_other_lines(session: Session, month: date) -> None:
+    """Stop if the claims are not made of the files received through `month`: another run has been here meanwhile."""
+    odd = session.value(
+        """SELECT count(*) FROM (SELECT fil_id AS f FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month)
+        FULL JOIN (SELECT fil_id AS g FROM classified.grundlag) ON f = g WHERE f IS NULL OR g IS NULL""",
+        month=month,
+    )
+    if odd:
+        raise Stop(f"kravene er ikke gjort op af filerne til og med {month:%Y-%m}; kør måneden forfra")
+
+
+def refuse_other_month(session: Session, month: date) -> None:
+    """Stop if the result rows are not as known in `month`: another run has been here meanwhile."""
+    if session.value("SELECT max(maaned) FROM refusion.beregnet") != month:
+        raise Stop(f"det, der er beregnet, er ikke som kendt i {month:%Y-%m}; kør måneden forfra")
 
 
 def take_sums(session: Session, name: str) -> None:
@@ -209,14 +231,18 @@ def leave_out_unchanged(session: Session, before: str, now: str) -> None:
 def remember(session: Session, place: Place, month: date, chosen: Chosen) -> None:
     """What the rows now rest on, and whom the settlement of the run must look at.
 
-    What is done again after a run is settled must be seen by the next one too.
+    What is done again after a run is settled must be seen by the next one too. Where a later month was calculated last,
+    it has changed people too, and the run is settled as if for the first time: so it is kept whom the run before this
+    one changed, until a run after this one is calculated.
     """
     session.run("DELETE FROM classified.aendret")
     row = {"maaned": [month], "regelversion": [place.rules.version], "bopael_maaned": [chosen.snapshot]}
     schema = {"maaned": pl.Date, "regelversion": pl.String, "bopael_maaned": pl.Date}
     remember_basis(session, place, chosen.since, month)
     session.replace("refusion.beregnet", pl.DataFrame(row, schema=schema))
-    session.run("DELETE FROM refusion.aendret WHERE maaned < $month", month=month)
+    session.run("DELETE FROM refusion.aendret WHERE maaned < $before", before=next_month(month, -1))
+    if chosen.from_the_start:
+        session.run("UPDATE refusion.aendret SET maaned = $month, opgjort = NULL WHERE maaned >= $month", month=month)
     settled = session.value("SELECT count(*) > 0 FROM opgoerelse.koersel WHERE maaned = $month", month=month)
     for run in [month, next_month(month)] if settled else [month]:
         session.run("INSERT INTO refusion.aendret SELECT $run, borger_id, fra_uge, NULL FROM beroerte", run=run)

@@ -96,6 +96,13 @@ SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere, sum(b
 FROM valgt JOIN graenser USING (ydelse_id)
 GROUP BY borger_id, uge, ydelse_id HAVING sum(beloeb_oere) > any_value(graense_oere)"""
 
+# A week without residence has none for all of a benefit, so its money is in these rows only.
+OVER_BOUND_HOMELESS = """
+SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere, sum(beloeb_oere)::BIGINT AS beloeb_oere,
+       NULL::VARCHAR AS kommunekode
+FROM refusion.uden_kommune JOIN graenser USING (ydelse_id)
+GROUP BY borger_id, uge, ydelse_id HAVING sum(beloeb_oere) > any_value(graense_oere)"""
+
 SEVERAL_PAYERS = """
 SELECT borger_id, ydelse_id FROM classified.krav WHERE beloeb_oere > 0
 GROUP BY borger_id, ydelse_id HAVING min(pligt_se) <> max(pligt_se)"""
@@ -192,9 +199,16 @@ def marked(session: Session) -> pl.DataFrame:
     return with_frame(session, "brud", pl.concat([broken, doubted]), NAMED)
 
 
-def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
-    """One finding (`FOUND`) per line and rule that it breaks; what the run before listed is not read again. Øre."""
+def lines(session: Session, rules: Rulebook, month: date, before: pl.DataFrame | None) -> pl.DataFrame:
+    """One finding (`FOUND`) per line and rule that it breaks. Øre.
+
+    What was listed before is not read again, but for files first known in run `month`: one of the same name may have
+    said something else.
+    """
     broken = marked(session)
+    if before is not None:
+        fresh_files = session.frame("SELECT filnavn AS fil FROM raw.fil WHERE kendt_fra = $month", month=month)
+        before = before.join(fresh_files, on="fil", how="anti", nulls_equal=True)
     told = [] if before is None else [_told_before(broken, before, rules)]
     fresh = broken if before is None else broken.join(before, on=LINE_KEY, how="anti")
     read = with_frame(session, "brud", fresh, LINES.format(filer=listed(fresh["fil_id"])))
@@ -216,18 +230,24 @@ def odd_numbers(session: Session) -> pl.DataFrame:
 
 
 def large_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
-    """Weeks of a person with more of a benefit than its bound: borger_id, uge, ydelse_id, kommunekode, øre, bound."""
+    """Weeks of a person with more of a benefit than its bound: borger_id, uge, ydelse_id, kommunekode, øre, bound.
+
+    The municipality is the one that pays; none in a week without residence.
+    """
     bounds = [(y, rules.graense_for("ugebeloeb_oere", y)) for y in rules.ydelse_ids]
     graenser = pl.DataFrame(bounds, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
+    homeless = with_frame(session, "graenser", graenser, OVER_BOUND_HOMELESS)
     if before is None:
-        return with_frame(session, "graenser", graenser, LARGE.format(rows=ALL_ROWS) + OVER_BOUND)
+        paid = with_frame(session, "graenser", graenser, LARGE.format(rows=ALL_ROWS) + OVER_BOUND)
+        return pl.concat([paid, homeless])
     rows = since_change(session, "refusion.borger_uge_ydelse", "uge", "at_se")
     recent = with_frame(session, "graenser", graenser, LARGE.format(rows=rows) + OVER_BOUND)
     known = before.filter(regel="EI-016").select(
         "borger_id", "ydelse_id", "kommunekode", "beloeb_oere", uge=pl.col("uge_fra")
     )
-    kept = with_frame(session, "foer", known, UNCHANGED).join(graenser, on="ydelse_id")
-    return pl.concat([recent, kept.select(recent.columns)])
+    week = ["borger_id", "uge", "ydelse_id"]
+    kept = with_frame(session, "foer", known, UNCHANGED).join(graenser, on="ydelse_id").join(homeless, week, how="anti")
+    return pl.concat([recent, kept.select(recent.columns), homeless])
 
 
 def stretches(session: Session, rules: Rulebook, month: date, before: pl.DataFrame | None) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import files
-from refusion_assets.assets.change import changed_people, lately, ranges, since_change
+from refusion_assets.assets.change import changed_people, lately, ranges, refuse_other_month, since_change
 from refusion_assets.assets.fleksbidrag import STATES
 from refusion_assets.assets.fund import advise
 from refusion_assets.assets.kendt import record_known
@@ -64,11 +64,13 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     """The ledger of run `month` for the municipalities `koder`, replaced.
 
     Earlier runs are closed. The first run of a data root takes what lies before it as settled (Å). The rules and the
-    raw files of the run are remembered, so that it can be made again. Stop if the rows are those of other rules.
+    raw files of the run are remembered, so that it can be made again. Stop if the rows are those of other rules, or are
+    not as known in the month.
     Source: output.md sections 2 and 3.
     """
     number = gate(session, place, month)
     refuse_other_rules(session, place, month, koder)
+    refuse_other_month(session, month)
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned < $m", s=LUKKET, m=month)
     mine = "kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
     if first_run(session, month):

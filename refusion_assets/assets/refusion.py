@@ -8,7 +8,16 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.change import ahead, choose, in_order, leave_out_unchanged, ranges, remember, take_sums
+from refusion_assets.assets.change import (
+    ahead,
+    choose,
+    in_order,
+    leave_out_unchanged,
+    ranges,
+    refuse_other_lines,
+    remember,
+    take_sums,
+)
 from refusion_assets.assets.fleksbidrag import bases, forget_fleksbidrag, include_bases
 from refusion_assets.assets.resume import (
     TO_READ,
@@ -81,6 +90,7 @@ def calculate(
     result is that of calculating everything.
     Hjemmel: § 5, § 6; rules.md sections 2-6.
     """
+    refuse_other_lines(session, month)
     rules = place.rules
     grid = make_grid(rules.optaelling.gaelder_fra, last_day(month))
     rates = make_rates(rules, grid)

@@ -103,12 +103,12 @@ def payer_findings(other: pl.DataFrame) -> pl.DataFrame:
 
 
 def basis_findings(months: pl.DataFrame) -> pl.DataFrame:
-    """FB-001 once per person and benefit month without basis: to the municipality with the lowest code.
+    """FB-001 once per person, benefit month and municipality that pays, without basis.
 
     `months`: borger_id, maaned, ydelse_id, kommunekode, uge (the last week on the step). Source: rules.md section 7.
     """
-    key = ["borger_id", "maaned"]
-    one = months.sort(*key, "kommunekode").group_by(key, maintain_order=True).first()
+    key = ["borger_id", "maaned", "kommunekode"]
+    one = months.sort(*key, "uge").group_by(key, maintain_order=True).last()
     week, month = pl.col("uge"), pl.col("maaned").dt.strftime("%Y-%m")
     return found(one, "FB-001", key, uge_fra=week, uge_til=week, vaerdi=month)
 

@@ -37,7 +37,7 @@ class Dom(pa.DataFrameModel):
     linje: pl.Int64
     status: pl.String = pa.Field(isin=[BRUGT, TILBAGEFOERT, KARANTAENE, VIRKET, VENTER])
     regel: pl.String = pa.Field(nullable=True)
-    trukket: pl.Boolean = pa.Field(description="a standing reversal points at the line, whatever its verdict")
+    trukket: pl.Boolean = pa.Field(description="a standing reversal takes the line back, whatever its verdict")
     beloeb_oere: pl.Int64 = pa.Field(nullable=True, description="as in classified.linje, so that sums need no join")
 
     class Config:
@@ -150,23 +150,30 @@ def _effect(reversals: pl.DataFrame, reports: pl.DataFrame) -> pl.DataFrame:
 
 
 def _reverse(reports: pl.DataFrame, reversals: pl.DataFrame) -> pl.DataFrame:
-    """Reports with `status`: reversed where a standing reversal from the same payer points at them."""
-    standing = reversals.filter(pl.col("regel").is_null()).select("reference_id", "pligt_se", "borger_id").unique()
-    whole = standing.filter(pl.col("borger_id").is_null()).select("reference_id", "pligt_se", whole=True)
-    person = standing.filter(pl.col("borger_id").is_not_null()).with_columns(one=True)
+    """Reports with `status`: reversed where a standing reversal from the same payer points at them.
+
+    A report whose id another has taken before (EI-013) is taken back (`trukket`) only by a reversal of a later file:
+    an earlier one, and one sent along with it, is about that other report.
+    """
+    aim = ["reference_id", "pligt_se", "borger_id"]
+    standing = reversals.filter(pl.col("regel").is_null()).group_by(aim).agg(pl.col("fil_orden").max())
+    whole = standing.filter(pl.col("borger_id").is_null()).select("reference_id", "pligt_se", whole="fil_orden")
+    person = standing.filter(pl.col("borger_id").is_not_null()).select(*aim, one="fil_orden")
     keys = ["indberetning_id", "pligt_se"]
-    marked = reports.join(whole, left_on=keys, right_on=["reference_id", "pligt_se"], how="left").join(
-        person, left_on=[*keys, "borger_id"], right_on=["reference_id", "pligt_se", "borger_id"], how="left"
+    marked = reports.join(whole, left_on=keys, right_on=aim[:2], how="left").join(
+        person, left_on=[*keys, "borger_id"], right_on=aim, how="left"
     )
+    last = pl.max_horizontal("whole", "one")
     status = (
         pl.when(pl.col("regel").is_not_null())
         .then(pl.lit(KARANTAENE))
-        .when(pl.col("whole").is_not_null() | pl.col("one").is_not_null())
+        .when(last.is_not_null())
         .then(pl.lit(TILBAGEFOERT))
         .otherwise(pl.lit(BRUGT))
     )
-    pointed_at = pl.col("whole").is_not_null() | pl.col("one").is_not_null()
-    return marked.with_columns(status=status, trukket=pointed_at).drop("whole", "one")
+    of_this = (pl.col("regel").fill_null("") != "EI-013") | (last > pl.col("fil_orden"))
+    taken_back = last.is_not_null() & of_this.fill_null(value=False)
+    return marked.with_columns(status=status, trukket=taken_back).drop("whole", "one")
 
 
 def claims(standing: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
