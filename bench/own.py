@@ -7,7 +7,7 @@ from pathlib import Path
 
 from refusion_assets.assets import checks
 from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.filer import filer_er_kladden, write_files
+from refusion_assets.assets.filer import filer_er_kladden, show, write_files
 from refusion_assets.assets.kvalitet import quality
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.raw import ingest
@@ -58,7 +58,7 @@ def main(root: Path, month: str) -> None:
         filer_er_kladden(session, outgoing, gate(session, place, first))  # type: ignore[arg-type]
     clocked("kontrol", begin)
     begin = time.perf_counter()
-    outgoing.publish()  # type: ignore[attr-defined]
+    show(place, first, outgoing)  # type: ignore[arg-type]
     place.warehouse.publish()
     clocked("filer", begin)
     print(json.dumps(took))

@@ -15,6 +15,7 @@ from refusion_assets.domain import skrift
 from refusion_assets.domain.bogfoering import run_day
 from refusion_assets.domain.opgoerelse import SIDE, run_number
 from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.stop import Stop
 from refusion_assets.leverance import fingerprint
 
 kroner, procent = skrift.kroner, skrift.procent
@@ -23,6 +24,7 @@ Text = Callable[[pl.DataFrame], pl.DataFrame]
 SUMS = "SHA256SUMS"
 BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING = "beregning", "opgoerelse", "advisering", "bogfoering"
 OF_THE_LEDGER = (BEREGNINGSFIL, OPGOERELSESFIL, BOGFOERING)
+MOST_NAMED = 3
 TYPE_ORDER = {"T": 0, "K": 1, "N": 2}
 
 BEREGNING = (
@@ -159,11 +161,32 @@ def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[st
 
 
 def begin(folder: Path) -> Outgoing:
-    """The files of a run, of which those that are shown in `folder` are ready already."""
+    """The files of a run, of which those that are shown in `folder` are ready already; Stop if they are not as sent."""
+    odd = [name for name in not_as_sent(folder) if (folder / name).exists()]
+    if odd:
+        named = ", ".join(odd[:MOST_NAMED])
+        raise Stop(
+            f"{folder.parent.name}/{folder.name} holder andet, end der blev sendt ({named}); kør hele måneden igen"
+        )
     outgoing = Outgoing.begun(folder)
-    for kept in sorted(folder.glob("*.csv")) if folder.exists() else []:
+    for kept in sorted(folder.glob("*.csv")):
         shutil.copyfile(kept, outgoing.ready / kept.name)
     return outgoing
+
+
+def not_as_sent(folder: Path) -> list[str]:
+    """The names of the files of a run's folder that are not what its SHA256SUMS says, are strangers, or are missing."""
+    said = _said(folder / SUMS) if (folder / SUMS).exists() else {}
+    paths = sorted(folder.glob("*.csv"))
+    with ThreadPoolExecutor(os.cpu_count()) as readers:
+        now = {path.name: summed for path, summed in zip(paths, readers.map(fingerprint, paths), strict=True)}
+    return sorted(name for name in said.keys() | now.keys() if said.get(name) != now.get(name))
+
+
+def _said(sums: Path) -> dict[str, str]:
+    """The sha256 of each file by its name, as a SHA256SUMS says them."""
+    lines = (line.split() for line in sums.read_text("utf-8", errors="replace").splitlines())
+    return {line[-1]: line[0] for line in lines if line}
 
 
 def use_again(
@@ -176,7 +199,7 @@ def use_again(
     sums = withdrawn / SUMS
     if not sums.exists() or fingerprint(sums) != filsum:
         return set()
-    said = {name: summed for summed, name in (line.split() for line in sums.read_text("utf-8").splitlines())}
+    said = _said(sums)
 
     def moved(kode: str) -> bool:
         paths = [withdrawn / file_name(kind, kode, run_month, rules) for kind in OF_THE_LEDGER]

@@ -12,7 +12,7 @@ import polars as pl
 
 from refusion_assets import files, leverance
 from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.filer import write_files
+from refusion_assets.assets.filer import show, write_files
 from refusion_assets.assets.kendt import known_files
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.raw import ingest
@@ -111,7 +111,7 @@ def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path
         calculate(session, place, month, say)
         settle_month(session, place, month, koder)
         outgoing = write_files(session, place, month, koder)
-    outgoing.publish()
+    show(place, month, outgoing)
     return outgoing.folder
 
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from refusion_assets import cli
 from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.filer import write_files
+from refusion_assets.assets.filer import show, write_files
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.raw import ingest
 from refusion_assets.assets.refusion import calculate
@@ -94,7 +94,7 @@ class DataRoot:
             calculate(session, place, first, lambda _: None)
             settle_month(session, place, first, koder)
             outgoing = write_files(session, place, first, koder)
-        outgoing.publish()
+        show(place, first, outgoing)
 
     def classify(self, month: str) -> None:
         """A month taken in and classified, and no more."""

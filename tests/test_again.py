@@ -11,10 +11,17 @@ import pytest
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from refusion_assets import haendelser
+from refusion_assets.assets.classified import classify_through
+from refusion_assets.assets.opgoerelse import settle_month
+from refusion_assets.assets.raw import ingest
+from refusion_assets.assets.refusion import calculate
+from refusion_assets.assets.register import ingest_registers
 from refusion_assets.assets.regler import CHECK, sensor
 from refusion_assets.cli import environment
 from refusion_assets.definitions import build_defs
 from refusion_assets.domain.raw import NAMES
+from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.weeks import month_of
 from refusion_assets.partitions import range_tags
 from tests import edits
 from tests.conftest import DataRoot, Example
@@ -209,3 +216,32 @@ def test_the_sensor_looks_at_the_rules_once_for_each_version(root: DataRoot) -> 
     assert [type(request).__name__ for request in looked(context) or ()] == ["RunRequest"]
     edits.put(root.rules, "trapper.toml", "procent = 80", "procent = 180")
     assert [type(request).__name__ for request in looked(context) or ()] == ["SkipReason"]
+
+
+def test_a_month_run_again_after_the_next_one_was_calculated_and_stopped_is_as_if_that_had_not_been(
+    example: Example, tmp_path: Path
+) -> None:
+    root = DataRoot(tmp_path)
+    shutil.copytree(example.root.path / "raw", root.path / "raw")
+    for month in ("2024-02", "2024-03"):
+        root.run(month)
+    with root.place.warehouse.open() as session:
+        april = month_of("2024-04")
+        ingest(session, root.place, april)
+        ingest_registers(session, root.place, april)
+        classify_through(session, root.place, april)
+        calculate(session, root.place, april, lambda _: None)
+    with root.place.warehouse.open() as session, pytest.raises(Stop, match="ikke som kendt i 2024-03"):
+        settle_month(session, root.place, month_of("2024-03"), root.place.rules.koder)
+    for month in ("2024-03", "2024-04"):
+        root.run(month)
+        assert root.files(month) == example.files[month]
+
+
+def test_rows_are_not_calculated_from_the_claims_of_another_month(example: Example, tmp_path: Path) -> None:
+    root = DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
+    with (
+        root.place.warehouse.open() as session,
+        pytest.raises(Stop, match="ikke gjort op af filerne til og med 2024-03"),
+    ):
+        calculate(session, root.place, month_of("2024-03"), lambda _: None)

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from refusion_assets import files
-from refusion_assets.assets.filer import write_files
-from refusion_assets.assets.wiring import withdraw
-from refusion_assets.domain.weeks import month_of
+from refusion_assets.assets.filer import show, write_files
+from refusion_assets.assets.opgoerelse import settle_month
+from refusion_assets.assets.wiring import gate, withdraw
+from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.weeks import month_of, next_month
 from tests.conftest import DataRoot, Example
 
 MONTH = "2024-04"
@@ -40,7 +42,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
     def make(root: DataRoot) -> set[str]:
         written.clear()
         with root.place.warehouse.open() as session:
-            write_files(session, root.place, month_of(MONTH), root.place.rules.koder).publish()
+            outgoing = write_files(session, root.place, month_of(MONTH), root.place.rules.koder)
+        show(root.place, month_of(MONTH), outgoing)
         return {name for name in written if f"-{files.ADVISERING}-" not in name}
 
     return make
@@ -107,3 +110,35 @@ def test_a_month_run_again_by_the_command_shows_the_same_files_and_leaves_none_a
     root.koer(MONTH)
     assert root.files(MONTH) == example.files[MONTH]
     assert not root.place.withdrawn.exists()
+
+
+def test_a_run_whose_files_were_touched_is_not_closed_and_no_part_of_it_is_signed_again(
+    example: Example, tmp_path: Path
+) -> None:
+    root = DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
+    folder = root.path / "udgaaende" / MONTH
+    changed, gone, stranger = (folder / name for name in (*sorted(of(root, "101"))[:2], "fremmed.csv"))
+    for path, spoil in (
+        (changed, lambda: changed.write_text("intet\n")),
+        (gone, gone.unlink),
+        (stranger, lambda: stranger.write_text("intet\n")),
+    ):
+        before = path.read_bytes() if path.exists() else None
+        spoil()
+        ran = root.refusion("luk", MONTH)
+        assert (ran.code, "er ikke kørslens" in ran.err) == (1, True)
+        if path != gone:
+            with root.place.warehouse.open() as session, pytest.raises(Stop, match=path.name):
+                write_files(session, root.place, month_of(MONTH), ["860"])
+        path.write_bytes(before) if before is not None else path.unlink()
+    assert root.refusion("luk", MONTH).code == 0
+
+
+def test_a_run_that_was_killed_when_its_files_were_put_in_sight_must_be_run_again(root: DataRoot) -> None:
+    first, koder = month_of(MONTH), root.place.rules.koder
+    with root.place.warehouse.open() as session:
+        settle_month(session, root.place, first, koder)
+        outgoing = write_files(session, root.place, first, koder)
+    outgoing.publish()
+    with root.place.warehouse.open() as session, pytest.raises(Stop, match="blev standset"):
+        gate(session, root.place, next_month(first))

@@ -15,10 +15,10 @@ import pytest
 
 from refusion_assets import haendelser
 from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.filer import write_files
-from refusion_assets.assets.opgoerelse import settle_month
+from refusion_assets.assets.filer import show, write_files
+from refusion_assets.assets.opgoerelse import record, settle_month
 from refusion_assets.assets.refusion import calculate
-from refusion_assets.assets.wiring import gate
+from refusion_assets.assets.wiring import AABEN, gate
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of
 from tests import edits, timeline
@@ -253,7 +253,7 @@ def test_municipalities_settled_in_parts_get_the_files_of_all_at_once(mended: Da
         with root.place.warehouse.open() as session:
             settle_month(session, root.place, month_of("2024-02"), chosen)
             outgoing = write_files(session, root.place, month_of("2024-02"), chosen)
-        outgoing.publish()
+        show(root.place, month_of("2024-02"), outgoing)
     assert (root.files("2024-02"), root.ledger()) == before
     assert root.refusion("luk", "2024-02").code == 0
 
@@ -288,7 +288,7 @@ def test_the_next_month_waits_until_every_municipality_is_settled(mended: DataRo
             classify_through(session, root.place, march)
             calculate(session, root.place, march, lambda _: None)
             settle_month(session, root.place, march, chosen)
-            write_files(session, root.place, march, chosen)
+            record(session, root.place, march, AABEN, "")
             assert gate(session, root.place, march) == 51
             gate(session, root.place, month_of("2024-04"))
 

@@ -13,7 +13,7 @@ from refusion_assets.assets.checks import Check, answer, keep
 from refusion_assets.assets.fund import named
 from refusion_assets.assets.modtagelse import let_passed
 from refusion_assets.assets.opgoerelse import ledger_of, record
-from refusion_assets.assets.wiring import AABEN, OPGJORT, POOL, chosen_cells, everybody, stopping
+from refusion_assets.assets.wiring import AABEN, POOL, chosen_cells, everybody, stopping
 from refusion_assets.context import Place, program
 from refusion_assets.domain.bogfoering import voucher
 from refusion_assets.domain.fund import NOBODY
@@ -71,9 +71,10 @@ def _as_words(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
 
 
 def write_files(session: Session, place: Place, month: date, koder: Sequence[str]) -> files.Outgoing:
-    """The files of run `month` for some municipalities, made ready; the run is open once they are shown.
+    """The files of run `month` for some municipalities, made ready to be shown (`show`).
 
-    Files that were withdrawn and would come out the same are used again.
+    Files that were withdrawn and would come out the same are used again. Stop if those shown for the others are not
+    what was sent.
     """
     number = run_number(month, place.rules)
     grundlag = _made_of(session, place, number)
@@ -88,8 +89,18 @@ def write_files(session: Session, place: Place, month: date, koder: Sequence[str
     session.run("DELETE FROM opgoerelse.fil_grundlag")
     if everybody(place, koder):
         session.insert("opgoerelse.fil_grundlag", grundlag.with_columns(filsum=pl.lit(outgoing.filsum)))
-    record(session, place, month, AABEN, outgoing.filsum)
     return outgoing
+
+
+def show(place: Place, month: date, outgoing: files.Outgoing) -> None:
+    """The files of run `month` put in sight, and then the run open.
+
+    In this order: a run that is killed between must be run again, and no month can follow one without files.
+    """
+    filsum = outgoing.filsum
+    outgoing.publish()
+    with place.warehouse.open() as session:
+        record(session, place, month, AABEN, filsum)
 
 
 def _made_of(session: Session, place: Place, number: int) -> pl.DataFrame:
@@ -187,8 +198,6 @@ def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Out
         outgoing = write_files(session, place, month, koder)
         outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules))
         keep(session, month, [(CHECK, outcome)])
-        if not outcome.bestaaet:
-            record(session, place, month, OPGJORT, "")
         return outgoing, outcome, told(session, place, month)
 
 
@@ -221,7 +230,7 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
             if not outcome.bestaaet:
                 yield answer(CHECK, outcome)
                 return
-            outgoing.publish()
+            show(place, month, outgoing)
             shutil.rmtree(place.withdrawn, ignore_errors=True)
             said += lines
         place.warehouse.publish()

@@ -218,8 +218,9 @@ def close(session: Session, place: Place, month: date) -> None:
         raise Stop(f"der er ingen kørsel {month:%Y-%m} at lukke")
     if row["status"][0] == LUKKET:
         raise Stop(f"kørsel {month:%Y-%m} er allerede lukket")
-    sums = place.outgoing / f"{month:%Y-%m}" / files.SUMS
-    if not sums.exists() or fingerprint(sums) != row["filsum"][0]:
+    folder = place.outgoing / f"{month:%Y-%m}"
+    sums = folder / files.SUMS
+    if not sums.exists() or fingerprint(sums) != row["filsum"][0] or files.not_as_sent(folder):
         raise Stop(f"filerne for {month:%Y-%m} mangler eller er ikke kørslens; kør måneden igen, og luk så")
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=LUKKET, m=month)
 
