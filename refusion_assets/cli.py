@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import traceback
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 import click
 
 from refusion_assets.context import REPOSITORY, Place
-from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.domain.weeks import month_of, month_range
 from refusion_assets.rulebook import RuleError
 from refusion_assets.warehouse import Locked
@@ -44,11 +45,20 @@ def main() -> None:
 
 
 def run() -> None:
-    """The command, with a reason to stop as one line on standard error and exit code 1."""
+    """The command, with a reason to stop, known or not, as one line on standard error and exit code 1."""
     try:
         main()
     except (Stop, RuleError, Locked) as reason:
         click.echo(f"STOPPET: {reason}", err=True)
+        sys.exit(STOPPED)
+    except OSError as error:
+        click.echo(f"STOPPET: {of_the_system(error)}", err=True)
+        sys.exit(STOPPED)
+    except Exception as error:  # noqa: BLE001  whatever it is, the operator gets one line
+        # The text of an error may hold a person's number; where it arose does not.
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__} i {Path(where.filename).name}:{where.lineno}"
+        click.echo(f"STOPPET: uventet fejl, {said}; er der plads på disken, så meld den til systemets ejere", err=True)
         sys.exit(STOPPED)
 
 

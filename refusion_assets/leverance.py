@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -254,12 +255,20 @@ def _lines(path: Path, names: list[str], *, quoted: bool) -> Iterator[pl.DataFra
     header = next(blocks)
     first = 2
     for block in blocks:
-        part = pl.read_csv(
-            header + block, separator=";", infer_schema=False, row_index_name="linje", row_index_offset=first
-        )
+        try:
+            part = pl.read_csv(header + block, separator=";", infer_schema=False)
+        except pl.exceptions.PolarsError:
+            part = _plainly(header + block, names)
+        part = part.with_row_index("linje", first)
         first += part.height
         if quoted:
             part = part.with_columns(pl.col(names).replace("", None))
         yield part.with_columns(pl.col("linje").cast(pl.Int64))
     if first == 2:
         yield pl.DataFrame(schema={"linje": pl.Int64, **dict.fromkeys(names, pl.String)})
+
+
+def _plainly(text: bytes, names: list[str]) -> pl.DataFrame:
+    """The lines of a text that Polars will not read, as when a quote stands within a value: there it is only text."""
+    rows = list(csv.reader(io.StringIO(text.decode("utf-8"), newline="\n"), delimiter=";"))[1:]
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")

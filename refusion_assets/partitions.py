@@ -7,15 +7,16 @@ from pathlib import Path
 import dagster as dg
 
 from refusion_assets.domain.rules import Rulebook
-from refusion_assets.domain.weeks import month_of, month_range
+from refusion_assets.domain.weeks import month_range
+from refusion_assets.leverance import months_on_disk
 
 KOMMUNE, MAANED = "kommune", "maaned"
 
 
 def last_month(root: Path, rules: Rulebook, today: date) -> date:
     """The last month of the grids: this month, or the last one that somebody has delivered for."""
-    found = [f.name for k in rules.kilder for f in (root / "raw" / k.id).glob("????-??")]
-    return max([today.replace(day=1), *(month_of(name) for name in found)])
+    found = (month for k in rules.kilder for month, _ in months_on_disk(root / "raw", k.id, date.max))
+    return max([today.replace(day=1), *found])
 
 
 @lru_cache(maxsize=4)

@@ -82,6 +82,8 @@ def recalculate(place: Place, months: Sequence[date] | None, say: Callable[[str]
         return
     if last is None or asked[-1] > last:
         raise never_run(asked[-1])
+    if asked[0] < place.rules.optaelling.gaelder_fra.replace(day=1):
+        raise Stop(f"{asked[0]:%Y-%m} ligger før {place.rules.optaelling.gaelder_fra}, hvor optællingen begynder")
     if old:
         yield f"Forældede ydelsesmåneder, som regnes om: {as_ranges(old)}"
     yield from _done_again(place, GENBEREGN, asked, say)
@@ -207,5 +209,7 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
                 return data.user_failure_data.description
             if data.error:
                 innermost = data.error.cause or data.error
+                if innermost.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+                    return "kørslen blev afbrudt; kør måneden igen"
                 return f"uventet fejl i {event.step_key}: {innermost.cls_name}; se kørslen i brugerfladen"
     return "kørslen fejlede; se den i brugerfladen"

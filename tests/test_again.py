@@ -245,3 +245,25 @@ def test_rows_are_not_calculated_from_the_claims_of_another_month(example: Examp
         pytest.raises(Stop, match="ikke gjort op af filerne til og med 2024-03"),
     ):
         calculate(session, root.place, month_of("2024-03"), lambda _: None)
+
+
+def test_months_before_the_count_begins_and_folders_that_are_no_month_are_no_traceback(root: DataRoot) -> None:
+    (root.path / "raw" / "ky" / "2024-13").mkdir()
+    ran = root.refusion("genberegn", "2010-01..2024-02")
+    assert (ran.code, ran.err) == (1, "STOPPET: 2010-01 ligger før 2014-07-01, hvor optællingen begynder\n")
+
+
+def test_an_error_that_nobody_foresaw_is_one_line_without_what_it_said(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("refusion_assets.runs.build_defs", lambda _: {}["6101911111"])
+    ran = root.refusion("koer", "2024-04")
+    assert (ran.code, ran.err.count("\n"), "uventet fejl, KeyError i test_again.py" in ran.err) == (1, 1, True)
+    assert "6101911111" not in ran.out + ran.err
+
+
+def test_what_the_system_refuses_is_told_with_the_path(root: DataRoot) -> None:
+    shutil.rmtree(root.path / "udgaaende")
+    (root.path / "udgaaende").write_text("")
+    ran = root.refusion("koer", "2024-04")
+    assert (ran.code, ran.err.count("\n"), "udgaaende" in ran.err) == (1, 1, True)

@@ -139,6 +139,12 @@ def test_values_in_quotes_are_the_same_values(tmp_path: Path, reports: Path) -> 
     assert read(tmp_path) == plain
 
 
+def test_a_quote_within_a_value_is_text(tmp_path: Path, reports: Path) -> None:
+    rewrite(lambda data: data.replace(b"K00000001", b'K0"0000001'))(reports)
+    write_manifest(reports, [week(1)])
+    assert [line["IndberetningsID"] for line in read(tmp_path)] == ['K0"0000001']
+
+
 @pytest.mark.parametrize("size", [1, 200, 10_000])
 @pytest.mark.parametrize("text", [b"06", b'"06"', b'"0\n6"'], ids=["plain", "quoted", "quoted over two lines"])
 def test_a_file_read_in_blocks_of_any_size_gives_the_same_lines(

@@ -83,7 +83,9 @@ def _markdown(words: list[str], rows: pl.DataFrame) -> str:
 
 
 def plot(rows: pl.DataFrame) -> str:
-    """Three small charts (SVG), one line per sender, per cent of the sender's lines of the month."""
+    """Three small charts (SVG), one line per sender, per cent of the sender's lines of the month; none of no lines."""
+    if rows.is_empty():
+        return '<svg xmlns="http://www.w3.org/2000/svg"/>'
     months = rows["maaned"].unique().sort().to_list()
     kilder = rows["kilde"].unique().sort().to_list()
     charts = [
@@ -113,8 +115,8 @@ def _chart(
         parts.append(f'<text x="{offset}" y="{y + 4}">{value // 10},{value % 10}</text>')
         parts.append(f'<line x1="{left}" x2="{left + WIDTH}" y1="{y}" y2="{y}" stroke="#ccc"/>')
     parts += _lines(share, months, kilder, left, top)
-    edges = f'<text x="{left}" y="{TOP + HEIGHT + 16}">{months[0]:%Y-%m}</text>'
-    return "".join(parts) + edges + f'<text x="{left + WIDTH - 42}" y="{TOP + HEIGHT + 16}">{months[-1]:%Y-%m}</text>'
+    ends = (left, months[0]), (left + WIDTH - 42, months[-1])
+    return "".join(parts) + "".join(f'<text x="{x}" y="{TOP + HEIGHT + 16}">{month:%Y-%m}</text>' for x, month in ends)
 
 
 def _lines(share: pl.DataFrame, months: Sequence[object], kilder: Sequence[str], left: int, top: int) -> Iterator[str]:

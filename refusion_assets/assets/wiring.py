@@ -12,7 +12,7 @@ import dagster as dg
 from refusion_assets.assets.regelgrundlag import refuse_undeclared
 from refusion_assets.context import Place
 from refusion_assets.domain.opgoerelse import run_number
-from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.domain.weeks import month_of, next_month
 from refusion_assets.haendelser import together
 from refusion_assets.rulebook import RuleError
@@ -128,6 +128,8 @@ def stopping() -> Iterator[None]:
         yield
     except (Stop, ContractError, RuleError, Locked) as reason:
         raise dg.Failure(description=str(reason), allow_retries=False) from None
+    except OSError as error:
+        raise dg.Failure(description=of_the_system(error), allow_retries=False) from None
 
 
 def gate(session: Session, place: Place, month: date) -> int:

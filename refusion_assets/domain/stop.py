@@ -7,6 +7,12 @@ class Stop(RuntimeError):
     """The month cannot go on; the text is one Danish line without any CPR number."""
 
 
+def of_the_system(error: OSError) -> str:
+    """What the system refused, in one line: its own words, and the path."""
+    said = f"{error.strerror or type(error).__name__}: {error.filename or 'ukendt sti'}"
+    return f"systemet siger {said}; ret det, og kør igen"
+
+
 @dataclass(frozen=True)
 class Fault:
     """What is wrong with a whole file or sender: rule id, what it is about, a Danish text, and its money (øre)."""
