@@ -34,6 +34,15 @@ def test_a_reversal_that_waits_is_solved_when_its_report_arrives(senders: Sender
     assert seen == [{"EI-014": NY}, {"EI-014": LOEST}]
 
 
+def test_a_weeks_too_large_amount_is_told_also_where_nobody_knows_the_residence(senders: Senders) -> None:
+    homeless = "7101611234"
+    seen = []
+    for month, rows in zip(MONTHS, [[adp("D1", "12000,01", CPR=homeless)], [], [back("D", "T1", "D1")]], strict=False):
+        senders.deliver(month, rows)
+        seen.append([(row["kommunekode"], row["status"]) for row in about(senders.run(month), "EI-016")])
+    assert seen == [[(NOBODY, NY)], [(NOBODY, AABEN)], [(NOBODY, LOEST)]]
+
+
 def test_a_replacement_that_takes_the_id_of_what_it_replaces_is_told_until_it_is_itself_reversed(
     senders: Senders,
 ) -> None:

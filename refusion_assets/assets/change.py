@@ -160,8 +160,10 @@ def choose(session: Session, place: Place, month: date, fra: date | None = None)
 
     Everybody if a later month was calculated last: then nothing of the earlier result can be trusted. Else those with
     changed claims, with days of a claim that have come due, or with a changed residence; and whoever has days from
-    the first week that other rules can touch, or from `fra` if that is asked for.
+    the first week that other rules can touch, or from `fra` if that is asked for. Stop if the claims are another
+    month's.
     """
+    _refuse_other_lines(session, month)
     rules = place.rules
     snapshot = newest_snapshot(session, month)
     last = session.frame("SELECT * FROM refusion.beregnet")
@@ -190,7 +192,7 @@ def choose(session: Session, place: Place, month: date, fra: date | None = None)
     return Chosen(snapshot, since, from_the_start=not trusted)
 
 
-def refuse_other_lines(session: Session, month: date) -> None:
+def _refuse_other_lines(session: Session, month: date) -> None:
     """Stop if the claims are not made of the files received through `month`: another run has been here meanwhile."""
     odd = session.value(
         """SELECT count(*) FROM (SELECT fil_id AS f FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month)

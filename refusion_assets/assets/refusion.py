@@ -14,7 +14,6 @@ from refusion_assets.assets.change import (
     in_order,
     leave_out_unchanged,
     ranges,
-    refuse_other_lines,
     remember,
     take_sums,
 )
@@ -90,7 +89,6 @@ def calculate(
     result is that of calculating everything.
     Hjemmel: § 5, § 6; rules.md sections 2-6.
     """
-    refuse_other_lines(session, month)
     rules = place.rules
     grid = make_grid(rules.optaelling.gaelder_fra, last_day(month))
     rates = make_rates(rules, grid)

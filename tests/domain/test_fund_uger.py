@@ -1,7 +1,7 @@
 """Findings about persons and their weeks: each fires over its bound and not at it."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
@@ -11,6 +11,7 @@ from refusion_assets.domain.fund import told
 from refusion_assets.domain.fund_uger import (
     Dobbelt,
     amount_findings,
+    basis_findings,
     double_findings,
     double_stretches,
     fails_modulus_11,
@@ -70,6 +71,21 @@ def test_a_benefit_can_have_a_bound_of_its_own() -> None:
     rules = replace(RULEBOOK, graenser=(*RULEBOOK.graenser, own))
     assert isinstance(own, Graense)
     assert [rules.graense_for("ugebeloeb_oere", y) for y in ("FOEP", "KTH")] == [1, 1_200_000]
+
+
+def test_a_month_without_basis_is_told_to_each_municipality_that_pays_in_it() -> None:
+    months = pl.DataFrame(
+        {
+            "borger_id": [7, 7, 7], "maaned": [MONDAY.replace(day=1)] * 3, "ydelse_id": ["FLEKS"] * 3,
+            "kommunekode": ["751", "147", "147"], "uge": [MONDAY, MONDAY, MONDAY + timedelta(days=7)],
+        }
+    )  # fmt: skip
+    findings = basis_findings(months)
+    assert findings["identitet"].n_unique() == 2
+    assert sorted(findings.select("kommunekode", "uge_fra").rows()) == [
+        ("147", MONDAY + timedelta(days=7)),
+        ("751", MONDAY),
+    ]
 
 
 def homeless(*rows: tuple[int, str, date, int]) -> pl.DataFrame:
