@@ -1,7 +1,6 @@
 """Measures one critical month on generated data, and prints ratios measured in this run as Markdown."""
 
 import argparse
-import hashlib
 import json
 import os
 import platform
@@ -18,6 +17,7 @@ from pathlib import Path
 from refusion_assets import example
 from refusion_assets.context import REPOSITORY
 from refusion_assets.domain.weeks import month_of
+from refusion_assets.leverance import fingerprint
 from refusion_assets.rulebook import load
 
 HERE = Path(__file__).resolve().parent
@@ -94,7 +94,7 @@ def counted_before(root: Path, target: Path) -> Path:
     return target
 
 
-def corrected(root: Path) -> Path:
+def corrected(root: Path) -> None:
     """A further file from one municipality, of which some reports of its last file of the month come again as 1 kr.
 
     All of them have ids of their own, so they are new.
@@ -115,9 +115,8 @@ def corrected(root: Path) -> Path:
     manifest = json.loads(last.with_suffix(".manifest.json").read_text("utf-8"))
     manifest |= {"filnavn": path.name, "loebenr": int(number) + 1, "antal_raekker": len(again), "antal_T": 0}
     manifest |= {f"sum_{name.lower()}": f"{kroner}.00" for name, kroner in sums.items()}
-    manifest |= {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    manifest |= {"sha256": fingerprint(path)}
     path.with_suffix(".manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    return path
 
 
 def done_again(root: Path, work: Path) -> list[str]:

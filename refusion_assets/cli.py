@@ -48,18 +48,23 @@ def run() -> None:
     """The command, with a reason to stop, known or not, as one line on standard error and exit code 1."""
     try:
         main()
-    except (Stop, RuleError, Locked) as reason:
-        click.echo(f"STOPPET: {reason}", err=True)
-        sys.exit(STOPPED)
-    except OSError as error:
-        click.echo(f"STOPPET: {of_the_system(error)}", err=True)
-        sys.exit(STOPPED)
     except Exception as error:  # noqa: BLE001  whatever it is, the operator gets one line
-        # The text of an error may hold a person's number; where it arose does not.
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__} i {Path(where.filename).name}:{where.lineno}"
-        click.echo(f"STOPPET: uventet fejl, {said}; er der plads på disken, så meld den til systemets ejere", err=True)
+        click.echo(f"STOPPET: {_reason(error)}", err=True)
         sys.exit(STOPPED)
+
+
+def _reason(error: Exception) -> str:
+    """Why a command stops: the text of a reason that is known; of another only where it arose.
+
+    The text of an error that nobody foresaw may hold a person's number.
+    """
+    if isinstance(error, (Stop, RuleError, Locked)):
+        return str(error)
+    if isinstance(error, OSError):
+        return of_the_system(error)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__} i {Path(where.filename).name}:{where.lineno}"
+    return f"uventet fejl, {said}; er der plads på disken, så meld den til systemets ejere"
 
 
 @main.command()

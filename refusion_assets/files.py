@@ -13,6 +13,7 @@ import polars as pl
 
 from refusion_assets.domain import skrift
 from refusion_assets.domain.bogfoering import run_day
+from refusion_assets.domain.kontrol import MOST_NAMED
 from refusion_assets.domain.opgoerelse import SIDE, run_number
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.stop import Stop
@@ -24,7 +25,6 @@ Text = Callable[[pl.DataFrame], pl.DataFrame]
 SUMS = "SHA256SUMS"
 BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING = "beregning", "opgoerelse", "advisering", "bogfoering"
 OF_THE_LEDGER = (BEREGNINGSFIL, OPGOERELSESFIL, BOGFOERING)
-MOST_NAMED = 3
 TYPE_ORDER = {"T": 0, "K": 1, "N": 2}
 
 BEREGNING = (
@@ -176,11 +176,19 @@ def begin(folder: Path) -> Outgoing:
 
 def not_as_sent(folder: Path) -> list[str]:
     """The names of the files of a run's folder that are not what its SHA256SUMS says, are strangers, or are missing."""
-    said = _said(folder / SUMS) if (folder / SUMS).exists() else {}
+    return apart(sums_of(folder), _said(folder / SUMS) if (folder / SUMS).exists() else {})
+
+
+def apart(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """The names of the files that two sets of them, each name -> sha256, do not have alike; in order."""
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def sums_of(folder: Path) -> dict[str, str]:
+    """The sha256 of every file of a run by its name, in order, read from the files themselves."""
     paths = sorted(folder.glob("*.csv"))
     with ThreadPoolExecutor(os.cpu_count()) as readers:
-        now = {path.name: summed for path, summed in zip(paths, readers.map(fingerprint, paths), strict=True)}
-    return sorted(name for name in said.keys() | now.keys() if said.get(name) != now.get(name))
+        return {path.name: summed for path, summed in zip(paths, readers.map(fingerprint, paths), strict=True)}
 
 
 def _said(sums: Path) -> dict[str, str]:
@@ -236,9 +244,8 @@ def stage(
         ]
     with ThreadPoolExecutor(os.cpu_count()) as writers:
         list(writers.map(_write, waiting))
-        paths = sorted(ready.glob("*.csv"))
-        sums = [f"{summed}  {path.name}\n" for path, summed in zip(paths, writers.map(fingerprint, paths), strict=True)]
-    (ready / SUMS).write_text("".join(sums), encoding="utf-8")
+    sums = "".join(f"{summed}  {name}\n" for name, summed in sums_of(ready).items())
+    (ready / SUMS).write_text(sums, encoding="utf-8")
 
 
 def _write(file: tuple[Path, pl.DataFrame, Text]) -> None:

@@ -20,11 +20,10 @@ from refusion_assets.assets.refusion import calculate
 from refusion_assets.assets.register import ingest_registers
 from refusion_assets.assets.wiring import AABEN, LUKKET, gate
 from refusion_assets.context import Place, patient
+from refusion_assets.domain.kontrol import MOST_NAMED
 from refusion_assets.domain.stop import Stop
 from refusion_assets.leverance import MANIFEST
 from refusion_assets.regelarkiv import kept
-
-MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -123,23 +122,17 @@ def _link(source: Path, target: Path) -> None:
 
 def _compared(sent: Path, made: Path, run: Then) -> Iterator[str]:
     """The lines that say that every file is the same as was sent; Stop with the first that is not."""
-    now, then = _sums(made), _sums(sent)
+    now = files.sums_of(made)
+    odd = files.apart(now, files.sums_of(sent))
+    named = ", ".join(odd[:MOST_NAMED])
     filsum = leverance.fingerprint(made / files.SUMS)
     if filsum != run.filsum:
-        apart = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
-        named = ", ".join(apart[:MOST_NAMED]) or f"{files.SUMS} i kørslens register"
-        raise Stop(f"kørsel {run.maaned:%Y-%m} er ikke genskabt: {len(apart)} filer er anderledes ({named}); se {made}")
+        named = named or f"{files.SUMS} i kørslens register"
+        raise Stop(f"kørsel {run.maaned:%Y-%m} er ikke genskabt: {len(odd)} filer er anderledes ({named}); se {made}")
     yield f"Kørsel {run.maaned:%Y-%m} er genskabt byte for byte: {len(now)} filer, SHA256SUMS {filsum[:12]}."
     yield f"  Filer: {made}"
-    changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
-    if changed:
-        named = ", ".join(changed[:MOST_NAMED])
+    if odd:
         raise Stop(
-            f"{sent.parent.name}/{sent.name} er ikke længere, hvad kørslen sendte: {len(changed)} filer mangler eller "
+            f"{sent.parent.name}/{sent.name} er ikke længere, hvad kørslen sendte: {len(odd)} filer mangler eller "
             f"er ændret ({named}); de rigtige ligger i {made}"
         )
-
-
-def _sums(folder: Path) -> dict[str, str]:
-    """The sha256 of every file of a run by name, read from the files themselves."""
-    return {path.name: leverance.fingerprint(path) for path in sorted(folder.glob("*.csv"))}

@@ -140,5 +140,6 @@ def _is_there(pid: str, since: float) -> bool:
         _, _, said = (PROCESSES / pid / "stat").read_text("utf-8").rpartition(")")
     except OSError:
         return False
-    state, begun = said.split()[0], int(said.split()[19]) / os.sysconf("SC_CLK_TCK")
+    state, *numbers = said.split()
+    begun = int(numbers[18]) / os.sysconf("SC_CLK_TCK")
     return state != ZOMBIE and time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - begun) <= since + 1

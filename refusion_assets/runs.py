@@ -142,12 +142,12 @@ def _alone(place: Place, say: Callable[[str], None]) -> Iterator[None]:
 def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterInstance]:
     """Dagster's instance in the home that the environment names, once nothing else works in the warehouse."""
     with _alone(place, say), haendelser.instance(Path(os.environ["DAGSTER_HOME"])) as opened:
-        waited = False
-        while others := haendelser.living_runs(opened, POOL):
-            if not waited:
-                say(f"venter på kørsel {min(others)[:8]}, som er i gang i brugerfladen ...")
-            waited = True
+        others = haendelser.living_runs(opened, POOL)
+        if others:
+            say(f"venter på kørsel {min(others)[:8]}, som er i gang i brugerfladen ...")
+        while others:
             time.sleep(SECONDS_BETWEEN_LOOKS)
+            others = haendelser.living_runs(opened, POOL)
         yield opened
 
 

@@ -83,15 +83,21 @@ class DataRoot:
         assert (ran.code, ran.err) == (0, ""), ran.err
         return ran
 
-    def run(self, month: str) -> None:
-        """The critical week of a month without Dagster: what the assets do, one after the other."""
-        place, first, koder = self.place, month_of(month), self.place.rules.koder
+    def calculate(self, month: str) -> None:
+        """A month taken in, classified and calculated, but not settled."""
+        place, first = self.place, month_of(month)
         with place.warehouse.open() as session:
             gate(session, place, first)
             ingest(session, place, first)
             ingest_registers(session, place, first)
             classify_through(session, place, first)
             calculate(session, place, first, lambda _: None)
+
+    def run(self, month: str) -> None:
+        """The critical week of a month without Dagster: what the assets do, one after the other."""
+        place, first, koder = self.place, month_of(month), self.place.rules.koder
+        self.calculate(month)
+        with place.warehouse.open() as session:
             settle_month(session, place, first, koder)
             outgoing = write_files(session, place, first, koder)
         show(place, first, outgoing)

@@ -11,11 +11,8 @@ import pytest
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from refusion_assets import haendelser
-from refusion_assets.assets.classified import classify_through
 from refusion_assets.assets.opgoerelse import settle_month
-from refusion_assets.assets.raw import ingest
 from refusion_assets.assets.refusion import calculate
-from refusion_assets.assets.register import ingest_registers
 from refusion_assets.assets.regler import CHECK, sensor
 from refusion_assets.cli import environment
 from refusion_assets.definitions import build_defs
@@ -225,12 +222,7 @@ def test_a_month_run_again_after_the_next_one_was_calculated_and_stopped_is_as_i
     shutil.copytree(example.root.path / "raw", root.path / "raw")
     for month in ("2024-02", "2024-03"):
         root.run(month)
-    with root.place.warehouse.open() as session:
-        april = month_of("2024-04")
-        ingest(session, root.place, april)
-        ingest_registers(session, root.place, april)
-        classify_through(session, root.place, april)
-        calculate(session, root.place, april, lambda _: None)
+    root.calculate("2024-04")
     with root.place.warehouse.open() as session, pytest.raises(Stop, match="ikke som kendt i 2024-03"):
         settle_month(session, root.place, month_of("2024-03"), root.place.rules.koder)
     for month in ("2024-03", "2024-04"):

@@ -60,7 +60,7 @@ def find(session: Session, place: Place, month: date, before: pl.DataFrame | Non
     """
     rules = place.rules
     parts = [
-        opslag.lines(session, rules, month, before),
+        opslag.lines(session, rules, before),
         of_files(session, rules, month),
         person_findings(opslag.odd_numbers(session)),
         double_findings(opslag.stretches(session, rules, month, before)),

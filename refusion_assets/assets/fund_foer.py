@@ -23,8 +23,9 @@ def listed_before(session: Session, place: Place, month: date) -> pl.DataFrame |
     """What was open when all was looked at last (`FOUND`), if that was under the same rules; None else.
 
     That is what the run itself listed if it has been settled before, else what the run before did. Who was calculated
-    since stands in `at_se`: of all others, what is found in weeks and claims is as it was. With None all must be
-    looked at.
+    since stands in `at_se`: of all others, what is found in weeks and claims is as it was. What was found in files that
+    run `month` is the first to know is left out: one of the same name may have said something else. With None all must
+    be looked at.
     """
     number, rules = run_number(month, place.rules), place.rules.version
     ruled = dict(session.frame("SELECT koersel, regelversion FROM opgoerelse.koersel").iter_rows())
@@ -33,7 +34,8 @@ def listed_before(session: Session, place: Place, month: date) -> pl.DataFrame |
         return None
     since = latest_people(month) if again else changed_people(month)
     session.run(f"CREATE OR REPLACE TEMP TABLE at_se AS FROM {since}")
-    return _open_of(session, number if again else number - 1, AS_FOUND)
+    fresh = session.frame("SELECT filnavn AS fil FROM raw.fil WHERE kendt_fra = $month", month=month)
+    return _open_of(session, number if again else number - 1, AS_FOUND).join(fresh, on="fil", how="anti")
 
 
 def _open_of(session: Session, number: object, columns: Sequence[str]) -> pl.DataFrame:

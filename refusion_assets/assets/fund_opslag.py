@@ -199,16 +199,9 @@ def marked(session: Session) -> pl.DataFrame:
     return with_frame(session, "brud", pl.concat([broken, doubted]), NAMED)
 
 
-def lines(session: Session, rules: Rulebook, month: date, before: pl.DataFrame | None) -> pl.DataFrame:
-    """One finding (`FOUND`) per line and rule that it breaks. Øre.
-
-    What was listed before is not read again, but for files first known in run `month`: one of the same name may have
-    said something else.
-    """
+def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
+    """One finding (`FOUND`) per line and rule that it breaks; what was listed before is not read again. Øre."""
     broken = marked(session)
-    if before is not None:
-        fresh_files = session.frame("SELECT filnavn AS fil FROM raw.fil WHERE kendt_fra = $month", month=month)
-        before = before.join(fresh_files, on="fil", how="anti", nulls_equal=True)
     told = [] if before is None else [_told_before(broken, before, rules)]
     fresh = broken if before is None else broken.join(before, on=LINE_KEY, how="anti")
     read = with_frame(session, "brud", fresh, LINES.format(filer=listed(fresh["fil_id"])))

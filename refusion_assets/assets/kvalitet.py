@@ -115,8 +115,8 @@ def _chart(
         parts.append(f'<text x="{offset}" y="{y + 4}">{value // 10},{value % 10}</text>')
         parts.append(f'<line x1="{left}" x2="{left + WIDTH}" y1="{y}" y2="{y}" stroke="#ccc"/>')
     parts += _lines(share, months, kilder, left, top)
-    ends = (left, months[0]), (left + WIDTH - 42, months[-1])
-    return "".join(parts) + "".join(f'<text x="{x}" y="{TOP + HEIGHT + 16}">{month:%Y-%m}</text>' for x, month in ends)
+    edges = f'<text x="{left}" y="{TOP + HEIGHT + 16}">{months[0]:%Y-%m}</text>'
+    return "".join(parts) + edges + f'<text x="{left + WIDTH - 42}" y="{TOP + HEIGHT + 16}">{months[-1]:%Y-%m}</text>'
 
 
 def _lines(share: pl.DataFrame, months: Sequence[object], kilder: Sequence[str], left: int, top: int) -> Iterator[str]:
