@@ -20,7 +20,7 @@ run: setup
 	@echo "Brugerfladen: make ui (http://127.0.0.1:3000)"
 
 test: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check refusion_assets tests bench

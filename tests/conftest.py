@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, settings
 
-from refusion_assets import cli
+from refusion_assets import cli, warehouse
 from refusion_assets.assets.classified import classify_through
 from refusion_assets.assets.filer import show, write_files
 from refusion_assets.assets.opgoerelse import settle_month
@@ -32,6 +32,8 @@ from tests.timeline import CPR
 # The same histories every time, however slow the machine is: a test is no clock.
 settings.register_profile("refusion", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 settings.load_profile("refusion")
+# The tests are as many at a time as there are cores; only the command itself runs with the threads of the product.
+OF_THE_PRODUCT, warehouse.THREADS = warehouse.THREADS, 1
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class DataRoot:
         with (
             mock.patch.dict(os.environ, self.environment, clear=True),
             mock.patch.object(sys, "argv", ["refusion", *arguments]),
+            mock.patch.object(warehouse, "THREADS", OF_THE_PRODUCT),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
