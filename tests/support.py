@@ -21,7 +21,7 @@ from refusion_assets.domain.efterregning_raa import claims as plain_claims
 from refusion_assets.domain.efterregning_raa import judge as plain_judge
 from refusion_assets.domain.efterregning_uger import Uge
 from refusion_assets.domain.efterregning_uger import count_weeks as plain_count
-from refusion_assets.domain.krav import classify
+from refusion_assets.domain.krav import classify, not_used
 from refusion_assets.domain.raw import NAMES, bopael_rows, typed
 from refusion_assets.domain.refusion import Priced, price
 from refusion_assets.domain.rules import Rulebook
@@ -247,7 +247,7 @@ def calculate(files: Sequence[Fil], bopael: Sequence[Mapping[str, str]], month: 
     linjer, cpr = judge_files(known, rules)
     validate("classified.linje", linjer.drop("fil_orden"))
     result = classify(linjer)
-    validate("classified.dom", result.linjer)
+    validate("classified.dom", not_used(result.linjer))
     validate("classified.krav", result.krav)
     grid, rates = rates_of(rules, last_day(month_of(month)))
     counted = count_weeks(result.krav, grid, rules)

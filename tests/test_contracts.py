@@ -14,7 +14,7 @@ from refusion_assets.tables import TABLES
 from refusion_assets.warehouse import ContractError, Session, validate
 from tests.support import RULES
 
-GOOD = {"fil_id": 1, "linje": 2, "status": "brugt", "regel": None, "trukket": False, "beloeb_oere": 100}
+GOOD = {"fil_id": 1, "linje": 2, "status": "virket", "regel": None, "trukket": False, "beloeb_oere": 100}
 KRAV = {
     "borger_id": 1, "ydelse_id": "KTH", "kilde_id": "ky", "konto": "k", "periode_start": month_of("2024-01"),
     "periode_slut": month_of("2024-02"), "pligt_se": "29101000", "kommunekode_betaler": "101", "beloeb_oere": 100,

@@ -1,4 +1,4 @@
-"""Dom: the verdict on every line, in one pass over the lines but for the few that others can touch."""
+"""Dom: the verdict on every line that is not used, in one pass but for the few lines that others can touch."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -6,7 +6,7 @@ from datetime import date
 import polars as pl
 
 from refusion_assets.assets.change import listed
-from refusion_assets.domain.krav import BRUGT, CLAIM, KARANTAENE, VERDICT, judge_set
+from refusion_assets.domain.krav import CLAIM, KARANTAENE, VERDICT, judge_set, not_used
 from refusion_assets.warehouse import Session
 
 LINES_PER_BUCKET = 400_000
@@ -95,21 +95,20 @@ def _touch(session: Session) -> None:
 
 
 def judge_reports(session: Session, scope: Scope) -> None:
-    """New verdicts (`classified.dom`) on the chosen lines, but for EI-010.
+    """New verdicts (`classified.dom`) on those of the chosen lines that are not used, but for EI-010.
 
     A report that no reversal points at and that lies in one file is judged by its own row rule; only the rest
     is handed to the kernel. The rows put in here have the key of `classified.linje`, so it is proved there.
     """
     _find_doubtful(session, scope)
     session.run(f"""INSERT INTO classified.dom
-        SELECT fil_id, linje, CASE WHEN regel IS NULL THEN '{BRUGT}' ELSE '{KARANTAENE}' END, regel, false,
-               CASE WHEN art IS DISTINCT FROM 'T' THEN beloeb_oere END
-        FROM {scope.lines} ANTI JOIN tvivl_id USING (noegle)""")
+        SELECT fil_id, linje, '{KARANTAENE}', regel, false, CASE WHEN art IS DISTINCT FROM 'T' THEN beloeb_oere END
+        FROM {scope.lines} ANTI JOIN tvivl_id USING (noegle) WHERE regel IS NOT NULL""")
     for bucket, buckets in _doubtful_lines(session, scope):
         linjer = session.frame(f"""SELECT {COLUMNS}, l.fil_orden, bool_or(l.afgoeres) AS afgoeres
             FROM tvivl_linje l WHERE l.noegle % {buckets} = {bucket} GROUP BY ALL""")
         mine = linjer.filter("afgoeres").select("fil_id", "linje")
-        session.insert("classified.dom", judge_set(linjer).join(mine, on=["fil_id", "linje"], how="semi"))
+        session.insert("classified.dom", not_used(judge_set(linjer).join(mine, on=["fil_id", "linje"], how="semi")))
 
 
 def _find_doubtful(session: Session, scope: Scope) -> None:
@@ -153,4 +152,4 @@ def put_verdicts(session: Session, verdicts: pl.DataFrame) -> None:
     """Verdicts in place of those the same lines had."""
     with session.lending("nye_domme", verdicts.select("fil_id", "linje")):
         session.run("DELETE FROM classified.dom d USING nye_domme n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
-    session.insert("classified.dom", verdicts.select(VERDICT))
+    session.insert("classified.dom", not_used(verdicts.select(VERDICT)))

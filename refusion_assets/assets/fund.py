@@ -29,8 +29,9 @@ FROM soegte s JOIN raw.fil f ON f.filnavn = s.fil JOIN raw.ukendt u ON u.fil_id 
 GROUP BY s.fil, s.linje"""
 
 MONTH_TOTAL = """
-SELECT coalesce(sum(d.beloeb_oere), 0)::BIGINT FROM classified.dom d JOIN raw.fil f USING (fil_id)
-WHERE d.status = 'brugt' AND f.kendt_fra = $month"""
+SELECT coalesce(sum(l.beloeb_oere), 0)::BIGINT FROM classified.linje l JOIN raw.fil f USING (fil_id)
+SEMI JOIN classified.grundlag USING (fil_id) ANTI JOIN classified.dom USING (fil_id, linje)
+WHERE f.kendt_fra = $month"""
 
 
 def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from refusion_assets.context import Place
 from refusion_assets.domain.fund import found
 from refusion_assets.domain.fund_linjer import line_findings
 from refusion_assets.domain.fund_uger import double_stretches, fails_modulus_11
-from refusion_assets.domain.krav import BRUGT, CLAIM, KARANTAENE, VENTER
+from refusion_assets.domain.krav import CLAIM, KARANTAENE, VENTER
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.weeks import next_month
 from refusion_assets.warehouse import Session
@@ -47,8 +47,7 @@ GROUP BY ALL"""
 
 ACCEPTED = "SELECT genstand, begrundelse FROM kontrol.accept WHERE maaned = $month AND regel = 'FIL-006'"
 
-# What is not in here is used: nearly all lines are.
-NOT_USED = f"SELECT fil_id, linje, status, regel, trukket FROM classified.dom WHERE status <> '{BRUGT}'"
+NOT_USED = "SELECT fil_id, linje, status, regel, trukket FROM classified.dom"
 
 DOUBTED = """
 SELECT fil_id, linje, regel FROM (
@@ -57,7 +56,7 @@ SELECT fil_id, linje, regel FROM (
     SELECT fil_id, linje, 'EI-007' AS regel FROM classified.linje WHERE uden_for_gyldighed)
 SEMI JOIN classified.grundlag USING (fil_id)"""
 
-USED = "SELECT t.* FROM tvivl t JOIN classified.dom d USING (fil_id, linje) WHERE d.status = 'brugt'"
+USED = "SELECT * FROM tvivl SEMI JOIN classified.grundlag USING (fil_id) ANTI JOIN classified.dom USING (fil_id, linje)"
 
 NAMED = "SELECT b.*, f.filnavn AS fil, f.kilde, f.enhed FROM brud b JOIN raw.fil f USING (fil_id)"
 

@@ -61,23 +61,22 @@ def calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = F
 
 
 def raa_er_fordelt(asked: Asked) -> Outcome:
-    """Every øre received is used, reversed or quarantined, and every line has one verdict."""
-    gone = _sums(
+    """Every øre received is used, reversed or quarantined, and every line makes a claim or has a verdict."""
+    found = _sums(
         asked.session,
-        """SELECT sum(beloeb_oere) FILTER (status = 'tilbagefoert')::BIGINT AS tilbagefoert,
-        sum(beloeb_oere) FILTER (status = 'karantaene')::BIGINT AS karantaene
-        FROM classified.dom""",
-    )
-    whole = _sums(
-        asked.session,
-        """SELECT sum(beloeb_oere) FILTER (art IS DISTINCT FROM 'T')::BIGINT AS oere, count(*) AS linjer,
-        (SELECT count(*) FROM classified.dom) AS domme, (SELECT sum(beloeb_oere)::BIGINT FROM classified.krav) AS brugt
-        FROM classified.linje JOIN raw.fil USING (fil_id) WHERE NOT dublet AND modtaget_maaned <= $month""",
+        """SELECT * FROM (
+            SELECT count(*) AS linjer, sum(beloeb_oere) FILTER (art IS DISTINCT FROM 'T')::BIGINT AS oere
+            FROM classified.linje JOIN raw.fil USING (fil_id) WHERE NOT dublet AND modtaget_maaned <= $month
+        ), (SELECT sum(antal_raekker)::BIGINT AS brugte, sum(beloeb_oere)::BIGINT AS brugt FROM classified.krav), (
+            SELECT count(*) AS andre, sum(beloeb_oere) FILTER (status = 'tilbagefoert')::BIGINT AS tilbagefoert,
+            sum(beloeb_oere) FILTER (status = 'karantaene')::BIGINT AS karantaene FROM classified.dom)""",
         month=asked.month,
     )
-    if whole["domme"] != whole["linjer"]:
-        return Outcome(False, f"{whole['linjer']} linjer har {whole['domme']} domme.", STOP)
-    return balance("Modtaget mod brugt, tilbageført og karantæne", {"brugt": whole["brugt"], **gone}, whole["oere"])
+    if found["brugte"] + found["andre"] != found["linjer"]:
+        told = f"{found['linjer']} linjer er blevet til {found['brugte']} brugte og {found['andre']} andre."
+        return Outcome(False, told, STOP)
+    parts = {name: found[name] for name in ("brugt", "tilbagefoert", "karantaene")}
+    return balance("Modtaget mod brugt, tilbageført og karantæne", parts, found["oere"])
 
 
 def kontrakter_holder(asked: Asked) -> Outcome:

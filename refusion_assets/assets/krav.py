@@ -70,9 +70,8 @@ def _find_shared(session: Session, table: str) -> None:
 
     Two claims with the same hash only send lines to the kernel that need not have been there.
     """
-    session.run(f"""CREATE OR REPLACE TEMP TABLE linje_faldet AS
-        SELECT fil_id, linje, coalesce(regel = 'EI-010', false) AS under
-        FROM classified.dom WHERE status <> '{BRUGT}'""")
+    session.run("""CREATE OR REPLACE TEMP TABLE linje_faldet AS
+        SELECT fil_id, linje, coalesce(regel = 'EI-010', false) AS under FROM classified.dom""")
     standing = _standing(f"{table} t WHERE true")
     lines = int(session.value(f"SELECT count(*) FROM {table}"))  # type: ignore[call-overload]
     sweeps = 1 + lines // CLAIMS_PER_SWEEP

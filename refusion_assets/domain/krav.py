@@ -31,11 +31,14 @@ class Krav(pa.DataFrameModel):
 
 
 class Dom(pa.DataFrameModel):
-    """One row per delivered line: the verdict of the set it stands in, and the øre it is on (none on a reversal)."""
+    """One row per delivered line that is not used: its verdict, and the øre it is on (none on a reversal).
+
+    A line of the files of `classified.grundlag` that is not here is used.
+    """
 
     fil_id: pl.Int64
     linje: pl.Int64
-    status: pl.String = pa.Field(isin=[BRUGT, TILBAGEFOERT, KARANTAENE, VIRKET, VENTER])
+    status: pl.String = pa.Field(isin=[TILBAGEFOERT, KARANTAENE, VIRKET, VENTER])
     regel: pl.String = pa.Field(nullable=True)
     trukket: pl.Boolean = pa.Field(description="a standing reversal takes the line back, whatever its verdict")
     beloeb_oere: pl.Int64 = pa.Field(nullable=True, description="as in classified.linje, so that sums need no join")
@@ -80,6 +83,11 @@ class Grundlag(pa.DataFrameModel):
 
 
 VERDICT = list(Dom.to_schema().columns)
+
+
+def not_used(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """The verdicts that are kept (`Dom`): nearly all lines are used, and to say so of each would cost the most."""
+    return verdicts.filter(pl.col("status") != BRUGT)
 
 
 def classify(linjer: pl.DataFrame) -> Classified:
