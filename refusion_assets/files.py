@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Self
@@ -48,10 +48,14 @@ BILAG = (
 
 @dataclass(frozen=True)
 class Outgoing:
-    """The files of one run, by name: made ready in a hidden folder, then shown in one step."""
+    """The files of one run, by name: made ready in a hidden folder, then shown in one step.
+
+    `again`: those that are used again, and the sha256 that each was proved to have.
+    """
 
     folder: Path
     ready: Path
+    again: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def begun(cls, folder: Path) -> Self:
@@ -185,8 +189,12 @@ def apart(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
 
 
 def sums_of(folder: Path) -> dict[str, str]:
-    """The sha256 of every file of a run by its name, in order, read from the files themselves."""
-    paths = sorted(folder.glob("*.csv"))
+    """The sha256 of every file of a run by its name, read from the files themselves."""
+    return _sums(list(folder.glob("*.csv")))
+
+
+def _sums(paths: Sequence[Path]) -> dict[str, str]:
+    """The sha256 of some files by their names."""
     with ThreadPoolExecutor(os.cpu_count()) as readers:
         return {path.name: summed for path, summed in zip(paths, readers.map(fingerprint, paths), strict=True)}
 
@@ -215,6 +223,7 @@ def use_again(
             return False
         for path in paths:
             os.replace(path, outgoing.ready / path.name)
+            outgoing.again[path.name] = said[path.name]
         return True
 
     koder = list(koder)
@@ -244,7 +253,8 @@ def stage(
         ]
     with ThreadPoolExecutor(os.cpu_count()) as writers:
         list(writers.map(_write, waiting))
-    sums = "".join(f"{summed}  {name}\n" for name, summed in sums_of(ready).items())
+    fresh = _sums([path for path in ready.glob("*.csv") if path.name not in outgoing.again])
+    sums = "".join(f"{summed}  {name}\n" for name, summed in sorted({**outgoing.again, **fresh}.items()))
     (ready / SUMS).write_text(sums, encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from refusion_assets import files
-from refusion_assets.assets.filer import show, write_files
+from refusion_assets.assets.filer import filer_er_kladden, show, write_files
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.wiring import gate, withdraw
 from refusion_assets.domain.stop import Stop
@@ -15,6 +15,8 @@ from refusion_assets.domain.weeks import month_of, next_month
 from tests.conftest import DataRoot, Example
 
 MONTH = "2024-04"
+CHANGE_OF_169 = """UPDATE opgoerelse.postering SET genoptjeningstaeller = 51 WHERE rowid = (SELECT min(rowid)
+    FROM opgoerelse.postering WHERE koersel = 52 AND kommunekode = '169' AND trin IS NOT NULL)"""
 Made = Callable[[DataRoot], set[str]]
 
 
@@ -65,15 +67,24 @@ def test_where_nothing_has_changed_no_file_of_the_ledger_is_made_again(
 def test_only_the_municipalities_whose_ledger_has_changed_get_new_files(
     example: Example, root: DataRoot, made: Made
 ) -> None:
-    first = (
-        "(SELECT min(rowid) FROM opgoerelse.postering WHERE koersel = 52 AND kommunekode = '169' AND trin IS NOT NULL)"
-    )
     with root.place.warehouse.open() as session:
-        session.run(f"UPDATE opgoerelse.postering SET genoptjeningstaeller = 51 WHERE rowid = {first}")
+        session.run(CHANGE_OF_169)
     assert made(root) == of(root, "169")
     before, now = example.files[MONTH], root.files(MONTH)
     told = files.file_name("beregning", "169", month_of(MONTH), root.place.rules)
     assert {name for name in now if now[name] != before[name]} == {files.SUMS, told}
+
+
+def test_files_that_are_made_are_read_back_and_one_that_is_not_there_is_found(root: DataRoot) -> None:
+    with root.place.warehouse.open() as session:
+        session.run(CHANGE_OF_169)
+        outgoing = write_files(session, root.place, month_of(MONTH), root.place.rules.koder)
+        assert filer_er_kladden(session, outgoing, 52).bestaaet
+        for kind, rest in ((files.BEREGNINGSFIL, 1), (files.OPGOERELSESFIL, 2)):
+            (outgoing.ready / files.file_name(kind, "169", month_of(MONTH), root.place.rules)).unlink()
+            found = filer_er_kladden(session, outgoing, 52)
+            assert (found.bestaaet, found.antal) == (False, rest)
+            assert "for 169 er" in found.tekst
 
 
 def test_what_was_changed_or_lost_since_it_was_sent_is_made_again(example: Example, root: DataRoot, made: Made) -> None:

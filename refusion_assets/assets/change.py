@@ -30,8 +30,8 @@ RESTED_ON = (
 NEW = """
 SELECT borger_id, fra_dag AS dag FROM classified.aendret
 UNION ALL SELECT borger_id, $due FROM classified.krav
-WHERE $due < $through AND periode_slut >= $due AND periode_start <= $through
-UNION ALL SELECT b.borger_id, s.fra FROM identitet.borger b JOIN {moved} s USING (cpr)"""
+WHERE $due < $through AND periode_slut >= $due AND periode_start <= $through"""
+MOVED = " UNION ALL SELECT b.borger_id, s.fra FROM identitet.borger b JOIN {} s USING (cpr)"
 
 
 def moved(before: str, now: str) -> str:
@@ -171,10 +171,11 @@ def choose(session: Session, place: Place, month: date, fra: date | None = None)
     changed = stale(session, place) if trusted else Stale([], None, [])
     since = min((day for day in (changed.fra_uge, fra) if day), default=None)
     if trusted:
-        snapshots = (f"(FROM raw.bopael WHERE modtaget_maaned = ${name})" for name in ("before", "snapshot"))
-        query = NEW.format(moved=moved(*snapshots))
-        values = {"before": last["bopael_maaned"][0], "snapshot": snapshot}
-        values |= {"through": last_day(month), "due": last_day(last["maaned"][0])}
+        values: dict[str, object] = {"through": last_day(month), "due": last_day(last["maaned"][0])}
+        query, before = NEW, last["bopael_maaned"][0]
+        if before != snapshot:
+            snapshots = (f"(FROM raw.bopael WHERE modtaget_maaned = ${name})" for name in ("before", "snapshot"))
+            query, values = query + MOVED.format(moved(*snapshots)), values | {"before": before, "snapshot": snapshot}
         if since:
             query, values = f"{query} UNION ALL {PEOPLE}", values | {"since": since, "ydelser": changed.ydelser}
     else:

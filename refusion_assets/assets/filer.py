@@ -32,8 +32,16 @@ SELECT tekst FROM kontrol.resultat WHERE maaned = $m AND NOT bestaaet
 AND NOT (tabel = 'classified.krav' AND alvor = 'FEJL' AND NOT blokerer) ORDER BY tabel, kontrol"""
 
 OERE = "CAST(replace({}, ',', '') AS BIGINT)"
-FILE = "read_csv('{}', delim=';', header=true, all_varchar=true, filename=true)"
+FILE = "read_csv([{}], delim=';', header=true, all_varchar=true, filename=true)"
 KODE = "split_part(parse_filename(filename), '-', 4)"
+# What the files of a kind say, by municipality.
+SAID = {
+    files.BEREGNINGSFIL: f"""sum({OERE.format('"Refusionsbeløb"')})::BIGINT AS refusion,
+        sum({OERE.format('"Medfinansieringsbeløb"')})::BIGINT AS medfinansiering""",
+    files.OPGOERELSESFIL: f"""
+        sum({OERE.format('"Beløb i alt"')}) FILTER (Transaktionstype <> 'MEDFINANSIERING')::BIGINT AS refusion,
+        sum({OERE.format('"Beløb i alt"')}) FILTER (Transaktionstype = 'MEDFINANSIERING')::BIGINT AS medfinansiering""",
+}
 
 
 def _files(
@@ -121,25 +129,17 @@ def _made_of(session: Session, place: Place, number: int) -> pl.DataFrame:
 def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) -> Outcome:
     """Whether the files that are ready say, municipality by municipality, what the ledger of the run says. Øre.
 
-    Calculation files and statements are read back from the disk as a municipality would read them.
+    Calculation files and statements are read back from the disk as a municipality would read them; not those that are
+    used again, which are what was sent of ledger rows that are the same (`use_again`).
     """
-    ready = str(outgoing.ready).replace("'", "''")
-    written = session.frame(f"""
-        SELECT {KODE} AS kommunekode, sum({OERE.format('"Refusionsbeløb"')})::BIGINT AS refusion,
-               sum({OERE.format('"Medfinansieringsbeløb"')})::BIGINT AS medfinansiering
-        FROM {FILE.format(f"{ready}/*-beregning-*.csv")} GROUP BY 1""")
-    stated = session.frame(f"""
-        SELECT {KODE} AS kommunekode,
-               sum({OERE.format('"Beløb i alt"')}) FILTER ("Transaktionstype" <> 'MEDFINANSIERING')::BIGINT AS refusion,
-               sum({OERE.format('"Beløb i alt"')}) FILTER ("Transaktionstype" = 'MEDFINANSIERING')::BIGINT
-               AS medfinansiering
-        FROM {FILE.format(f"{ready}/*-opgoerelse-*.csv")} GROUP BY 1""")
     ledger = session.frame(
         """SELECT kommunekode, sum(refusion_oere)::BIGINT AS refusion,
         sum(medfinansiering_oere)::BIGINT AS medfinansiering FROM opgoerelse.postering WHERE koersel = $n GROUP BY 1""",
         n=number,
     )
-    gaps = pl.concat([_gaps(ledger, found, name) for name, found in (("beregning", written), ("opgoerelse", stated))])
+    again = {name.split("-")[3] for name in outgoing.again}
+    made = ledger.filter(~pl.col("kommunekode").is_in(again))
+    gaps = pl.concat([_gaps(made, _read_back(session, outgoing, kind), kind) for kind in SAID])
     if gaps.is_empty():
         oere = int(ledger["refusion"].sum()), int(ledger["medfinansiering"].sum())
         text = f"Filerne siger det samme som kladden: {kroner_text(oere[0])} i refusion, {kroner_text(oere[1])} i"
@@ -156,6 +156,15 @@ def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) ->
         gaps.height,
         int(gaps["oere"].sum()),
     )
+
+
+def _read_back(session: Session, outgoing: files.Outgoing, kind: str) -> pl.DataFrame:
+    """What the files of a kind that were made now say, by municipality: kommunekode, refusion, medfinansiering. Øre."""
+    paths = [path for path in outgoing.ready.glob(f"*-{kind}-*.csv") if path.name not in outgoing.again]
+    if not paths:
+        return pl.DataFrame(schema={"kommunekode": pl.String, "refusion": pl.Int64, "medfinansiering": pl.Int64})
+    named = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+    return session.frame(f"SELECT {KODE} AS kommunekode, {SAID[kind]} FROM {FILE.format(named)} GROUP BY 1")
 
 
 def _gaps(ledger: pl.DataFrame, found: pl.DataFrame, fil: str) -> pl.DataFrame:
