@@ -28,11 +28,12 @@ from tests.land import (
     report,
     reversal,
 )
-from tests.support import read_csv, write_manifest
+from tests.support import read_csv, write_manifest, write_register
 
 OERE = KRONER * 100
 ALL = PEOPLE * OERE  # what a sender reports in a month
 KY, KSD = "ky", "ksd"
+UNREADABLE_STAYS = ({"Bopael_start": "2020-13-01"}, {"Bopael_slut": "2024-02-30"})
 FEJL, ADVARSEL, INFO = "FEJL", "ADVARSEL", "INFO"
 
 
@@ -76,6 +77,9 @@ def spoiled(root: Path) -> Land:
     homeless = report(("akasse", AKASSE), "ADP", SPOILED, PEOPLE)
     land.spoil(("akasse", AKASSE), lambda rows: [*rows, homeless])
     land.deliver()
+    [first] = (root / "raw" / "bopael").rglob("*.csv")
+    stays = read_csv(first)
+    write_register(root, "bopael", SPOILED, [*stays, *(stays[0] | said for said in UNREADABLE_STAYS)])
     again = land.path((KY, "159"), SPOILED)
     twin = land.path((KY, "159"), SPOILED, 4)
     shutil.copyfile(again, twin)
@@ -202,6 +206,13 @@ def test_a_person_with_no_residence_is_told_and_settled_with_nobody(april: April
         f"SELECT count(*) FROM opgoerelse.postering JOIN identitet.borger USING (borger_id) WHERE cpr = '{HOMELESS}'"
     )
     assert rows == [(0,)]
+
+
+def test_lines_of_a_register_that_cannot_be_read_are_told_with_file_and_line(april: April) -> None:
+    assert april.check("registre_er_laeselige") == (ADVARSEL, False, len(UNREADABLE_STAYS), 0)
+    [(lines,)] = april.root.rows("SELECT antal_raekker FROM raw.register WHERE antal_ulaeselige > 0")
+    first = 1 + lines - len(UNREADABLE_STAYS) + 1
+    assert f"bopael-202404.csv: 2 linjer, den første er linje {first}" in april.says("registre_er_laeselige")
 
 
 def test_a_municipality_code_that_does_not_exist_is_quarantined_with_its_money(april: April) -> None:

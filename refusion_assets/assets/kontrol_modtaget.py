@@ -66,6 +66,30 @@ def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     yield from by_rule(pl.concat([money, known, odd]), LINJEREGLER, place.rules)
 
 
+def registre_er_laeselige(asked: Asked) -> Outcome:
+    """Every line of the month's registers can be read; in the first run, of all that are there."""
+    rows = asked.session.frame(
+        """SELECT sti, antal_ulaeselige AS antal, foerste_ulaeselige AS linje FROM raw.register
+        WHERE antal_ulaeselige > 0 AND (modtaget_maaned = $month OR ($first AND modtaget_maaned < $month))
+        ORDER BY antal DESC, sti""",
+        month=asked.month,
+        first=first_run(asked.session, asked.month),
+    )
+    if rows.is_empty():
+        return Outcome(True, "Hver linje i registrene kan læses.")
+    names = "; ".join(
+        f"{row['sti'].rpartition('/')[2]}: {row['antal']} linjer, den første er linje {row['linje']}"
+        for row in rows.head(MOST_NAMED).iter_rows(named=True)
+    )
+    antal = int(rows["antal"].sum())
+    return Outcome(
+        False,
+        f"{antal} linjer i registrene kan ikke læses og er ikke brugt: {names}.",
+        "Bed registrets afsender om filen igen; borgere uden bopæl eller grundlag får EI-018 eller FB-001.",
+        antal,
+    )
+
+
 def _since_last(asked: Asked, found: pl.DataFrame, ids: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
     """An outcome per rule, given all that is open: what the run before did not list is new."""
     told = foer.open_before(asked.session, asked.place, asked.month, "noegle")["noegle"]

@@ -13,7 +13,7 @@ from refusion_assets.assets.fleksbidrag import keep_bases, tell_bases, withdraw_
 from refusion_assets.assets.modtagelse import REGISTER_CHECKS, answers, check_specs
 from refusion_assets.assets.wiring import POOL, span, stopping
 from refusion_assets.context import Place
-from refusion_assets.domain.raw import bopael_rows, fleks_rows
+from refusion_assets.domain.raw import READABLE, bopael_rows, fleks_rows
 from refusion_assets.domain.stop import Faulty
 from refusion_assets.leverance import FileRejected
 from refusion_assets.metadata import KINDS, OWNER, of_table
@@ -51,8 +51,10 @@ def _store_register(session: Session, place: Place, path: Path, art: str, header
         keep_bases(session, month)
     session.run(f"DELETE FROM raw.{art} WHERE modtaget_maaned = $month", month=month)
     rows = bopael_rows(lines, month) if art == "bopael" else fleks_rows(lines, month)
-    entry = {"sti": [sti], "art": [art], "modtaget_maaned": [month], "sha256": [sha256]}
-    session.insert("raw.register", pl.DataFrame(entry).with_columns(antal_raekker=pl.lit(lines.height, pl.Int64)))
+    odd = lines.filter(~READABLE[art])["linje"]
+    entry = {"sti": sti, "art": art, "modtaget_maaned": month, "sha256": sha256, "antal_raekker": lines.height}
+    entry |= {"antal_ulaeselige": odd.len(), "foerste_ulaeselige": odd.min()}
+    session.insert("raw.register", pl.DataFrame([entry], schema_overrides={"foerste_ulaeselige": pl.Int64}))
     added = session.insert(f"raw.{art}", rows)
     if again:
         _tell_moves(session)

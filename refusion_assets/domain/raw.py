@@ -103,6 +103,8 @@ class Register(pa.DataFrameModel):
     modtaget_maaned: pl.Date
     sha256: pl.String
     antal_raekker: pl.Int64
+    antal_ulaeselige: pl.Int64 = pa.Field(ge=0, description="lines that say nothing that can be used")
+    foerste_ulaeselige: pl.Int64 = pa.Field(nullable=True, description="the first of them; the header is line 1")
 
     class Config:
         """Exactly these columns; a path is loaded once."""
@@ -263,27 +265,28 @@ def is_possible_cpr(cpr: pl.Expr, received: pl.Expr) -> pl.Expr:
     return (born <= received).fill_null(value=False)
 
 
+STAY = {"cpr": pl.col("CPR"), "kommunekode": pl.col("Kommunekode"), "bopael_start": _day(pl.col("Bopael_start"))}
+STAY_END = _day(pl.col("Bopael_slut"))
+BASIS = {
+    "cpr": pl.col("CPR"),
+    "maaned": _day(pl.col("Maaned") + "-01"),
+    "beregningsgrundlag_oere": oere(pl.col("Beregningsgrundlag")),
+    "loen_oere": oere(pl.col("Loen")),
+}
+# Whether a line of a register can be read: what must be there is there, and of its kind.
+READABLE = {
+    "bopael": pl.all_horizontal(
+        STAY_END.is_not_null() | pl.col("Bopael_slut").is_null(), *(value.is_not_null() for value in STAY.values())
+    ),
+    "fleksgrundlag": pl.all_horizontal(value.is_not_null() for value in BASIS.values()),
+}
+
+
 def bopael_rows(lines: pl.DataFrame, month: date) -> pl.DataFrame:
-    """One row per stay (`Bopael`) in a snapshot; rows without readable CPR, code and start are left out."""
-    end = _day(pl.col("Bopael_slut"))
-    rows = lines.filter(end.is_not_null() | pl.col("Bopael_slut").is_null()).select(
-        modtaget_maaned=pl.lit(month),
-        cpr="CPR",
-        kommunekode="Kommunekode",
-        bopael_start=_day(pl.col("Bopael_start")),
-        bopael_slut=end,
-    )
-    return rows.drop_nulls(["cpr", "kommunekode", "bopael_start"])
+    """One row per stay (`Bopael`) in a snapshot; lines that cannot be read are left out."""
+    return lines.filter(READABLE["bopael"]).select(modtaget_maaned=pl.lit(month), **STAY, bopael_slut=STAY_END)
 
 
 def fleks_rows(lines: pl.DataFrame, month: date) -> pl.DataFrame:
-    """One row per delivered basis (`Fleksgrundlag`); rows that cannot be read are left out. Øre."""
-    rows = lines.select(
-        modtaget_maaned=pl.lit(month),
-        raekke="linje",
-        cpr="CPR",
-        maaned=_day(pl.col("Maaned") + "-01"),
-        beregningsgrundlag_oere=oere(pl.col("Beregningsgrundlag")),
-        loen_oere=oere(pl.col("Loen")),
-    )
-    return rows.drop_nulls()
+    """One row per delivered basis (`Fleksgrundlag`); lines that cannot be read are left out. Øre."""
+    return lines.filter(READABLE["fleksgrundlag"]).select(modtaget_maaned=pl.lit(month), raekke="linje", **BASIS)
