@@ -47,7 +47,7 @@ def main(root: Path, month: str) -> None:
     step("indlæs", ingest_registers)
     step("klassificér", classify_through)
     step("kontrol", quality)
-    ask("classified.krav")
+    ask("raw.register", "classified.krav")
     step("tæl og beregn", calculate, lambda _: None)
     ask("duration.forloeb", "refusion.borger_uge_ydelse")
     step("opgør", settle_month, koder)

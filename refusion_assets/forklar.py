@@ -20,7 +20,8 @@ JUDGED = """SELECT m.* EXCLUDE (regel), coalesce(d.status, 'brugt') AS status,
     coalesce(d.trukket, false) AS trukket, d.regel,
     CASE WHEN d.regel = 'EI-013' THEN d.regel ELSE m.regel END AS egen_regel,
     f.filnavn, f.enhed, f.modtaget_maaned, f.kendt_fra, f.orden AS fil_orden
-    FROM mine m LEFT JOIN classified.dom d ON d.fil_id = m.fil_id AND d.linje = m.linje AND d.fil_id IN ({filer})
+    FROM mine m SEMI JOIN classified.grundlag USING (fil_id)
+    LEFT JOIN classified.dom d ON d.fil_id = m.fil_id AND d.linje = m.linje AND d.fil_id IN ({filer})
     JOIN (SELECT *, row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget, filnavn) AS orden FROM raw.fil
           WHERE NOT dublet) f ON f.fil_id = m.fil_id"""
 RAW = """SELECT i.fil_id, i.linje, i.Loenperiode_start, i.Loenperiode_slut, i.Modtaget_tidspunkt, i.Kommunekode,

@@ -34,8 +34,6 @@ COMMITTED_LIMIT = "1MB"
 # A thread that waits for the disk leaves its core to another.
 THREADS = 2 * (os.cpu_count() or 1)
 WAREHOUSE = "lager"
-# What earlier versions of the program left otherwise, put right where the layout is made anew.
-ONCE = ("DELETE FROM classified.dom WHERE status = 'brugt'",)
 VIEWS = Path(__file__).parent / "views.sql"
 
 
@@ -190,7 +188,7 @@ def _layout() -> tuple[str, ...]:
         statements.append(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
         statements.append(f"CREATE TABLE IF NOT EXISTS {table} ({body})")
     views = VIEWS.read_text("utf-8").split(";\n")
-    return (*statements, *ONCE, *(view for view in views if view.strip()))
+    return (*statements, *(view for view in views if view.strip()))
 
 
 @dataclass(frozen=True)

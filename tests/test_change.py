@@ -174,13 +174,3 @@ def test_a_warehouse_of_an_earlier_version_is_refused_with_what_to_do(example_ro
     told = r"tidligere udgave af programmet \(classified\.dom\); flyt mappen lager"
     with pytest.raises(Stop, match=told), example_root.place.warehouse.open():
         pass
-
-
-def test_verdicts_on_used_lines_that_an_earlier_version_kept_are_gone_when_the_layout_is_made_anew(
-    example_root: DataRoot,
-) -> None:
-    with example_root.place.warehouse.open() as session:
-        session.run("INSERT INTO classified.dom VALUES (0, 1, 'brugt', NULL, false, 100)")
-        session.run("INSERT INTO classified.dom VALUES (0, 2, 'virket', NULL, false, NULL)")
-        session.run("COMMENT ON TABLE identitet.borger IS 'en anden'")
-    assert example_root.rows("SELECT linje FROM classified.dom") == [(2,)]

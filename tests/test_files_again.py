@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from refusion_assets import files
+from refusion_assets.assets import filer
 from refusion_assets.assets.filer import filer_er_kladden, show, write_files
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.wiring import gate, withdraw
+from refusion_assets.domain.kontrol import Outcome
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of, next_month
 from tests.conftest import DataRoot, Example
@@ -85,6 +87,14 @@ def test_files_that_are_made_are_read_back_and_one_that_is_not_there_is_found(ro
             found = filer_er_kladden(session, outgoing, 52)
             assert (found.bestaaet, found.antal) == (False, rest)
             assert "for 169 er" in found.tekst
+
+
+def test_files_that_are_found_wrong_are_not_used_again(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = "SELECT count(*) > 0 FROM opgoerelse.fil_grundlag"
+    assert root.rows(kept) == [(True,)]
+    monkeypatch.setattr(filer, "filer_er_kladden", lambda *_: Outcome(bestaaet=False, tekst="forkert"))
+    filer._written(root.place, month_of(MONTH), root.place.rules.koder)
+    assert root.rows(kept) == [(False,)]
 
 
 def test_what_was_changed_or_lost_since_it_was_sent_is_made_again(example: Example, root: DataRoot, made: Made) -> None:

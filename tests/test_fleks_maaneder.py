@@ -9,8 +9,11 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import Phase, given, settings
 
+from refusion_assets.assets.kontrol_modtaget import registre_er_laeselige
+from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning import Resultat, state
 from refusion_assets.domain.efterregning_raa import Fil
+from refusion_assets.domain.weeks import month_of
 from refusion_assets.rulebook import RuleError, load
 from tests import edits, timeline
 from tests.conftest import DataRoot
@@ -111,6 +114,21 @@ def test_a_basis_given_again_or_taken_away_within_the_open_month_is_seen(root: D
         give(root, "2023-01", *rows)
         root.run("2023-01")
         assert [row[4] for row in root.rows(FLEKS_LEDGER)] == oere
+
+
+def test_bases_that_cannot_be_read_are_told_by_the_run_that_first_knows_the_file_however_old_it_is(
+    root: DataRoot,
+) -> None:
+    odd = basis("2023-01", "17550,00") | {"Loen": "?"}
+    give(root, "2023-01", basis("2023-01", "17550,00"), odd)
+    said = []
+    for month in MONTHS:
+        root.run(month)
+        with root.place.warehouse.open() as session:
+            told = registre_er_laeselige(Asked(session, root.place, month_of(month)))
+        said.append((told.bestaaet, told.antal))
+        give(root, "2023-01", basis("2023-01", "17550,00"), *[odd] * len(said))
+    assert said == [(False, 1), (True, 0), (False, 2)]
 
 
 def test_a_reload_without_the_snapshot_takes_its_contribution_away(root: DataRoot) -> None:

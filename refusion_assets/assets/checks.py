@@ -86,7 +86,7 @@ STOPS: tuple[Asks, ...] = (
     (kontrol.bilag_balancerer, "opgoerelse.postering", "Debet er kredit på hvert bilag."),
 )
 WARNS: tuple[Asks, ...] = (
-    (modtaget.registre_er_laeselige, "raw.register", "Hver linje i bopæl og fleksgrundlag kan læses."),
+    (modtaget.registre_er_laeselige, "raw.register", "Hver linje i nye filer med bopæl og fleksgrundlag kan læses."),
     (kontrol.karantaene, "classified.krav", "Ingen linje er i karantæne."),
     (
         modtaget.ydelser_er_med,

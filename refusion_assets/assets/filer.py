@@ -130,7 +130,7 @@ def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) ->
     """Whether the files that are ready say, municipality by municipality, what the ledger of the run says. Øre.
 
     Calculation files and statements are read back from the disk as a municipality would read them; not those that are
-    used again, which are what was sent of ledger rows that are the same (`use_again`).
+    used again, which have been through this and rest on the same ledger rows (`write_files`).
     """
     ledger = session.frame(
         """SELECT kommunekode, sum(refusion_oere)::BIGINT AS refusion,
@@ -159,7 +159,7 @@ def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) ->
 
 
 def _read_back(session: Session, outgoing: files.Outgoing, kind: str) -> pl.DataFrame:
-    """What the files of a kind that were made now say, by municipality: kommunekode, refusion, medfinansiering. Øre."""
+    """What the files of a kind say, but for those used again: kommunekode, refusion, medfinansiering. Øre."""
     paths = [path for path in outgoing.ready.glob(f"*-{kind}-*.csv") if path.name not in outgoing.again]
     if not paths:
         return pl.DataFrame(schema={"kommunekode": pl.String, "refusion": pl.Int64, "medfinansiering": pl.Int64})
@@ -207,6 +207,8 @@ def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Out
         outgoing = write_files(session, place, month, koder)
         outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules))
         keep(session, month, [(CHECK, outcome)])
+        if not outcome.bestaaet:  # what was found wrong is never used again
+            session.run("DELETE FROM opgoerelse.fil_grundlag")
         return outgoing, outcome, told(session, place, month)
 
 

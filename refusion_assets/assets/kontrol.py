@@ -80,7 +80,7 @@ def raa_er_fordelt(asked: Asked) -> Outcome:
 
 
 def kontrakter_holder(asked: Asked) -> Outcome:
-    """The tables that SQL makes, too large for a frame, keep their contracts; the rest are proved as frames."""
+    """The tables that SQL makes keep their contracts; the rest are proved as frames."""
     found = {f"{table}, {what}": n for table in SQL_MADE for what, n in asked.session.breaches(table).items()}
     if not found:
         return Outcome(True, f"{' og '.join(SQL_MADE)} overholder deres kontrakter.")

@@ -8,10 +8,12 @@ from refusion_assets.assets import fund_foer as foer
 from refusion_assets.assets import fund_opslag as opslag
 from refusion_assets.assets.change import listed
 from refusion_assets.assets.fund import of_files, of_weeks
+from refusion_assets.assets.kendt import known_files
 from refusion_assets.assets.kvalitet import LATE_LINE
 from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.fund_uger import person_findings
 from refusion_assets.domain.kontrol import MOST_NAMED, Outcome, by_rule, kroner_text
+from refusion_assets.domain.weeks import next_month
 
 FILREGLER = ("FIL-003", "FIL-004", "FIL-005")
 LINJEREGLER = (
@@ -67,25 +69,25 @@ def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
 
 
 def registre_er_laeselige(asked: Asked) -> Outcome:
-    """Every line of the month's registers can be read; in the first run, of all that are there."""
+    """Every line of the registers that the month is the first to know can be read."""
     rows = asked.session.frame(
-        """SELECT sti, antal_ulaeselige AS antal, foerste_ulaeselige AS linje FROM raw.register
-        WHERE antal_ulaeselige > 0 AND (modtaget_maaned = $month OR ($first AND modtaget_maaned < $month))
-        ORDER BY antal DESC, sti""",
+        """SELECT sti, sha256, antal_ulaeselige AS antal, foerste_ulaeselige AS linje FROM raw.register
+        WHERE antal_ulaeselige > 0 AND modtaget_maaned <= $month ORDER BY antal DESC, sti""",
         month=asked.month,
-        first=first_run(asked.session, asked.month),
     )
-    if rows.is_empty():
-        return Outcome(True, "Hver linje i registrene kan læses.")
+    told = known_files(asked.session, next_month(asked.month, -1)) if rows.height else {}
+    fresh = [row for row in rows.iter_rows(named=True) if told.get(row["sti"]) != row["sha256"]]
+    if not fresh:
+        return Outcome(True, "Hver linje i de nye registre kan læses.")
     names = "; ".join(
         f"{row['sti'].rpartition('/')[2]}: {row['antal']} linjer, den første er linje {row['linje']}"
-        for row in rows.head(MOST_NAMED).iter_rows(named=True)
+        for row in fresh[:MOST_NAMED]
     )
-    antal = int(rows["antal"].sum())
+    antal = sum(row["antal"] for row in fresh)
     return Outcome(
         False,
         f"{antal} linjer i registrene kan ikke læses og er ikke brugt: {names}.",
-        "Bed registrets afsender om filen igen; borgere uden bopæl eller grundlag får EI-018 eller FB-001.",
+        "Bed registrets afsender om filen igen; uden linjerne kan bopæl og grundlag være forkerte eller mangle.",
         antal,
     )
 

@@ -35,7 +35,8 @@ SELECT f.kilde, f.enhed, f.modtaget_maaned AS maaned, count(*) AS linjer,
        count(*) FILTER (l.art = 'I' AND {LATE_LINE}) AS sene,
        count(*) FILTER (l.art = 'T' OR l.beloeb_oere < 0) AS rettelser,
        coalesce(sum(l.beloeb_oere) FILTER (d.status = 'karantaene'), 0)::BIGINT AS karantaene_oere
-FROM maaneder JOIN raw.fil f USING (fil_id) JOIN classified.linje l USING (fil_id)
+FROM maaneder SEMI JOIN classified.grundlag USING (fil_id)
+JOIN raw.fil f USING (fil_id) JOIN classified.linje l USING (fil_id)
 JOIN raw.indberetning i USING (fil_id, linje) LEFT JOIN classified.dom d USING (fil_id, linje)
 GROUP BY ALL"""
 

@@ -113,7 +113,7 @@ def balance(name: str, parts: dict[str, int], whole: int) -> Outcome:
     return Outcome(
         False,
         f"{name} stemmer ikke: {kroner_text(gap)} mangler.",
-        "Luk ikke måneden; find linjerne i classified.dom, og meld fejlen til systemets ejere.",
+        "Luk ikke måneden; sammenlign classified.linje med dom og krav, og meld fejlen til systemets ejere.",
         antal=1,
         beloeb_oere=gap,
         tal=_posts(parts, whole),

@@ -87,7 +87,7 @@ VERDICT = list(Dom.to_schema().columns)
 
 def not_used(verdicts: pl.DataFrame) -> pl.DataFrame:
     """The verdicts that are kept (`Dom`): nearly all lines are used, and to say so of each would cost the most."""
-    return verdicts.filter(pl.col("status") != BRUGT)
+    return verdicts.filter(pl.col("status").ne_missing(BRUGT))
 
 
 def classify(linjer: pl.DataFrame) -> Classified:
@@ -115,7 +115,7 @@ def spoil(judged: pl.DataFrame, spoiled: pl.DataFrame) -> pl.DataFrame:
 
 
 def judge_set(linjer: pl.DataFrame) -> pl.DataFrame:
-    """The verdict on every line but for EI-010 (`Dom`): duplicates, reversals of reversals, reversals.
+    """The verdict on every line but for EI-010 (columns of `Dom`): duplicates, reversals of reversals, reversals.
 
     A report is judged by what shares its IndberetningsID or points at it, a reversal by what it points at;
     so the lines can be handed over in groups of ids. Source: input.md section 3.

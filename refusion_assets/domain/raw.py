@@ -273,7 +273,7 @@ BASIS = {
     "beregningsgrundlag_oere": oere(pl.col("Beregningsgrundlag")),
     "loen_oere": oere(pl.col("Loen")),
 }
-# Whether a line of a register can be read: what must be there is there, and of its kind.
+# Whether a line of a register can be read: what must be there is, and days and amounts are such.
 READABLE = {
     "bopael": pl.all_horizontal(
         STAY_END.is_not_null() | pl.col("Bopael_slut").is_null(), *(value.is_not_null() for value in STAY.values())
