@@ -36,6 +36,18 @@ settings.load_profile("refusion")
 OF_THE_PRODUCT, warehouse.THREADS = warehouse.THREADS, 1
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _roots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The roots of a run that passes are taken away at its end: there are a thousand of some MB.
+
+    Not after each test: for a minute the file system looks through what was deleted before it makes a new file, which
+    cost a quarter of the time.
+    """
+    yield
+    if not request.session.testsfailed:
+        shutil.rmtree(tmp_path_factory.getbasetemp(), ignore_errors=True)
+
+
 @dataclass(frozen=True)
 class Ran:
     """What a command said: exit code, standard output, standard error."""
