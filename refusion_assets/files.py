@@ -75,6 +75,15 @@ class Outgoing:
         shutil.rmtree(old, ignore_errors=True)
 
     @property
+    def koder_again(self) -> set[str]:
+        """The municipalities whose files of the ledger are used again."""
+        return {name.split("-")[3] for name in self.again}
+
+    def made(self, kind: str = "*") -> list[Path]:
+        """The files, of one kind or all, that are ready and not used again."""
+        return [path for path in self.ready.glob(f"*-{kind}-*.csv") if path.name not in self.again]
+
+    @property
     def filsum(self) -> str:
         """The sha256 of the run's SHA256SUMS."""
         return fingerprint(self.ready / SUMS)
@@ -207,28 +216,25 @@ def _said(sums: Path) -> dict[str, str]:
 
 def use_again(
     withdrawn: Path, outgoing: Outgoing, koder: Iterable[str], filsum: str, run_month: date, rules: Rulebook
-) -> set[str]:
-    """The municipalities of `koder` whose files of the ledger are ready now, as they were before the withdrawal.
+) -> None:
+    """The files of the ledger of the municipalities `koder` made ready as they were before the withdrawal.
 
     `filsum`: the sha256 of the SHA256SUMS they were sent with. What is not there, or is not what was sent, is left.
     """
     sums = withdrawn / SUMS
     if not sums.exists() or fingerprint(sums) != filsum:
-        return set()
+        return
     said = _said(sums)
 
-    def moved(kode: str) -> bool:
+    def move(kode: str) -> None:
         paths = [withdrawn / file_name(kind, kode, run_month, rules) for kind in OF_THE_LEDGER]
-        if not all(path.exists() and fingerprint(path) == said.get(path.name) for path in paths):
-            return False
-        for path in paths:
-            os.replace(path, outgoing.ready / path.name)
-            outgoing.again[path.name] = said[path.name]
-        return True
+        if all(path.exists() and fingerprint(path) == said.get(path.name) for path in paths):
+            for path in paths:
+                os.replace(path, outgoing.ready / path.name)
+                outgoing.again[path.name] = said[path.name]
 
-    koder = list(koder)
     with ThreadPoolExecutor(os.cpu_count()) as readers:
-        return {kode for kode, again in zip(koder, readers.map(moved, koder), strict=True) if again}
+        list(readers.map(move, koder))
 
 
 def stage(
@@ -253,8 +259,8 @@ def stage(
         ]
     with ThreadPoolExecutor(os.cpu_count()) as writers:
         list(writers.map(_write, waiting))
-    fresh = _sums([path for path in ready.glob("*.csv") if path.name not in outgoing.again])
-    sums = "".join(f"{summed}  {name}\n" for name, summed in sorted({**outgoing.again, **fresh}.items()))
+    proved = outgoing.again | _sums(outgoing.made())
+    sums = "".join(f"{summed}  {name}\n" for name, summed in sorted(proved.items()))
     (ready / SUMS).write_text(sums, encoding="utf-8")
 
 

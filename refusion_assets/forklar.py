@@ -4,6 +4,7 @@ from datetime import date
 
 import polars as pl
 
+from refusion_assets.assets.change import listed
 from refusion_assets.context import Place
 from refusion_assets.domain.forklar import Kendt, explain, unknown, weeks_of
 from refusion_assets.domain.forklaring import Forklaring
@@ -12,7 +13,7 @@ from refusion_assets.domain.weeks import next_month
 from refusion_assets.warehouse import Session
 
 # The line, its verdict and its file; a reversal of a whole report names no person, and is asked for only where one was
-# taken back. Files and lines are fetched by number, so that DuckDB leaves the rest unread.
+# taken back. Raw lines are asked for by a list of their files, so that DuckDB leaves the rest unread.
 MINE = "SELECT * FROM classified.linje WHERE borger_id = $borger"
 POINTING = """SELECT * FROM classified.linje
     WHERE art = 'T' AND reference_id IN (SELECT unnest($ids::VARCHAR[])) AND borger_id IS NULL"""
@@ -21,7 +22,7 @@ JUDGED = """SELECT m.* EXCLUDE (regel), coalesce(d.status, 'brugt') AS status,
     CASE WHEN d.regel = 'EI-013' THEN d.regel ELSE m.regel END AS egen_regel,
     f.filnavn, f.enhed, f.modtaget_maaned, f.kendt_fra, f.orden AS fil_orden
     FROM mine m SEMI JOIN classified.grundlag USING (fil_id)
-    LEFT JOIN classified.dom d ON d.fil_id = m.fil_id AND d.linje = m.linje AND d.fil_id IN ({filer})
+    LEFT JOIN classified.dom d ON d.fil_id = m.fil_id AND d.linje = m.linje
     JOIN (SELECT *, row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget, filnavn) AS orden FROM raw.fil
           WHERE NOT dublet) f ON f.fil_id = m.fil_id"""
 RAW = """SELECT i.fil_id, i.linje, i.Loenperiode_start, i.Loenperiode_slut, i.Modtaget_tidspunkt, i.Kommunekode,
@@ -89,7 +90,7 @@ def _lines(session: Session, borger: int) -> pl.DataFrame:
 def _judged(session: Session, lines: pl.DataFrame) -> pl.DataFrame:
     """Some lines with verdict and file."""
     with session.lending("mine", lines):
-        return session.frame(JUDGED.format(filer=_files(lines)))
+        return session.frame(JUDGED)
 
 
 def _raw(session: Session, linjer: pl.DataFrame, maaned: date, koersler: pl.DataFrame) -> pl.DataFrame:
@@ -100,12 +101,7 @@ def _raw(session: Session, linjer: pl.DataFrame, maaned: date, koersler: pl.Data
     news = pl.col("kendt_fra") > koersler["maaned"].min() if koersler.height else pl.lit(value=True)
     shown = linjer.filter((about | news).fill_null(value=True)).select("fil_id", "linje")
     with session.lending("vist", shown):
-        return session.frame(RAW.format(filer=_files(shown)))
-
-
-def _files(lines: pl.DataFrame) -> str:
-    """The files of some lines (fil_id), as a list in SQL."""
-    return ", ".join(map(str, lines["fil_id"].unique().sort())) or "NULL"
+        return session.frame(RAW.format(filer=listed(shown["fil_id"])))
 
 
 def _stays(

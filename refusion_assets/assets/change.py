@@ -31,7 +31,7 @@ NEW = """
 SELECT borger_id, fra_dag AS dag FROM classified.aendret
 UNION ALL SELECT borger_id, $due FROM classified.krav
 WHERE $due < $through AND periode_slut >= $due AND periode_start <= $through"""
-MOVED = " UNION ALL SELECT b.borger_id, s.fra FROM identitet.borger b JOIN {} s USING (cpr)"
+MOVED = "SELECT b.borger_id, s.fra FROM identitet.borger b JOIN {} s USING (cpr)"
 
 
 def moved(before: str, now: str) -> str:
@@ -171,22 +171,24 @@ def choose(session: Session, place: Place, month: date, fra: date | None = None)
     changed = stale(session, place) if trusted else Stale([], None, [])
     since = min((day for day in (changed.fra_uge, fra) if day), default=None)
     if trusted:
+        queries, before = [NEW], last["bopael_maaned"][0]
         values: dict[str, object] = {"through": last_day(month), "due": last_day(last["maaned"][0])}
-        query, before = NEW, last["bopael_maaned"][0]
         if before != snapshot:
             snapshots = (f"(FROM raw.bopael WHERE modtaget_maaned = ${name})" for name in ("before", "snapshot"))
-            query, values = query + MOVED.format(moved(*snapshots)), values | {"before": before, "snapshot": snapshot}
+            queries.append(MOVED.format(moved(*snapshots)))
+            values |= {"before": before, "snapshot": snapshot}
         if since:
-            query, values = f"{query} UNION ALL {PEOPLE}", values | {"since": since, "ydelser": changed.ydelser}
+            queries.append(PEOPLE)
+            values |= {"since": since, "ydelser": changed.ydelser}
     else:
         since = rules.optaelling.gaelder_fra
-        query, values = "SELECT borger_id, $start AS dag FROM identitet.borger", {"start": since}
+        queries, values = ["SELECT borger_id, $start AS dag FROM identitet.borger"], {"start": since}
     # Where the count begins later than it did, what lies before is calculated away.
     begin = min(monday(rules.optaelling.gaelder_fra), since or date.max)
     session.run(
         f"""CREATE OR REPLACE TEMP TABLE beroerte AS
         SELECT borger_id, greatest(date_trunc('week', min(dag)), $begin)::DATE AS fra_uge
-        FROM ({query}) GROUP BY 1 ORDER BY 1""",
+        FROM ({" UNION ALL ".join(queries)}) GROUP BY 1 ORDER BY 1""",
         begin=begin,
         **values,
     )

@@ -92,8 +92,8 @@ def write_files(session: Session, place: Place, month: date, koder: Sequence[str
     same = grundlag.join(before, on=["kommunekode", "grundlag"]).filter(pl.col("kommunekode").is_in(koder))
     outgoing = files.begin(place.outgoing / f"{month:%Y-%m}")
     aside, filsum = place.withdrawn / f"{month:%Y-%m}", next(iter(same["filsum"]), "")
-    again = files.use_again(aside, outgoing, same["kommunekode"], filsum, month, place.rules)
-    _files(session, place, month, outgoing, koder, [kode for kode in koder if kode not in again])
+    files.use_again(aside, outgoing, same["kommunekode"], filsum, month, place.rules)
+    _files(session, place, month, outgoing, koder, [kode for kode in koder if kode not in outgoing.koder_again])
     session.run("DELETE FROM opgoerelse.fil_grundlag")
     if everybody(place, koder):
         session.insert("opgoerelse.fil_grundlag", grundlag.with_columns(filsum=pl.lit(outgoing.filsum)))
@@ -137,8 +137,7 @@ def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) ->
         sum(medfinansiering_oere)::BIGINT AS medfinansiering FROM opgoerelse.postering WHERE koersel = $n GROUP BY 1""",
         n=number,
     )
-    again = {name.split("-")[3] for name in outgoing.again}
-    made = ledger.filter(~pl.col("kommunekode").is_in(again))
+    made = ledger.filter(~pl.col("kommunekode").is_in(outgoing.koder_again))
     gaps = pl.concat([_gaps(made, _read_back(session, outgoing, kind), kind) for kind in SAID])
     if gaps.is_empty():
         oere = int(ledger["refusion"].sum()), int(ledger["medfinansiering"].sum())
@@ -160,7 +159,7 @@ def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) ->
 
 def _read_back(session: Session, outgoing: files.Outgoing, kind: str) -> pl.DataFrame:
     """What the files of a kind say, but for those used again: kommunekode, refusion, medfinansiering. Øre."""
-    paths = [path for path in outgoing.ready.glob(f"*-{kind}-*.csv") if path.name not in outgoing.again]
+    paths = outgoing.made(kind)
     if not paths:
         return pl.DataFrame(schema={"kommunekode": pl.String, "refusion": pl.Int64, "medfinansiering": pl.Int64})
     named = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)

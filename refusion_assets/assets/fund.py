@@ -28,9 +28,9 @@ SELECT s.fil, s.linje, any_value(u.skrevet) AS skrevet
 FROM soegte s JOIN raw.fil f ON f.filnavn = s.fil JOIN raw.ukendt u ON u.fil_id = f.fil_id AND u.linje = s.linje
 GROUP BY s.fil, s.linje"""
 
-MONTH_TOTAL = """
+MONTH_TOTAL = f"""
 SELECT coalesce(sum(l.beloeb_oere), 0)::BIGINT FROM classified.linje l JOIN raw.fil f USING (fil_id)
-SEMI JOIN classified.grundlag USING (fil_id) ANTI JOIN classified.dom USING (fil_id, linje)
+{opslag.ONLY_USED}
 WHERE f.kendt_fra = $month"""
 
 

@@ -56,7 +56,9 @@ SELECT fil_id, linje, regel FROM (
     SELECT fil_id, linje, 'EI-007' AS regel FROM classified.linje WHERE uden_for_gyldighed)
 SEMI JOIN classified.grundlag USING (fil_id)"""
 
-USED = "SELECT * FROM tvivl SEMI JOIN classified.grundlag USING (fil_id) ANTI JOIN classified.dom USING (fil_id, linje)"
+# Joined to lines (fil_id, linje), leaves those that are used: of the files judged, those without a verdict.
+ONLY_USED = "SEMI JOIN classified.grundlag USING (fil_id) ANTI JOIN classified.dom USING (fil_id, linje)"
+USED = f"SELECT * FROM tvivl {ONLY_USED}"
 
 NAMED = "SELECT b.*, f.filnavn AS fil, f.kilde, f.enhed FROM brud b JOIN raw.fil f USING (fil_id)"
 

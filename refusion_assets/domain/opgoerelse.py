@@ -13,8 +13,8 @@ MONEY = ["indberettet_oere", "beloeb_oere", "refusion_oere", "medfinansiering_oe
 COUNTERS = ["ydelsestaeller", "genoptjeningstaeller", "trin"]
 BASIS = ["hjemmel", "regelversion"]
 STATE = [*KEY, *MONEY, "procent", *COUNTERS, *BASIS]
-DAYS = 1_000_000  # more than there are days up to any week
 LEDGER = [*KEY, "raekketype", *MONEY, "procent", *COUNTERS, "koersel", "oprindelig_koersel", *BASIS]
+DAYS = 1_000_000  # more than there are days up to any week
 
 
 class Postering(pa.DataFrameModel):
