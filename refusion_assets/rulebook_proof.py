@@ -10,7 +10,7 @@ from refusion_assets.domain.rules import LOVENS_TAELLER, Rulebook, Ydelse
 
 LAESNINGER = {
     "uge_beroert", "foerste_uge", "genoptjening_proeves", "fordeling", "beloebsgrundlag",
-    "finansieringskommune_refusion", "bopael_paa",
+    "finansieringskommune_refusion", "bopael_paa", "fleksbidrag_andel",
 }  # fmt: skip
 MOST_YEARS, LAST_DAY_OF_ALL_MONTHS = 100, 28
 BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")

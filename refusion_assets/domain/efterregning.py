@@ -201,7 +201,14 @@ def flex_rows(
     """
     paying = {entry.ydelse_id for entry in rules.fleksbidrag}
     paid = [
-        Betalt(claim.ydelse_id, part.maaned, kommune, part.dage, rate_of(claim.ydelse_id, part.uge, borger, rules)[1])
+        Betalt(
+            claim.ydelse_id,
+            part.maaned,
+            kommune,
+            part.dage,
+            rate_of(claim.ydelse_id, part.uge, borger, rules)[1],
+            part.beloeb,
+        )
         for claim in borger.claims
         if claim.ydelse_id in paying
         for part, kommune in due(claim, borger, last_day, rules)
