@@ -83,7 +83,7 @@ def known(session: Session, borger: int, cpr: str, maaned: date) -> Kendt:
 
 
 def _too_old(session: Session, borger: int, maaned: date) -> pl.DataFrame:
-    """What stands as too old to be settled in the month; a copy that an earlier program published has no table of it."""
+    """What stands as too old to be settled in the month; a copy that an earlier program published has none."""
     if not session.has("opgoerelse.foraeldet"):
         return Foraeldet.empty()
     return standing(session.frame(TOO_OLD, borger=borger, maaned=maaned))

@@ -205,8 +205,8 @@ def proposal(result: Konsekvens) -> Iterator[str]:
         yield "  Forslaget siger det samme som de gældende regler."
     if any(forskel.fil == FORAELDELSE for forskel in result.forskelle):
         yield (
-            "  Bemærk: forslaget ændrer, hvad kørsler retter i gamle måneder. Her sammenlignes ydelsesmåneder, som de er "
-            "beregnet, så det ses ikke i beløbene; det ses, når en kopi af dataroden køres under forslaget."
+            "  Bemærk: forslaget ændrer, hvad kørsler retter i gamle måneder. Her sammenlignes ydelsesmåneder, som de "
+            "er beregnet, så det ses ikke i beløbene; det ses, når en kopi af dataroden køres under forslaget."
         )
     for konto in result.nye_konti:
         yield f"  Bemærk: {konto} er ny; ingen indberetning på den er regnet med, så den giver ingen penge her."

@@ -1,4 +1,4 @@
-"""The limit on corrections: what is too old is listed and not settled, in both calculations; without it nothing moves."""
+"""The limit on corrections: what is too old is listed and not settled, in both calculations."""
 
 import csv
 import io

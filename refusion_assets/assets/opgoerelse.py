@@ -33,7 +33,6 @@ from refusion_assets.domain.opgoerelse import (
     NY,
     STATE,
     TILBAGE,
-    Foraeldet,
     by_kommune,
     list_too_old,
     run_number,
@@ -52,7 +51,8 @@ ROWS_PER_BLOCK = 1_000_000
 TAKEN_BACK = f"CASE raekketype WHEN '{TILBAGE}' THEN -1 ELSE 1 END"
 TOLD = ("kommunekode", "maaned", "borger_id", "raekketype", "refusion_oere", "medfinansiering_oere")
 # The month in which the newest report about a person was received that the run is the first to know.
-RECEIVED = """SELECT l.borger_id, max(f.modtaget_maaned) AS modtaget FROM classified.linje l JOIN raw.fil f USING (fil_id)
+RECEIVED = """SELECT l.borger_id, max(f.modtaget_maaned) AS modtaget
+    FROM classified.linje l JOIN raw.fil f USING (fil_id)
     WHERE f.kendt_fra = $month AND NOT f.dublet AND l.borger_id IS NOT NULL GROUP BY 1"""
 MADE = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag")
 
@@ -155,7 +155,8 @@ def _settle_changed(session: Session, place: Place, month: date, number: int, ko
 def _differences(session: Session, place: Place, month: date, number: int, koder: Sequence[str]) -> None:
     """The ledger rows of earlier months: the state of the people of `at_opgoere` against what is settled.
 
-    No earlier run has settled the benefit month itself, so its rows are new and only the others are compared.
+    No earlier run has settled the benefit month itself, so its rows are new and only the others are compared. What is
+    too old is listed (`opgoerelse.foraeldet`) and not settled.
     """
     _leave_out_settled(session, month, koder)
     limited = _limited(session, place, month)
@@ -170,7 +171,11 @@ def _differences(session: Session, place: Place, month: date, number: int, koder
         )
         state, settled = pl.concat(parts), standing(ledger)
         if limited:
-            state, settled = _without_too_old(session, place, month, number, state, settled, people, mine)
+            theirs = since_change(session, "opgoerelse.foraeldet", "uge", people)
+            listed = standing(session.frame(f"SELECT t.* FROM {theirs} WHERE {mine}"))
+            found = too_old(state, settled, listed, month, session.frame(RECEIVED, month=month), place.rules)
+            session.insert("opgoerelse.foraeldet", list_too_old(found, listed, number))
+            state, settled = (rows.join(found, on=KEY, how="anti") for rows in (state, settled))
         session.insert("opgoerelse.postering", settle(state, settled, number))
 
 
@@ -178,25 +183,6 @@ def _limited(session: Session, place: Place, month: date) -> bool:
     """Whether the run has a limit on corrections, or an earlier one had and listed something."""
     here = any(place.rules.foraeldelse_on(month, vej) for vej in ("til_kommunen", "til_staten"))
     return here or bool(session.value("SELECT count(*) > 0 FROM opgoerelse.foraeldet"))
-
-
-def _without_too_old(
-    session: Session,
-    place: Place,
-    month: date,
-    number: int,
-    state: pl.DataFrame,
-    settled: pl.DataFrame,
-    people: str,
-    mine: str,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """State and settled without the keys whose difference is too old; those are listed (`opgoerelse.foraeldet`)."""
-    names = _columns(list(Foraeldet.to_schema().columns))
-    theirs = since_change(session, "opgoerelse.foraeldet", "uge", people)
-    listed = standing(session.frame(f"SELECT {names} FROM {theirs} WHERE {mine}"))
-    found = too_old(state, settled, listed, month, session.frame(RECEIVED, month=month), place.rules)
-    session.insert("opgoerelse.foraeldet", list_too_old(found, listed, number))
-    return state.join(found, on=KEY, how="anti"), settled.join(found, on=KEY, how="anti")
 
 
 def _before(month: date, koder: Sequence[str]) -> str:
@@ -208,7 +194,8 @@ def _leave_out_settled(session: Session, month: date, koder: Sequence[str]) -> N
     """In `at_opgoere` those are left whose state may differ from what is settled: nearly nobody has changed long ago.
 
     A row taken back has the sum of the row itself, so the sums of what stands and of what is settled leave nothing
-    where they are alike. Of whom something is too old it may have become so, and is to be taken back. Those who have changed earlier than most are not asked about: it would cost more.
+    where they are alike. Those who have changed earlier than most are not asked about: it would cost more; nor are
+    those of whom something is listed as too old, as it is taken back when there is no difference any more.
     """
     begin, rows = lately(session, "at_opgoere"), []
     for table, sign in (*((state, "1") for state in STATES), ("opgoerelse.postering", TAKEN_BACK)):

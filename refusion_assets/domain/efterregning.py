@@ -283,7 +283,7 @@ def ledgers(
 
     `states`: run month and its state, in order. `modtaget`: run month and person -> the month that the newest report
     was received in that the run is the first to know; the run month where there is none.
-    Source: output.md section 2; rules.md section 7a.
+    Hjemmel: none for the ledger (output.md section 2); that of the entries for the limit (rules.md section 7a).
     """
     settled: dict[Key, Resultat] = {}
     old: dict[Key, Forskel] = {}

@@ -240,6 +240,7 @@ def list_too_old(found: pl.DataFrame, listed: pl.DataFrame, koersel: int) -> pl.
     """The rows of a run that tell of what is too old (`Foraeldet`): new (N), become another (T, K), or gone (T). Øre.
 
     `found` as `too_old` gives it; `listed`: the rows of earlier runs that stand.
+    Hjemmel: that of the entries (rules.md section 7a).
     """
     same = found.join(listed, on=[*KEY, *MONEY, "procent"], how="semi").select(KEY)
     fresh = found.join(same, on=KEY, how="anti").join(listed.select(*KEY, "koersel"), on=KEY, how="left")
