@@ -213,6 +213,26 @@ def test_a_limit_that_cannot_stand_is_refused(root: DataRoot, text: str, named: 
         load(root.rules)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("hjemmel = 'x'\n", "", "mangler hjemmel"),
+        ("kontrolleret = 2026-01-01\n", "", "mangler kontrolleret"),
+        ("regnes_fra = 'modtaget'", "regnes_fra = 'udbetalt'", "regnes_fra"),
+        ("gaelder = 'begge'", "gaelder = 'ingen'", "gaelder"),
+        ("aar = 3\nregnes", "aar = '3 år'\nregnes", "helt tal"),
+    ],
+)
+def test_a_limit_without_citation_or_with_an_unknown_word_is_refused(
+    root: DataRoot, old: str, new: str, named: str
+) -> None:
+    write_limit(root, "aar = 3", regnes="modtaget")
+    assert load(root.rules).foraeldelse[0].graense == 36
+    edits.put(root.rules, "foraeldelse.toml", old, new)
+    with pytest.raises(RuleError, match=rf"foraeldelse\.toml.*{named}"):
+        load(root.rules)
+
+
 @pytest.mark.parametrize(("first", "second"), [("begge", "til_staten"), ("til_staten", "til_staten")])
 def test_two_limits_one_way_from_one_month_are_refused(root: DataRoot, first: str, second: str) -> None:
     for vej in (first, second):
