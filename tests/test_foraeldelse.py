@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from refusion_assets.domain.dele import KEY
 from refusion_assets.domain.efterregning import Key, Resultat, ledgers
+from refusion_assets.domain.forslag import differences, same_count
 from refusion_assets.domain.opgoerelse import (
     AABNING,
     MONEY,
@@ -260,6 +261,13 @@ def test_a_limit_makes_no_month_old_but_may_not_begin_with_a_closed_run(root: Da
     deliver(root, "2024-03")
     with pytest.raises(Stop, match=r"foraeldelse\.toml.*rører kørsler fra 2024-02.*lukket"):
         root.run("2024-03")
+
+
+def test_a_proposal_with_a_limit_moves_no_amount_of_a_benefit_month_and_counts_alike() -> None:
+    forslag = replace(RULEBOOK, foraeldelse=(limit(date(2027, 1, 1), 36),))
+    [forskel] = differences(RULEBOOK, forslag)
+    assert (forskel.fil, forskel.penge, forskel.indlaes) == ("foraeldelse.toml", False, False)
+    assert same_count(RULEBOOK, forslag)
 
 
 # --- both calculations ---------------------------------------------------------------------------------------
