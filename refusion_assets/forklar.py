@@ -8,6 +8,7 @@ from refusion_assets.assets.change import listed
 from refusion_assets.context import Place
 from refusion_assets.domain.forklar import Kendt, explain, unknown, weeks_of
 from refusion_assets.domain.forklaring import Forklaring
+from refusion_assets.domain.opgoerelse import Foraeldet, standing
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import next_month
 from refusion_assets.warehouse import Session
@@ -31,6 +32,8 @@ RAW = """SELECT i.fil_id, i.linje, i.Loenperiode_start, i.Loenperiode_slut, i.Mo
 ROWS = "SELECT * FROM {table} WHERE borger_id = $borger AND maaned = $maaned ORDER BY ALL"
 LEDGER = """SELECT * FROM opgoerelse.postering WHERE borger_id = $borger AND maaned = $maaned
     ORDER BY uge, koersel, raekketype DESC, ydelse_id, kommunekode"""
+TOO_OLD = """SELECT * FROM opgoerelse.foraeldet WHERE borger_id = $borger AND maaned = $maaned
+    ORDER BY uge, koersel, ydelse_id, kommunekode"""
 BASES = """SELECT modtaget_maaned, raekke, beregningsgrundlag_oere, loen_oere FROM raw.fleksgrundlag
     WHERE cpr = $cpr AND maaned = $maaned ORDER BY ALL"""
 STAYS = """SELECT modtaget_maaned, kommunekode, bopael_start, bopael_slut FROM raw.bopael
@@ -71,11 +74,19 @@ def known(session: Session, borger: int, cpr: str, maaned: date) -> Kendt:
         grundlag=session.frame(BASES, cpr=cpr, maaned=maaned),
         uden_kommune=session.frame(ROWS.format(table="refusion.uden_kommune"), borger=borger, maaned=maaned),
         posteringer=posteringer,
+        foraeldet=_too_old(session, borger, maaned),
         linjer=linjer,
         raa=_raw(session, linjer, maaned, koersler),
         bopael=_stays(session, cpr, posteringer, koersler, [beregnet["bopael_maaned"], *maaneder]),
         bopael_maaneder=maaneder,
     )
+
+
+def _too_old(session: Session, borger: int, maaned: date) -> pl.DataFrame:
+    """What stands as too old to be settled in the month; a copy that an earlier program published has none."""
+    if not session.has("opgoerelse.foraeldet"):
+        return Foraeldet.empty()
+    return standing(session.frame(TOO_OLD, borger=borger, maaned=maaned))
 
 
 def _lines(session: Session, borger: int) -> pl.DataFrame:

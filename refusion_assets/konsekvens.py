@@ -8,7 +8,7 @@ from datetime import date
 import polars as pl
 
 from refusion_assets.domain.dele import round_half_away
-from refusion_assets.domain.forslag import Forskel
+from refusion_assets.domain.forslag import FORAELDELSE, Forskel
 from refusion_assets.domain.konsekvens import FORSLAG, GAELDENDE, UDEN_TRIN, Virkning
 from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.rules import Rulebook
@@ -203,6 +203,11 @@ def proposal(result: Konsekvens) -> Iterator[str]:
         yield f"  {forskel.fil}, {forskel.post}, {said}; {reach(result, forskel)}"
     if not result.forskelle:
         yield "  Forslaget siger det samme som de gældende regler."
+    if any(forskel.fil == FORAELDELSE for forskel in result.forskelle):
+        yield (
+            "  Bemærk: forslaget ændrer, hvad kørsler retter i gamle måneder. Her sammenlignes ydelsesmåneder, som de "
+            "er beregnet, så det ses ikke i beløbene; det ses, når en kopi af dataroden køres under forslaget."
+        )
     for konto in result.nye_konti:
         yield f"  Bemærk: {konto} er ny; ingen indberetning på den er regnet med, så den giver ingen penge her."
     if not result.beregnet:
@@ -212,6 +217,8 @@ def proposal(result: Konsekvens) -> Iterator[str]:
 def reach(result: Konsekvens, forskel: Forskel) -> str:
     """Which of the months asked for a difference can touch, in words."""
     touched = [month for month in result.maaneder if forskel.touches(month, last_day(month))]
+    if forskel.fil == FORAELDELSE:
+        return "rører kørsler, ikke ydelsesmåneder"
     if not forskel.penge:
         return "flytter ingen penge"
     return f"kan røre {touched[0]:%Y-%m}..{touched[-1]:%Y-%m}" if touched else "rører ingen af månederne"

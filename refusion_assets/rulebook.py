@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from refusion_assets.domain.fleksbidrag import rule_faults
 from refusion_assets.domain.rules import (
+    Foraeldelse,
     Genoptjening,
     Graense,
     IkkeModelleret,
@@ -163,8 +164,9 @@ TOPICS: dict[str, tuple[str, type]] = {
     "ikke_modelleret": ("ikke_modelleret.toml", IkkeModelleret),
     "fleksbidrag": ("fleksbidrag.toml", Fleksbidrag),
     "tilbagevirkning": ("tilbagevirkning.toml", Tilbagevirkning),
+    "foraeldelse": ("foraeldelse.toml", Foraeldelse),
 }
-OPTIONAL = ("taeller", "loft", "fleksbidrag", "tilbagevirkning")
+OPTIONAL = ("taeller", "loft", "fleksbidrag", "tilbagevirkning", "foraeldelse")
 ONCE = ("optaelling", "overgang", "koersel")
 
 
@@ -209,6 +211,7 @@ def load(folder: Path) -> Rulebook:
         lofter=tuple(sorted(parts["loft"], key=lambda m: (m.id, m.gaelder_fra))),
         fleksbidrag=tuple(sorted(parts["fleksbidrag"], key=lambda f: f.gaelder_fra)),
         tilbagevirkninger=parts["tilbagevirkning"],
+        foraeldelse=tuple(sorted(parts["foraeldelse"], key=lambda e: e.gaelder_fra)),
         emner=topics,
         version=hashlib.sha256(canonical.encode()).hexdigest(),
     )

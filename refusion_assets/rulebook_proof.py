@@ -10,7 +10,7 @@ from refusion_assets.domain.rules import LOVENS_TAELLER, Rulebook, Ydelse
 
 LAESNINGER = {
     "uge_beroert", "foerste_uge", "genoptjening_proeves", "fordeling", "beloebsgrundlag",
-    "finansieringskommune_refusion", "bopael_paa",
+    "finansieringskommune_refusion", "bopael_paa", "fleksbidrag_andel",
 }  # fmt: skip
 MOST_YEARS, LAST_DAY_OF_ALL_MONTHS = 100, 28
 BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")
@@ -174,6 +174,21 @@ def _prove_maxima(rules: Rulebook) -> None:
                 raise RuleError(f"{where}: ydelse {name} afregnes aldrig (side ingen); fjern den fra ydelser")
 
 
+def _prove_limits(rules: Rulebook) -> None:
+    """Every limit on corrections has one length, begins with a run month, and is alone in its direction from it."""
+    for entry in rules.foraeldelse:
+        where = f"foraeldelse.toml, foraeldelse fra {entry.gaelder_fra}"
+        if (entry.aar is None) == (entry.maaneder is None):
+            raise RuleError(f"{where}: skriv enten aar eller maaneder, og kun den ene")
+        if entry.graense < 1:
+            raise RuleError(f"{where}: grænsen er under 1 måned; skriv et helt tal fra 1")
+        if entry.gaelder_fra.day != 1:
+            raise RuleError(f"{where}: gaelder_fra er en kørselsmåned; skriv den første i måneden")
+        same = [e for e in rules.foraeldelse if e.gaelder_fra == entry.gaelder_fra]
+        if len(same) > 1 and ("begge" in {e.gaelder for e in same} or len({e.gaelder for e in same}) < len(same)):
+            raise RuleError(f"{where}: datoen står to gange for samme retning; behold een post")
+
+
 def _prove_declarations(rules: Rulebook) -> None:
     """Every declaration that a change reaches back names a topic of the rules."""
     for entry in rules.tilbagevirkninger:
@@ -245,4 +260,5 @@ def prove(rules: Rulebook) -> None:
     _prove_benefits(rules)
     _prove_controls(rules)
     _prove_postings(rules)
+    _prove_limits(rules)
     _prove_declarations(rules)

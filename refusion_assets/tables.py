@@ -12,7 +12,7 @@ from refusion_assets.domain.fund import Advis
 from refusion_assets.domain.kontrol import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
 from refusion_assets.domain.loft import OverLoft
-from refusion_assets.domain.opgoerelse import FilGrundlag, Koersel, KommuneKoersel, Postering
+from refusion_assets.domain.opgoerelse import FilGrundlag, Foraeldet, Koersel, KommuneKoersel, Postering
 from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, KendtFil, Register, Ukendt
 from refusion_assets.domain.refusion import AndenBetaler, BorgerUgeYdelse, UdenKommune
 from refusion_assets.domain.regeltid import Regelgrundlag
@@ -45,6 +45,7 @@ TABLES: dict[str, type[pa.DataFrameModel]] = {
     "refusion.aendret": AendretUge,
     "refusion.regelgrundlag": Regelgrundlag,
     "opgoerelse.postering": Postering,
+    "opgoerelse.foraeldet": Foraeldet,
     "opgoerelse.koersel": Koersel,
     "opgoerelse.kommune": KommuneKoersel,
     "opgoerelse.fil_grundlag": FilGrundlag,

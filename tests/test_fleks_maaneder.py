@@ -149,10 +149,10 @@ def test_money_that_leaves_the_last_days_of_a_month_moves_the_contribution_to_an
     own = {"IndberetningsID": "T00000001", "Felt0014": "", "Felt0115": "", "Felt0214_start": "", "Felt0214_slut": ""}
     write_file(root.path, timeline.fil("K", [back | own, shorter], "2023-02", 2))
     root.run("2023-02")
-    # Ten of ten days.
+    # Ten of 31 days: 4.212 * 10/31 = 1.358,71.
     assert root.rows(FLEKS_LEDGER)[1:] == [
         (38, "T", JANUARY, LAST_WEEK, -421_200, 37),
-        (38, "N", JANUARY, date(2023, 1, 9), 421_200, None),
+        (38, "N", JANUARY, date(2023, 1, 9), 135_900, None),
     ]
 
 

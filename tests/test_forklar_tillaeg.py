@@ -81,7 +81,7 @@ def test_under_other_rules_than_the_run_had_no_entry_of_fleksbidrag_is_shown(fle
     assert (bidrag.post, bidrag.formel, bidrag.refusion_oere) == (None, None, 131_300)
     text = told(fleks, CPR, "2023-01")
     assert "posten, der gjaldt ved beregningen, vises ikke" in " ".join(text.split())
-    assert "23 af månedens 31 dage med tilskuddet ligger på trinnet." in text
+    assert "23 af månedens 31 dage er dage med tilskuddet på trinnet." in text
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from refusion_assets.domain.efterregning import state as plain_state
 from refusion_assets.domain.efterregning_raa import Fil
 from refusion_assets.regelsider.kode import SECOND, users
 from refusion_assets.rulebook import load
-from tests import timeline
+from tests import fleks, timeline
 from tests.plain import oere
 from tests.support import DATA, RULES, Row, calculate, with_reading
 
 RULEBOOK = load(RULES)
-CONTRACT = {  # every [reading] of rules.md sections 2 to 6, in the order they stand there
+CONTRACT = {  # every [reading] of rules.md sections 2 to 7 that is named, in the order they stand there
     "uge_beroert",
     "foerste_uge",
     "genoptjening_proeves",
@@ -22,6 +22,7 @@ CONTRACT = {  # every [reading] of rules.md sections 2 to 6, in the order they s
     "beloebsgrundlag",
     "finansieringskommune_refusion",
     "bopael_paa",
+    "fleksbidrag_andel",
 }
 CASES: list[dict[str, Any]] = tomllib.loads((DATA / "laesninger.toml").read_text("utf-8"))["laesning"]
 BY_VALUE = [(case, vaerdi) for case in CASES if "raekker" in case for vaerdi in case["ud"]]
@@ -58,7 +59,7 @@ def lived(case: dict[str, Any]) -> list[Row]:
 def expected(case: dict[str, Any], vaerdi: str) -> Outcome:
     """What the case says of a value: week, municipality, number, percentage, amount and results in øre."""
     return sorted(
-        (row["uge"], row["kommune"], row["ydelsestaeller"], row["procent"], oere(row["beloeb"]),
+        (row["uge"], row["kommune"], row.get("ydelsestaeller"), row.get("procent", 0), oere(row.get("beloeb", "0,00")),
          oere(row.get("refusion", "0,00")), oere(row.get("medfinansiering", "0,00")))
         for row in case["ud"][vaerdi]
     )  # fmt: skip
@@ -97,6 +98,11 @@ def test_no_two_values_of_a_reading_give_the_same_result(case: dict[str, Any]) -
 def test_both_calculations_give_what_the_case_says_of_the_value(case: dict[str, Any], vaerdi: str) -> None:
     rules = with_reading(RULEBOOK, case["laesning"], vaerdi)
     files, bopael, month = delivered(case), lived(case), case["koersel"]
+    if "grundlag" in case:  # what is looked at is the fleksbidrag
+        bases = [fleks.basis(row["maaned"], row["beregningsgrundlag"], row["loen"]) for row in case["grundlag"]]
+        assert found(case, fleks.kernel(files, bases, month, rules)) == expected(case, vaerdi)
+        assert found(case, fleks.plain(files, bases, month, rules)) == expected(case, vaerdi)
+        return
     run = calculate(files, bopael, month, rules)
     assert run.karantaene == []
     assert found(case, run.state) == expected(case, vaerdi)

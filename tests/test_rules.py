@@ -139,7 +139,7 @@ def test_an_entry_that_holds_once_is_refused_the_second_time(folder: Path, topic
 
 
 @pytest.mark.parametrize("key", ["hjemmel", "kilde", "kontrolleret", "sikkerhed"])
-@pytest.mark.parametrize("file", sorted(path.name for path in RULES.glob("*.toml")))
+@pytest.mark.parametrize("file", sorted(path.name for path in RULES.glob("*.toml") if "\n[" in path.read_text("utf-8")))
 def test_an_entry_without_its_citation_is_refused(folder: Path, file: str, key: str) -> None:
     line = re.search(rf"^{key} = .*\n", (folder / file).read_text("utf-8"), re.MULTILINE)
     assert line
@@ -157,7 +157,7 @@ def test_a_row_without_its_citation_is_refused(folder: Path, file: str, key: str
     assert re.search(rf"{file}.*post 1: mangler {key}", refused(folder))
 
 
-OPTIONAL = ("fleksbidrag.toml",)
+OPTIONAL = ("fleksbidrag.toml", "foraeldelse.toml")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from refusion_assets.context import Place, program
 from refusion_assets.domain.bogfoering import voucher
 from refusion_assets.domain.fund import NOBODY
 from refusion_assets.domain.kontrol import FEJL, Outcome, kroner_text
-from refusion_assets.domain.opgoerelse import LEDGER, beregning, run_number, statement, ydelse_navne
+from refusion_assets.domain.opgoerelse import LEDGER, beregning, run_number, statement, too_old_lines, ydelse_navne
 from refusion_assets.metadata import OWNER
 from refusion_assets.warehouse import Session
 
@@ -60,7 +60,8 @@ def _files(
     # The file names the rules of its run, also on a row taken back, which in the ledger keeps those it was settled by.
     ruled = beregning(rows).with_columns(regelversion=pl.lit(place.rules.version[:12]))
     merged = ruled.join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
-    totals = statement(rows, month, navne).join(kommuner, on="kommunekode")
+    totals = pl.concat([statement(rows, month, navne), _too_old(session, number, month, navne, words)])
+    totals = totals.join(kommuner, on="kommunekode")
     advice = named(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
     bilag = voucher(ledger, names, month, place.rules)
     tables: dict[str, tuple[pl.DataFrame, files.Text]] = {
@@ -71,6 +72,14 @@ def _files(
     }
     mine = {**dict.fromkeys(files.OF_THE_LEDGER, fresh), files.ADVISERING: [*koder, NOBODY]}
     files.stage(outgoing, tables, mine, month, place.rules)
+
+
+def _too_old(
+    session: Session, number: int, month: date, navne: pl.DataFrame, words: dict[str, pl.DataType]
+) -> pl.DataFrame:
+    """The lines of the statement for what the run lists as too old to be settled."""
+    listed = session.frame("SELECT * FROM opgoerelse.foraeldet WHERE koersel = $n", n=number)
+    return too_old_lines(listed.cast(words, strict=False), month, navne)  # type: ignore[arg-type]
 
 
 def _as_words(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
@@ -114,15 +123,31 @@ def show(place: Place, month: date, outgoing: files.Outgoing) -> None:
 def _made_of(session: Session, place: Place, number: int) -> pl.DataFrame:
     """What the files of the ledger of run `number` are made of: koersel, kommunekode, grundlag (a hash of it).
 
-    That is the ledger rows of the municipality, the rules, and this program.
+    That is the ledger rows of the municipality, what is too old, the rules, and this program.
     """
     rows = session.frame(
         f"""SELECT kommunekode, concat(count(*), ' ', sum(hash({", ".join(LEDGER)})::HUGEINT)) AS raekker
         FROM opgoerelse.postering WHERE koersel = $n GROUP BY 1""",
         n=number,
     )
+    listed = (
+        session.frame(
+            """SELECT kommunekode, concat(' ', sum(hash(COLUMNS(*))::HUGEINT)) AS foraeldet
+        FROM (SELECT kommunekode, f FROM opgoerelse.foraeldet f WHERE koersel = $n) GROUP BY 1""",
+            n=number,
+        )
+        if False
+        else None
+    )
+    listed = session.frame(
+        """SELECT kommunekode, concat(' ', count(*), ' ', sum(hash(f)::HUGEINT)) AS foraeldet
+        FROM opgoerelse.foraeldet f WHERE koersel = $n GROUP BY 1""",
+        n=number,
+    )
     every = pl.DataFrame({"kommunekode": place.rules.koder}).join(rows, on="kommunekode", how="left")
-    told = pl.concat_str(pl.lit(f"{place.rules.version} {program()}"), pl.col("raekker").fill_null("0"), separator=" ")
+    every = every.join(listed, on="kommunekode", how="left")
+    made = pl.col("raekker").fill_null("0") + pl.col("foraeldet").fill_null("")
+    told = pl.concat_str(pl.lit(f"{place.rules.version} {program()}"), made, separator=" ")
     return every.select(koersel=pl.lit(number, pl.Int64), kommunekode="kommunekode", grundlag=told)
 
 

@@ -17,8 +17,9 @@ from refusion_assets.domain.fund_uger import (
     homeless_findings,
     payer_findings,
     person_findings,
+    too_old_findings,
 )
-from refusion_assets.domain.opgoerelse import ydelse_navne
+from refusion_assets.domain.opgoerelse import standing, ydelse_navne
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.warehouse import Session
 
@@ -66,6 +67,7 @@ def find(session: Session, place: Place, month: date, before: pl.DataFrame | Non
         person_findings(opslag.odd_numbers(session)),
         double_findings(opslag.stretches(session, rules, month, before)),
         of_weeks(session, rules, before),
+        too_old_findings(standing(session.frame("SELECT * FROM opgoerelse.foraeldet"))),
     ]
     findings = _addressed(session, place, month, told(pl.concat(parts), rules))
     return (

@@ -34,9 +34,11 @@ from refusion_assets.domain.opgoerelse import (
     STATE,
     TILBAGE,
     by_kommune,
+    list_too_old,
     run_number,
     settle,
     standing,
+    too_old,
 )
 from refusion_assets.domain.stop import Stop
 from refusion_assets.leverance import fingerprint
@@ -48,6 +50,10 @@ from refusion_assets.warehouse import Session
 ROWS_PER_BLOCK = 1_000_000
 TAKEN_BACK = f"CASE raekketype WHEN '{TILBAGE}' THEN -1 ELSE 1 END"
 TOLD = ("kommunekode", "maaned", "borger_id", "raekketype", "refusion_oere", "medfinansiering_oere")
+# The month in which the newest report about a person was received that the run is the first to know.
+RECEIVED = """SELECT l.borger_id, max(f.modtaget_maaned) AS modtaget
+    FROM classified.linje l JOIN raw.fil f USING (fil_id)
+    WHERE f.kendt_fra = $month AND NOT f.dublet AND l.borger_id IS NOT NULL GROUP BY 1"""
 MADE = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag")
 
 
@@ -131,8 +137,14 @@ def _settle_changed(session: Session, place: Place, month: date, number: int, ko
         n=number,
         koder=list(koder),
     )
+    session.run(
+        f"""DELETE FROM opgoerelse.foraeldet WHERE koersel = $n AND {whose}
+        AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
+        n=number,
+        koder=list(koder),
+    )
     _enter(session, f"maaned = $month AND {whose}", NY, number, koder, month)
-    _differences(session, month, number, koder)
+    _differences(session, place, month, number, koder)
     if whole:
         which = "AND opgjort IS NULL" if again else ""
         session.run(
@@ -140,12 +152,14 @@ def _settle_changed(session: Session, place: Place, month: date, number: int, ko
         )
 
 
-def _differences(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
+def _differences(session: Session, place: Place, month: date, number: int, koder: Sequence[str]) -> None:
     """The ledger rows of earlier months: the state of the people of `at_opgoere` against what is settled.
 
-    No earlier run has settled the benefit month itself, so its rows are new and only the others are compared.
+    No earlier run has settled the benefit month itself, so its rows are new and only the others are compared. What is
+    too old is listed (`opgoerelse.foraeldet`) and not settled.
     """
     _leave_out_settled(session, month, koder)
+    limited = _limited(session, place, month)
     weight = "SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM at_opgoere"
     mine = _before(month, koder)
     for low, high in _blocks(session, weight, month=month):
@@ -155,8 +169,20 @@ def _differences(session: Session, month: date, number: int, koder: Sequence[str
             session.frame(f"SELECT {_columns(names)} FROM {since_change(session, table, 'uge', people)} WHERE {mine}")
             for table, names in known
         )
-        state = pl.concat(parts)
-        session.insert("opgoerelse.postering", settle(state, standing(ledger), number))
+        state, settled = pl.concat(parts), standing(ledger)
+        if limited:
+            theirs = since_change(session, "opgoerelse.foraeldet", "uge", people)
+            listed = standing(session.frame(f"SELECT t.* FROM {theirs} WHERE {mine}"))
+            found = too_old(state, settled, listed, month, session.frame(RECEIVED, month=month), place.rules)
+            session.insert("opgoerelse.foraeldet", list_too_old(found, listed, number))
+            state, settled = (rows.join(found, on=KEY, how="anti") for rows in (state, settled))
+        session.insert("opgoerelse.postering", settle(state, settled, number))
+
+
+def _limited(session: Session, place: Place, month: date) -> bool:
+    """Whether the run has a limit on corrections, or an earlier one had and listed something."""
+    here = any(place.rules.foraeldelse_on(month, vej) for vej in ("til_kommunen", "til_staten"))
+    return here or bool(session.value("SELECT count(*) > 0 FROM opgoerelse.foraeldet"))
 
 
 def _before(month: date, koder: Sequence[str]) -> str:
@@ -168,7 +194,8 @@ def _leave_out_settled(session: Session, month: date, koder: Sequence[str]) -> N
     """In `at_opgoere` those are left whose state may differ from what is settled: nearly nobody has changed long ago.
 
     A row taken back has the sum of the row itself, so the sums of what stands and of what is settled leave nothing
-    where they are alike. Those who have changed earlier than most are not asked about: it would cost more.
+    where they are alike. Those who have changed earlier than most are not asked about: it would cost more; nor are
+    those of whom something is listed as too old, as it is taken back when there is no difference any more.
     """
     begin, rows = lately(session, "at_opgoere"), []
     for table, sign in (*((state, "1") for state in STATES), ("opgoerelse.postering", TAKEN_BACK)):
@@ -177,7 +204,8 @@ def _leave_out_settled(session: Session, month: date, koder: Sequence[str]) -> N
             SEMI JOIN at_opgoere a ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
             WHERE t.uge >= DATE '{begin}' AND {_before(month, koder)}""")
     session.run(f"""DELETE FROM at_opgoere WHERE fra_uge >= DATE '{begin}' AND borger_id NOT IN (
-        SELECT borger_id FROM ({" UNION ALL ".join(rows)}) GROUP BY borger_id HAVING bit_xor(h) <> 0)""")
+        SELECT borger_id FROM ({" UNION ALL ".join(rows)}) GROUP BY borger_id HAVING bit_xor(h) <> 0)
+        AND borger_id NOT IN (SELECT borger_id FROM opgoerelse.foraeldet)""")
 
 
 def _columns(names: Sequence[str]) -> str:

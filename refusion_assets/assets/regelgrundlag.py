@@ -7,8 +7,16 @@ from datetime import date
 import polars as pl
 
 from refusion_assets.context import Place
-from refusion_assets.domain.regelemner import emne_of
-from refusion_assets.domain.regeltid import Change, as_ranges, changes, first_month, months_touched, undeclared
+from refusion_assets.domain.regelemner import OF_RUNS, emne_of
+from refusion_assets.domain.regeltid import (
+    Change,
+    as_ranges,
+    changes,
+    first_month,
+    months_touched,
+    run_changes,
+    undeclared,
+)
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import monday, month_range, next_month
 from refusion_assets.regelarkiv import archive, keep, topics_of
@@ -127,7 +135,8 @@ def _undeclared(session: Session, place: Place, before: date) -> Iterator[str]:
             )
             continue
         now = place.rules.emner
-        found = {(c.emne, c.post): c for c in reversed(undeclared(changes(then, now), closed, then, now))}
+        every = [*changes(then, now), *run_changes(then, now)]
+        found = {(c.emne, c.post): c for c in reversed(undeclared(every, closed, then, now))}
         for change in sorted(found.values(), key=lambda c: (c.emne, c.post)):
             yield _reason(change, place, closed)
 
@@ -137,8 +146,9 @@ def _reason(change: Change, place: Place, closed: date) -> str:
     first = first_month(change)
     emne = emne_of(change.emne, place.rules.emner.get(change.emne, ()))
     instead = f"lad ændringen gælde fra {next_month(closed)}" if emne.dated else "tag ændringen tilbage"
+    touched = "kørsler" if change.emne in OF_RUNS else "ydelsesmåneder"
     return (
-        f"{named(change)} er ændret og rører ydelsesmåneder fra {first:%Y-%m}, men kørsler til og med "
+        f"{named(change)} er ændret og rører {touched} fra {first:%Y-%m}, men kørsler til og med "
         f'{closed:%Y-%m} er lukket; skriv en post i tilbagevirkning.toml med emne = "{change.emne}", '
         f"fra = {first} og en begrundelse, eller {instead}"
     )

@@ -201,7 +201,14 @@ def flex_rows(
     """
     paying = {entry.ydelse_id for entry in rules.fleksbidrag}
     paid = [
-        Betalt(claim.ydelse_id, part.maaned, kommune, part.dage, rate_of(claim.ydelse_id, part.uge, borger, rules)[1])
+        Betalt(
+            claim.ydelse_id,
+            part.maaned,
+            kommune,
+            part.dage,
+            rate_of(claim.ydelse_id, part.uge, borger, rules)[1],
+            part.beloeb,
+        )
         for claim in borger.claims
         if claim.ydelse_id in paying
         for part, kommune in due(claim, borger, last_day, rules)
@@ -250,3 +257,84 @@ def state(
         if fleksbidrag:
             result |= flex_rows(borger, rows, grundlag, last_day, rules)
     return result
+
+
+class Forskel(NamedTuple):
+    """What a key's state is more than what is settled of it, in øre, and the percentage it is about."""
+
+    indberettet: int
+    beloeb: int
+    refusion: int
+    medfinansiering: int
+    procent: int
+
+
+class Kladde(NamedTuple):
+    """What stands after a run: the settled state of each key, and the difference of each that is too old to settle."""
+
+    afregnet: dict[Key, Resultat]
+    foraeldet: dict[Key, Forskel]
+
+
+def ledgers(
+    states: Iterable[tuple[str, Mapping[Key, Resultat]]], rules: Rulebook, modtaget: Mapping[tuple[str, str], str]
+) -> Iterator[Kladde]:
+    """The ledger after each run, the first of which takes what lies before it as settled.
+
+    `states`: run month and its state, in order. `modtaget`: run month and person -> the month that the newest report
+    was received in that the run is the first to know; the run month where there is none.
+    Hjemmel: none for the ledger (output.md section 2); that of the entries for the limit (rules.md section 7a).
+    """
+    settled: dict[Key, Resultat] = {}
+    old: dict[Key, Forskel] = {}
+    for number, (run_month, state) in enumerate(states):
+        for key in {*state, *settled}:
+            now, was = state.get(key), settled.get(key)
+            if now is not None and was is not None and now[:5] == was[:5]:
+                old.pop(key, None)
+                continue
+            if now is None and was is None:
+                continue
+            more = difference(now, was)
+            received = modtaget.get((run_month, key[2]), run_month)
+            if number and (old.get(key) == more or out_of_time(key[1], more, run_month, received, rules)):
+                old[key] = more
+                continue
+            old.pop(key, None)
+            if now is None:
+                settled.pop(key)
+            else:
+                settled[key] = now
+        yield Kladde(dict(settled), {key: more for key, more in old.items() if key in state or key in settled})
+
+
+def difference(now: Resultat | None, was: Resultat | None) -> Forskel:
+    """One key's state less what is settled of it; where the key is gone, by the percentage that was settled."""
+    nothing = (0, 0, 0, 0)
+    a = (now.indberettet, now.beloeb, now.refusion, now.medfinansiering) if now else nothing
+    b = (was.indberettet, was.beloeb, was.refusion, was.medfinansiering) if was else nothing
+    said = now or was
+    return Forskel(a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3], said.procent if said else 0)
+
+
+def out_of_time(maaned: str, more: Forskel, run_month: str, received: str, rules: Rulebook) -> bool:
+    """Whether a difference in a benefit month is too old for the run, in the direction that it goes.
+
+    Hjemmel: that of the entry (rules.md section 7a).
+    """
+    paid = more.refusion - more.medfinansiering
+    ways = {"til_kommunen"} if paid > 0 else {"til_staten"} if paid < 0 else {"til_kommunen", "til_staten"}
+    for way in ways:
+        begun = [
+            entry
+            for entry in rules.foraeldelse
+            if entry.gaelder in (way, "begge") and entry.gaelder_fra.isoformat()[:7] <= run_month
+        ]
+        if not begun:
+            return False
+        entry = max(begun, key=lambda one: one.gaelder_fra)
+        until = run_month if entry.regnes_fra == "ydelsesmaaned" else received
+        years, months = int(until[:4]) - int(maaned[:4]), int(until[5:]) - int(maaned[5:])
+        if years * 12 + months <= (entry.maaneder if entry.maaneder is not None else 12 * (entry.aar or 0)):
+            return False
+    return True

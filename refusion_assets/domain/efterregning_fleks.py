@@ -3,6 +3,7 @@
 A part of the independent calculation (rules.md, section 7); its numbers stand in `rules/`.
 """
 
+from calendar import monthrange
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
@@ -17,13 +18,14 @@ Grundlag = Mapping[tuple[str, str], tuple[int, int]]  # cpr, maaned: beregningsg
 
 
 class Betalt(NamedTuple):
-    """Days of one benefit that are settled with a municipality, and the whole per cent of their week."""
+    """Days of one benefit that are settled with a municipality, the whole per cent of their week, and their øre."""
 
     ydelse_id: str
     maaned: str
     kommune: str
     dage: list[date]
     procent: int
+    oere: int
 
 
 def paragraf_7(entry: Fleksbidrag, grundlag: int, loen: int, refusion: int, share: Fraction) -> int:
@@ -46,6 +48,13 @@ def entry_of(maaned: str, rules: Rulebook) -> Fleksbidrag | None:
     return max(begun, key=lambda entry: entry.gaelder_fra, default=None)
 
 
+def whole(maaned: str, paid: Iterable[Betalt], rules: Rulebook) -> int:
+    """How many days the days on the step are a share of: those of the month, or those of the claims in it."""
+    if rules.laesning("fleksbidrag_andel") == "maanedens_dage":
+        return monthrange(int(maaned[:4]), int(maaned[5:]))[1]
+    return len({day for part in paid for day in part.dage})
+
+
 def contributions(
     paid: Sequence[Betalt], refunded: Mapping[tuple[str, str, str], int], grundlag: Grundlag, cpr: str, rules: Rulebook
 ) -> Iterator[tuple[date, str, str, str, int]]:
@@ -60,10 +69,14 @@ def contributions(
         mine = [
             part for part in paid if (part.ydelse_id, part.maaned, part.kommune) == (entry.ydelse_id, maaned, kommune)
         ]
-        every = {day for part in mine for day in part.dage}
+        if not any(part.oere for part in mine):
+            continue  # no øre of the benefit is settled in the month
         on_step = {day for part in mine if part.procent == entry.trin_procent for day in part.dage}
         if on_step:
-            share, refusion = Fraction(len(on_step), len(every)), refunded.get((entry.ydelse_id, maaned, kommune), 0)
+            share, refusion = (
+                Fraction(len(on_step), whole(maaned, mine, rules)),
+                refunded.get((entry.ydelse_id, maaned, kommune), 0),
+            )
             oere = FORMLER[entry.formel](entry, *basis, refusion, share)
             if oere:
                 yield monday(max(on_step)), maaned, entry.id, kommune, oere

@@ -34,7 +34,7 @@ class BorgerMaanedFleksbidrag(pa.DataFrameModel):
     loen_oere: pl.Int64 = pa.Field(nullable=True)
     tilskud_refusion_oere: pl.Int64 = pa.Field(ge=0, description="refusion af månedens fleksløntilskud, alle trin")
     dage_paa_trin: pl.Int64 = pa.Field(ge=1, le=31)
-    dage: pl.Int64 = pa.Field(ge=1, le=31)
+    dage: pl.Int64 = pa.Field(ge=1, le=31, description="det, andelen regnes af: månedens dage, eller kravenes")
     refusion_oere: pl.Int64 = pa.Field(ge=0, description="fleksbidraget")
     hjemmel: pl.String
     regelversion: pl.String
@@ -49,8 +49,8 @@ class BorgerMaanedFleksbidrag(pa.DataFrameModel):
 def paragraf_7(facts: pl.DataFrame, entry: Fleksbidrag) -> Ints:
     """The contribution of each row (`FACTS`), rounded to the unit of the entry, half away from zero. Øre.
 
-    Share of the days on the step x (the least of a share of the basis beyond the refusion and a share of the basis,
-    less a share of the wage), never below zero. One division, of whole numbers.
+    The days on the step of all `dage` x (the least of a share of the basis beyond the refusion and a share of the
+    basis, less a share of the wage), never below zero. One division, of whole numbers.
     Hjemmel: § 7; share and rounding are readings (rules.md section 7).
     """
     grundlag, loen, refusion, on_step, days = (facts[name].to_numpy() for name in FACTS)
@@ -91,9 +91,12 @@ def days_on_step(
     """One row per person, benefit month and municipality with days on the step: `dage_paa_trin`, `dage` and `uge`.
 
     Distinct days of the claims with a positive amount, from `finansieres_fra` to the last known one; the step is told
-    by the percentage of the week. `krav` as for `refusion.price`; where it has `fra_uge`, only months from the one
-    that the Sunday of that week lies in are looked at. Hjemmel: § 7.
+    by the percentage of the week. `dage` are those of the month, or by the other reading those of the claims.
+    `krav` as for `refusion.price`; where it has `fra_uge`, only months from the one that the Sunday of that week lies
+    in are looked at. Hjemmel: § 7.
     """
+    by_month = rules.laesning("fleksbidrag_andel") == "maanedens_dage"
+    whole = pl.col("maaned").first().dt.month_end().dt.day().cast(pl.Int64) if by_month else pl.col("dage").sum()
     found = []
     for entry, since, until in rules.fleksbidrag_months():
         claims = krav.filter(pl.col("beloeb_oere") > 0, pl.col("ydelse_id") == entry.ydelse_id)
@@ -103,7 +106,7 @@ def days_on_step(
         months = mine.group_by(MONTH).agg(
             uge=pl.col("uge").filter(on_step).max(),
             dage_paa_trin=pl.col("dage").filter(on_step).sum(),
-            dage=pl.col("dage").sum(),
+            dage=whole,
         )
         found.append(months.filter(pl.col("dage_paa_trin") > 0))
     return pl.concat(found) if found else pl.DataFrame(schema=_DAYS)
@@ -158,6 +161,7 @@ def _month_of_sunday(weeks: pl.Series) -> Ints:
 def contributions(days: pl.DataFrame, rows: pl.DataFrame, grundlag: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """The fleksbidrag of each person, month and municipality (`BorgerMaanedFleksbidrag`). Øre.
 
+    A month and municipality in which no øre of the benefit is settled has none, and no row.
     `days` as `days_on_step` gives them; `rows`: the result rows of all weeks of those months; `grundlag`: one row per
     person and month (borger_id, maaned, beregningsgrundlag_oere, loen_oere). Hjemmel: § 7.
     """
@@ -165,10 +169,9 @@ def contributions(days: pl.DataFrame, rows: pl.DataFrame, grundlag: pl.DataFrame
     found = []
     for entry, since, until in rules.fleksbidrag_months():
         mine = days.filter(pl.col("maaned") >= since, pl.col("maaned") < until)
-        paid = rows.filter(pl.col("ydelse_id") == entry.ydelse_id).group_by(MONTH)
+        paid = rows.filter(pl.col("ydelse_id") == entry.ydelse_id, pl.col("beloeb_oere") != 0).group_by(MONTH)
         refunded = paid.agg(tilskud_refusion_oere=pl.col("refusion_oere").sum())
-        facts = mine.join(grundlag, on=["borger_id", "maaned"], how="left").join(refunded, on=MONTH, how="left")
-        facts = facts.with_columns(pl.col("tilskud_refusion_oere").fill_null(0))
+        facts = mine.join(refunded, on=MONTH).join(grundlag, on=["borger_id", "maaned"], how="left")
         given = facts.select(pl.col(FACTS).fill_null(0))
         formula = pl.Series(FORMLER[entry.formel](given, entry), dtype=pl.Int64)
         known = pl.col("beregningsgrundlag_oere").is_not_null()

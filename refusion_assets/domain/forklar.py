@@ -13,7 +13,7 @@ from refusion_assets.domain.forklar_post import entry, restart_entry
 from refusion_assets.domain.forklar_raekke import Navne, ledger_row, result_row, spelled
 from refusion_assets.domain.forklar_tillaeg import contribution_row
 from refusion_assets.domain.forklar_uger import Krav, TaltUge, begun, counted_weeks, days_in, history, restarted
-from refusion_assets.domain.forklaring import Beroering, Forklaring, Genoptjening, Svar, UdenKommune, Uge
+from refusion_assets.domain.forklaring import Beroering, Foraeldet, Forklaring, Genoptjening, Svar, UdenKommune, Uge
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.weeks import last_day, monday, years_before
 
@@ -29,7 +29,8 @@ class Kendt:
     `viden` and `regelversion`: the run month and the rules of that calculation. `koersler`: koersel, maaned, status,
     regelversion. `forloeb`: `Forloeb`. `krav`: `Krav` of the classification. `raekker` and `uden_kommune`: the result
     of the benefit month, `over_loft` what maxima took of it, `fleksbidrag` what it has of that, `grundlag` the bases
-    delivered for it; `posteringer` its ledger. `linjer`: every line of the person and every reversal that points
+    delivered for it; `posteringer` its ledger, `foraeldet` the differences in it that
+    are too old to be settled. `linjer`: every line of the person and every reversal that points
     at one (`Linje` with verdict and file; `regel` is the verdict's, `egen_regel` what the line is judged by: its own,
     or EI-013). `raa`: the raw columns of the lines that are shown. `bopael`: stays by snapshot (`modtaget_maaned`),
     `bopael_maaned` the snapshot in use, `bopael_maaneder` all there are.
@@ -48,6 +49,7 @@ class Kendt:
     grundlag: pl.DataFrame
     uden_kommune: pl.DataFrame
     posteringer: pl.DataFrame
+    foraeldet: pl.DataFrame
     linjer: pl.DataFrame
     raa: pl.DataFrame
     bopael: pl.DataFrame
@@ -76,6 +78,7 @@ def unknown(maaned: date, viden: date, regelversion: str, rules: Rulebook) -> Fo
         forloeb=[],
         indberetninger=[],
         uger=[],
+        foraeldet=[],
     )
 
 
@@ -106,7 +109,18 @@ def explain(kendt: Kendt, maaned: date, rules: Rulebook) -> Forklaring:
         forloeb=past,
         indberetninger=linjer.shown(),
         uger=shown,
+        foraeldet=_too_old(kendt.foraeldet, navne),
     )
+
+
+def _too_old(rows: pl.DataFrame, navne: Navne) -> list[Foraeldet]:
+    """What of the month is too old to be settled, net to each municipality, by benefit, run and entry. Øre."""
+    group = ["koersel", "ydelse_id", "kommunekode", "gaelder_fra", "hjemmel"]
+    net = (pl.col("refusion_oere") - pl.col("medfinansiering_oere")).sum().alias("netto_oere")
+    return [
+        Foraeldet(ydelse=navne.ydelse(row["ydelse_id"]), kommune=navne.kommune(row["kommunekode"]), **row)
+        for row in rows.group_by(group).agg(net).sort(group).iter_rows(named=True)
+    ]
 
 
 def _answer(uger: Sequence[Uge], maaned: date, kendt: Kendt) -> Svar:

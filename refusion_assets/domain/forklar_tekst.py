@@ -87,6 +87,11 @@ def _summary(sag: Forklaring) -> Iterator[str]:
         yield "  Der er ingen beløb at afregne i måneden."
     if any(uge.uden_kommune for uge in sag.uger):
         yield "  Noget er ikke afregnet, fordi ingen kommune kendes; se ugerne."
+    for old in sag.foraeldet:
+        yield (
+            f"  {old.ydelse}, {old.kommune}: Forskellen på {kroner(old.netto_oere)} er forældet efter {old.hjemmel} "
+            f"(foraeldelse.toml) og afregnes ikke."
+        )
     if any(uge.aendringer for uge in sag.uger):
         runs = sorted({(a.koersel, a.maaned) for uge in sag.uger for a in uge.aendringer})
         yield f"  Måneden er rettet i {listed([f'kørsel {k} ({month(m)})' for k, m in runs])}; se ugerne."

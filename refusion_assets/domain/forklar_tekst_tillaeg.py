@@ -10,6 +10,7 @@ from refusion_assets.domain.forklar_tekst_regler import where
 from refusion_assets.domain.forklar_udtryk import kroner, month, small, span
 from refusion_assets.domain.forklaring import Aarsag, Raekke
 from refusion_assets.domain.forklaring_tillaeg import Fleksbidrag, Formel, OverLoft
+from refusion_assets.domain.weeks import last_day
 
 OTHER_NOW = "Reglerne, som de er nu, siger andet; posten, der gjaldt ved beregningen, vises ikke."
 PERIODS = {"uge": "om ugen", "maaned": "om måneden"}
@@ -35,7 +36,10 @@ def contribution(bidrag: Fleksbidrag, maaned: date) -> Iterator[str]:
             f"    Beregningsgrundlag {kroner(bidrag.beregningsgrundlag_oere)}, løn {kroner(bidrag.loen_oere)} og "
             f"refusion af månedens {subsidy} {kroner(bidrag.tilskud_refusion_oere)}."
         )
-    yield f"    {bidrag.dage_paa_trin} af månedens {bidrag.dage} dage med {subsidy} ligger på {step}."
+    if bidrag.dage == last_day(maaned).day:
+        yield f"    {bidrag.dage_paa_trin} af månedens {bidrag.dage} dage er dage med {subsidy} på {step}."
+    else:
+        yield f"    {bidrag.dage_paa_trin} af månedens {bidrag.dage} dage med {subsidy} ligger på {step}."
     if bidrag.formel and bidrag.formel.navn == "paragraf_7" and bidrag.beregningsgrundlag_oere is not None:
         yield from _paragraf_7(bidrag, bidrag.formel, bidrag.beregningsgrundlag_oere, bidrag.loen_oere or 0)
     yield f"    {bidrag.hjemmel}; {where(bidrag.post)}." if bidrag.post else f"    {bidrag.hjemmel}. {OTHER_NOW}"

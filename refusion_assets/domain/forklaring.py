@@ -229,6 +229,20 @@ class Stykke:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Foraeldet:
+    """What a run found too old to settle in the month: net to the municipality, and the entry that says so. Øre."""
+
+    koersel: int
+    ydelse_id: str
+    ydelse: str
+    kommunekode: str
+    kommune: str
+    netto_oere: int
+    gaelder_fra: date
+    hjemmel: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Forklaring:
     """All that is said of a person and a benefit month."""
 
@@ -245,6 +259,7 @@ class Forklaring:
     forloeb: list[Stykke]
     indberetninger: list[Indberetning]
     uger: list[Uge]
+    foraeldet: list[Foraeldet]
 
 
 def as_json(forklaring: Forklaring) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 from refusion_assets.domain.rules import Rulebook, Trin
 from refusion_assets.domain.weeks import last_day, monday
 
+FORAELDELSE = "foraeldelse.toml"
 NOWHERE = "(intet)"
 HELE = "hele posten"
 # What a reader of the rules says of an entry without its law changing.
 SAID_OF = {"hjemmel", "kilde", "kontrolleret", "sikkerhed", "note"}
-NAMES = ("konto", "ydelse_id", "kommunekode", "id", "navn", "hvad", "funktion", "side", "procent")
+NAMES = ("konto", "ydelse_id", "kommunekode", "id", "navn", "hvad", "funktion", "side", "procent", "gaelder")
 # Fields that a name stands in, but the name of another entry.
 POINTS = {("fleksbidrag", "ydelse_id")}
 FILES = {
@@ -30,11 +31,12 @@ FILES = {
     "taellere": "taellere.toml",
     "lofter": "lofter.toml",
     "fleksbidrag": "fleksbidrag.toml",
+    "foraeldelse": FORAELDELSE,
 }
 OPTAELLING = "optaelling.toml"
 NO_TOPIC = {"version", "emner", "tilbagevirkninger"}
 # Topics that no amount rests on, and what else of an entry says nothing of the money of a claim.
-WITHOUT_MONEY = {"koersel", "graenser", "kontroller", "konteringer", "ikke_modelleret"}
+WITHOUT_MONEY = {"koersel", "graenser", "kontroller", "konteringer", "ikke_modelleret", "foraeldelse"}
 WORDS_ONLY = {
     "ydelser": {"navn", "kontering"},
     "konti": {"indkomsttype", "indtaegtsart", "gyldig_fra", "gyldig_til"},

@@ -12,12 +12,12 @@ NY, AABEN, LOEST = "NY", "ÅBEN", "LØST"
 NOBODY = "000"
 KEY = ["noegle", "kommunekode"]
 
-# Hjemmel: input.md sections 3 and 4, rules.md section 7 (FB-001): every id that a run can raise.
+# Hjemmel: input.md sections 3 and 4, rules.md sections 7 (FB-001) and 7a (FO-001): every id that a run can raise.
 REGLER = frozenset(
     [f"FIL-00{n}" for n in range(1, 7)]
     + [f"YR-00{n}" for n in range(1, 9)]
     + [f"EI-{n:03}" for n in (1, 2, 3, 4, 6, 7, 8, 9, 10, 13, 14, 15, 16, 18, 19)]
-    + ["FB-001"]
+    + ["FB-001", "FO-001"]
 )
 GRAENSER = frozenset(
     [

@@ -113,6 +113,23 @@ def basis_findings(months: pl.DataFrame) -> pl.DataFrame:
     return found(one, "FB-001", key, uge_fra=week, uge_til=week, vaerdi=month)
 
 
+def too_old_findings(listed: pl.DataFrame) -> pl.DataFrame:
+    """FO-001 once per key with a difference that is too old to be settled. Øre, net to the municipality.
+
+    `listed`: the rows of `opgoerelse.foraeldet` that stand. Source: rules.md section 7a.
+    """
+    key = ["uge", "maaned", "borger_id", "ydelse_id", "kommunekode"]
+    entry = pl.format(
+        "{} ({}, fra kørsel {})",
+        pl.col("maaned").dt.strftime("%Y-%m"),
+        pl.col("hjemmel"),
+        pl.col("gaelder_fra").dt.strftime("%Y-%m"),
+    )
+    net = pl.col("refusion_oere") - pl.col("medfinansiering_oere")
+    week = pl.col("uge")
+    return found(listed, "FO-001", key, uge_fra=week, uge_til=week, vaerdi=entry, beloeb_oere=net)
+
+
 def double_findings(stretches: pl.DataFrame) -> pl.DataFrame:
     """EI-009 once per stretch of days that two payers pay for (`Dobbelt`), found again by its first day. Øre."""
     return found(

@@ -6,7 +6,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.dele import KEY
-from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.rules import Foraeldelse, Rulebook
 
 NY, TILBAGE, KORREKTION, AABNING = "N", "T", "K", "Å"
 MONEY = ["indberettet_oere", "beloeb_oere", "refusion_oere", "medfinansiering_oere"]
@@ -38,6 +38,36 @@ class Postering(pa.DataFrameModel):
     oprindelig_koersel: pl.Int64 = pa.Field(nullable=True, ge=0)
     hjemmel: pl.String
     regelversion: pl.String
+
+    class Config:
+        """Exactly these columns; a key has at most one row of a type in a run."""
+
+        strict = True
+        unique = [*KEY, "raekketype", "koersel"]  # noqa: RUF012  pandera reads the list
+
+
+class Foraeldet(pa.DataFrameModel):
+    """One row per key, row type and run: a difference that is too old to be settled. Amounts in øre.
+
+    N lists it; where it becomes another, T takes it back and K lists the new one; T alone: it is gone, or settled
+    after all. So for every key the sum of the ledger and of this is the state.
+    """
+
+    uge: pl.Date
+    maaned: pl.Date
+    borger_id: pl.Int64
+    ydelse_id: pl.String
+    kommunekode: pl.String
+    raekketype: pl.String = pa.Field(isin=[NY, TILBAGE, KORREKTION])
+    indberettet_oere: pl.Int64
+    beloeb_oere: pl.Int64
+    refusion_oere: pl.Int64
+    medfinansiering_oere: pl.Int64
+    procent: pl.Int64 = pa.Field(ge=0, le=100, description="den, tilstanden har; er rækken væk, den afregnede")
+    koersel: pl.Int64 = pa.Field(ge=1)
+    oprindelig_koersel: pl.Int64 = pa.Field(nullable=True, ge=1)
+    gaelder_fra: pl.Date = pa.Field(description="regelposten: kørselsmåneden, den gælder fra")
+    hjemmel: pl.String
 
     class Config:
         """Exactly these columns; a key has at most one row of a type in a run."""
@@ -152,6 +182,81 @@ def settle(state: pl.DataFrame, settled: pl.DataFrame, koersel: int) -> pl.DataF
     return rows.sort([*KEY, "raekketype"])
 
 
+def too_old(
+    state: pl.DataFrame,
+    settled: pl.DataFrame,
+    listed: pl.DataFrame,
+    run_month: date,
+    received: pl.DataFrame,
+    rules: Rulebook,
+) -> pl.DataFrame:
+    """The differences that the run does not settle: KEY, MONEY (state less settled, øre), procent, and the entry.
+
+    `state` and `settled` as for `settle`; `listed`: the rows of `Foraeldet` that stand. `received`: borger_id and
+    `modtaget`, the month of the newest report that the run is the first to know; others count from the run month. A
+    difference that is listed and has not changed since stays so. Hjemmel: the entry's own (rules.md section 7a).
+    """
+    compare = [*MONEY, "procent"]
+    before = settled.select(*KEY, *(pl.col(c).alias(f"{c}_foer") for c in compare))
+    both = state.select(*KEY, *compare).join(before, on=KEY, how="full", coalesce=True)
+    less = [(pl.col(c).fill_null(0) - pl.col(f"{c}_foer").fill_null(0)).alias(c) for c in MONEY]
+    moved = pl.any_horizontal(pl.col(c).ne_missing(pl.col(f"{c}_foer")) for c in compare)
+    apart = both.filter(moved).select(*KEY, *less, pl.coalesce("procent", "procent_foer"))
+    told = listed.select(*KEY, *compare, kendt_fra="gaelder_fra", kendt_hjemmel="hjemmel")
+    rows = apart.join(told, on=[*KEY, *compare], how="left").join(received, on="borger_id", how="left")
+    kommune, stat = (rules.foraeldelse_on(run_month, vej) for vej in ("til_kommunen", "til_staten"))
+    net = pl.col("refusion_oere") - pl.col("medfinansiering_oere")
+    old = _either(net, _passed(kommune, run_month), _passed(stat, run_month))
+    # A difference of nothing favours nobody: too old when both directions are, and then by the first of them.
+    old = pl.when(net == 0).then(_passed(kommune, run_month) & _passed(stat, run_month)).otherwise(old)
+    fra, hjemmel = (
+        _either(net, pl.lit(kommune and getattr(kommune, name)), pl.lit(stat and getattr(stat, name)))
+        for name in ("gaelder_fra", "hjemmel")
+    )
+    return rows.filter(pl.col("kendt_fra").is_not_null() | old).select(
+        *KEY, *compare,
+        gaelder_fra=pl.coalesce("kendt_fra", fra).cast(pl.Date),
+        hjemmel=pl.coalesce("kendt_hjemmel", hjemmel).cast(pl.String),
+    )  # fmt: skip
+
+
+def _either(net: pl.Expr, kommune: pl.Expr, stat: pl.Expr) -> pl.Expr:
+    """What holds for a difference in the state's favour, or for one in the municipality's."""
+    return pl.when(net < 0).then(stat).otherwise(kommune)
+
+
+def _passed(entry: Foraeldelse | None, run_month: date) -> pl.Expr:
+    """Whether a benefit month (`maaned`) is older than the limit of an entry: more months than that."""
+    if entry is None:
+        return pl.lit(value=False)
+    until = pl.lit(run_month)
+    if entry.regnes_fra == "modtaget":
+        until = pl.col("modtaget").fill_null(run_month)
+    months = [day.dt.year().cast(pl.Int64) * 12 + day.dt.month() for day in (until, pl.col("maaned"))]
+    return months[0] - months[1] > entry.graense
+
+
+def list_too_old(found: pl.DataFrame, listed: pl.DataFrame, koersel: int) -> pl.DataFrame:
+    """The rows of a run that tell of what is too old (`Foraeldet`): new (N), become another (T, K), or gone (T). Øre.
+
+    `found` as `too_old` gives it; `listed`: the rows of earlier runs that stand.
+    Hjemmel: that of the entries (rules.md section 7a).
+    """
+    same = found.join(listed, on=[*KEY, *MONEY, "procent"], how="semi").select(KEY)
+    fresh = found.join(same, on=KEY, how="anti").join(listed.select(*KEY, "koersel"), on=KEY, how="left")
+    back = listed.join(same, on=KEY, how="anti")
+    new = fresh.with_columns(
+        raekketype=pl.when(pl.col("koersel").is_null()).then(pl.lit(NY)).otherwise(pl.lit(KORREKTION)),
+        oprindelig_koersel=pl.lit(None, dtype=pl.Int64),
+    )
+    gone = back.with_columns(
+        *(-pl.col(c) for c in MONEY), raekketype=pl.lit(TILBAGE), oprindelig_koersel=pl.col("koersel")
+    )
+    names = list(Foraeldet.to_schema().columns)
+    rows = pl.concat([part.with_columns(koersel=pl.lit(koersel, pl.Int64)).select(names) for part in (gone, new)])
+    return rows.sort([*KEY, "raekketype"])
+
+
 def standing(ledger: pl.DataFrame) -> pl.DataFrame:
     """The ledger rows that stand: settled and not taken back by a later row. One per key.
 
@@ -231,6 +336,31 @@ def statement(ledger: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.
             indevaerende_aar=pl.col("oere").filter(~now & this_year).sum(),
             tidligere_aar=pl.col("oere").filter(~now & ~this_year).sum(),
             i_alt=pl.col("oere").sum(),
+        )
+        .sort(group)
+    )
+
+
+def too_old_lines(listed: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.DataFrame:
+    """The lines of the statement for what the run lists as too old, by municipality, benefit and percentage. Øre.
+
+    As `statement`, of type FORÆLDET. The corrections are what is not settled, net to the municipality, by the year of
+    their benefit month; nothing of it is paid, so `i_alt` is 0.
+    """
+    rows = listed.join(navne, on="ydelse_id").with_columns(
+        transaktionstype=pl.lit("FORÆLDET"), oere=pl.col("refusion_oere") - pl.col("medfinansiering_oere")
+    )
+    this_year = pl.col("maaned").dt.year() == run_month.year
+    group = ["kommunekode", "transaktionstype", "navn", "procent"]
+    return (
+        rows.group_by(group)
+        .agg(
+            antal_borgere=pl.col("borger_id").n_unique().cast(pl.Int64),
+            antal_uger=pl.struct("borger_id", "uge").n_unique().cast(pl.Int64),
+            loebende=pl.lit(0, dtype=pl.Int64),
+            indevaerende_aar=pl.col("oere").filter(this_year).sum(),
+            tidligere_aar=pl.col("oere").filter(~this_year).sum(),
+            i_alt=pl.lit(0, dtype=pl.Int64),
         )
         .sort(group)
     )

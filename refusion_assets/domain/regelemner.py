@@ -8,7 +8,9 @@ Record = Mapping[str, Any]
 
 TEXTS = ("kilde", "kontrolleret", "note", "sikkerhed")
 # What no calculation of a benefit month reads: the calendar of runs, the texts and accounts of the files.
-SILENT = frozenset({"koersel", "kontrol", "kontering", "ikke_modelleret", "tilbagevirkning"})
+SILENT = frozenset({"koersel", "kontrol", "kontering", "ikke_modelleret", "tilbagevirkning", "foraeldelse"})
+# What holds by run month: no benefit month rests on it, but what a run settles does.
+OF_RUNS = ("foraeldelse",)
 
 
 @dataclass(frozen=True)

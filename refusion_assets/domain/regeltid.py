@@ -10,7 +10,17 @@ from datetime import date, timedelta
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.regelemner import JUDGED, JUDGED_ENTRIES, SILENT, Emne, Record, View, emne_of
+from refusion_assets.domain.regelemner import (
+    JUDGED,
+    JUDGED_ENTRIES,
+    OF_RUNS,
+    SILENT,
+    TEXTS,
+    Emne,
+    Record,
+    View,
+    emne_of,
+)
 from refusion_assets.domain.weeks import last_day, monday, next_month
 
 Topics = Mapping[str, Sequence[Record]]
@@ -143,6 +153,24 @@ class _Begins:
         first = self.count if view.runs_on else self.money
         fra = first if span[0] < self.settled_week else span[0]
         return Change(emne, post, max(first, fra), None if view.runs_on else span[1], view.tal)
+
+
+def run_changes(before: Topics, now: Topics) -> list[Change]:
+    """Every entry that holds by run month and says another thing: `fra` is the first run month that it touches.
+
+    No benefit month is calculated again for it; what runs settle from then on is another.
+    """
+    found = []
+    for name in OF_RUNS:
+        said = [{_canonical(_but_texts(record)) for record in topics.get(name, ())} for topics in (before, now)]
+        apart = said[0] ^ said[1]
+        found += [Change(name, "", _day(json.loads(text)["gaelder_fra"]), None, tal=True) for text in sorted(apart)]
+    return found
+
+
+def _but_texts(record: Record) -> dict[str, object]:
+    """An entry without its texts; its paragraph stands on what a run lists."""
+    return {name: value for name, value in record.items() if name not in TEXTS}
 
 
 def months_touched(found: Iterable[Change], months: Iterable[date]) -> list[date]:

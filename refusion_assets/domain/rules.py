@@ -192,6 +192,26 @@ class Tilbagevirkning(Cited):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Foraeldelse(Cited):
+    """How old a benefit month may be before a run no longer corrects it, from a run month on.
+
+    `aar` or `maaneder`; `regnes_fra`: to the run month, or to the receipt of what changes it; `gaelder`: which way.
+    """
+
+    gaelder_fra: date
+    aar: int | None = None
+    maaneder: int | None = None
+    regnes_fra: Literal["ydelsesmaaned", "modtaget"]
+    gaelder: Literal["begge", "til_kommunen", "til_staten"]
+    note: str = ""
+
+    @property
+    def graense(self) -> int:
+        """The limit in months."""
+        return 12 * (self.aar or 0) + (self.maaneder or 0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kommune:
     """One of the municipalities."""
 
@@ -224,6 +244,7 @@ class Rulebook:
     lofter: tuple[Loft, ...] = ()
     fleksbidrag: tuple[Fleksbidrag, ...] = ()
     tilbagevirkninger: tuple[Tilbagevirkning, ...] = ()
+    foraeldelse: tuple[Foraeldelse, ...] = ()
     version: str
     emner: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -250,6 +271,11 @@ class Rulebook:
         ends = [entry.gaelder_fra for entry in self.fleksbidrag[1:]]
         for entry, until in zip(self.fleksbidrag, [*ends, date.max], strict=False):
             yield entry, entry.gaelder_fra, until
+
+    def foraeldelse_on(self, run_month: date, vej: str) -> Foraeldelse | None:
+        """The limit that a run puts on differences `til_kommunen` or `til_staten`; None if it puts none."""
+        mine = (e for e in self.foraeldelse if e.gaelder in ("begge", vej) and e.gaelder_fra <= run_month)
+        return max(mine, key=lambda entry: entry.gaelder_fra, default=None)
 
     @property
     def ydelse_ids(self) -> list[str]:

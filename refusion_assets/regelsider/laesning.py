@@ -21,9 +21,13 @@ def _reports(case: Record) -> str:
     letters = {"K": "kontanthjælp", "D": "dagpenge", "U": "SU"}
     rows = []
     for report in case["raekker"]:
-        more = "".join(f", {name} {value(report[name])}" for name in report if name.startswith("Felt"))
+        more = "".join(f", {name} {value(report[name])}" for name in report if name.startswith("Felt") and report[name])
         rows.append(f"- {letters[report['art']]} {report['fra']} til {report['til']}: {report['beloeb']} kr.{more}")
     rows += [f"- bopæl i kommune {stay['kommune']} fra {stay['fra']}" for stay in case.get("bopael", [])]
+    rows += [
+        f"- beregningsgrundlag for {basis['maaned']}: {basis['beregningsgrundlag']} kr., løn {basis['loen']} kr."
+        for basis in case.get("grundlag", [])
+    ]
     return "\n".join(rows)
 
 

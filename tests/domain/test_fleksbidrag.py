@@ -6,16 +6,20 @@ from datetime import date
 import polars as pl
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from refusion_assets.domain.efterregning_raa import Fil
-from refusion_assets.domain.fleksbidrag import FACTS, paragraf_7
+from refusion_assets.domain.fleksbidrag import FACTS, contributions, paragraf_7
+from refusion_assets.domain.rules import Rulebook
 from refusion_assets.rulebook import load
 from tests import timeline
 from tests.fleks import basis, flex, kernel, kth, lives, plain
-from tests.support import RULES, Row
+from tests.support import RULES, Row, with_reading
 
 RULEBOOK = load(RULES)
 [ENTRY] = RULEBOOK.fleksbidrag
+OF_THE_CLAIMS = with_reading(RULEBOOK, "fleksbidrag_andel", "kravets_dage")
+BY_WEEKDAYS = with_reading(RULEBOOK, "fordeling", "hverdage")
 MONTHS = ("2023-01", "2023-02", "2023-03")
 
 
@@ -28,11 +32,11 @@ def sent(rows: list[Row], month: str) -> list[Fil]:
     return [timeline.fil("K", rows, month)]
 
 
-def both(rows: list[Row], bases: list[Row], month: str) -> dict[tuple[date, str, str], int]:
+def both(rows: list[Row], bases: list[Row], month: str, rules: Rulebook = RULEBOOK) -> dict[tuple[date, str, str], int]:
     """Øre by week, month and municipality; both calculations must say the same."""
     files = sent(rows, month)
-    found = kernel(files, bases, month, RULEBOOK)
-    assert found == plain(files, bases, month, RULEBOOK)
+    found = kernel(files, bases, month, rules)
+    assert found == plain(files, bases, month, rules)
     return {(key[0], key[1], key[4]): row.refusion for key, row in found.items()}
 
 
@@ -98,8 +102,10 @@ def test_the_day_before_the_last_step_gives_nothing_and_the_first_day_on_it_does
     before = [*kth(50, date(2023, 1, 1)), flex(date(2023, 1, 1), date(2023, 1, 8), 1, "800,00")]
     assert both(before, [basis("2023-01", "17550,00")], "2023-01") == {}
     after = [*kth(50, date(2023, 1, 1)), flex(date(2023, 1, 1), date(2023, 1, 9), 1, "900,00")]
-    # One of nine days: 4.212 / 9 = 468.
-    assert both(after, [basis("2023-01", "17550,00")], "2023-01") == {(date(2023, 1, 9), "2023-01", "169"): 46_800}
+    # One of 31 days: 4.212 / 31 = 135,87; by the other reading one of nine: 4.212 / 9 = 468.
+    bases = [basis("2023-01", "17550,00")]
+    assert both(after, bases, "2023-01") == {(date(2023, 1, 9), "2023-01", "169"): 13_600}
+    assert both(after, bases, "2023-01", OF_THE_CLAIMS) == {(date(2023, 1, 9), "2023-01", "169"): 46_800}
 
 
 def test_two_municipalities_in_a_month_have_each_their_days_refusion_and_contribution() -> None:
@@ -110,11 +116,60 @@ def test_two_municipalities_in_a_month_have_each_their_days_refusion_and_contrib
     bases = [basis("2023-03", "5000,00")]
     found = kernel(files, bases, "2023-03", RULEBOOK)
     assert found == plain(files, bases, "2023-03", RULEBOOK)
-    # 24 % of 5.000; and 30 % of (5.000 - 20 % of 6.300).
+    # 10/31 of 24 % of 5.000: 387,10; and 21/31 of 30 % of (5.000 - 20 % of 6.300): 760,06.
     assert {(str(key[0]), key[4]): row.refusion for key, row in found.items()} == {
-        ("2023-03-06", "169"): 120_000,
-        ("2023-03-27", "101"): 112_200,
+        ("2023-03-06", "169"): 38_700,
+        ("2023-03-27", "101"): 76_000,
     }
+    # By the other reading each gets the whole of what is a month's.
+    found = kernel(files, bases, "2023-03", OF_THE_CLAIMS)
+    assert found == plain(files, bases, "2023-03", OF_THE_CLAIMS)
+    assert sorted(row.refusion for row in found.values()) == [112_200, 120_000]
+
+
+@pytest.mark.parametrize(("rules", "bidrag"), [(RULEBOOK, 95_100), (OF_THE_CLAIMS, 421_200)])
+def test_a_week_of_fleksjob_does_not_give_the_contribution_of_a_month(rules: Rulebook, bidrag: int) -> None:
+    # 7 of 31 days: 4.212 * 7/31 = 951,10.
+    rows = [*kth(60, date(2023, 1, 1)), flex(date(2023, 1, 9), date(2023, 1, 15), 1, "2100,00")]
+    bases = [basis("2023-01", "17550,00")]
+    assert both(rows, bases, "2023-01", rules) == {(date(2023, 1, 9), "2023-01", "169"): bidrag}
+
+
+@pytest.mark.parametrize(
+    ("rules", "kroner", "juli"),
+    [
+        (RULEBOOK, "700,00", 27_200),  # 200 kr. lie in July: 4.212 * 2/31 = 271,74
+        (BY_WEEKDAYS, "700,00", None),  # 1 July 2023 is a Saturday: all 700 kr. lie in June
+        (RULEBOOK, "0,01", None),  # the øre lies in June
+        (with_reading(OF_THE_CLAIMS, "fordeling", "hverdage"), "700,00", None),
+    ],
+)
+def test_a_month_in_which_no_oere_is_settled_gives_none_by_any_reading(
+    rules: Rulebook, kroner: str, juli: int | None
+) -> None:
+    rows = [*kth(60, date(2023, 6, 26)), flex(date(2023, 6, 26), date(2023, 7, 2), 1, kroner)]
+    bases = [basis("2023-06", "17550,00"), basis("2023-07", "17550,00")]
+    found = both(rows, bases, "2023-07", rules)
+    assert (date(2023, 6, 26), "2023-06", "169") in found
+    assert found.get((date(2023, 6, 26), "2023-07", "169")) == juli
+
+
+def test_a_month_in_which_no_oere_is_settled_has_no_row_and_so_no_advice() -> None:
+    # A row without basis is FB-001.
+    days = pl.DataFrame(
+        [(1, date(2023, month, 1), "169", date(2023, 6, 26), 2, 30) for month in (6, 7)],
+        schema=["borger_id", "maaned", "kommunekode", "uge", "dage_paa_trin", "dage"], orient="row",
+    )  # fmt: skip
+    settled = [(1, date(2023, 6, 1), "169", "FLEKS", 1, 0), (1, date(2023, 7, 1), "169", "FLEKS", 0, 0)]
+    rows = pl.DataFrame(
+        settled, schema=["borger_id", "maaned", "kommunekode", "ydelse_id", "beloeb_oere", "refusion_oere"],
+        orient="row",
+    )  # fmt: skip
+    none = pl.DataFrame(
+        schema={"borger_id": pl.Int64, "maaned": pl.Date, "beregningsgrundlag_oere": pl.Int64, "loen_oere": pl.Int64}
+    )
+    found = contributions(days, rows, none, RULEBOOK)
+    assert found.select("maaned", "refusion_oere").rows() == [(date(2023, 6, 1), 0)]
 
 
 def test_a_week_cut_by_the_end_of_a_month_can_carry_the_contribution_of_both_months() -> None:
@@ -126,7 +181,7 @@ def test_a_week_cut_by_the_end_of_a_month_can_carry_the_contribution_of_both_mon
     bases = [basis("2023-01", "17550,00"), basis("2023-02", "17550,00", "1000,00")]
     assert both(rows, bases, "2023-02") == {
         (date(2023, 1, 30), "2023-01", "169"): 421_200,
-        (date(2023, 1, 30), "2023-02", "169"): 401_200,
+        (date(2023, 1, 30), "2023-02", "169"): 43_000,  # 4.012 * 3/28 = 429,86
     }
 
 
@@ -140,7 +195,8 @@ def test_the_first_days_of_2016_are_on_the_step_of_the_first_week_of_the_stairca
 def test_days_before_2016_are_not_settled_and_give_no_contribution() -> None:
     rows = [*kth(60, date(2015, 12, 1)), flex(date(2015, 12, 1), date(2016, 1, 3), 1, "3400,00")]
     bases = [basis(month, "17550,00") for month in ("2015-12", "2016-01")]
-    assert both(rows, bases, "2016-01") == {(date(2015, 12, 28), "2016-01", "169"): 421_200}
+    # 3 of 31 days: 4.212 * 3/31 = 407,61.
+    assert both(rows, bases, "2016-01") == {(date(2015, 12, 28), "2016-01", "169"): 40_800}
 
 
 def test_days_after_the_run_month_wait_and_days_are_those_of_the_month_alone() -> None:
@@ -194,9 +250,11 @@ def test_rules_without_fleksbidrag_give_none() -> None:
 
 
 @settings(max_examples=60)
-@given(life=lives(RULEBOOK, MONTHS))
-def test_both_calculations_agree_on_any_life_in_fleksjob(life: list[tuple[list[Fil], list[Row]]]) -> None:
+@given(life=lives(RULEBOOK, MONTHS), rules=st.sampled_from((RULEBOOK, OF_THE_CLAIMS, BY_WEEKDAYS)))
+def test_both_calculations_agree_on_any_life_in_fleksjob(
+    life: list[tuple[list[Fil], list[Row]]], rules: Rulebook
+) -> None:
     for run, month in enumerate(MONTHS, 1):
         files = [fil for filer, _ in life[:run] for fil in filer]
         bases = [row for _, rows in life[:run] for row in rows]
-        assert kernel(files, bases, month, RULEBOOK) == plain(files, bases, month, RULEBOOK)
+        assert kernel(files, bases, month, rules) == plain(files, bases, month, rules)
