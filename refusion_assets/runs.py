@@ -198,10 +198,14 @@ def _execute(
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """Why a run failed, in one line: the check that said no, or the reason a step gave."""
-    for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
-            return f"{evaluation.check_name}: {evaluation.description}"
+    """Why a run failed: in one line: the checks that said no, or the reason a step gave."""
+    said = [
+        f"{evaluation.check_name}: {evaluation.description}"
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+    ]
+    if said:
+        return " | ".join(said)
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data

@@ -27,7 +27,7 @@ FROM raw.fil f LEFT JOIN (
     SELECT g.sha256, sum(l.beloeb_oere)::BIGINT AS beloeb_oere FROM raw.fil g JOIN classified.linje l USING (fil_id)
     WHERE NOT g.dublet AND l.art = 'I' AND g.sha256 IN (SELECT sha256 FROM raw.fil WHERE dublet) GROUP BY g.sha256
 ) d ON f.dublet AND d.sha256 = f.sha256
-WHERE f.modtaget_maaned <= $month ORDER BY f.modtaget_maaned, f.foerste_modtaget, f.filnavn"""
+WHERE f.modtaget_maaned <= $month ORDER BY f.modtaget_maaned, f.foerste_modtaget NULLS FIRST, f.filnavn"""
 
 HOMELESS = "SELECT borger_id, ydelse_id, uge, beloeb_oere FROM refusion.uden_kommune"
 OTHER_PAYER = "SELECT * FROM refusion.anden_betaler"

@@ -84,7 +84,7 @@ def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[
     for delivery in sorted(deliveries, key=lambda d: (d.maaned, d.sti)):
         entry = known.pop(delivery.sti, None)
         settled = entry is not None and closed is not None and entry[2] <= closed
-        if settled or (entry is not None and entry[1] == leverance.fingerprint(delivery.path)):
+        if settled or (entry is not None and leverance.is_still(delivery.path, entry[1])):
             continue
         fresh.append(delivery)
         if entry is not None:
@@ -161,7 +161,7 @@ def _mark_duplicates(session: Session) -> None:
     session.run("""
         UPDATE raw.fil SET dublet = o.nr > 1 FROM (
             SELECT fil_id, row_number() OVER (
-                PARTITION BY sha256 ORDER BY modtaget_maaned, foerste_modtaget, filnavn) AS nr
+                PARTITION BY sha256 ORDER BY modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS nr
             FROM raw.fil WHERE antal_raekker > 0) o
         WHERE raw.fil.fil_id = o.fil_id AND raw.fil.dublet <> (o.nr > 1)""")
 
