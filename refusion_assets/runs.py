@@ -32,6 +32,7 @@ from refusion_assets.definitions import (
 )
 from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.regeltid import as_ranges
+from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of, month_range
 from refusion_assets.konsekvens_filer import RESULTAT, folder_of
@@ -61,7 +62,7 @@ def critical_week(
         say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
         knowingly = {"ops": {"raw__indberetning": {"config": {"accepter": list(accepter), "begrundelse": begrundelse}}}}
         _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, knowingly)
-        say(f"{cell}: opgør {len(koder)} kommuner ...")
+        say(f"{cell}: opgør {plural(len(koder), 'kommune', 'kommuner')} ...")
         _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(koder, cell)})
     with place.warehouse.open() as session:
         yield from told(session, place, month)

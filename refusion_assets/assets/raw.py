@@ -17,6 +17,7 @@ from refusion_assets.assets.wiring import OPGJORT, POOL, gate, report_deliveries
 from refusion_assets.context import Place
 from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
+from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.stop import Fault, Faulty, Stop
 from refusion_assets.domain.weeks import next_month
 from refusion_assets.leverance import Delivery, FileRejected
@@ -110,7 +111,7 @@ def _take(session: Session, fresh: list[Delivery], faults: list[Fault], progress
     # While some lines are stored, those after them are read.
     for _ in ahead(partial(_store, session, lines, taken) for lines in _batches(fresh, first_id, taken, faults)):
         stored = sum(file.antal for file in taken.values())
-        progress(f"{len(taken)} af {len(fresh)} filer, {stored} linjer indlæst")
+        progress(f"{len(taken)} af {len(fresh)} filer, {plural(stored, 'linje', 'linjer')} indlæst")
     return taken
 
 

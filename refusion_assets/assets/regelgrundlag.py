@@ -9,6 +9,7 @@ import polars as pl
 from refusion_assets.context import Place
 from refusion_assets.domain.regelemner import emne_of
 from refusion_assets.domain.regeltid import Change, as_ranges, changes, first_month, months_touched, undeclared
+from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import monday, month_range, next_month
 from refusion_assets.regelarkiv import archive, keep, topics_of
@@ -97,7 +98,7 @@ def refuse_undeclared(session: Session, place: Place, before: date) -> None:
     """
     reasons = list(_undeclared(session, place, before))
     if reasons:
-        more = f" (og {len(reasons) - 1} ændringer mere)" if len(reasons) > 1 else ""
+        more = f" (og {plural(len(reasons) - 1, 'ændring', 'ændringer')} mere)" if len(reasons) > 1 else ""
         raise Stop(f"{reasons[0]}{more}")
 
 

@@ -15,7 +15,7 @@ from refusion_assets.domain.efterregning import Resultat, state
 from refusion_assets.domain.efterregning_raa import Fil
 from refusion_assets.domain.kontrol import Outcome
 from refusion_assets.domain.raw import AMOUNT, COLUMNS, DAY, MOMENT, NAMES, TEXT
-from refusion_assets.domain.skrift import kroner
+from refusion_assets.domain.skrift import kroner, plural
 from refusion_assets.warehouse import Session
 
 UNREADABLE = "?"
@@ -51,11 +51,16 @@ def efterregning_enig(asked: Asked) -> Outcome:
     differing = sorted(key for key in kernel.keys() | plain.keys() if kernel.get(key) != plain.get(key))
     tal = {"borgere": len(sample), "raekker": len(kernel)}
     if not differing:
-        return Outcome(True, f"Efterregningen af {len(sample)} borgere er enig i alle {len(kernel)} rækker.", tal=tal)
+        return Outcome(
+            True,
+            f"Efterregningen af {plural(len(sample), 'borger', 'borgere')} er enig i alle rækker ({len(kernel)}).",
+            tal=tal,
+        )
     odd = sorted({key[2] for key in differing})
     return Outcome(
         False,
-        f"Efterregningen er uenig i {len(differing)} rækker hos {len(odd)} borgere.",
+        f"Efterregningen er uenig i {plural(len(differing), 'række', 'rækker')} hos "
+        f"{plural(len(odd), 'borger', 'borgere')}.",
         "Luk ikke måneden; sammenlign de nævnte borgere uge for uge, og meld fejlen til systemets ejere.",
         len(differing),
         tal=tal,
