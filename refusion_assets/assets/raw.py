@@ -111,7 +111,7 @@ def _take(session: Session, fresh: list[Delivery], faults: list[Fault], progress
     # While some lines are stored, those after them are read.
     for _ in ahead(partial(_store, session, lines, taken) for lines in _batches(fresh, first_id, taken, faults)):
         stored = sum(file.antal for file in taken.values())
-        progress(f"{len(taken)} af {len(fresh)} filer, {plural(stored, 'linje', 'linjer')} indlæst")
+        progress(f"{len(taken)} af {plural(len(fresh), 'fil', 'filer')}, {plural(stored, 'linje', 'linjer')} indlæst")
     return taken
 
 
