@@ -170,6 +170,7 @@ def eksempel(
     stoerrelse: Literal["mini", "midi", "fuld"], maaneder: list[date], seed: int, historik: int | None
 ) -> None:
     """Skriv en datarod med opdigtede borgere (dag + 60), som kan køres fra første til sidste måned."""
+    from refusion_assets.domain.skrift import plural  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.example import tables, write_example  # noqa: PLC0415  only this command needs it
 
     place = _place()
@@ -178,7 +179,8 @@ def eksempel(
     konti, kommuner = tables(place.rules)
     done = write_example(place.root, konti, kommuner, stoerrelse, maaneder[0], maaneder[-1], seed, click.echo, historik)
     click.echo(
-        f"{done.borgere} borgere, {done.kommuner} kommuner, {done.filer} filer, {done.raekker} linjer i {place.raw}"
+        f"{plural(done.borgere, 'borger', 'borgere')}, {plural(done.kommuner, 'kommune', 'kommuner')}, "
+        f"{plural(done.filer, 'fil', 'filer')}, {plural(done.raekker, 'linje', 'linjer')} i {place.raw}"
     )
 
 
@@ -204,14 +206,15 @@ def ui(port: int) -> None:
 def regler(sider: Path | None) -> None:
     """Prøv reglerne: huller, overlap, manglende hjemmel. Siger reglernes version, og hvad de rammer i dataroden."""
     from refusion_assets.assets.regelgrundlag import told  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.domain.skrift import plural  # noqa: PLC0415  as above
 
     place = _place()
     rules = place.rules
     if sider:
         from refusion_assets.regelsider.sider import write  # noqa: PLC0415  only this option needs it
 
-        click.echo(f"{len(write(place.rules_folder, sider))} sider i {sider}")
-    click.echo(f"Reglerne kan stå: {len(rules.ydelse_ids)} ydelser, version {rules.version[:12]}.")
+        click.echo(f"{plural(len(write(place.rules_folder, sider)), 'side', 'sider')} i {sider}")
+    click.echo(f"Reglerne kan stå: {plural(len(rules.ydelse_ids), 'ydelse', 'ydelser')}, version {rules.version[:12]}.")
     lines, refused = told(place)
     for line in lines:
         click.echo(line)

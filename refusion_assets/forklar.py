@@ -24,8 +24,8 @@ JUDGED = """SELECT m.* EXCLUDE (regel), coalesce(d.status, 'brugt') AS status,
     f.filnavn, f.enhed, f.modtaget_maaned, f.kendt_fra, f.orden AS fil_orden
     FROM mine m SEMI JOIN classified.grundlag USING (fil_id)
     LEFT JOIN classified.dom d ON d.fil_id = m.fil_id AND d.linje = m.linje
-    JOIN (SELECT *, row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget, filnavn) AS orden FROM raw.fil
-          WHERE NOT dublet) f ON f.fil_id = m.fil_id"""
+    JOIN (SELECT *, row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS orden
+          FROM raw.fil WHERE NOT dublet) f ON f.fil_id = m.fil_id"""
 RAW = """SELECT i.fil_id, i.linje, i.Loenperiode_start, i.Loenperiode_slut, i.Modtaget_tidspunkt, i.Kommunekode,
     i.Indkomsttype, i.Indtaegtsart, i.Felt0098, i.Felt0114, i.Felt0115, i.udfyldt, i.ulaeselig
     FROM raw.indberetning i JOIN vist v ON i.fil_id = v.fil_id AND i.linje = v.linje AND i.fil_id IN ({filer})"""

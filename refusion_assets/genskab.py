@@ -21,6 +21,7 @@ from refusion_assets.assets.register import ingest_registers
 from refusion_assets.assets.wiring import AABEN, LUKKET, gate
 from refusion_assets.context import Place, patient
 from refusion_assets.domain.kontrol import MOST_NAMED
+from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.stop import Stop
 from refusion_assets.leverance import MANIFEST
 from refusion_assets.regelarkiv import kept
@@ -128,11 +129,15 @@ def _compared(sent: Path, made: Path, run: Then) -> Iterator[str]:
     filsum = leverance.fingerprint(made / files.SUMS)
     if filsum != run.filsum:
         named = named or f"{files.SUMS} i kørslens register"
-        raise Stop(f"kørsel {run.maaned:%Y-%m} er ikke genskabt: {len(odd)} filer er anderledes ({named}); se {made}")
-    yield f"Kørsel {run.maaned:%Y-%m} er genskabt byte for byte: {len(now)} filer, SHA256SUMS {filsum[:12]}."
+        raise Stop(
+            f"kørsel {run.maaned:%Y-%m} er ikke genskabt: {plural(len(odd), 'fil er', 'filer er')} anderledes "
+            f"({named}); se {made}"
+        )
+    count = plural(len(now), "fil", "filer")
+    yield f"Kørsel {run.maaned:%Y-%m} er genskabt byte for byte: {count}, SHA256SUMS {filsum[:12]}."
     yield f"  Filer: {made}"
     if odd:
         raise Stop(
-            f"{sent.parent.name}/{sent.name} er ikke længere, hvad kørslen sendte: {len(odd)} filer mangler eller "
-            f"er ændret ({named}); de rigtige ligger i {made}"
+            f"{sent.parent.name}/{sent.name} er ikke længere, hvad kørslen sendte: "
+            f"{plural(len(odd), 'fil', 'filer')} mangler eller er ændret ({named}); de rigtige ligger i {made}"
         )

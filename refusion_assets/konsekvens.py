@@ -193,10 +193,11 @@ def tables(result: Konsekvens) -> dict[str, Tabel]:
 
 def proposal(result: Konsekvens) -> Iterator[str]:
     """What the proposal says otherwise, which of the months it can touch, and what cannot be seen here; a line each."""
-    months = f"{result.maaneder[0]:%Y-%m}..{result.maaneder[-1]:%Y-%m}"
+    first, last = result.maaneder[0], result.maaneder[-1]
+    months = f"ydelsesmåned {first:%Y-%m}" if first == last else f"ydelsesmånederne {first:%Y-%m}..{last:%Y-%m}"
     yield (
         f"Forslag {result.forslag.version[:12]} over for de gældende regler {result.gaeldende.version[:12]}, "
-        f"ydelsesmåned {months}, som kørsel {result.kendt:%Y-%m} kender dem"
+        f"{months}, som kørsel {result.kendt:%Y-%m} kender {'den' if first == last else 'dem'}"
     )
     for forskel in result.forskelle:
         said = f"{forskel.felt}: {forskel.gaeldende} -> {forskel.forslag}"

@@ -5,10 +5,13 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,30 @@ from refusion_assets.domain.raw import HEADER, oere
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.stop import Fault
 
-REPORT_NAME = re.compile(r"eindkomst-yr-(?P<kilde>[a-z0-9]+)-(?P<enhed>\d+)-(?P<maaned>\d{6})-(?P<nr>\d{4})\.csv")
+REPORT_NAME = re.compile(
+    r"eindkomst-yr-(?P<kilde>[a-z0-9]+)-(?P<enhed>[0-9]+)-(?P<maaned>[0-9]{6})-(?P<nr>[0-9]{4})\.csv"
+)
 REPORT_PREFIX = "eindkomst"
 MONEY = ("sum_felt0014", "sum_felt0037")
+# What a manifest must hold; the first ones are compared with where the file lies. What it says of the running number
+# and the version of the form is not compared: the name and the header say it.
+REPORT_KEYS = ("filnavn", "kilde", "enhed", "modtaget_maaned", "loebenr", "oprettet", "antal_raekker", *MONEY,
+               "antal_T", "sha256", "skemaversion")  # fmt: skip
+REGISTER_KEYS = ("filnavn", "modtaget_maaned", "oprettet", "antal_raekker", "sha256", "skemaversion")
+COUNTS = ("antal_raekker", "antal_T")
+MANIFEST_BYTES = 2**20
+# Sixteen digits of kroner are more than a file can hold, and the øre of them still fit in 64 bits.
+MONEY_FORM = re.compile(r"[+-]?[0-9]{1,16}(\.[0-9]{1,10})?")
+COUNT_FORM = re.compile(r"-?[0-9]{1,12}")
+# What may be repeated of a manifest: nothing that could be a person, or anything but a word.
+SHOWN = re.compile(r"(eindkomst-yr|bopael|fleksgrundlag)-[a-z0-9-]{1,60}\.(csv|txt)|[a-z]{1,20}|[0-9]{3}|[0-9]{8}|"
+                   r"[0-9]{4}-[0-9]{2}")  # fmt: skip
+LONGEST = 100_000
+UNEVEN = "en linje har et forkert antal kolonner"
+RETURNS = "teksten har et vognretur-tegn (CR) uden for anførselstegn, og en linje ender med LF alene"
+OPEN = "et anførselstegn bliver aldrig lukket"
+MISPLACED = "en værdi går videre efter sit anførselstegn"
+TOO_LONG = f"en værdi er længere end {LONGEST} tegn"
 MANIFEST = ".manifest.json"
 SUMS = {
     "antal_raekker": pl.len(),
@@ -30,6 +54,7 @@ SUMS = {
     "sum_felt0037": oere(pl.col("Felt0037")).sum(),
 }
 BLOCK_BYTES = 64 * 2**20
+ROWS_PER_PART = 50_000
 NO_MARKS = bytes(sorted({*range(256)} - {*b";\n"}))
 BOPAEL_HEADER = "CPR;Kommunekode;Bopael_start;Bopael_slut"
 FLEKS_HEADER = "CPR;Maaned;Beregningsgrundlag;Loen"
@@ -103,8 +128,25 @@ def _identify(raw: Path, path: Path, kilde: str, month: date) -> Delivery | Faul
 
 def fingerprint(path: Path) -> str:
     """The sha256 of a file."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_still(path: Path, sha256: str) -> bool:
+    """Whether a file is the one with this hash; one that cannot be opened is not."""
+    try:
+        return fingerprint(path) == sha256
+    except OSError:
+        return False
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    """A file of bytes; OSError if it is anything but a file, as what waits for a writer would never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(0, "det er ikke en fil")
+    with path.open("rb") as file:
+        yield file
 
 
 def read_reports(delivery: Delivery) -> Content:
@@ -113,13 +155,15 @@ def read_reports(delivery: Delivery) -> Content:
     The sums are known with the last part: if it is then rejected, what was taken of it must be given up.
     Source: input.md sections 1 and 4 (FIL-001, FIL-002).
     """
-    content = _read(delivery.path, HEADER)
-    return Content(content.sha256, _summed(delivery.path, content.parts))
+    path = delivery.path
+    claimed = _manifest(path, REPORT_KEYS)
+    lies = {"filnavn": path.name, "kilde": delivery.kilde, "enhed": delivery.enhed}
+    content = _read(path, HEADER, claimed, lies | {"modtaget_maaned": f"{delivery.maaned:%Y-%m}"})
+    return Content(content.sha256, _summed(path, claimed, content.parts))
 
 
-def _summed(path: Path, parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _summed(path: Path, claimed: dict[str, Any], parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """The parts of a file of reports; FileRejected at the end if their sums are not those of the manifest."""
-    claimed = _manifest(path)
     found = dict.fromkeys(SUMS, 0)
     for part in parts:
         sums = part.lazy().select(**SUMS).collect().row(0, named=True)
@@ -130,30 +174,69 @@ def _summed(path: Path, parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]
 
 def read_register(path: Path, header: str) -> tuple[str, pl.DataFrame]:
     """The hash and the lines of a supporting register, once it is proved against its manifest; FileRejected else."""
-    content = _read(path, header)
+    claimed = _manifest(path, REGISTER_KEYS)
+    content = _read(path, header, claimed, {"filnavn": path.name, "modtaget_maaned": path.parent.name})
     lines = pl.concat(content.parts)
-    _compare(path, _manifest(path), {"antal_raekker": lines.height})
+    _compare(path, claimed, {"antal_raekker": lines.height})
     return content.sha256, lines
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    """The manifest beside a file, amounts in øre; FileRejected if it is missing or unreadable."""
-    beside = path.with_name(path.name.removesuffix(".csv") + MANIFEST)
+def _manifest(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """The manifest beside a file, amounts in øre; FileRejected if it is missing, unreadable or without a key."""
+
+    def rejected(why: str) -> FileRejected:
+        return FileRejected(Fault("FIL-001", path.name, f"manifestet {why}; bed afsenderen om et nyt"))
+
     try:
-        manifest: dict[str, Any] = dict(json.loads(beside.read_text("utf-8")).items())
-        for key in MONEY:
-            if key in manifest:
-                manifest[key] = Decimal(str(manifest[key])) * 100
+        with _opened(path.with_name(path.name.removesuffix(".csv") + MANIFEST)) as file:
+            said = file.read(MANIFEST_BYTES + 1)
+        manifest = _parsed(said)
     except FileNotFoundError:
         raise FileRejected(Fault("FIL-001", path.name, "manifestet mangler; bed afsenderen om det")) from None
-    except (ValueError, InvalidOperation, AttributeError, TypeError):
-        raise FileRejected(Fault("FIL-001", path.name, "manifestet kan ikke læses; bed afsenderen om et nyt")) from None
+    except OSError as error:
+        raise rejected(f"kan ikke åbnes ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        raise rejected("kan ikke læses") from None
+    missing = [key for key in keys if key not in manifest]
+    if missing:
+        raise rejected(f"mangler {', '.join(missing)}")
+    for key in (key for key in keys if key in MONEY):
+        text = str(manifest[key])
+        manifest[key] = Decimal(text) * 100 if MONEY_FORM.fullmatch(text) else text
+    if isinstance(manifest["sha256"], str):
+        manifest["sha256"] = manifest["sha256"].lower()
     return manifest
+
+
+def _parsed(said: bytes) -> dict[str, Any]:
+    """A manifest as it stands: numbers with a point as their text, no key twice, nothing endless; ValueError else."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a key stands twice")
+        return dict(pairs)
+
+    def short(text: str) -> int:
+        if not COUNT_FORM.fullmatch(text):
+            raise ValueError("a number is too long")
+        return int(text)
+
+    def no_number(text: str) -> None:
+        raise ValueError(text)
+
+    if len(said) > MANIFEST_BYTES:
+        raise ValueError("too long")
+    found = json.loads(
+        said.decode("utf-8"), object_pairs_hook=once, parse_int=short, parse_float=str, parse_constant=no_number
+    )
+    if not isinstance(found, dict):
+        raise ValueError("no object")  # noqa: TRY004  all that is wrong with it is one thing
+    return found
 
 
 def _compare(path: Path, claimed: dict[str, Any], found: dict[str, Any]) -> None:
     """FileRejected if the manifest says something else than the file; the text says what, the fault how much (øre)."""
-    wrong = [name for name, value in found.items() if claimed.get(name) != value]
+    wrong = [name for name, value in found.items() if not _same(claimed.get(name), value)]
     if not wrong:
         return
     said = [
@@ -164,28 +247,69 @@ def _compare(path: Path, claimed: dict[str, Any], found: dict[str, Any]) -> None
     raise FileRejected(Fault("FIL-001", path.name, text, missing))
 
 
+def _same(claimed: object, found: object) -> bool:
+    """Whether a manifest says what was found: true is no number, nor is a number written as text."""
+    if isinstance(claimed, bool):
+        return False
+    return claimed == found
+
+
 def _whole(oere: object) -> int:
     """A sum that a manifest claims in whole øre, nothing if it claims none."""
-    return int(oere) if isinstance(oere, Decimal) and oere.is_finite() else 0
+    return int(oere) if isinstance(oere, (int, Decimal)) else 0
 
 
 def _shown(name: str, value: object) -> str:
-    """A value of a manifest or a file for people: kroner, or the beginning of a hash."""
+    """A value of a manifest or a file for people: kroner, a count, a name, or the beginning of a hash."""
     if value is None:
         return "intet"
-    if name in MONEY:
-        return kroner_text(_whole(Decimal(str(value))))
-    return str(value)[:12]
+    if name in MONEY and isinstance(value, (int, Decimal)):
+        return kroner_text(_whole(value))
+    if name in COUNTS and isinstance(value, int):
+        return str(value).lower() if isinstance(value, bool) or abs(value) < 10**9 else "et alt for stort tal"
+    if name == "sha256" and isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
+        return value[:12]
+    return value if isinstance(value, str) and SHOWN.fullmatch(value) else "noget andet"
 
 
-def _read(path: Path, header: str) -> Content:
-    """The file as text columns; FileRejected on another header, a line of another length, or not UTF-8."""
-    sha256, quoted, fault = _looked_through(path, header)
-    if _manifest(path).get("sha256") != sha256:
-        _compare(path, _manifest(path), {**_what_is_left(path, header), "sha256": sha256})
+def _read(path: Path, header: str, claimed: dict[str, Any], place: dict[str, str]) -> Content:
+    """The file as text columns, once its manifest is its own (`place`: what that says of where it lies).
+
+    FileRejected on another hash or place, another header, a line of another length, text that is not UTF-8, and
+    whatever else keeps a reader from it.
+    """
+    with _rejecting(path):
+        sha256, quoted, fault = _looked_through(path, header)
+        found = {**place, "sha256": sha256}
+        if claimed["sha256"] != sha256:
+            found |= _what_is_left(path, header)
+    _compare(path, claimed, found)
     if fault:
-        raise FileRejected(Fault("FIL-002", path.name, fault))
-    return Content(sha256, _lines(path, header.split(";"), quoted=quoted))
+        raise FileRejected(_unreadable(path, fault))
+    names = header.split(";")
+    return Content(sha256, _guarded(path, _quoted_lines(path, names) if quoted else _lines(path, names)))
+
+
+def _unreadable(path: Path, why: str) -> Fault:
+    """A file that is not the CSV that was agreed, and why."""
+    return Fault("FIL-002", path.name, f"{why}; bed afsenderen om at levere filen igen")
+
+
+@contextmanager
+def _rejecting(path: Path) -> Iterator[None]:
+    """Whatever keeps a reader from a file is a fault of that file: the others are still looked at."""
+    try:
+        yield
+    except OSError as error:
+        raise FileRejected(_unreadable(path, f"filen kan ikke åbnes ({error.strerror})")) from None
+    except (csv.Error, pl.exceptions.PolarsError, UnicodeError):
+        raise FileRejected(_unreadable(path, "filen kan ikke læses som CSV")) from None
+
+
+def _guarded(path: Path, parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The parts of a file; FileRejected if a reader fails on one."""
+    with _rejecting(path):
+        yield from parts
 
 
 def _what_is_left(path: Path, header: str) -> dict[str, Any]:
@@ -199,33 +323,38 @@ def _what_is_left(path: Path, header: str) -> dict[str, Any]:
         return {}
 
 
-def _blocks(path: Path, *, whole: bool = False) -> Iterator[bytes]:
+def _blocks(path: Path) -> Iterator[bytes]:
     """The bytes of a file: its first line, and then whole lines, so many at a time that memory is bounded."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         yield file.readline()
-        while block := file.read(-1 if whole else BLOCK_BYTES):
+        while block := file.read(BLOCK_BYTES):
             yield block + file.readline()
 
 
 def _looked_through(path: Path, header: str) -> tuple[str, bool, str | None]:
     """The sha256 of a file, whether it has quotes, and why it is not the CSV that was agreed, or None."""
     sha256, quoted, text = hashlib.sha256(), False, True
-    known, even = True, True
+    known, even, returns = True, True, False
     for number, block in enumerate(_blocks(path)):
         sha256.update(block)
         quoted = quoted or b'"' in block
         text = text and _is_text(block)
         known = known and (number > 0 or block.removesuffix(b"\n") == header.encode())
+        returns = returns or b"\r" in block
         even = even and (quoted or _all_lines_have(block, header.count(";")))
     if not text:
         fault = "teksten er ikke UTF-8"
     elif not known:
         fault = "overskriften er ikke den aftalte"
-    elif not even or (quoted and not _all_rows_have(path, header.count(";"))):
-        fault = "en linje har et forkert antal kolonner"
+    elif quoted:
+        return sha256.hexdigest(), quoted, _wrong_in_rows(path, header.count(";"))
+    elif returns:
+        fault = RETURNS
+    elif not even:
+        fault = UNEVEN
     else:
         return sha256.hexdigest(), quoted, None
-    return sha256.hexdigest(), quoted, f"{fault}; bed afsenderen om at levere filen igen"
+    return sha256.hexdigest(), quoted, fault
 
 
 def _is_text(block: bytes) -> bool:
@@ -243,32 +372,67 @@ def _all_lines_have(block: bytes, width: int) -> bool:
     return marks == line * (len(marks) // len(line))
 
 
-def _all_rows_have(path: Path, width: int) -> bool:
-    """True if every row has so many separators; a separator or the end of a line within quotes is text."""
+def _rows(path: Path) -> Iterator[list[str]]:
+    """The rows of a file with quotes; a separator or the end of a line within quotes is text.
+
+    csv.Error where a quote never ends, a value goes on after its quote, or a line is ended by a carriage return.
+    """
+    last = ""
+
+    def remembered(lines: Iterable[str]) -> Iterator[str]:
+        nonlocal last
+        for line in lines:
+            last = line
+            yield line
+
     with path.open(encoding="utf-8", newline="\n") as file:
-        return all(len(row) == width + 1 for row in csv.reader(file, delimiter=";"))
+        for row in csv.reader(remembered(file), delimiter=";", strict=True):
+            if last.endswith(("\r\n", "\r")):
+                raise csv.Error(RETURNS)
+            yield row
 
 
-def _lines(path: Path, names: list[str], *, quoted: bool) -> Iterator[pl.DataFrame]:
-    """The lines of a file as text, some at a time and at least once; a line with quotes may span lines."""
-    blocks = _blocks(path, whole=quoted)
+def _wrong_in_rows(path: Path, width: int) -> str | None:
+    """Why the rows of a file with quotes are not those agreed, or None."""
+    try:
+        return None if all(len(row) == width + 1 for row in _rows(path)) else UNEVEN
+    except csv.Error as error:
+        said = str(error)
+        known = {"unexpected end of data": OPEN, "field larger": TOO_LONG, "new-line": RETURNS, RETURNS: RETURNS}
+        return next((why for sign, why in known.items() if said.startswith(sign)), MISPLACED)
+
+
+def _lines(path: Path, names: list[str]) -> Iterator[pl.DataFrame]:
+    """The lines of a file without quotes as text, some at a time and at least once."""
+    blocks = _blocks(path)
     header = next(blocks)
     first = 2
     for block in blocks:
-        try:
-            part = pl.read_csv(header + block, separator=";", infer_schema=False)
-        except pl.exceptions.PolarsError:
-            part = _plainly(header + block, names)
-        part = part.with_row_index("linje", first)
+        part = pl.read_csv(
+            header.removesuffix(b"\n") + b"\n" + block, separator=";", infer_schema=False, quote_char=None
+        )
+        yield _numbered(path, part, first)
         first += part.height
-        if quoted:
-            part = part.with_columns(pl.col(names).replace("", None))
-        yield part.with_columns(pl.col("linje").cast(pl.Int64))
     if first == 2:
-        yield pl.DataFrame(schema={"linje": pl.Int64, **dict.fromkeys(names, pl.String)})
+        yield _numbered(path, pl.DataFrame(schema=dict.fromkeys(names, pl.String)), first)
 
 
-def _plainly(text: bytes, names: list[str]) -> pl.DataFrame:
-    """The lines of a text that Polars will not read, as when a quote stands within a value: there it is only text."""
-    rows = list(csv.reader(io.StringIO(text.decode("utf-8"), newline="\n"), delimiter=";"))[1:]
-    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+def _quoted_lines(path: Path, names: list[str]) -> Iterator[pl.DataFrame]:
+    """The lines of a file with quotes as text, some at a time and at least once; a line may span lines."""
+    rows = _rows(path)
+    next(rows)
+    first = 2
+    while some := list(islice(rows, ROWS_PER_PART)):
+        part = pl.DataFrame(some, schema=dict.fromkeys(names, pl.String), orient="row")
+        yield _numbered(path, part.with_columns(pl.all().replace("", None)), first)
+        first += part.height
+    if first == 2:
+        yield _numbered(path, pl.DataFrame(schema=dict.fromkeys(names, pl.String)), first)
+
+
+def _numbered(path: Path, part: pl.DataFrame, first: int) -> pl.DataFrame:
+    """Some lines with their number in the file (`linje`); FileRejected if a value is too long for a reader of CSV."""
+    longest = part.select(pl.max_horizontal(pl.all().str.len_bytes().max())).item()
+    if (longest or 0) > LONGEST:
+        raise FileRejected(_unreadable(path, TOO_LONG))
+    return part.with_row_index("linje", first).with_columns(pl.col("linje").cast(pl.Int64))

@@ -24,6 +24,7 @@ LOG = Path("opslag") / "opslag.jsonl"
 MOST_CHARACTERS = 300
 # Ten digits with at most a few separators between them, read at every place they can begin.
 TEN_DIGITS = re.compile(r"(?<!\d)(?=((?:\d[ .\-/]{0,3}){9}\d)(?!\d))")
+EXAMPLE = "--formaal 'klage, sag 24-1234'"
 USAGE = "skriv refusion forklar CPR ÅÅÅÅ-MM, fx med måneden 2026-10"
 
 
@@ -54,14 +55,19 @@ def asked(words: Sequence[str], formaal: str | None, ask: Callable[[], str]) -> 
         maaned = None
     if maaned is None:
         raise Stop(f"det andet er ikke en måned; {USAGE}")
-    return Asked(cpr, maaned, purpose(ask() if formaal is None else formaal, cpr))
+    said = ask() if formaal is None else formaal
+    if formaal is None and not said.strip():
+        raise Stop(f"skriv, hvad opslaget er til, med --formaal, fx {EXAMPLE}")
+    return Asked(cpr, maaned, purpose(said, cpr))
 
 
 def purpose(text: str, cpr: str) -> str:
     """The purpose of a look-up, on one line; Stop if it is empty, long, or holds a personal number."""
     formaal = " ".join(text.split())
+    if not formaal:
+        raise Stop(f"formålet er tomt; skriv, hvad opslaget er til, fx {EXAMPLE}")
     if not re.search(r"[^\W\d_]{3}", formaal):
-        raise Stop("skriv, hvad opslaget er til, med --formaal, fx --formaal 'klage, sag 24-1234'")
+        raise Stop(f"formålet er for kort; skriv mindst et ord på tre bogstaver, fx {EXAMPLE}")
     if len(formaal) > MOST_CHARACTERS:
         raise Stop(f"formålet må højst fylde {MOST_CHARACTERS} tegn")
     if cpr in re.sub(r"\D", "", formaal) or any(_personal(hit[1]) for hit in TEN_DIGITS.finditer(formaal)):

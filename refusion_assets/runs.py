@@ -32,6 +32,7 @@ from refusion_assets.definitions import (
 )
 from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.regeltid import as_ranges
+from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of, month_range
 from refusion_assets.konsekvens_filer import RESULTAT, folder_of
@@ -61,7 +62,7 @@ def critical_week(
         say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
         knowingly = {"ops": {"raw__indberetning": {"config": {"accepter": list(accepter), "begrundelse": begrundelse}}}}
         _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, knowingly)
-        say(f"{cell}: opgør {len(koder)} kommuner ...")
+        say(f"{cell}: opgør {plural(len(koder), 'kommune', 'kommuner')} ...")
         _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(koder, cell)})
     with place.warehouse.open() as session:
         yield from told(session, place, month)
@@ -198,10 +199,14 @@ def _execute(
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """Why a run failed, in one line: the check that said no, or the reason a step gave."""
-    for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
-            return f"{evaluation.check_name}: {evaluation.description}"
+    """Why a run failed: in one line: the checks that said no, or the reason a step gave."""
+    said = [
+        f"{evaluation.check_name}: {evaluation.description}"
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+    ]
+    if said:
+        return " | ".join(said)
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data

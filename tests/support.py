@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from refusion_assets.domain.refusion import Priced, price
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.satser import Rates, make_rates
 from refusion_assets.domain.weeks import Grid, last_day, make_grid, month_of
+from refusion_assets.leverance import REPORT_NAME
 from refusion_assets.warehouse import validate
 
 REPO = Path(__file__).resolve().parent.parent
@@ -112,8 +113,10 @@ def write_file(root: Path, fil: Fil, names: Sequence[str] = NAMES) -> Path:
 def write_manifest(path: Path, rows: Sequence[Row], **lies: object) -> Path:
     """The manifest beside a file, with the truth about its bytes and rows but for `lies`; the path of the file."""
     totals = {felt: sum(read_oere(row.get(felt, "")) or 0 for row in rows) for felt in ("Felt0014", "Felt0037")}
+    sender = REPORT_NAME.fullmatch(path.name)
     manifest = {
         "filnavn": path.name,
+        **({"kilde": sender["kilde"], "enhed": sender["enhed"], "loebenr": int(sender["nr"])} if sender else {}),
         "modtaget_maaned": path.parent.name,
         "oprettet": f"{path.parent.name}-28T23:00:00",
         "antal_raekker": len(rows),
@@ -220,9 +223,7 @@ def judge_files(files: Sequence[Fil], rules: Rulebook) -> tuple[pl.DataFrame, li
     """
     lines = typed(text_lines(files))
     first = dict(lines.group_by("fil_id").agg(pl.col("Modtaget_tidspunkt").min()).iter_rows())
-    late = (True, None)
-    place = {n: (f.maaned, (first[n] is None, first[n]) if n in first else late, f.filnavn)
-             for n, f in enumerate(files)}  # fmt: skip
+    place = {n: (f.maaned, first.get(n) or datetime.min, f.filnavn) for n, f in enumerate(files)}  # noqa: DTZ901
     seen: set[str] = set()
     kept = [n for n in sorted(place, key=place.__getitem__)
             if not files[n].rows or not (files[n].sha256 in seen or seen.add(files[n].sha256))]  # fmt: skip

@@ -34,6 +34,31 @@ def test_a_reversal_that_waits_is_solved_when_its_report_arrives(senders: Sender
     assert seen == [{"EI-014": NY}, {"EI-014": LOEST}]
 
 
+def test_a_reversal_that_waits_says_why_as_it_is_known_now(senders: Senders) -> None:
+    def of(person: str, nr: str, report: str) -> tuple[str, Row]:
+        return "K", back("K", nr, report)[1] | {"CPR": person}
+
+    deliveries = [
+        [back("K", "T1", "I1"), of(CPR, "T2", "I2"), of(OTHER, "T3", "I3"), kth("I3")],
+        [kth("I1", Pligt_SE="29169001"), of(OTHER, "T4", "I1")],
+        [kth("I2", cpr=OTHER)],
+    ]
+    seen = []
+    for month, rows in zip(MONTHS, deliveries, strict=False):
+        senders.deliver(month, rows)
+        told = about(senders.run(month).filter(pl.col("status") != LOEST), "EI-014")
+        seen.append({row["indberetning_id"]: (row["felt"], row["tekst"].split(", ", 1)[1]) for row in told})
+    end = ", og har derfor endnu ingen virkning."
+    away = ("ReferenceID", f"som ikke er modtaget{end}")
+    payer = ("ReferenceID og Pligt_SE", f"som er modtaget, men fra en anden udbetaler (Pligt_SE){end}")
+    person = ("ReferenceID og CPR", f"som er modtaget, men uden en række om den borger, tilbageførslen nævner{end}")
+    assert seen == [
+        {"T1": away, "T2": away, "T3": person},
+        {"T1": payer, "T2": away, "T3": person, "T4": payer},
+        {"T1": payer, "T2": person, "T3": person, "T4": payer},
+    ]
+
+
 def test_a_weeks_too_large_amount_is_told_also_where_nobody_knows_the_residence(senders: Senders) -> None:
     homeless = "7101611234"
     seen = []

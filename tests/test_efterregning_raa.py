@@ -152,6 +152,24 @@ def test_a_report_id_in_a_later_file_is_quarantined_there_even_if_the_first_row_
     assert ([row.regel for row in dom.karantaene], dom.brugt) == (["EI-001", "EI-013"], [])
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "taken"),
+    [
+        ("x", "2016-01-01T00:00:00", 1),
+        ("2016-01-02T00:00:00", "2016-01-01T23:59:59", 2),
+        ("x", "x", 1),
+        ("", "0000-01-01T00:00:00", 1),
+    ],
+)
+def test_a_file_without_a_readable_moment_of_receipt_counts_as_first(first: str, second: str, taken: int) -> None:
+    reports = [timeline.row("K", START, START, 1, IndberetningsID="I1", Modtaget_tidspunkt=m) for m in (first, second)]
+    files = [timeline.fil("K", [report], "2016-01", number) for number, report in enumerate(reports, 1)]
+    dom = judge(files, RULEBOOK)
+    later = files[2 - taken].filnavn
+    assert {row.filnavn for row in dom.karantaene if row.regel == "EI-013"} <= {later}
+    assert files[taken - 1].filnavn not in {row.filnavn for row in dom.karantaene if row.regel == "EI-013"}
+
+
 def test_a_file_delivered_twice_is_read_once() -> None:
     once = timeline.fil("K", [timeline.row("K", START, START, 1)], "2016-01")
     again = replace(once, filnavn="again", maaned="2016-02")

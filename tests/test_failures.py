@@ -130,7 +130,7 @@ def april(tmp_path_factory: pytest.TempPathFactory) -> April:
 
 def test_a_source_that_stops_reporting_one_benefit_is_told_with_what_it_was(april: April) -> None:
     assert april.check("ydelser_er_med") == (ADVARSEL, False, 1, ALL)
-    assert "KTH fra ky (1 afsendere, 200.000,00 kr.)" in april.says("ydelser_er_med")
+    assert "KTH fra ky (1 afsender, 200.000,00 kr.)" in april.says("ydelser_er_med")
     assert april.advice("FIL-003", "151") == [(ADVARSEL, None, "NY")]
 
 

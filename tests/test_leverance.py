@@ -1,5 +1,8 @@
 """A delivery on disk: a file is taken in only when name, manifest, header and every line are as agreed."""
 
+import hashlib
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,15 @@ import pytest
 
 from refusion_assets import leverance
 from refusion_assets.domain.weeks import month_of
-from refusion_assets.leverance import BOPAEL_HEADER, FileRejected, find, read_register, read_reports
+from refusion_assets.leverance import (
+    BOPAEL_HEADER,
+    REGISTER_KEYS,
+    REPORT_KEYS,
+    FileRejected,
+    find,
+    read_register,
+    read_reports,
+)
 from refusion_assets.rulebook import load
 from tests import timeline
 from tests.support import NAMES, RULES, Row, read_csv, rewrite, write_file, write_manifest, write_register
@@ -57,6 +68,44 @@ def say(text: str) -> Callable[[Path], Any]:
     return lambda path: path.with_suffix(".manifest.json").write_text(text, encoding="utf-8")
 
 
+def beside(path: Path) -> Path:
+    """The manifest of a file."""
+    return path.with_suffix(".manifest.json")
+
+
+def in_manifest(old: str, new: str) -> Callable[[Path], Any]:
+    """A manifest with other letters somewhere; they must be there."""
+
+    def spoil(path: Path) -> None:
+        text = beside(path).read_text("utf-8")
+        assert old in text
+        beside(path).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    return spoil
+
+
+def without(key: str) -> Callable[[Path], Any]:
+    """A manifest without a key."""
+
+    def spoil(path: Path) -> None:
+        manifest = json.loads(beside(path).read_text("utf-8"))
+        del manifest[key]
+        beside(path).write_text(json.dumps(manifest), encoding="utf-8")
+
+    return spoil
+
+
+def as_it_is(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """The file's bytes changed, with the right hash and the counts of the file as it was."""
+
+    def spoil(path: Path) -> None:
+        rows = read_csv(path)
+        path.write_bytes(change(path.read_bytes()))
+        write_manifest(path, rows)
+
+    return spoil
+
+
 SPOILT: list[tuple[str, str, Callable[[Path], Any]]] = [
     ("the manifest is missing", "FIL-001", lambda path: path.with_suffix(".manifest.json").unlink()),
     ("the manifest is no JSON", "FIL-001", say("{")),
@@ -80,6 +129,85 @@ SPOILT: list[tuple[str, str, Callable[[Path], Any]]] = [
     ("the lines end with CR LF", "FIL-002", rewrite(lambda data: data.replace(b"\n", b"\r\n"))),
     ("the separator is a comma", "FIL-002", rewrite(lambda data: data.replace(b";", b","))),
     ("the file has no bytes", "FIL-002", rewrite(lambda _: b"")),
+    ("the manifest is another file's", "FIL-001", lie(filnavn="eindkomst-yr-ky-169-202402-0001.csv")),
+    ("the manifest is another source's", "FIL-001", lie(kilde="ksd")),
+    ("the manifest is another municipality's", "FIL-001", lie(enhed="101")),
+    ("the manifest has the municipality as a number", "FIL-001", lie(enhed=169)),
+    ("the manifest is another month's", "FIL-001", lie(modtaget_maaned="2024-03")),
+    ("the number of rows is true", "FIL-001", lie(antal_raekker=True)),
+    ("the number of rows has decimals", "FIL-001", lie(antal_raekker=1.0)),
+    ("the number of rows is text", "FIL-001", lie(antal_raekker="1")),
+    ("the number of rows is a person's number", "FIL-001", lie(antal_raekker=int(CPR))),
+    ("the number of reversals is false", "FIL-001", lie(antal_T=False)),
+    ("the hash is no text", "FIL-001", lie(sha256=[1])),
+    ("the file's name is half a character", "FIL-001", lie(filnavn="\ud800")),
+    ("the file's name is a person's number", "FIL-001", lie(filnavn=CPR)),
+    ("the sum has digits of another script", "FIL-001", lie(sum_felt0014="١٠٠٠.00")),
+    ("the sum has an endless exponent", "FIL-001", lie(sum_felt0014="1e999999999")),
+    ("the sum has a decimal comma", "FIL-001", lie(sum_felt0014="1000,00")),
+    *((f"the manifest lacks {key}", "FIL-001", without(key)) for key in REPORT_KEYS),
+    (
+        "a number of the manifest has thousands of digits",
+        "FIL-001",
+        in_manifest('"antal_raekker": 1', f'"antal_raekker": {"9" * 5000}'),
+    ),
+    ("a number of the manifest has an endless exponent", "FIL-001", in_manifest('"1000.00"', "1e999999999")),
+    ("a number of the manifest is no number", "FIL-001", in_manifest('"1000.00"', "NaN")),
+    ("the manifest says a thing twice", "FIL-001", in_manifest('"antal_T": 0', '"antal_T": 1, "antal_T": 0')),
+    ("the manifest is a thousand deep", "FIL-001", say("[" * 1_000 + "]" * 1_000)),
+    ("the manifest is a hundred thousand deep", "FIL-001", say('{"a":' * 100_000)),
+    ("the manifest is longer than any is", "FIL-001", in_manifest("{", "{" + " " * 2**21)),
+    (
+        "the manifest is not UTF-8",
+        "FIL-001",
+        lambda path: beside(path).write_bytes(beside(path).read_bytes() + b"\xff"),
+    ),
+    ("the manifest is UTF-16", "FIL-001", lambda path: beside(path).write_text(beside(path).read_text(), "utf-16")),
+    (
+        "the manifest begins with a BOM",
+        "FIL-001",
+        lambda path: beside(path).write_text(beside(path).read_text(), "utf-8-sig"),
+    ),
+    ("the manifest is a folder", "FIL-001", lambda path: (beside(path).unlink(), beside(path).mkdir())),
+    (
+        "the manifest is a link to nothing",
+        "FIL-001",
+        lambda path: (beside(path).unlink(), beside(path).symlink_to("intet")),
+    ),
+    ("the file is a folder", "FIL-002", lambda path: (path.unlink(), path.mkdir())),
+    ("the file waits for a writer", "FIL-002", lambda path: (path.unlink(), os.mkfifo(path))),
+    ("the text is UTF-16", "FIL-002", as_it_is(lambda data: data.decode().encode("utf-16"))),
+    ("the lines end with CR alone", "FIL-002", as_it_is(lambda data: data.replace(b"\n", b"\r"))),
+    ("all lines but the header end with CR LF", "FIL-002", as_it_is(lambda data: data[:-1] + b"\r\n")),
+    ("a value has a lone CR", "FIL-002", as_it_is(lambda data: data.replace(b";06;", b";0\r6;"))),
+    (
+        "a value has a lone CR in a file with quotes",
+        "FIL-002",
+        as_it_is(lambda data: data.replace(b";06;", b';0\r6;"";', 1)),
+    ),
+    (
+        "a line with quotes ends with CR LF",
+        "FIL-002",
+        as_it_is(lambda data: data.replace(b";06;", b';"06";')[:-1] + b"\r\n"),
+    ),
+    ("a quote never closes", "FIL-002", as_it_is(lambda data: data.replace(b";06;", b';"06;'))),
+    (
+        "a quote never closes in a long file",
+        "FIL-002",
+        as_it_is(lambda data: data.replace(b";06;", b';"06;') + b";" * 26 + b"\n" * 300_000),
+    ),
+    ("the last value opens a quote", "FIL-002", as_it_is(lambda data: data[:-20] + b'"' + data[-20:])),
+    ("a value goes on after its quote", "FIL-002", as_it_is(lambda data: data.replace(b";06;", b';"06"6;'))),
+    (
+        "a value is beyond the reader's limit",
+        "FIL-002",
+        as_it_is(lambda data: data.replace(b";06;", b";" + b"6" * 140_000 + b";")),
+    ),
+    (
+        "a value in quotes is beyond the reader's limit",
+        "FIL-002",
+        as_it_is(lambda data: data.replace(b";06;", b';"' + b"6" * 140_000 + b'";')),
+    ),
 ]
 
 
@@ -94,6 +222,14 @@ def test_a_file_of_reports_that_is_not_as_agreed_is_rejected(
     assert CPR not in str(rejected.value)
 
 
+def test_a_file_that_is_a_link_to_nothing_is_rejected(tmp_path: Path, reports: Path) -> None:
+    reports.rename(reports.with_suffix(".gone"))
+    reports.symlink_to("intet")
+    ((delivery,), _) = find(tmp_path / "raw", MONTH, RULEBOOK)
+    with pytest.raises(FileRejected, match=f"FIL-002 {KY}: filen kan ikke åbnes"):
+        read_reports(delivery)
+
+
 @pytest.mark.parametrize(
     ("regel", "spoil"),
     [
@@ -103,6 +239,15 @@ def test_a_file_of_reports_that_is_not_as_agreed_is_rejected(
         ("FIL-002", rewrite(lambda data: data.replace(b"CPR", b"Cpr"))),
         ("FIL-002", rewrite(lambda data: data[:-1] + b";x\n")),
         ("FIL-002", rewrite(lambda data: data.replace(b"101", "å01".encode("latin-1")))),
+        ("FIL-001", lie(filnavn="bopael-202401.csv")),
+        ("FIL-001", lie(modtaget_maaned="2024-01")),
+        ("FIL-001", lie(antal_raekker=True)),
+        ("FIL-001", say("[" * 1_000)),
+        *(("FIL-001", without(key)) for key in REGISTER_KEYS),
+        ("FIL-002", as_it_is(lambda data: data.replace(b";101;", b';"101;'))),
+        ("FIL-002", as_it_is(lambda data: data.replace(b";101;", b";1\r01;"))),
+        ("FIL-002", as_it_is(lambda data: data.replace(b";101;", b';"' + b"1" * 140_000 + b'";'))),
+        ("FIL-002", lambda path: (path.unlink(), path.mkdir())),
     ],
 )
 def test_a_register_that_is_not_as_agreed_is_rejected(register: Path, regel: str, spoil: Callable[[Path], Any]) -> None:
@@ -131,6 +276,25 @@ def test_sums_are_compared_as_numbers_and_unreadable_amounts_count_as_0(tmp_path
     for text in ("-1.50", "-1.5", "-1.500"):
         write_manifest(path, rows, sum_felt0014=text)
         assert len(read(tmp_path)) == 4
+
+
+def test_what_a_manifest_says_besides_where_the_file_lies_and_what_is_in_it_is_not_compared(
+    tmp_path: Path, reports: Path
+) -> None:
+    sha256 = hashlib.sha256(reports.read_bytes()).hexdigest().upper()
+    write_manifest(reports, [week(1)], sha256=sha256, loebenr=7, oprettet="i går", skemaversion=2, mere={"a": [1.5]})
+    assert len(read(tmp_path)) == 1
+
+
+def test_a_sum_may_be_a_number(tmp_path: Path, reports: Path) -> None:
+    write_manifest(reports, [week(1)], sum_felt0014=1000, sum_felt0037=0.0)
+    assert len(read(tmp_path)) == 1
+
+
+def test_a_line_end_in_quotes_is_text_however_it_is_written(tmp_path: Path, reports: Path) -> None:
+    as_it_is(lambda data: data.replace(b";06;", b';"0\r6";').replace(b"K00000001", b'"K\r\n\n\x001"'))(reports)
+    (line,) = read(tmp_path)
+    assert (line["Indkomsttype"], line["IndberetningsID"], line["linje"]) == ("0\r6", "K\r\n\n\x001", 2)
 
 
 def test_values_in_quotes_are_the_same_values(tmp_path: Path, reports: Path) -> None:

@@ -145,10 +145,15 @@ def test_a_sender_that_delivered_last_month_and_not_this_stops_the_month(root: D
     assert "FIL-006 akasse-20100001" in stopped(root, "2024-02")
 
 
-def test_two_bad_files_are_one_line_too(root: DataRoot) -> None:
-    for kilde in ("ky", "akasse"):
-        next(root.path.glob(f"raw/{kilde}/2024-02/*.manifest.json")).unlink()
-    assert "(og 1 mere)" in stopped(root, "2024-02")
+def test_all_bad_files_of_reports_and_registers_are_told_in_one_line(root: DataRoot) -> None:
+    write_register(root.path, "fleksgrundlag", "2024-02", [])
+    sources = ("ky", "akasse", "bopael", "fleksgrundlag")
+    files = [next(root.path.glob(f"raw/{kilde}/2024-02/*.csv")) for kilde in sources]
+    for file in files:
+        file.with_suffix(".manifest.json").unlink()
+    said = stopped(root, "2024-02")
+    assert said.count("(og 1 mere): ") == 2
+    assert [f"FIL-001 {file.name}: " in said for file in files] == [True] * 4
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning_raa import Dom, claims, judge
 from refusion_assets.domain.weeks import month_of
 from refusion_assets.rulebook import load
+from tests import timeline
 from tests.conftest import DataRoot
 from tests.support import RULES, Row, read_root, write_file
 from tests.timeline import TROUBLE
@@ -68,6 +70,32 @@ def test_the_quarantine_of_thousands_of_spoiled_rows_is_exactly_the_expected(roo
     assert by_rule.total() > 3_000
     assert set(by_rule) >= {"YR-001", "YR-002", "YR-003", "YR-004", "YR-007", "EI-001", "EI-002", "EI-003", "EI-008"}
     assert set(by_rule) >= {"EI-010", "EI-013", "EI-015"}
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        ("2024-02-01T12:00:00", "x"),
+        ("x", "2024-02-01T12:00:00"),
+        ("x", ""),
+        ("9999-01-01T00:00:00", "0001-01-01T00:00:00"),
+    ],
+)
+def test_files_are_in_order_of_their_first_readable_moment_and_those_without_one_come_first(
+    tmp_path: Path, moments: tuple[str, str]
+) -> None:
+    root, day = DataRoot(tmp_path), date(2024, 2, 5)
+    for number, moment in enumerate(moments, 1):
+        rows = [timeline.row("K", day, day, n, IndberetningsID=f"I{n}", Modtaget_tidspunkt=moment) for n in (1, 2)]
+        again = rows[1] | {"IndberetningsID": f"N{number}"}
+        write_file(tmp_path, timeline.fil("K", [rows[0], again], "2024-02", number))
+    root.classify("2024-02")
+    files, _, _ = read_root(tmp_path, "2024-02")
+    expected = sorted(tuple(row) for row in judge(files, RULEBOOK).karantaene)
+    found = root.rows("SELECT filnavn, linje - 1, coalesce(indberetning_id, ''), regel FROM classified.karantaene")
+    assert sorted(found) == expected
+    order = root.rows("SELECT loebenr FROM raw.fil ORDER BY foerste_modtaget NULLS FIRST, filnavn")
+    assert order == [(1,), (2,)] if moments[0] in ("x", "") else order == [(2,), (1,)]
 
 
 def test_what_was_received_is_used_reversed_or_quarantined_to_the_oere(root: DataRoot, plain: Dom) -> None:

@@ -53,7 +53,7 @@ def choose(session: Session, month: date, *, again: bool) -> Scope:
     """What must be judged anew, with the files of the month and the ids concerned in temporary tables."""
     session.run(
         """CREATE OR REPLACE TEMP TABLE maalet AS
-        SELECT fil_id, row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget, filnavn) AS fil_orden
+        SELECT fil_id, row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS fil_orden
         FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month""",
         month=month,
     )

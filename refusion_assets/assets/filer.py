@@ -19,6 +19,7 @@ from refusion_assets.domain.bogfoering import voucher
 from refusion_assets.domain.fund import NOBODY
 from refusion_assets.domain.kontrol import FEJL, Outcome, kroner_text
 from refusion_assets.domain.opgoerelse import LEDGER, beregning, run_number, statement, too_old_lines, ydelse_navne
+from refusion_assets.domain.skrift import plural
 from refusion_assets.metadata import OWNER
 from refusion_assets.warehouse import Session
 
@@ -175,7 +176,8 @@ def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) ->
     worst = gaps.row(0, named=True)
     return Outcome(
         False,
-        f"{worst['fil']} for {worst['kommunekode']} er {kroner_text(worst['oere'])} fra kladden ({gaps.height} filer).",
+        f"{worst['fil']} for {worst['kommunekode']} er {kroner_text(worst['oere'])} fra kladden "
+        f"({plural(gaps.height, 'fil', 'filer')}).",
         "Ingen filer er vist; kør opgørelsen igen, og meld fejlen til systemets ejere, hvis den bliver.",
         gaps.height,
         int(gaps["oere"].sum()),
@@ -216,8 +218,10 @@ def told(session: Session, place: Place, month: date) -> list[str]:
         "medfinansiering": "Medfinansiering fra kommunerne",
         "rettelser": "Heraf rettelser, netto til kommunerne",
     }
+    nouns = {"kommuner": ("kommune", "kommuner"), "borgere": ("borger", "borgere"), "raekker": ("række", "rækker")}
+    counts = ", ".join(plural(row[name], *noun) for name, noun in nouns.items())
     return [
-        f"Kørsel {month:%Y-%m}: {row['kommuner']} kommuner, {row['borgere']} borgere, {row['raekker']} rækker",
+        f"Kørsel {month:%Y-%m}: {counts}",
         *(f"  {name + ':':<42}{kroner_text(row[column]):>24}" for column, name in names.items()),
         *(f"  Accepteret: {regel} {genstand}: {why}" for regel, genstand, why in let_passed(session, month)),
         *(f"  Bemærk: {tekst}" for (tekst,) in doubts.iter_rows()),

@@ -10,7 +10,8 @@ import polars as pl
 
 from refusion_assets.assets.change import listed, newest_snapshot, since_change
 from refusion_assets.context import Place
-from refusion_assets.domain.fund import found
+from refusion_assets.domain.fund import OTHER_PAYER as ANOTHERS
+from refusion_assets.domain.fund import OTHER_PERSON, found
 from refusion_assets.domain.fund_linjer import line_findings
 from refusion_assets.domain.fund_uger import double_stretches, fails_modulus_11
 from refusion_assets.domain.krav import CLAIM, KARANTAENE, VENTER
@@ -27,7 +28,7 @@ FROM raw.fil f LEFT JOIN (
     SELECT g.sha256, sum(l.beloeb_oere)::BIGINT AS beloeb_oere FROM raw.fil g JOIN classified.linje l USING (fil_id)
     WHERE NOT g.dublet AND l.art = 'I' AND g.sha256 IN (SELECT sha256 FROM raw.fil WHERE dublet) GROUP BY g.sha256
 ) d ON f.dublet AND d.sha256 = f.sha256
-WHERE f.modtaget_maaned <= $month ORDER BY f.modtaget_maaned, f.foerste_modtaget, f.filnavn"""
+WHERE f.modtaget_maaned <= $month ORDER BY f.modtaget_maaned, f.foerste_modtaget NULLS FIRST, f.filnavn"""
 
 HOMELESS = "SELECT borger_id, ydelse_id, uge, beloeb_oere FROM refusion.uden_kommune"
 OTHER_PAYER = "SELECT * FROM refusion.anden_betaler"
@@ -70,6 +71,17 @@ SELECT b.regel, b.linje, b.fil, b.kilde, b.enhed, l.art, l.borger_id, l.ydelse_i
 FROM brud b
 JOIN classified.linje l ON l.fil_id = b.fil_id AND l.linje = b.linje AND l.fil_id IN ({filer})
 JOIN raw.indberetning i ON i.fil_id = b.fil_id AND i.linje = b.linje AND i.fil_id IN ({filer})"""
+
+AIMS = """
+SELECT b.fil, b.linje, l.reference_id, l.pligt_se
+FROM brud b JOIN classified.linje l ON l.fil_id = b.fil_id AND l.linje = b.linje AND l.fil_id IN ({filer})"""
+
+# Whether the report that a reversal points at is there from the same payer, too; one that is not there has no row.
+THERE = """
+SELECT v.fil, v.linje, bool_or(l.pligt_se = v.pligt_se) AS samme
+FROM venter v JOIN classified.linje l ON l.indberetning_id = v.reference_id
+SEMI JOIN classified.grundlag g ON g.fil_id = l.fil_id
+WHERE l.art = 'I' GROUP BY v.fil, v.linje"""
 
 UNCHANGED = """
 SELECT f.* FROM foer f LEFT JOIN at_se a USING (borger_id) WHERE a.fra_uge IS NULL OR f.uge < a.fra_uge"""
@@ -203,15 +215,29 @@ def marked(session: Session) -> pl.DataFrame:
 def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
     """One finding (`FOUND`) per line and rule that it breaks; what was listed before is not read again. Øre."""
     broken = marked(session)
-    told = [] if before is None else [_told_before(broken, before, rules)]
+    waiting = _waiting(session, broken)
+    told = [] if before is None else [_told_before(broken, before, waiting, rules)]
     fresh = broken if before is None else broken.join(before, on=LINE_KEY, how="anti")
     read = with_frame(session, "brud", fresh, LINES.format(filer=listed(fresh["fil_id"])))
-    return pl.concat([line_findings(read, rules), *told])
+    return pl.concat([line_findings(read.join(waiting, on=LINE_KEY, how="left"), rules), *told])
 
 
-def _told_before(broken: pl.DataFrame, before: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
-    """The findings of lines that the run before listed too; a national one is addressed anew."""
-    again = before.join(broken.select(LINE_KEY), on=LINE_KEY, how="semi")
+def _waiting(session: Session, broken: pl.DataFrame) -> pl.DataFrame:
+    """The waiting reversals whose report is there: regel, fil, linje, and the columns by which it is another's."""
+    mine = broken.filter(regel="EI-014")
+    aims = with_frame(session, "brud", mine, AIMS.format(filer=listed(mine["fil_id"])))
+    there = with_frame(session, "venter", aims, THERE)
+    told = pl.when("samme").then(pl.lit(OTHER_PERSON)).otherwise(pl.lit(ANOTHERS))
+    return there.select("fil", "linje", regel=pl.lit("EI-014"), mangler=told)
+
+
+def _told_before(broken: pl.DataFrame, before: pl.DataFrame, waiting: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
+    """The findings of lines that the run before listed too; a national one is addressed anew.
+
+    The report that a reversal waits for may have come since, from another payer.
+    """
+    again = before.join(broken.select(LINE_KEY), on=LINE_KEY, how="semi").join(waiting, on=LINE_KEY, how="left")
+    again = again.with_columns(felt=pl.when(regel="EI-014").then("mangler").otherwise("felt"))
     municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
     return found(again, pl.col("regel"), ["fil", "linje"], kommunekode=pl.when(municipal).then(pl.col("kommunekode")))
 

@@ -27,6 +27,7 @@ from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.refusion import price
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.satser import Rates, make_rates
+from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import Grid, last_day, make_grid, monday, month_of, month_range
 from refusion_assets.konsekvens import Konsekvens
@@ -143,7 +144,7 @@ def _over_people(
     work = (partial(books, *read_shard(session, shard), bases(session, shard.first, shard.last)) for shard in shards)
     for shard, virkning in zip(shards, ahead(work), strict=True):
         total, done = total.plus(virkning), done + shard.borgere
-        progress(f"{done} af {people} borgere beregnet efter begge regelsæt")
+        progress(f"{done} af {plural(people, 'borger', 'borgere')} beregnet efter begge regelsæt")
     return total
 
 

@@ -15,6 +15,7 @@ from refusion_assets.domain.dele import KEY
 from refusion_assets.domain.kontrol import MOST_NAMED, Outcome, balance, kroner_text
 from refusion_assets.domain.krav import CLAIM
 from refusion_assets.domain.opgoerelse import run_number, ydelse_navne
+from refusion_assets.domain.skrift import plural
 from refusion_assets.warehouse import Session
 
 SQL_MADE = ("classified.dom", "classified.krav")
@@ -38,7 +39,9 @@ def none_of(session: Session, what: str, query: str) -> Outcome:
     people = session.frame(f"SELECT DISTINCT borger_id FROM ({query}) ORDER BY 1 LIMIT {MOST_NAMED}")[
         "borger_id"
     ].to_list()
-    return Outcome(False, f"{what}: {found} rækker afviger.", STOP, antal=found, eksempler=tuple(people))
+    return Outcome(
+        False, f"{what}: {plural(found, 'række', 'rækker')} afviger.", STOP, antal=found, eksempler=tuple(people)
+    )
 
 
 def calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = False) -> str:
@@ -74,7 +77,8 @@ def raa_er_fordelt(asked: Asked) -> Outcome:
         month=asked.month,
     )
     if found["brugte"] + found["andre"] != found["linjer"]:
-        told = f"{found['linjer']} linjer er blevet til {found['brugte']} brugte og {found['andre']} andre."
+        lines = plural(found["linjer"], "linje", "linjer")
+        told = f"{lines} er blevet til {found['brugte']} brugte og {found['andre']} andre."
         return Outcome(False, told, STOP)
     parts = {name: found[name] for name in ("brugt", "tilbagefoert", "karantaene")}
     return balance("Modtaget mod brugt, tilbageført og karantæne", parts, found["oere"])
@@ -101,7 +105,7 @@ def karantaene(asked: Asked) -> Outcome:
     )
     return Outcome(
         False,
-        f"{lines} linjer er i karantæne ({kroner_text(oere)}), flest {most}; resten er regnet med.",
+        f"{plural(lines, 'linje', 'linjer')} er i karantæne ({kroner_text(oere)}), flest {most}; resten er regnet med.",
         "Afsenderne retter efter adviseringsfilen; beløbene kommer med i en senere kørsel.",
         lines,
         oere,
@@ -114,7 +118,8 @@ def een_udbetaler(asked: Asked) -> Outcome:
     new, whole = double_pay(asked.session, asked.place, asked.month)
     limit = asked.place.rules.graense("to_udbetalere_promille")
     tal = {"to_udbetalere_oere": new, "maanedens_oere": whole}
-    if new * 1000 <= limit * whole:
+    # A month that takes back more than it pays has no amount to take a share of: then any double payment is too much.
+    if new * 1000 <= limit * max(whole, 0):
         return Outcome(
             True, f"To udbetalere for samme dage: {kroner_text(new)}, under grænsen.", tal=tal, beloeb_oere=new
         )
@@ -123,7 +128,8 @@ def een_udbetaler(asked: Asked) -> Outcome:
     worst = pairs.sort("beloeb_oere", "pligt_se", "pligt_se_2", descending=[True, False, False]).row(0, named=True)
     return Outcome(
         False,
-        f"EI-009: to udbetalere har indberettet {kroner_text(new)} for samme dage, over {limit} promille af måneden; "
+        f"EI-009: to udbetalere har indberettet {kroner_text(new)} for samme dage, over {limit} promille af "
+        f"månedens {kroner_text(max(whole, 0))}; "
         f"mest {worst['ydelse_id']} fra {worst['pligt_se']} og {worst['pligt_se_2']}.",
         "Få den ene afsender til at trække sin fil eller tilbageføre den, og kør måneden igen.",
         twice.height,
@@ -287,7 +293,7 @@ def bilag_balancerer(asked: Asked) -> Outcome:
     signed = pl.when(pl.col("debet_kredit") == DEBET).then(pl.col("beloeb_oere")).otherwise(-pl.col("beloeb_oere"))
     uneven = lines.group_by("bilagsnr").agg(rest=signed.sum()).filter(pl.col("rest") != 0)
     if uneven.is_empty():
-        return Outcome(True, f"Alle {lines['bilagsnr'].n_unique()} bilag balancerer.", tal={"linjer": lines.height})
+        return Outcome(True, f"Alle bilag balancerer ({lines['bilagsnr'].n_unique()}).", tal={"linjer": lines.height})
     return Outcome(False, f"{uneven.height} bilag balancerer ikke.", STOP, uneven.height, int(uneven["rest"].sum()))
 
 
@@ -302,4 +308,10 @@ def adviseringer(asked: Asked) -> Outcome:
     total = sum(counts.values())
     if not total:
         return Outcome(True, "Ingen adviseringer er åbne.")
-    return Outcome(False, f"{total} adviseringer er åbne.", "Kommunerne følger adviseringsfilen.", total, tal=counts)
+    return Outcome(
+        False,
+        f"{plural(total, 'advisering er åben', 'adviseringer er åbne')}.",
+        "Kommunerne følger adviseringsfilen.",
+        total,
+        tal=counts,
+    )

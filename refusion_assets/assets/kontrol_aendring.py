@@ -7,6 +7,7 @@ import polars as pl
 from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.kontrol import MOST_NAMED, Outcome, causes, kroner_text
 from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.weeks import next_month
 
 CAUSES = {
@@ -39,13 +40,14 @@ def aendring_mod_sidste_maaned(asked: Asked) -> Outcome:
         return Outcome(True, "Første kørsel: der er ingen måned at sammenligne med.")
     rows = asked.session.frame(MONTHS, n=number, month=asked.month, before=next_month(asked.month, -1))
     change = (pl.col("nu") - pl.col("foer")).abs()
-    moved = rows.filter((change >= least) & (change * 100 > band * pl.col("foer")))
+    moved = rows.filter((change >= least) & (change * 100 > band * pl.col("foer").abs()))
     tal = {f"{name}_oere": int(rows[name].sum()) for name in ("foer", "nu")}
     if moved.is_empty():
         return Outcome(True, f"Ingen ydelse i nogen kommune har flyttet sig mere end {band} pct.", tal=tal)
     return Outcome(
         False,
-        f"{moved.height} ydelser i kommuner har flyttet sig mere end {band} pct. De største årsager: "
+        f"{plural(moved.height, 'ydelse i en kommune', 'ydelser i kommuner')} har flyttet sig mere end {band} pct. "
+        "De største årsager: "
         f"{'; '.join(_biggest(causes(moved)))}",
         "Spørg kommunen, om tallet er ventet, før måneden lukkes.",
         moved.height,

@@ -13,6 +13,7 @@ from refusion_assets.assets.kvalitet import LATE_LINE
 from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.fund_uger import person_findings
 from refusion_assets.domain.kontrol import MOST_NAMED, Outcome, by_rule, kroner_text
+from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.weeks import next_month
 
 FILREGLER = ("FIL-003", "FIL-004", "FIL-005")
@@ -35,7 +36,7 @@ FROM (
     WHERE fil_id IN (SELECT fil_id FROM raw.fil WHERE kendt_fra = $month AND NOT dublet)
           AND l.art = 'I' AND l.regel IS NULL
 ) JOIN raw.fil f USING (fil_id)
-GROUP BY ALL ORDER BY oere DESC, f.kilde, f.enhed"""
+GROUP BY ALL ORDER BY abs(oere) DESC, f.kilde, f.enhed"""
 
 
 def filregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
@@ -80,13 +81,14 @@ def registre_er_laeselige(asked: Asked) -> Outcome:
     if not fresh:
         return Outcome(True, "Hver linje i de nye registre kan læses.")
     names = "; ".join(
-        f"{row['sti'].rpartition('/')[2]}: {row['antal']} linjer, den første er linje {row['linje']}"
+        f"{row['sti'].rpartition('/')[2]}: {plural(row['antal'], 'linje', 'linjer')}, "
+        f"den første er linje {row['linje']}"
         for row in fresh[:MOST_NAMED]
     )
     antal = sum(row["antal"] for row in fresh)
     return Outcome(
         False,
-        f"{antal} linjer i registrene kan ikke læses og er ikke brugt: {names}.",
+        f"{plural(antal, 'linje', 'linjer')} i registrene kan ikke læses og er ikke brugt: {names}.",
         "Bed registrets afsender om filen igen; uden linjerne kan bopæl og grundlag være forkerte eller mangle.",
         antal,
     )
@@ -106,13 +108,14 @@ def ydelser_er_med(asked: Asked) -> Outcome:
         return Outcome(True, "Hver afsender har indberettet de ydelser, den indberettede sidste måned.")
     oere = int(gone["oere"].sum())
     names = "; ".join(
-        f"{row['ydelse_id']} fra {row['kilde']} ({row['afsendere']} afsendere, {kroner_text(row['oere'])})"
+        f"{row['ydelse_id']} fra {row['kilde']} ({plural(row['afsendere'], 'afsender', 'afsendere')}, "
+        f"{kroner_text(row['oere'])})"
         for row in gone.head(MOST_NAMED).iter_rows(named=True)
     )
     return Outcome(
         False,
-        f"{gone.height} ydelser mangler hos afsendere, der indberettede dem sidste måned ({kroner_text(oere)}): "
-        f"{names}.",
+        f"{plural(gone.height, 'ydelse', 'ydelser')} fra sidste måned ({kroner_text(oere)}) mangler hos afsendere, "
+        f"der har leveret: {names}.",
         "Spørg afsenderen, om ydelsen er faldet ud af udtrækket, før måneden lukkes.",
         gone.height,
         oere,
@@ -142,18 +145,21 @@ def leveret_til_tiden(asked: Asked) -> Outcome:
     days, most = rules.graense("forsinket_dage"), rules.graense("forsinket_procent")
     rows = asked.session.frame(LATE, month=asked.month, days=days)
     late = rows.filter(
-        (pl.col("sene") * 100 > most * pl.col("linjer")) & (pl.col("oere") >= rules.graense("aendring_mindst_oere"))
+        (pl.col("sene") * 100 > most * pl.col("linjer"))
+        & (pl.col("oere").abs() >= rules.graense("aendring_mindst_oere"))
     )
     tal = {"linjer": int(rows["linjer"].sum()), "sene": int(rows["sene"].sum()), "sene_oere": int(rows["oere"].sum())}
     if late.is_empty():
         return Outcome(True, f"Ingen afsender har mere end {most} pct. sene linjer.", tal=tal)
     names = "; ".join(
-        f"{row['kilde']}-{row['enhed']}: {row['sene']} af {row['linjer']} linjer ({kroner_text(row['oere'])})"
+        f"{row['kilde']}-{row['enhed']}: {row['sene']} af {plural(row['linjer'], 'linje', 'linjer')} "
+        f"({kroner_text(row['oere'])})"
         for row in late.head(MOST_NAMED).iter_rows(named=True)
     )
     return Outcome(
         False,
-        f"{late.height} afsendere har over {most} pct. linjer modtaget mere end {days} dage efter perioden: {names}.",
+        f"{plural(late.height, 'afsender', 'afsendere')} har over {most} pct. linjer modtaget mere end "
+        f"{plural(days, 'dag', 'dage')} efter perioden: {names}.",
         "Spørg afsenderen, om perioderne er rigtige; er de det, afregnes de som rettelser af tidligere måneder.",
         int(late["sene"].sum()),
         int(late["oere"].sum()),

@@ -4,6 +4,7 @@ from refusion_assets.assets.regelgrundlag import stale
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.kontrol import Outcome
 from refusion_assets.domain.regeltid import as_ranges
+from refusion_assets.domain.skrift import plural
 
 
 def maaneder_er_aktuelle(asked: Asked) -> Outcome:
@@ -13,7 +14,8 @@ def maaneder_er_aktuelle(asked: Asked) -> Outcome:
         return Outcome(True, "Alle ydelsesmåneder er beregnet med det, reglerne siger nu.")
     return Outcome(
         False,
-        f"{len(old)} ydelsesmåneder er forældede efter en ændring af reglerne: {as_ranges(old)}.",
+        f"{plural(len(old), 'ydelsesmåned er forældet', 'ydelsesmåneder er forældede')} "
+        f"efter en ændring af reglerne: {as_ranges(old)}.",
         "Start jobbet genberegn_foraeldede, eller skriv refusion genberegn; ellers regnes de om i næste kørsel.",
         len(old),
     )

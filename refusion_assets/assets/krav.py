@@ -7,6 +7,7 @@ import polars as pl
 from refusion_assets.assets.change import ranges
 from refusion_assets.assets.dom import COLUMNS, Scope, put_verdicts
 from refusion_assets.domain.krav import BRUGT, CLAIM, Krav, claims, spoil
+from refusion_assets.domain.skrift import plural
 from refusion_assets.warehouse import Session
 
 CLAIMS_PER_RANGE = 10_000_000
@@ -42,7 +43,7 @@ def make_claims(session: Session, scope: Scope, progress: Callable[[str], None])
         _sum_up(session, f"{lines} t WHERE {mine}", low, high)
         _tell_changes(session, f"(SELECT * FROM classified.krav WHERE rowid > {last})")
         ready += people.filter(pl.col("borger_id").is_between(low, high)).height
-        progress(f"krav gjort op for {ready} af {people.height} borgere")
+        progress(f"krav gjort op for {ready} af {plural(people.height, 'borger', 'borgere')}")
 
 
 def _fetched(session: Session, table: str, name: str) -> str:

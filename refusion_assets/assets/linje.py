@@ -8,6 +8,7 @@ from refusion_assets.assets.change import ranges
 from refusion_assets.context import Place
 from refusion_assets.domain.classified import Linje, judge
 from refusion_assets.domain.regeltid import judgement_version
+from refusion_assets.domain.skrift import plural
 from refusion_assets.warehouse import Session
 
 LINES_PER_JUDGEMENT = 200_000
@@ -51,7 +52,7 @@ def judge_lines(session: Session, place: Place, progress: Callable[[str], None])
             )
             _judge_rows(session, place, rows)
             ready += rows.height
-            progress(f"{ready} af {stale['antal_raekker'].sum()} linjer klassificeret")
+            progress(f"{ready} af {plural(int(stale['antal_raekker'].sum()), 'linje', 'linjer')} klassificeret")
     session.run("UPDATE raw.fil SET bedoemt_med = $version", version=version)
     return bool(again)
 

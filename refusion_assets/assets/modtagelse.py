@@ -9,7 +9,7 @@ import polars as pl
 
 from refusion_assets.domain.fund import CPR_FORM
 from refusion_assets.domain.kontrol import FEJL, kroner_text
-from refusion_assets.domain.stop import Fault, Stop
+from refusion_assets.domain.stop import Fault, Stop, in_one_line
 from refusion_assets.warehouse import Session
 
 ACCEPTABLE = ("FIL-006",)
@@ -77,19 +77,18 @@ def answers(
     for name, (rules, text) in checks.items():
         mine = [fault for fault in faults if fault.regel in rules]
         passed = [f"{regel} {genstand} er accepteret: {why}" for regel, genstand, why in accepted if regel in rules]
-        more = f" (og {len(mine) - 1} mere)" if len(mine) > 1 else ""
         oere = sum(fault.beloeb_oere for fault in mine)
         yield dg.AssetCheckResult(
             check_name=name,
             passed=not mine,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=f"{mine[0]}{more}" if mine else " ".join([text, *passed]),
+            description=in_one_line(mine) if mine else " ".join([text, *passed]),
             metadata={
                 "alvor": FEJL,
                 "antal": len(mine),
                 "beloeb_oere": oere,
                 "beloeb": kroner_text(oere),
-                "fejl": dg.MetadataValue.json([str(fault) for fault in mine[:20]]),
+                "fejl": dg.MetadataValue.json([str(fault) for fault in mine]),
                 "accepteret": dg.MetadataValue.json(passed),
             },
         )

@@ -17,6 +17,7 @@ from refusion_assets.assets.wiring import OPGJORT, POOL, gate, report_deliveries
 from refusion_assets.context import Place
 from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
+from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.stop import Fault, Faulty, Stop
 from refusion_assets.domain.weeks import next_month
 from refusion_assets.leverance import Delivery, FileRejected
@@ -84,7 +85,7 @@ def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[
     for delivery in sorted(deliveries, key=lambda d: (d.maaned, d.sti)):
         entry = known.pop(delivery.sti, None)
         settled = entry is not None and closed is not None and entry[2] <= closed
-        if settled or (entry is not None and entry[1] == leverance.fingerprint(delivery.path)):
+        if settled or (entry is not None and leverance.is_still(delivery.path, entry[1])):
             continue
         fresh.append(delivery)
         if entry is not None:
@@ -110,7 +111,7 @@ def _take(session: Session, fresh: list[Delivery], faults: list[Fault], progress
     # While some lines are stored, those after them are read.
     for _ in ahead(partial(_store, session, lines, taken) for lines in _batches(fresh, first_id, taken, faults)):
         stored = sum(file.antal for file in taken.values())
-        progress(f"{len(taken)} af {len(fresh)} filer, {stored} linjer indlæst")
+        progress(f"{len(taken)} af {plural(len(fresh), 'fil', 'filer')}, {plural(stored, 'linje', 'linjer')} indlæst")
     return taken
 
 
@@ -161,7 +162,7 @@ def _mark_duplicates(session: Session) -> None:
     session.run("""
         UPDATE raw.fil SET dublet = o.nr > 1 FROM (
             SELECT fil_id, row_number() OVER (
-                PARTITION BY sha256 ORDER BY modtaget_maaned, foerste_modtaget, filnavn) AS nr
+                PARTITION BY sha256 ORDER BY modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS nr
             FROM raw.fil WHERE antal_raekker > 0) o
         WHERE raw.fil.fil_id = o.fil_id AND raw.fil.dublet <> (o.nr > 1)""")
 

@@ -38,6 +38,7 @@ from refusion_assets.domain.forloeb import Forloeb
 from refusion_assets.domain.refusion import BorgerUgeYdelse, price
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.satser import Rates, make_rates
+from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.taeller import own_spells
 from refusion_assets.domain.weeks import Grid, last_day, make_grid
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
@@ -111,8 +112,9 @@ def calculate(
         for table, frame in tables.items():
             session.insert(table, frame)
         done, rows = done + shard.borgere, rows + tables["refusion.borger_uge_ydelse"].height
-        remains = f"{people - done} borgere mangler"
-        progress(f"skive {number} af {len(shards)}: {done} af {people} borgere beregnet, {rows} rækker, {remains}")
+        remains = f"{plural(rows, 'række', 'rækker')}, {plural(people - done, 'borger', 'borgere')} mangler"
+        ready = f"{done} af {plural(people, 'borger', 'borgere')} beregnet"
+        progress(f"skive {number} af {len(shards)}: {ready}, {remains}")
     if chosen.since:
         # Most of what is done again for other rules comes out as it was, and concerns no settling.
         take_sums(session, "sum_nu")

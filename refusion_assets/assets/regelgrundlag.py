@@ -17,6 +17,7 @@ from refusion_assets.domain.regeltid import (
     run_changes,
     undeclared,
 )
+from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import monday, month_range, next_month
 from refusion_assets.regelarkiv import archive, keep, topics_of
@@ -105,7 +106,7 @@ def refuse_undeclared(session: Session, place: Place, before: date) -> None:
     """
     reasons = list(_undeclared(session, place, before))
     if reasons:
-        more = f" (og {len(reasons) - 1} ændringer mere)" if len(reasons) > 1 else ""
+        more = f" (og {plural(len(reasons) - 1, 'ændring', 'ændringer')} mere)" if len(reasons) > 1 else ""
         raise Stop(f"{reasons[0]}{more}")
 
 

@@ -23,26 +23,31 @@ REGISTERS = {"bopael": leverance.BOPAEL_HEADER, "fleksgrundlag": leverance.FLEKS
 
 
 def ingest_registers(session: Session, place: Place, month: date) -> int:
-    """The newest residence snapshot and every basis for fleksbidrag through `month`; the number of lines new."""
-    lines = 0
+    """The newest residence snapshot and every basis for fleksbidrag through `month`; the number of lines new.
+
+    Faulty with every file that cannot be taken in.
+    """
+    lines, faults = 0, []
     for art, header in REGISTERS.items():
         folders = list(leverance.months_on_disk(place.raw, art, month))
         for received, folder in folders[-1:] if art == "bopael" else folders:
             for path in sorted(folder.glob(f"{art}-*.csv")):
-                lines += _store_register(session, place, path, art, header, received)
+                try:
+                    lines += _store_register(session, place, path, art, header, received)
+                except FileRejected as rejected:
+                    faults.append(rejected.fault)
+    if faults:
+        raise Faulty(faults)
     return lines
 
 
 def _store_register(session: Session, place: Place, path: Path, art: str, header: str, month: date) -> int:
-    """One register file in the warehouse, unless it is there already; Stop if it is bad."""
+    """One register file in the warehouse, unless it is there already; FileRejected if it is bad."""
     sti = str(path.relative_to(place.raw))
     before = session.value("SELECT sha256 FROM raw.register WHERE sti = $sti", sti=sti)
-    if before == leverance.fingerprint(path):
+    if before is not None and leverance.is_still(path, str(before)):
         return 0
-    try:
-        sha256, lines = leverance.read_register(path, header)
-    except FileRejected as rejected:
-        raise Faulty([rejected.fault]) from None
+    sha256, lines = leverance.read_register(path, header)
     session.run("DELETE FROM raw.register WHERE sti = $sti", sti=sti)
     again = art == "bopael" and before is not None
     if again:

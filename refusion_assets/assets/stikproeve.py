@@ -14,8 +14,8 @@ from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning import Resultat, state
 from refusion_assets.domain.efterregning_raa import Fil
 from refusion_assets.domain.kontrol import Outcome
-from refusion_assets.domain.raw import AMOUNT, COLUMNS, DAY, MOMENT, NAMES
-from refusion_assets.domain.skrift import kroner
+from refusion_assets.domain.raw import AMOUNT, COLUMNS, DAY, MOMENT, NAMES, TEXT
+from refusion_assets.domain.skrift import kroner, plural
 from refusion_assets.warehouse import Session
 
 UNREADABLE = "?"
@@ -51,11 +51,16 @@ def efterregning_enig(asked: Asked) -> Outcome:
     differing = sorted(key for key in kernel.keys() | plain.keys() if kernel.get(key) != plain.get(key))
     tal = {"borgere": len(sample), "raekker": len(kernel)}
     if not differing:
-        return Outcome(True, f"Efterregningen af {len(sample)} borgere er enig i alle {len(kernel)} rækker.", tal=tal)
+        return Outcome(
+            True,
+            f"Efterregningen af {plural(len(sample), 'borger', 'borgere')} er enig i alle rækker ({len(kernel)}).",
+            tal=tal,
+        )
     odd = sorted({key[2] for key in differing})
     return Outcome(
         False,
-        f"Efterregningen er uenig i {len(differing)} rækker hos {len(odd)} borgere.",
+        f"Efterregningen er uenig i {plural(len(differing), 'række', 'rækker')} hos "
+        f"{plural(len(odd), 'borger', 'borgere')}.",
         "Luk ikke måneden; sammenlign de nævnte borgere uge for uge, og meld fejlen til systemets ejere.",
         len(differing),
         tal=tal,
@@ -96,7 +101,7 @@ def _files(session: Session, month: date, people: str) -> Iterator[Fil]:
             WHERE fil_id IN ({files}) AND linje IN ({numbers})) i
         JOIN raw.fil f USING (fil_id)
         WHERE NOT f.dublet AND f.modtaget_maaned <= $month
-        ORDER BY f.modtaget_maaned, f.foerste_modtaget, f.filnavn, i.linje""",
+        ORDER BY f.modtaget_maaned, f.foerste_modtaget NULLS FIRST, f.filnavn, i.linje""",
         month=month,
     )
     identity = itemgetter("filnavn", "kilde", "enhed", "maaned", "sha256", "foerste")
@@ -120,7 +125,10 @@ def _as_text(rows: pl.DataFrame) -> pl.DataFrame:
         else:
             text = column.cast(pl.String)
         broken = (pl.col("ulaeselig") // (1 << place)) % 2 == 1
-        written.append(pl.when(broken).then(pl.lit(UNREADABLE)).otherwise(text).alias(name))
+        # A text that cannot be read is stored as it came.
+        written.append(
+            text.alias(name) if kind == TEXT else pl.when(broken).then(pl.lit(UNREADABLE)).otherwise(text).alias(name)
+        )
     return rows.with_columns(written)
 
 

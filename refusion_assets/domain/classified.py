@@ -5,7 +5,7 @@ from datetime import date
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.raw import AMOUNTS, REQUIRED, bits, is_possible_cpr
+from refusion_assets.domain.raw import AMOUNTS, BIT, REQUIRED, bits, is_possible_cpr
 from refusion_assets.domain.rules import Rulebook
 
 
@@ -119,7 +119,7 @@ def _row_rules(rules: Rulebook) -> list[tuple[str, pl.Expr]]:
             _missing(*REQUIRED)
             | (art_t & _missing("ReferenceID"))
             | (~national & _missing("Kommunekode"))
-            | (pl.col("ulaeselig") != 0)
+            | (pl.col("ulaeselig") & ~pl.col("subjekt_bit") != 0)
             | (pl.col("Felt0098") < 0).fill_null(value=False),
         ),
         (
@@ -158,6 +158,8 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     subject = pl.when(by_employer).then(pl.col("Felt0216")).otherwise(pl.col("CPR"))
     frame = frame.with_columns(
         subjekt=subject,
+        # Of the person EI-003 speaks, whatever is wrong with the number.
+        subjekt_bit=pl.when(by_employer).then(BIT["Felt0216"]).otherwise(BIT["CPR"]),
         muligt_cpr=is_possible_cpr(subject, pl.col("Modtaget_tidspunkt").dt.date()),
         periode_start=pl.when(use_214).then(pl.col("Felt0214_start")).otherwise(pl.col("Felt0215_start")),
         periode_slut=pl.when(use_214).then(pl.col("Felt0214_slut")).otherwise(pl.col("Felt0215_slut")),

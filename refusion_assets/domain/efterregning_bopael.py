@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from refusion_assets.domain.efterregning_felter import read_date
 from refusion_assets.domain.efterregning_raa import Claim
 from refusion_assets.domain.efterregning_uger import days
 from refusion_assets.domain.rules import Rulebook
@@ -51,11 +52,12 @@ def municipality(claim: Claim, week: date, rows: Sequence[Bopael], rules: Rulebo
 
 
 def read_bopael(rows: Iterable[Mapping[str, str]], rules: Rulebook) -> dict[str, list[Bopael]]:
-    """The residences of each person; codes that are no municipality are left out."""
+    """The residences of each person; codes that are no municipality, and days that are none, are left out."""
     known = {kommune.kommunekode for kommune in rules.kommuner}
     result: dict[str, list[Bopael]] = defaultdict(list)
     for row in rows:
-        if row["Kommunekode"] in known:
-            start, slut = date.fromisoformat(row["Bopael_start"]), row["Bopael_slut"]
-            result[row["CPR"]].append(Bopael(row["Kommunekode"], start, date.fromisoformat(slut) if slut else date.max))
+        start = read_date(row["Bopael_start"])
+        slut = read_date(row["Bopael_slut"]) if row["Bopael_slut"] else date.max
+        if row["Kommunekode"] in known and start and slut:
+            result[row["CPR"]].append(Bopael(row["Kommunekode"], start, slut))
     return result

@@ -1,6 +1,7 @@
 """Understands one field by hand: a date, a moment, an amount and its rounding, a possible CPR number, a month."""
 
 import re
+import unicodedata
 from datetime import date, timedelta
 from fractions import Fraction
 
@@ -19,6 +20,11 @@ def rounded(number: Fraction | int) -> int:
     """The nearest whole number, half away from zero."""
     whole = int(abs(Fraction(number)) + HALF)
     return whole if number >= 0 else -whole
+
+
+def has_other_digit(text: str) -> bool:
+    """Whether a decimal digit of another script than ASCII stands in the text."""
+    return any(unicodedata.category(sign) == "Nd" and not "0" <= sign <= "9" for sign in text)
 
 
 def is_timestamp(text: str) -> bool:

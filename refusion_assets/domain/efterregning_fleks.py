@@ -9,7 +9,7 @@ from datetime import date
 from fractions import Fraction
 from typing import NamedTuple
 
-from refusion_assets.domain.efterregning_felter import read_oere, rounded
+from refusion_assets.domain.efterregning_felter import read_date, read_oere, rounded
 from refusion_assets.domain.efterregning_uger import monday
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.rules_fleks import Fleksbidrag
@@ -83,10 +83,10 @@ def contributions(
 
 
 def read_grundlag(rows: Iterable[Mapping[str, str]]) -> Grundlag:
-    """The newest basis for fleksbidrag in øre, person x month: the last row whose two amounts can be read."""
+    """The newest basis for fleksbidrag in øre, person x month: the last row whose month and amounts can be read."""
     basis = {}
     for row in rows:
         grundlag, loen = read_oere(row["Beregningsgrundlag"]), read_oere(row["Loen"])
-        if grundlag is not None and loen is not None:
+        if grundlag is not None and loen is not None and read_date(f"{row['Maaned']}-01"):
             basis[row["CPR"], row["Maaned"]] = grundlag, loen
     return basis

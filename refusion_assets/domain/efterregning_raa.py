@@ -11,7 +11,13 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
-from refusion_assets.domain.efterregning_felter import is_timestamp, possible_cpr, read_date, read_oere
+from refusion_assets.domain.efterregning_felter import (
+    has_other_digit,
+    is_timestamp,
+    possible_cpr,
+    read_date,
+    read_oere,
+)
 from refusion_assets.domain.rules import Genoptjening, Konto, Rulebook, Trappe, Ydelse
 
 REQUIRED = (
@@ -65,9 +71,14 @@ class Raekke:
         return self.felter[kolonne]
 
     @property
+    def person(self) -> str:
+        """The column of the person whose weeks and money it is about: the triggering one of KontoArt 2, else CPR."""
+        return "Felt0216" if self.konto and self.konto.kontoart == 2 else "CPR"
+
+    @property
     def subject(self) -> str:
-        """The person whose weeks and money it is about: the triggering person of KontoArt 2, else CPR."""
-        return self["Felt0216"] if self.konto and self.konto.kontoart == 2 else self["CPR"]
+        """The person whose weeks and money it is about."""
+        return self[self.person]
 
     @property
     def period(self) -> tuple[str, str]:
@@ -140,11 +151,12 @@ def _ei_001(row: Raekke, kommunal: bool) -> str | None:
         and (row["Kommunekode"] != "" or not kommunal)
     )
     readable = (
-        re.fullmatch("[0-9]+", row["Lb_nr"])
+        re.fullmatch("[0-9]{1,18}", row["Lb_nr"])
         and is_timestamp(row["Modtaget_tidspunkt"])
         and all(read_date(row[kolonne]) for kolonne in DATES if row[kolonne])
         and all(read_oere(row[kolonne]) is not None for kolonne in AMOUNTS if row[kolonne])
         and (read_oere(row["Felt0098"]) or 0) >= 0
+        and not any(has_other_digit(text) for kolonne, text in row.felter.items() if kolonne != row.person)
     )
     return None if complete and readable else "EI-001"
 
@@ -194,7 +206,7 @@ def in_order(files: Iterable[Fil]) -> list[Fil]:
 
     def place(fil: Fil) -> tuple[str, str, str]:
         times = [row["Modtaget_tidspunkt"] for row in fil.rows if is_timestamp(row["Modtaget_tidspunkt"])]
-        return fil.maaned, fil.foerste or min(times, default="9999"), fil.filnavn
+        return fil.maaned, fil.foerste or min(times, default=""), fil.filnavn
 
     first: dict[str, Fil] = {}
     return [fil for fil in sorted(files, key=place) if first.setdefault(fil.sha256, fil) is fil or not fil.rows]

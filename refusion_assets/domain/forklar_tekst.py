@@ -173,7 +173,7 @@ def _fate(i: Indberetning) -> str:
     return {
         "brugt": "Brugt.",
         "virket": "Har virket: indberetningen tæller ikke længere.",
-        "venter": "Venter: indberetningen, den skal tage tilbage, er ikke modtaget.",
+        "venter": "Venter: der er ikke modtaget en indberetning, den kan tage tilbage.",
     }[i.status]
 
 

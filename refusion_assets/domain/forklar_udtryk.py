@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from refusion_assets.domain.kontrol import kroner_text as kroner
+from refusion_assets.domain.skrift import plural
 
 __all__ = ["day", "kroner", "listed", "month", "plural", "small", "span", "weekday", "wrapped"]
 
@@ -43,11 +44,6 @@ def span(first: date, last: date) -> str:
     if first.year == last.year:
         return f"{first.day}. {MAANEDER[first.month - 1]} - {day(last)}"
     return f"{day(first)} - {day(last)}"
-
-
-def plural(number: int, one: str, more: str) -> str:
-    """A number with its noun: `1 uge`, `2 uger`."""
-    return f"{number} {one if number == 1 else more}"
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -25,7 +25,15 @@ GRAENSER = frozenset(
         *("forsinket_dage", "forsinket_procent", "aendring_procent", "aendring_mindst_oere", "stikproeve_borgere"),
     ]
 )
-PLADSHOLDERE = frozenset(["felt", "vaerdi", "beloeb", "uge_fra", "uge_til", "ydelse", "konto", "kilde", "fil", "linje"])
+PLADSHOLDERE = frozenset(
+    ["felt", "vaerdi", "beloeb", "uge_fra", "uge_til", "ydelse", "konto", "kilde", "fil", "linje", "mangel"]
+)
+# EI-014: why a reversal has found nothing, by the columns to look at. Hjemmel: input.md section 4.
+OTHER_PAYER, OTHER_PERSON = "ReferenceID og Pligt_SE", "ReferenceID og CPR"
+MANGEL = {
+    OTHER_PAYER: "som er modtaget, men fra en anden udbetaler (Pligt_SE)",
+    OTHER_PERSON: "som er modtaget, men uden en række om den borger, tilbageførslen nævner",
+}
 
 # Ten digits that stand alone, with or without the usual hyphen: it may be a person.
 CPR_FORM = r"(^|\D)\d{6}[- ]?\d{4}(\D|$)"
@@ -144,6 +152,7 @@ def _sentences(kontrol: Kontrol, names: dict[str, str]) -> dict[str, pl.Expr]:
         "kilde": pl.col("kilde").fill_null("ukendt"),
         "fil": pl.col("fil").fill_null("ukendt"),
         "linje": pl.col("linje").cast(pl.String).fill_null("ukendt"),
+        "mangel": pl.col("felt").replace_strict(MANGEL, default="som ikke er modtaget", return_dtype=pl.String),
     }
     sentences = {}
     for name, template in (("tekst", kontrol.tekst), ("handling", kontrol.handling)):

@@ -46,9 +46,17 @@ def _row_counts(filer: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFra
         & (pl.col("maaneder") > 0)
         & (off > rules.graense("raekkeantal_procent") * pl.col("foer"))
     )
-    mean = pl.col("foer") // pl.col("maaneder")
-    value = pl.format("{} rækker mod {} i gennemsnit", pl.col("antal"), mean)
+    rows = pl.when(pl.col("antal") == 1).then(pl.lit("række")).otherwise(pl.lit("rækker"))
+    value = pl.format("{}-{}: {} {} mod {} i gennemsnit", *SENDER, "antal", rows, _mean())
     return found(odd.with_columns(maaned=pl.lit(month)), "FIL-003", [*SENDER, "maaned"], vaerdi=value)
+
+
+def _mean() -> pl.Expr:
+    """The mean of the months before in words: with one decimal where it is not whole."""
+    tenths = (20 * pl.col("foer") + pl.col("maaneder")) // (2 * pl.col("maaneder"))
+    whole, rest = (tenths // 10).cast(pl.String), (tenths % 10).cast(pl.String)
+    even = pl.col("foer") % pl.col("maaneder") == 0
+    return pl.when(even).then(whole).when(tenths == 0).then(pl.lit("under 0,1")).otherwise(whole + "," + rest)
 
 
 def _repeats(filer: pl.DataFrame) -> pl.DataFrame:

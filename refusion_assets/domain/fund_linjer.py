@@ -15,10 +15,13 @@ def line_findings(lines: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
 
     `lines`: regel, fil, linje, kilde, enhed, art, borger_id, ydelse_id, konto, indberetning_id, reference_id,
     periode_start, periode_slut, beloeb_oere of the line, and from the raw row Kommunekode, Loenperiode_start,
-    Loenperiode_slut, Indkomsttype, Indtaegtsart, Felt0098, Felt0114, Felt0115, udfyldt, ulaeselig. A municipal
+    Loenperiode_slut, Indkomsttype, Indtaegtsart, Felt0098, Felt0114, Felt0115, udfyldt, ulaeselig; and `mangler`, the
+    columns by which a waiting reversal found nothing, where that is asked for (EI-014). A municipal
     sender's lines are its own; a national one's have no kommunekode yet. Source: input.md sections 3 and 4.
     """
     municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
+    if "mangler" not in lines.columns:
+        lines = lines.with_columns(mangler=pl.lit(None, dtype=pl.String))
     return found(
         lines,
         pl.col("regel"),
@@ -48,6 +51,8 @@ def _column(municipal: pl.Expr, rules: Rulebook) -> pl.Expr:
         .then(period)
         .when(regel == "EI-003")
         .then(person)
+        .when(regel == "EI-014")
+        .then(pl.col("mangler"))
     )
 
 

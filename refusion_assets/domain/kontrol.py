@@ -7,9 +7,11 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.skrift import plural
 
 FEJL, ADVARSEL, INFO = "FEJL", "ADVARSEL", "INFO"
 MOST_NAMED = 3
+MOST_OERE = 2**62  # a cause beyond what 64 bits hold is told as this
 
 
 class Resultat(pa.DataFrameModel):
@@ -138,16 +140,17 @@ def by_rule(found: pl.DataFrame, ids: Iterable[str], rules: Rulebook) -> Iterato
         counts = {"nye": fresh.height, "aabne": mine.height, "nye_oere": oere}
         kontrol = rules.kontrol(regel)
         if fresh.is_empty():
-            still = f" {mine.height} ældre er åbne." if mine.height else ""
+            still = f" {plural(mine.height, 'ældre fund er åbent', 'ældre fund er åbne')}." if mine.height else ""
             yield regel, Outcome(True, f"{regel}: {kontrol.navn}.{still}", tal=counts)
             continue
         money = f" ({kroner_text(oere)})" if oere else ""
         more = f", {mine.height} er åbne i alt" if mine.height > fresh.height else ""
+        new = plural(fresh.height, "nyt fund", "nye fund")
         yield (
             regel,
             Outcome(
                 kontrol.alvor == INFO,
-                f"{regel} holder ikke ({kontrol.navn}): {fresh.height} nye fund{money}{more}.",
+                f"{regel} holder ikke ({kontrol.navn}): {new}{money}{more}{_named(fresh)}.",
                 kontrol.handling if "{" not in kontrol.handling else "Se adviseringsfilen.",
                 fresh.height,
                 oere,
@@ -155,6 +158,16 @@ def by_rule(found: pl.DataFrame, ids: Iterable[str], rules: Rulebook) -> Iterato
                 tuple(fresh["borger_id"].drop_nulls().unique().sort()[:MOST_NAMED]),
             ),
         )
+
+
+def _named(findings: pl.DataFrame) -> str:
+    """What findings of files are about, three at most: the sender and its count, or the file."""
+    if "fil" not in findings.columns:
+        return ""
+    files = findings.filter(pl.col("regel").str.starts_with("FIL-"))
+    about = pl.when(pl.col("regel") == "FIL-003").then("vaerdi").otherwise("fil")
+    names = files.select(about.drop_nulls().head(MOST_NAMED)).to_series().to_list()
+    return f": {'; '.join(names)}" if names else ""
 
 
 def causes(moved: pl.DataFrame) -> pl.DataFrame:
@@ -172,9 +185,9 @@ def causes(moved: pl.DataFrame) -> pl.DataFrame:
     at_old_rates = pl.when(without_rates).then(nu).otherwise(_share(foer * pl.col("beloeb"), pl.col("beloeb_foer")))
     return wide.with_columns(
         flere_borgere=people, stoerre_beloeb=at_old_rates - foer - people, anden_procent=nu - at_old_rates
-    ).with_columns(pl.col(pl.Int128).cast(pl.Int64))
+    ).with_columns(pl.col(pl.Int128).clip(-MOST_OERE, MOST_OERE).cast(pl.Int64))
 
 
 def _share(product: pl.Expr, whole: pl.Expr) -> pl.Expr:
     """A product over a whole, in whole øre; nothing where the whole is nothing."""
-    return pl.when(whole > 0).then(product // pl.when(whole > 0).then(whole)).otherwise(0)
+    return pl.when(whole != 0).then(product // pl.when(whole != 0).then(whole)).otherwise(0)

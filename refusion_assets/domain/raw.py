@@ -51,10 +51,16 @@ POLARS_TYPE = {
 }
 BIT = {name: 1 << position for position, name in enumerate(NAMES)}
 
-AMOUNT_FORM = r"^-?\d{1,10}(,\d{1,2})?$"
+# A digit is one of 0-9: \d would take those of every script (input.md section 1).
+WHOLE_FORM = r"^[0-9]{1,18}$"
+AMOUNT_FORM = r"^-?[0-9]{1,10}(,[0-9]{1,2})?$"
 # Four digits, but not the year 0000, which no calendar has.
-DAY_FORM = r"^(\d{3}[1-9]|\d{2}[1-9]\d|\d[1-9]\d{2}|[1-9]\d{3})-\d{2}-\d{2}$"
-MOMENT_FORM = r"^\d{4}-\d{2}-\d{2}T\d{2}:[0-5]\d:[0-5]\d$"
+_DAY = r"([0-9]{3}[1-9]|[0-9]{2}[1-9][0-9]|[0-9][1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
+DAY_FORM = rf"^{_DAY}$"
+MOMENT_FORM = rf"^{_DAY}T[0-9]{{2}}:[0-5][0-9]:[0-5][0-9]$"
+PERSON_FORM = r"^[0-9]{10}$"
+KOMMUNE_FORM = r"^[0-9]{3}$"
+OTHER_DIGIT = r"[\p{Nd}&&[^0-9]]"
 
 
 class Fil(pa.DataFrameModel):
@@ -117,7 +123,7 @@ class Borger(pa.DataFrameModel):
     """One row per person: the surrogate and the CPR number it stands for."""
 
     borger_id: pl.Int64
-    cpr: pl.String = pa.Field(str_matches=r"^\d{10}$")
+    cpr: pl.String = pa.Field(str_matches=PERSON_FORM)
 
     class Config:
         """Exactly these columns; one row per person."""
@@ -207,7 +213,7 @@ def _moment(column: pl.Expr) -> pl.Expr:
 
 
 def _whole(column: pl.Expr) -> pl.Expr:
-    return pl.when(column.str.contains(r"^\d{1,9}$")).then(column).cast(pl.Int64, strict=False)
+    return pl.when(column.str.contains(WHOLE_FORM)).then(column).cast(pl.Int64, strict=False)
 
 
 def _art(column: pl.Expr) -> pl.Expr:
@@ -224,14 +230,20 @@ def typed(lines: pl.DataFrame) -> pl.DataFrame:
     """One row per delivered line with typed columns; unreadable values are null and marked.
 
     Amounts in øre. Adds `udfyldt` and `ulaeselig`: bit masks of the columns that hold something, and of
-    those whose text cannot be read as their type. Other columns of `lines` are kept. Source: input.md 2.
+    those whose text cannot be read as their type, which for text is that it has digits of another script; such a
+    text is kept. Other columns of `lines` are kept. Source: input.md 1 and 2.
     """
     kinds = {name: kind for name, kind, _ in COLUMNS if kind != TEXT}
+    foreign = _other_digits(lines)
     filled = pl.sum_horizontal(pl.when(pl.col(n).is_not_null()).then(BIT[n]).otherwise(0) for n in NAMES)
     broken = pl.sum_horizontal(
         pl.when(pl.col(name).is_not_null() & pl.col(f"{name}__read").is_null()).then(BIT[name]).otherwise(0)
         for name in kinds
     )
+    if foreign:
+        broken += pl.sum_horizontal(
+            pl.when(pl.col(n).str.contains(OTHER_DIGIT)).then(BIT[n]).otherwise(0) for n in foreign
+        )
     # Lazy, so that the steps of one value are not stored between them.
     read = (
         lines.lazy()
@@ -243,13 +255,20 @@ def typed(lines: pl.DataFrame) -> pl.DataFrame:
     return read.collect()
 
 
+def _other_digits(lines: pl.DataFrame) -> list[str]:
+    """The columns of text that have a character outside ASCII somewhere: only there a digit can be another script's."""
+    names = [name for name, kind, _ in COLUMNS if kind == TEXT]
+    wider = lines.lazy().select((pl.col(n).str.len_bytes() != pl.col(n).str.len_chars()).any() for n in names)
+    return [name for name, found in zip(names, wider.collect().row(0), strict=True) if found]
+
+
 def is_possible_cpr(cpr: pl.Expr, received: pl.Expr) -> pl.Expr:
     """Whether a text is a possible CPR number born no later than `received`. Never modulus 11.
 
     Day over 60 is a replacement number; the century follows digit seven and the year. Source: input.md,
     section 4 (CPR).
     """
-    shaped = pl.when(cpr.str.contains(r"^\d{10}$")).then(cpr)
+    shaped = pl.when(cpr.str.contains(PERSON_FORM)).then(cpr)
     places = ((0, 2), (2, 2), (4, 2), (6, 1))
     day, month, year, seventh = (shaped.str.slice(*place).cast(pl.Int64, strict=False) for place in places)
     day = pl.when(day > 60).then(day - 60).otherwise(day)
@@ -265,15 +284,24 @@ def is_possible_cpr(cpr: pl.Expr, received: pl.Expr) -> pl.Expr:
     return (born <= received).fill_null(value=False)
 
 
-STAY = {"cpr": pl.col("CPR"), "kommunekode": pl.col("Kommunekode"), "bopael_start": _day(pl.col("Bopael_start"))}
+def _shaped(column: str, form: str) -> pl.Expr:
+    """A text of the form it must have; null else."""
+    return pl.when(pl.col(column).str.contains(form)).then(pl.col(column))
+
+
+STAY = {
+    "cpr": _shaped("CPR", PERSON_FORM),
+    "kommunekode": _shaped("Kommunekode", KOMMUNE_FORM),
+    "bopael_start": _day(pl.col("Bopael_start")),
+}
 STAY_END = _day(pl.col("Bopael_slut"))
 BASIS = {
-    "cpr": pl.col("CPR"),
+    "cpr": _shaped("CPR", PERSON_FORM),
     "maaned": _day(pl.col("Maaned") + "-01"),
     "beregningsgrundlag_oere": oere(pl.col("Beregningsgrundlag")),
     "loen_oere": oere(pl.col("Loen")),
 }
-# Whether a line of a register can be read: what must be there is, and days and amounts are such.
+# Whether a line of a register can be read: what must be there is, and numbers, codes, days and amounts are such.
 READABLE = {
     "bopael": pl.all_horizontal(
         STAY_END.is_not_null() | pl.col("Bopael_slut").is_null(), *(value.is_not_null() for value in STAY.values())

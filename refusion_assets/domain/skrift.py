@@ -1,4 +1,4 @@
-"""Understands how amounts and percentages are written for people to read."""
+"""Understands how amounts, counts and percentages are written for people to read."""
 
 import polars as pl
 
@@ -8,6 +8,11 @@ def kroner(oere: pl.Expr) -> pl.Expr:
     whole, rest = oere.abs() // 100, oere.abs() % 100
     sign = pl.when(oere < 0).then(pl.lit("-")).otherwise(pl.lit(""))
     return pl.concat_str(sign, whole.cast(pl.String), pl.lit(","), rest.cast(pl.String).str.zfill(2))
+
+
+def plural(number: int, one: str, more: str) -> str:
+    """A number with its noun: `1 uge`, `2 uger`."""
+    return f"{number} {one if number == 1 else more}"
 
 
 def procent(column: pl.Expr) -> pl.Expr:

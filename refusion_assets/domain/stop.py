@@ -1,5 +1,6 @@
 """Understands a reason to stop: one line that says which rule, what, and what to do."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -23,15 +24,21 @@ class Fault:
     beloeb_oere: int = 0
 
     def __str__(self) -> str:
-        """The fault as one line."""
-        return f"{self.regel} {self.genstand}: {self.tekst}"
+        """The fault as one line that any terminal can show, also where a file's name is no text."""
+        line = f"{self.regel} {self.genstand}: {self.tekst}"
+        return "".join(sign if sign.isprintable() else "?" for sign in line)
 
 
 class Faulty(Stop):
-    """Deliveries that cannot be taken in; carries every fault, the text names the first."""
+    """Deliveries that cannot be taken in; carries every fault, and the text names them all."""
 
     def __init__(self, faults: list[Fault]) -> None:
         """Keep the faults for the checks that tell of them."""
-        more = f" (og {len(faults) - 1} fejl mere)" if len(faults) > 1 else ""
-        super().__init__(f"{faults[0]}{more}")
+        super().__init__(in_one_line(faults))
         self.faults = tuple(faults)
+
+
+def in_one_line(faults: Sequence[object]) -> str:
+    """All that is wrong in one line: the first fault, how many more there are, and then those."""
+    more = f" (og {len(faults) - 1} mere): {' | '.join(map(str, faults[1:]))}" if len(faults) > 1 else ""
+    return f"{faults[0]}{more}"

@@ -74,16 +74,32 @@ def test_a_row_count_off_by_more_than_30_per_cent_of_three_months_is_pointed_out
 
 def test_a_row_count_says_what_was_expected_and_goes_to_the_sender_s_municipality() -> None:
     finding = one(of_files(*ky(90, 100, 110, 131)))
-    assert (finding["kommunekode"], finding["vaerdi"]) == ("169", "131 rækker mod 100 i gennemsnit")
+    assert (finding["kommunekode"], finding["vaerdi"]) == ("169", "ky-169: 131 rækker mod 100 i gennemsnit")
     national = of_files(("su", "34042012", "2024-03", 1, 1, "a"), ("su", "34042012", "2024-04", 2, 5, "b"))
     assert one(national)["kommunekode"] is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((0, 0, 1, 0), "ky-169: 0 rækker mod 0,3 i gennemsnit"),
+        ((0, 1, 1, 0), "ky-169: 0 rækker mod 0,7 i gennemsnit"),
+        ((0, 0, 0, 1), "ky-169: 1 række mod 0 i gennemsnit"),
+        ((10, 5, 5, 1), "ky-169: 1 række mod 6,7 i gennemsnit"),
+        ((3, 3, 3, 1), "ky-169: 1 række mod 3 i gennemsnit"),
+    ],
+)
+def test_a_row_count_names_its_sender_and_a_mean_that_is_not_whole(counts: tuple[int, ...], said: str) -> None:
+    finding = one(of_files(*ky(*counts)))
+    assert finding["vaerdi"] == said
+    assert f"seneste måneder, {said} (" in finding["tekst"]
 
 
 def test_a_file_delivered_again_is_told_with_the_first_one_and_has_no_rows_of_its_own() -> None:
     rows = [("ky", "169", "2024-03", 1, 10, "first"), ("ky", "169", "2024-04", 2, 10, "again")]
     findings = told(of_files(*rows), RULEBOOK)
     assert findings.select("regel", "fil", "vaerdi", "beloeb_oere").rows() == [
-        ("FIL-003", name_of("ky", "169", 2), "0 rækker mod 10 i gennemsnit", None),
+        ("FIL-003", name_of("ky", "169", 2), "ky-169: 0 rækker mod 10 i gennemsnit", None),
         ("FIL-004", name_of("ky", "169", 2), name_of("ky", "169", 1), REPEATED),
     ]
 

@@ -25,7 +25,9 @@ def test_a_rule_with_nothing_new_passes_and_says_what_is_still_open() -> None:
     assert outcome("YR-001").bestaaet
     old = outcome("YR-001", ("YR-001", 7, 500, False), ("YR-002", 7, 500, True))
     assert (old.bestaaet, old.antal, old.beloeb_oere) == (True, 0, 0)
-    assert "1 ældre er åbne" in old.tekst
+    assert old.tekst.endswith(": Kontoen findes i klassifikationen. 1 ældre fund er åbent.")
+    two = outcome("YR-001", ("YR-001", 7, 500, False), ("YR-001", 8, 500, False))
+    assert two.tekst.endswith(" 2 ældre fund er åbne.")
 
 
 def test_a_rule_with_something_new_says_how_many_how_much_and_three_persons_at_most() -> None:
@@ -35,6 +37,20 @@ def test_a_rule_with_something_new_says_how_many_how_much_and_three_persons_at_m
     assert new.tal == {"nye": 6, "aabne": 7, "nye_oere": 500_00}
     assert "EI-003" in new.tekst
     assert "500,00 kr." in new.tekst
+
+
+def test_one_is_said_as_one_and_two_as_two() -> None:
+    new = ("YR-001", 7, 500, True)
+    assert outcome("YR-001", new).tekst.endswith(": 1 nyt fund (5,00 kr.).")
+    assert outcome("YR-001", new, new).tekst.endswith(": 2 nye fund (10,00 kr.).")
+    assert outcome("YR-001", new, ("YR-001", 8, 5, False)).tekst.endswith(": 1 nyt fund (5,00 kr.), 2 er åbne i alt.")
+
+
+def test_what_is_new_about_files_names_three_senders_or_files_at_most() -> None:
+    told = pl.DataFrame({"regel": "FIL-003", "vaerdi": [f"ky-10{n}: 0 rækker" for n in range(4)], "fil": "f.csv"})
+    findings = told.with_columns(borger_id=pl.lit(None, pl.Int64), beloeb_oere=pl.lit(None, pl.Int64), ny=True)
+    (said,) = (outcome.tekst for _, outcome in by_rule(findings, ["FIL-003"], RULEBOOK))
+    assert said.endswith("4 nye fund: ky-100: 0 rækker; ky-101: 0 rækker; ky-102: 0 rækker.")
 
 
 def test_what_is_only_told_passes_and_is_told_all_the_same() -> None:
@@ -72,6 +88,8 @@ def moved(foer: int, nu: int, borgere: tuple[int, int], beloeb: tuple[int, int])
         ((8_000, 4_000, (10, 10), (10_000, 10_000)), (0, 0, -4_000)),  # from 80 to 40 per cent
         ((8_000, 0, (10, 0), (10_000, 0)), (-8_000, 0, 0)),  # everybody is gone
         ((0, 8_000, (0, 10), (0, 10_000)), (0, 0, 8_000)),  # there was nothing to compare with
+        ((-8_000, 8_000, (10, 10), (-10_000, 10_000)), (0, 16_000, 0)),  # more was taken back than paid
+        ((10**18, 0, (1, 10**6), (1, 1)), (2**62, -(2**62), -(10**18))),  # a cause that 64 bits do not hold
     ],
 )
 def test_the_cause_of_a_change_is_the_one_thing_that_changed(

@@ -209,6 +209,10 @@ def test_a_stay_needs_person_code_and_start_and_may_last() -> None:
             ("6110512470", "101", None, None),
             ("6110512470", "101", "2020-13-01", None),
             ("6110512470", "101", "2020-01-01", "2020-02-30"),
+            ("61105124７0", "101", "2020-01-01", None),
+            ("611051247", "101", "2020-01-01", None),
+            ("6110512470", "1０1", "2020-01-01", None),
+            ("6110512470", "101", "２020-01-01", None),
         ],
         schema=dict.fromkeys(names, pl.String),
         orient="row",
@@ -224,6 +228,10 @@ def test_a_basis_for_fleksbidrag_needs_all_its_values() -> None:
         ("6110512470", "2024-13", "17550,00", "0"),
         ("6110512470", "2024-02", "x", "0"),
         ("6110512470", "2024-02", "17550,00", None),
+        ("61105124٧0", "2024-02", "17550,00", "0"),
+        ("6110512470", "202４-02", "17550,00", "0"),
+        ("6110512470", "2024-02", "1755०,00", "0"),
+        ("6110512470", "0000-02", "17550,00", "0"),
     ]
     lines = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row").with_row_index("linje", 2)
     kept = fleks_rows(lines, RECEIVED).select("raekke", "maaned", "beregningsgrundlag_oere", "loen_oere").rows()
