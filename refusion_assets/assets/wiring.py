@@ -56,6 +56,12 @@ def first_run(session: Session, month: date) -> bool:
     return bool(session.value("SELECT count(*) = 0 FROM opgoerelse.koersel WHERE maaned < $m", m=month))
 
 
+def last_closed(session: Session, month: date) -> date | None:
+    """The last run that run `month` cannot change, as it is closed or is closed by this one; None if there is none."""
+    query = "SELECT max(maaned) FROM opgoerelse.koersel WHERE status = $closed OR maaned < $m"
+    return session.value(query, closed=LUKKET, m=month)  # type: ignore[return-value]
+
+
 def never_run(month: date) -> Stop:
     """Why a month cannot be done again."""
     return Stop(f"{month:%Y-%m} er ikke kørt endnu; kun måneder til og med den sidste kørsel kan gøres igen")
