@@ -136,8 +136,10 @@ def answers(
     for name, (rules, text) in checks.items():
         mine = [fault for fault in faults if fault.regel in rules]
         passed = [f"{regel} {genstand} er accepteret: {why}" for regel, genstand, why in accepted if regel in rules]
-        others = ", ".join(fault.genstand for fault in mine[1:MOST_SHOWN])
-        more = f" (og {len(mine) - 1} mere: {others}{' ...' if len(mine) > MOST_SHOWN else ''})" if others else ""
+        more = f" (og {len(mine) - 1} mere)" if len(mine) > 1 else ""
+        if more and mine[0].regel == BY_COMMAND:
+            names = ", ".join(fault.genstand for fault in mine[1:MOST_SHOWN])
+            more = f" (og {len(mine) - 1} mere: {names}{', ...' if len(mine) > MOST_SHOWN else ''})"
         oere = sum(fault.beloeb_oere for fault in mine)
         yield dg.AssetCheckResult(
             check_name=name,

@@ -1,7 +1,7 @@
 """Raw: what was delivered, proved against its manifest and stored line by line as it came."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -60,11 +60,11 @@ TakenIn = dict[int, Taken]
 
 @dataclass(frozen=True)
 class Ingested:
-    """What a run took in: files and lines new to the warehouse, and the files of the month."""
+    """What a run took in: files and lines new to the warehouse, and the files of the month by sender."""
 
     filer: int
     linjer: int
-    leveret: list[tuple[str, str]]
+    leveret: Mapping[tuple[str, str], int]
 
 
 def ingest(
@@ -127,7 +127,7 @@ def _read_in(
     _mark_duplicates(session)
     stops += [] if again else large_lines(session, place.rules, month)
     lines = sum(file.antal for file in taken.values())
-    leveret = sorted((d.kilde, d.enhed) for d in deliveries if d.maaned == month)
+    leveret = Counter((d.kilde, d.enhed) for d in deliveries if d.maaned == month)
     return Ingested(len(fresh), lines, leveret), stops
 
 

@@ -120,7 +120,7 @@ class Bemaerket(pa.DataFrameModel):
     """One row per run month, rule and thing under raw/ that is odd: read by nobody, or no longer as it was read."""
 
     maaned: pl.Date
-    regel: pl.String = pa.Field(isin=["FIL-007", "FIL-008"])
+    regel: pl.String
     hvad: pl.String = pa.Field(description="its path from the data root; never a CPR number")
     kilde: pl.String = pa.Field(nullable=True, description="what it is a file of, if it was read")
     vaerdi: pl.String
