@@ -125,7 +125,12 @@ def _shown(path: Path, raw: Path) -> str:
     """A path as people are told it, from the data root: on one line, and without a number that may be a person's."""
     text = str(path.relative_to(raw.parent)) + ("/" if path.is_dir() and not path.is_symlink() else "")
     legible = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return PERSON.sub(_hidden, "".join(letter if letter.isprintable() else "?" for letter in legible))
+    return without_persons(legible)
+
+
+def without_persons(text: str) -> str:
+    """What somebody has written, on one line and without a number that may be a person's."""
+    return PERSON.sub(_hidden, "".join(letter if letter.isprintable() else "?" for letter in text))
 
 
 def _hidden(found: re.Match[str]) -> str:

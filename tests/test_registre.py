@@ -3,7 +3,7 @@
 import random
 import shutil
 from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from refusion_assets.warehouse import Session
 from tests import timeline
 from tests.conftest import DataRoot
 from tests.fleks import basis, flex, kth
-from tests.support import Row, read_csv, rewrite, write_file, write_manifest, write_register
+from tests.support import Row, write_file, write_register
 from tests.timeline import CPR
 
 MONTHS = ("2024-01", "2024-02", "2024-03")
@@ -108,18 +108,16 @@ Act = Callable[[Session, DataRoot, Knowingly], None]
 
 def attempt(root: DataRoot, act: Act) -> list[str]:
     """An act, and once more with what stops it let pass; the rules that stop it for good, none if it is done."""
-    knowingly, stops = Knowingly(), []
-    for _ in range(2):
+    knowingly, stops = Knowingly(), ["not tried"]
+    while stops and not {"REG-002", "FIL-001"} & set(stops):
+        stops = []
         try:
             with root.place.warehouse.open() as session:
                 act(session, root, knowingly)
                 classify_through(session, root.place, month_of(LAST))
                 calculate(session, root.place, month_of(LAST), lambda _: None)
-            return []
         except Faulty as stop:
             stops = [fault.regel for fault in stop.faults]
-            if set(stops) - {"FIL-008", "REG-001"}:
-                return stops
             knowingly = accepting(stop.faults)
     return stops
 
@@ -151,13 +149,13 @@ def at_random(chance: random.Random, root: Path) -> str:
     return f"{what} {art} {month}"
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(5))
 def test_whatever_happens_to_a_register_the_result_is_that_of_a_fresh_root_or_a_stop(
     settled: DataRoot, tmp_path: Path, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311  a test, no secret
     root, done = copy(settled, tmp_path / "root"), []
-    for step in range(3):
+    for step in range(2):
         done += [at_random(chance, root.path) for _ in range(chance.randint(1, 3))]
         act = chance.choice((rerun, genindlaes))
         stops = attempt(root, act)

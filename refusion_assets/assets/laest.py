@@ -146,9 +146,9 @@ def _enter(session: Session, read: ReadIn, known_from: Mapping[str, date]) -> No
             "aendret_ns": file.fil.aendret_ns,
             "manifest_stoerrelse": file.manifest.stoerrelse,
             "manifest_aendret_ns": file.manifest.aendret_ns,
-            "personer": personer,
+            "borgere": borgere,
         }
-        for sti, (file, personer) in read.items()
+        for sti, (file, borgere) in read.items()
     ]
     schema = {name: column.dtype.type for name, column in Laest.to_schema().columns.items()}
     session.insert("raw.laest", pl.DataFrame(rows, schema=schema))

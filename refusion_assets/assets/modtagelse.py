@@ -10,7 +10,7 @@ import polars as pl
 from refusion_assets.domain.fund import CPR_FORM
 from refusion_assets.domain.kontrol import FEJL, MOST_NAMED, kroner_text
 from refusion_assets.domain.stop import Fault, Refused
-from refusion_assets.liggende import HIDDEN, PERSON
+from refusion_assets.liggende import without_persons
 from refusion_assets.warehouse import Session
 
 # What may be let pass knowingly, and how it is named.
@@ -54,17 +54,12 @@ def wanted(config: Knowingly) -> list[tuple[str, str]]:
     for regel, genstand in found:
         if regel not in ACCEPTABLE or not genstand:
             forms = ", ".join(f"{rule}:{form}" for rule, form in ACCEPTABLE.items())
-            raise Refused(f"{_safe(regel)}:{_safe(genstand)} kan ikke accepteres; kun {forms} kan")
+            raise Refused(f"{without_persons(regel)}:{without_persons(genstand)} kan ikke accepteres; kun {forms} kan")
         if not config.begrundelse.strip():
-            raise Refused(f"{regel}:{_safe(genstand)} kan kun accepteres med en begrundelse")
+            raise Refused(f"{regel}:{without_persons(genstand)} kan kun accepteres med en begrundelse")
         if re.search(CPR_FORM, config.begrundelse):
             raise Refused("begrundelsen må ikke indeholde et personnummer; skriv den uden")
     return found
-
-
-def _safe(text: str) -> str:
-    """What somebody has typed, on one line and without what may be a person's number."""
-    return "".join(letter if letter.isprintable() else "?" for letter in PERSON.sub(HIDDEN, text))
 
 
 def refuse_unneeded(config: Knowingly, stops: Sequence[Fault], rules: Collection[str] = tuple(ACCEPTABLE)) -> None:
@@ -74,7 +69,9 @@ def refuse_unneeded(config: Knowingly, stops: Sequence[Fault], rules: Collection
         if regel in rules and (regel, genstand) not in standing:
             others = sorted(named(fault) for fault in stops if fault.regel == regel)
             instead = f"; det gør {', '.join(others[:MOST_NAMED])}" if others else ""
-            raise Refused(f"{regel}:{_safe(genstand)} standser ikke kørslen og kan derfor ikke accepteres{instead}")
+            raise Refused(
+                f"{regel}:{without_persons(genstand)} standser ikke kørslen og kan derfor ikke accepteres{instead}"
+            )
 
 
 def named(fault: Fault) -> str:

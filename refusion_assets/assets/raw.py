@@ -1,7 +1,7 @@
 """Raw: what was delivered, proved against its manifest and stored line by line as it came."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -99,33 +99,32 @@ def _read_in(
     month: date,
     progress: Callable[[str], None],
     knowingly: Knowingly | None,
-    *,
-    again: bool = False,
+    again: Sequence[Fault] | None = None,
 ) -> tuple[Ingested, list[Fault]]:
     """The files new to the warehouse read in, and what stops the month unless it is let pass; Stop on a bad file.
 
-    With `again` every file was forgotten before: each stays known from when it was, and one that no run has known is
-    known from the next. No line is then asked whether its amount is too large.
+    With `again`, what else stops it, every file was forgotten before: each stays known from when it was, and one that
+    no run has known is known from the next. No line is then asked whether its amount is too large.
     """
     deliveries, bad = leverance.find(place.raw, month, place.rules)
     if not deliveries and not bad:
         raise Stop(f"der er ingen leverancer til og med {month:%Y-%m} under {place.raw.name}/; er dataroden rigtig?")
     fresh = _changed(session, deliveries, month)
-    stops = [*_missing_senders(session, deliveries, month), *register_faults(session, place, month)]
+    stops = [*_missing_senders(session, deliveries, month), *register_faults(session, place, month), *(again or ())]
     taken = _take(session, place, fresh, bad, progress)
     if bad:
         # Nothing is stored, so nothing is known of the lines.
         _refuse_bad(session, month, knowingly, [*bad, *stops])
     _enter(session, taken, month)
     read: laest.ReadIn = {file.delivery.sti: (file.laest, None) for file in taken.values() if file.laest}
-    if again:
+    if again is not None:
         before = session.frame("SELECT sti FROM raw.laest WHERE art = $art", art=laest.INDBERETNING)["sti"]
         laest.read_again(session, read, before, next_month(month))
     else:
         laest.remember(session, laest.INDBERETNING, month, read, [delivery.sti for delivery in deliveries])
         session.run("UPDATE raw.fil SET kendt_fra = $month WHERE kendt_fra > $month", month=month)
     _mark_duplicates(session)
-    stops += [] if again else large_lines(session, place.rules, month)
+    stops += large_lines(session, place.rules, month) if again is None else []
     lines = sum(file.antal for file in taken.values())
     leveret = Counter((d.kilde, d.enhed) for d in deliveries if d.maaned == month)
     return Ingested(len(fresh), lines, leveret), stops
@@ -276,15 +275,14 @@ def reload(
     file that a run has read is gone or is another (FIL-008), unless this command lets it pass.
     """
     config = knowingly or Knowingly()
-    changed = laest.changes(session, place, month)
     session.run("CREATE OR REPLACE TEMP TABLE kendt AS SELECT sti, kendt_fra FROM raw.fil")
     for table in ("raw.indberetning", "raw.fil", *BY_FILE):
         session.run(f"DELETE FROM {table}")
-    done, stops = _read_in(session, place, month, progress, config, again=True)
-    refuse_unneeded(config, [*stops, *changed])
+    done, stops = _read_in(session, place, month, progress, config, laest.changes(session, place, month))
+    refuse_unneeded(config, stops)
     keep_decisions(session, month, config)
     passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
-    standing = [fault for fault in [*stops, *changed] if (fault.regel, fault.genstand) not in passed]
+    standing = [fault for fault in stops if (fault.regel, fault.genstand) not in passed]
     if standing:
         raise Faulty(standing)
     session.run("UPDATE raw.fil SET kendt_fra = $coming", coming=next_month(month))

@@ -26,7 +26,7 @@ from refusion_assets.warehouse import Session
 HEADERS = {"bopael": leverance.BOPAEL_HEADER, "fleksgrundlag": leverance.FLEKS_HEADER}
 # The newest snapshot that closed runs have read; before there is one, that of the run's own earlier attempt.
 USED_BEFORE = """
-SELECT sti, sha256, personer FROM raw.laest WHERE art = 'bopael'
+SELECT sti, sha256, borgere FROM raw.laest WHERE art = 'bopael'
 ORDER BY coalesce(kendt_fra <= $closed, false) DESC, sti DESC LIMIT 1"""
 
 
@@ -66,7 +66,7 @@ def register_faults(session: Session, place: Place, month: date) -> list[Fault]:
     if not used or (used[0]["sti"], used[0]["sha256"]) == (newest.sti, sha256):
         return []
     try:
-        now, before = _people(leverance.read_register(newest.path, HEADERS["bopael"])[1]), used[0]["personer"]
+        now, before = _people(leverance.read_register(newest.path, HEADERS["bopael"])[1]), used[0]["borgere"]
     except FileRejected:
         return []
     fewer = place.rules.graense("bopael_faerre_procent")

@@ -107,7 +107,7 @@ class Laest(pa.DataFrameModel):
     aendret_ns: pl.Int64 = pa.Field(description="when the disk says it was changed")
     manifest_stoerrelse: pl.Int64 = pa.Field(ge=0)
     manifest_aendret_ns: pl.Int64
-    personer: pl.Int64 = pa.Field(nullable=True, ge=0, description="people in a register")
+    borgere: pl.Int64 = pa.Field(nullable=True, ge=0, description="people in a register")
 
     class Config:
         """Exactly these columns; a path is read once."""
