@@ -24,6 +24,7 @@ ACCEPTABLE = {
 BEFORE_READING = ("FIL-006", "REG-001", "FIL-008")
 # Let pass by the command that meets it, and by no later one.
 BY_COMMAND = "FIL-008"
+BY_LINE = "EI-017"
 MOST_SHOWN = 20
 FILE_CHECKS: dict[str, tuple[tuple[str, ...], str]] = {
     "filer_er_hele": (("FIL-001", "FIL-002"), "Hver fil er den, manifestet siger, og har den aftalte form."),

@@ -17,6 +17,7 @@ from refusion_assets.assets.kontrol_modtaget import large_lines
 from refusion_assets.assets.modtagelse import (
     BEFORE_READING,
     BY_COMMAND,
+    BY_LINE,
     FILE_CHECKS,
     Knowingly,
     answers,
@@ -81,6 +82,8 @@ def ingest(
     """
     done, stops = _read_in(session, place, month, progress, knowingly)
     standing = let_pass(session, month, knowingly or Knowingly(), stops)
+    # Whether a line above its bound is used, and so stops the month, is known when it is classified.
+    standing = [fault for fault in standing if fault.regel != BY_LINE]
     if standing:
         raise Faulty(standing)
     laest.look_around(session, place, month)
