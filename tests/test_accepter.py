@@ -184,7 +184,7 @@ def test_a_line_above_the_bound_of_its_benefit_stops_the_month(
 
 
 def test_a_large_line_is_let_pass_by_file_and_line_and_used_as_it_is(settled: Senders) -> None:
-    settled.deliver(SECOND, [kth("X"), kth("C", "2000000,00", OTHER), adp("D")])
+    settled.deliver(SECOND, [kth("X"), kth("C", "2000000,00", CPR=OTHER), adp("D")])
     named = f"{OF_SECOND}:3"
     assert take_in(settled, SECOND) == []
     assert large(settled, SECOND) == [named]
@@ -213,6 +213,15 @@ def test_a_large_line_of_a_closed_run_is_not_asked_about_again(settled: Senders)
 # --- the command, and the board -----------------------------------------------------------------------------
 
 
+@pytest.fixture
+def paid(senders: Senders) -> Senders:
+    """The first month run to its end, with ten people in the register."""
+    homes(senders, FIRST, 10)
+    senders.deliver(FIRST, [kth("A"), adp("B")])
+    DataRoot(senders.root).run(FIRST)
+    return senders
+
+
 def cells(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The green cells of the operator's board."""
     for name, value in (root.environment | environment(root.place)).items():
@@ -222,16 +231,16 @@ def cells(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 def test_a_month_with_every_acceptable_stop_runs_when_all_are_let_pass_and_the_board_shows_who_is_missing(
-    settled: Senders, monkeypatch: pytest.MonkeyPatch
+    paid: Senders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = DataRoot(settled.root)
-    settled.deliver(SECOND, [kth("C", "2000000,00"), adp("D")])
+    root = DataRoot(paid.root)
+    paid.deliver(SECOND, [kth("C", "2000000,00"), adp("D")])
     for kasse in ("20100002", "20100003"):
         report = {"Pligt_SE": kasse, "IndberetningsID": f"D{kasse}"}
         name = f"eindkomst-yr-akasse-{kasse}-202403-0001.csv"
         write_file(root.path, Fil(name, "akasse", kasse, SECOND, "", [adp("D", **report)[1]]))
-    take_away(settled, f"akasse/{SECOND}/*{AKASSE[7:]}*")
-    homes(settled, SECOND, 5)
+    take_away(paid, f"akasse/{SECOND}/*{AKASSE[7:]}*")
+    homes(paid, SECOND, 5)
     named = (f"FIL-006:{AKASSE}", "REG-001:bopael-202403.csv", f"EI-017:{OF_SECOND}:2")
     stopped = root.refusion("koer", SECOND)
     assert (stopped.code, stopped.err.count("\n")) == (1, 1)
@@ -251,9 +260,9 @@ def test_a_month_with_every_acceptable_stop_runs_when_all_are_let_pass_and_the_b
     }
 
 
-def test_the_command_names_the_line_and_how_to_let_it_pass(settled: Senders) -> None:
-    settled.deliver(SECOND, [kth("C", "2000000,00"), adp("D")])
-    root = DataRoot(settled.root)
+def test_the_command_names_the_line_and_how_to_let_it_pass(paid: Senders) -> None:
+    paid.deliver(SECOND, [kth("C", "2000000,00"), adp("D")])
+    root = DataRoot(paid.root)
     stopped = root.refusion("koer", SECOND)
     assert (stopped.code, stopped.err.count("\n")) == (1, 1)
     wanted = f'refusion koer 2024-03 --accepter EI-017:{OF_SECOND}:2 --begrundelse "..."'
