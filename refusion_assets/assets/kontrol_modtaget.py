@@ -45,7 +45,6 @@ FROM (
 GROUP BY ALL ORDER BY oere DESC, f.kilde, f.enhed"""
 
 
-BOUND = "linjebeloeb_oere"
 # No amount is above a bound that all its fields together are not above.
 LARGE = f"""
 SELECT i.*, f.kilde, f.enhed, f.filnavn FROM raw.indberetning i JOIN raw.fil f USING (fil_id)
@@ -179,7 +178,7 @@ def leveret_til_tiden(asked: Asked) -> Outcome:
 
 def bounds(rules: Rulebook) -> pl.DataFrame:
     """The most that a line of each benefit may amount to: ydelse_id, graense_oere."""
-    rows = [(ydelse, rules.graense_for(BOUND, ydelse)) for ydelse in rules.ydelse_ids]
+    rows = [(ydelse, rules.graense_for("linjebeloeb_oere", ydelse)) for ydelse in rules.ydelse_ids]
     return pl.DataFrame(rows, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
 
 
