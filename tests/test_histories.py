@@ -20,6 +20,7 @@ from refusion_assets.domain.efterregning import state as plain_state
 from refusion_assets.domain.efterregning_raa import Fil
 from refusion_assets.domain.efterregning_raa import judge as plain_judge
 from refusion_assets.domain.opgoerelse import MONEY
+from refusion_assets.domain.stop import Faulty
 from refusion_assets.rulebook import load
 from tests import timeline
 from tests.conftest import DataRoot
