@@ -69,12 +69,14 @@ def _reason(error: Exception) -> str:
 
 @main.command()
 @click.argument("maaneder", type=Months())
-@click.option("--accepter", multiple=True, metavar="REGEL:AFSENDER", help="Lad et stop passere, fx FIL-006:ksd-657.")
+@click.option("--accepter", multiple=True, metavar="REGEL:GENSTAND", help="Lad et stop passere, fx FIL-006:ksd-657.")
 @click.option("--begrundelse", default="", help="Hvorfor stoppet må passere; gemmes og vises.")
 def koer(maaneder: list[date], accepter: tuple[str, ...], begrundelse: str) -> None:
     """Kør den kritiske uge for en måned (eller flere i rækkefølge): fra rådata til kommunernes filer."""
     from refusion_assets.runs import critical_week  # noqa: PLC0415  Dagster takes seconds to load
 
+    if accepter and len(maaneder) > 1:
+        raise Stop("--accepter gælder een måned; kør månederne hver for sig")
     place = _place()
     for month in maaneder:
         for line in critical_week(place, month, click.echo, accepter, begrundelse):
@@ -121,11 +123,13 @@ def genskab(maaned: list[date], til: Path | None) -> None:
 
 
 @main.command()
-def genindlaes() -> None:
+@click.option("--accepter", multiple=True, metavar="FIL-008:FILNAVN", help="Læs en fil, der er væk eller en anden nu.")
+@click.option("--begrundelse", default="", help="Hvorfor filen må være en anden; gemmes.")
+def genindlaes(accepter: tuple[str, ...], begrundelse: str) -> None:
     """Læs alt ind igen fra rådata til og med den sidste kørsel, uden at opgøre."""
     from refusion_assets.runs import reload  # noqa: PLC0415  Dagster takes seconds to load
 
-    for line in reload(_place(), click.echo):
+    for line in reload(_place(), click.echo, accepter, begrundelse):
         click.echo(line)
 
 

@@ -23,7 +23,7 @@ from refusion_assets.assets.modtagelse import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.assets.wiring import GENINDLAES
 from refusion_assets.context import Place
 from refusion_assets.metadata import OWNER
-from refusion_assets.partitions import cell_grid, last_month, month_grid, range_tags
+from refusion_assets.partitions import cell_grid, last_month, month_grid, range_tags, sender_grid, senders
 
 # Backfill policies and partition mappings are marked beta; the version is locked, so the warning says nothing.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -44,13 +44,12 @@ def build_defs(place: Place) -> dg.Definitions:
     last = last_month(place.root, rules, datetime.now().date())  # noqa: DTZ005  the grid follows the local calendar
     months = month_grid(rules.optaelling.gaelder_fra, last)
     cells = cell_grid(koder, months)
-    national = [k.id for k in rules.kilder if k.art == "national"]
     leverance = dg.AssetSpec(
         "leverance",
-        description="Har afsenderen leveret for måneden? Meldes, når filerne læses ind.",
+        description="Har afsenderen (kilde og enhed) leveret for måneden? Meldes for hver, når filerne læses ind.",
         group_name="raw",
         owners=[OWNER],
-        partitions_def=cell_grid([*koder, *national], months),
+        partitions_def=sender_grid(senders(place.root, rules), months),
     )
     monthly = [
         *raw.build(months),

@@ -29,12 +29,13 @@ from refusion_assets.regelarkiv import kept
 
 @dataclass(frozen=True)
 class Then:
-    """A run as it was: its rules, the raw files it knew by hash, what was let pass, and the hash of its SHA256SUMS."""
+    """A run as it was: its rules, the raw files it knew by hash, what was let pass and noticed, and its filsum."""
 
     maaned: date
     regelversion: str
     filer: Mapping[str, str]
     accepteret: pl.DataFrame
+    bemaerket: pl.DataFrame
     filsum: str
 
 
@@ -67,11 +68,18 @@ def _runs(place: Place, month: date) -> list[Then]:
         rows = session.frame("SELECT * FROM opgoerelse.koersel WHERE maaned <= $m ORDER BY maaned", m=month)
         if rows.is_empty() or rows["maaned"][-1] != month or rows["status"][-1] not in (AABEN, LUKKET):
             raise Stop(f"der er ingen færdig kørsel {month:%Y-%m} at genskabe")
-        if not session.has("opgoerelse.kendt_fil") or not known_files(session, rows["maaned"][0]):
+        if not session.has("kontrol.bemaerket") or not known_files(session, rows["maaned"][0]):
             raise Stop(f"kørsel {rows['maaned'][0]:%Y-%m} er fra, før det blev gemt, hvad en kørsel kendte")
-        accepted = session.frame("SELECT * FROM kontrol.accept")
+        accepted, noticed = (session.frame(f"SELECT * FROM kontrol.{table}") for table in ("accept", "bemaerket"))
         return [
-            Then(maaned, version, known_files(session, maaned), accepted.filter(pl.col("maaned") == maaned), filsum)
+            Then(
+                maaned,
+                version,
+                known_files(session, maaned),
+                accepted.filter(pl.col("maaned") == maaned),
+                noticed.filter(pl.col("maaned") == maaned),
+                filsum,
+            )
             for maaned, version, filsum in rows.select("maaned", "regelversion", "filsum").iter_rows()
         ]
 
@@ -107,6 +115,9 @@ def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path
         gate(session, place, month)
         ingest(session, place, month, say)
         ingest_registers(session, place, month)
+        # What lay around the files is not made again.
+        session.run("DELETE FROM kontrol.bemaerket WHERE maaned = $month", month=month)
+        session.insert("kontrol.bemaerket", run.bemaerket)
         classify_through(session, place, month, say)
         calculate(session, place, month, say)
         settle_month(session, place, month, koder)

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
@@ -19,13 +20,14 @@ import polars as pl
 
 from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.raw import HEADER, oere
-from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.rules import Kilde, Rulebook
 from refusion_assets.domain.stop import Fault
 
 REPORT_NAME = re.compile(
-    r"eindkomst-yr-(?P<kilde>[a-z0-9]+)-(?P<enhed>[0-9]+)-(?P<maaned>[0-9]{6})-(?P<nr>[0-9]{4})\.csv"
+    r"eindkomst-yr-(?P<kilde>[a-z0-9]+)-(?P<enhed>[0-9]+)-(?P<maaned>[0-9]{6})-(?P<nr>[0-9]{4})\.(?P<form>csv|txt)"
 )
-REPORT_PREFIX = "eindkomst"
+UNIT_DIGITS = {"kommunal": 3, "national": 8}
+MONTH_NAME = re.compile(r"[0-9]{4}-[0-9]{2}")
 MONEY = ("sum_felt0014", "sum_felt0037")
 # What a manifest must hold; the first ones are compared with where the file lies. What it says of the running number
 # and the version of the form is not compared: the name and the header say it.
@@ -89,41 +91,64 @@ class Content:
     parts: Iterator[pl.DataFrame]
 
 
+def month_named(name: str) -> date | None:
+    """The month that a folder is named by (`YYYY-MM`); None if it is none."""
+    try:
+        return date.fromisoformat(f"{name}-01") if MONTH_NAME.fullmatch(name) else None
+    except ValueError:
+        return None
+
+
 def months_on_disk(raw: Path, kilde: str, through: date) -> Iterator[tuple[date, Path]]:
     """Each month folder of a source up to and including `through`, in order; other folders are no month."""
     for folder in sorted((raw / kilde).glob("????-??")):
-        try:
-            month = date.fromisoformat(f"{folder.name}-01")
-        except ValueError:
-            continue
-        if month <= through:
+        month = month_named(folder.name)
+        if month and month <= through and folder.is_dir():
             yield month, folder
 
 
 def find(raw: Path, through: date, rules: Rulebook) -> tuple[list[Delivery], list[Fault]]:
-    """Every file of reports received through a month, by path; and files whose name says nothing we know."""
+    """Every file of reports received through a month, by path; and those in the form that is not read yet.
+
+    What has no such name is taken in nowhere (FIL-007); what has it and is no file is rejected by whoever reads it.
+    """
     deliveries, faults = [], []
-    for kilde in sorted(k.id for k in rules.kilder):
-        for month, folder in months_on_disk(raw, kilde, through):
-            for path in sorted(p for p in folder.iterdir() if p.name.startswith(REPORT_PREFIX)):
-                found = _identify(raw, path, kilde, month)
-                if isinstance(found, Delivery):
-                    deliveries.append(found)
-                elif found:
-                    faults.append(found)
+    for kilde in sorted(rules.kilder, key=lambda k: k.id):
+        for month, folder in months_on_disk(raw, kilde.id, through):
+            for path in sorted(folder.iterdir()):
+                name = report_name(path.name, kilde, month)
+                if not name:
+                    continue
+                if name["form"] == "txt":
+                    text = "den faste form (.txt) kan ikke læses endnu; bed afsenderen om filen som CSV"
+                    faults.append(Fault("FIL-002", path.name, text))
+                    continue
+                sti = str(path.relative_to(raw))
+                deliveries.append(Delivery(path, sti, kilde.id, name["enhed"], month, int(name["nr"])))
     return deliveries, faults
 
 
-def _identify(raw: Path, path: Path, kilde: str, month: date) -> Delivery | Fault | None:
-    """What a file in a month folder is: a delivery, a fault, or a manifest that has its file."""
-    if path.name.endswith(MANIFEST):
-        if path.with_name(path.name.removesuffix(MANIFEST) + ".csv").exists():
-            return None
-        return Fault("FIL-001", path.name, "manifestet har ingen fil; bed afsenderen om filen")
-    name = REPORT_NAME.fullmatch(path.name)
-    if not name or name["kilde"] != kilde or name["maaned"] != f"{month:%Y%m}":
-        return Fault("FIL-002", path.name, f"navnet passer ikke i mappen {kilde}/{month:%Y-%m}; ret navn eller mappe")
-    return Delivery(path, str(path.relative_to(raw)), kilde, name["enhed"], month, int(name["nr"]))
+def report_name(name: str, kilde: Kilde, month: date) -> re.Match[str] | None:
+    """The parts of the name of a file of reports; None if it is no name for a file of that source and month."""
+    found = REPORT_NAME.fullmatch(name)
+    fits = found and found["kilde"] == kilde.id and found["maaned"] == f"{month:%Y%m}"
+    return found if fits and found and len(found["enhed"]) == UNIT_DIGITS[kilde.art] else None
+
+
+def register_name(art: str, month: date) -> str:
+    """The one name that the file of a supporting register has in the folder of a month."""
+    return f"{art}-{month:%Y%m}.csv"
+
+
+def registers(raw: Path, art: str, through: date) -> list[tuple[date, Path]]:
+    """Each file of a supporting register received through a month, in order; a folder without one has none."""
+    named = ((month, folder / register_name(art, month)) for month, folder in months_on_disk(raw, art, through))
+    return [(month, path) for month, path in named if os.path.lexists(path)]
+
+
+def manifest_of(path: Path) -> Path:
+    """Where the manifest of a file lies."""
+    return path.with_name(path.name.rpartition(".")[0] + MANIFEST)
 
 
 def fingerprint(path: Path) -> str:
@@ -132,12 +157,12 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def is_still(path: Path, sha256: str) -> bool:
-    """Whether a file is the one with this hash; one that cannot be opened is not."""
+def fingerprint_if_there(path: Path) -> str | None:
+    """The sha256 of a file; None if it is not there or cannot be opened."""
     try:
-        return fingerprint(path) == sha256
+        return fingerprint(path)
     except OSError:
-        return False
+        return None
 
 
 @contextmanager
@@ -188,7 +213,7 @@ def _manifest(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
         return FileRejected(Fault("FIL-001", path.name, f"manifestet {why}; bed afsenderen om et nyt"))
 
     try:
-        with _opened(path.with_name(path.name.removesuffix(".csv") + MANIFEST)) as file:
+        with _opened(manifest_of(path)) as file:
             said = file.read(MANIFEST_BYTES + 1)
         manifest = _parsed(said)
     except FileNotFoundError:

@@ -1,5 +1,6 @@
 """Understands the grids of months and municipalities, and what a cell is called."""
 
+import os
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -8,9 +9,9 @@ import dagster as dg
 
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.weeks import month_range
-from refusion_assets.leverance import months_on_disk
+from refusion_assets.leverance import months_on_disk, report_name
 
-KOMMUNE, MAANED = "kommune", "maaned"
+KOMMUNE, MAANED, AFSENDER = "kommune", "maaned", "afsender"
 
 
 def last_month(root: Path, rules: Rulebook, today: date) -> date:
@@ -26,10 +27,33 @@ def month_grid(first: date, last: date) -> dg.StaticPartitionsDefinition:
 
 
 def cell_grid(koder: list[str], months: dg.StaticPartitionsDefinition) -> dg.MultiPartitionsDefinition:
-    """Municipality (or national sender) x month as cells `KKK|YYYY-MM`."""
+    """Municipality x month as cells `KKK|YYYY-MM`."""
     return dg.MultiPartitionsDefinition({KOMMUNE: dg.StaticPartitionsDefinition(koder), MAANED: months})
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
     """The run tags that make one run cover every cell from the first to the last."""
     return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+
+
+def senders(root: Path, rules: Rulebook) -> list[str]:
+    """Every sender (`kilde-enhed`) that has a file by its name under raw/, in order."""
+    return sorted(
+        {
+            f"{name['kilde']}-{name['enhed']}"
+            for kilde in rules.kilder
+            for month, folder in months_on_disk(root / "raw", kilde.id, date.max)
+            for entry in os.scandir(folder)
+            if (name := report_name(entry.name, kilde, month))
+        }
+    )
+
+
+def sender_grid(afsendere: list[str], months: dg.StaticPartitionsDefinition) -> dg.MultiPartitionsDefinition:
+    """Sender x month as cells `kilde-enhed|YYYY-MM`."""
+    return dg.MultiPartitionsDefinition({AFSENDER: dg.StaticPartitionsDefinition(afsendere), MAANED: months})
+
+
+def sender_cell(kilde: str, enhed: str, month: date) -> dg.MultiPartitionKey:
+    """The cell of a sender and a month of receipt."""
+    return dg.MultiPartitionKey({AFSENDER: f"{kilde}-{enhed}", MAANED: f"{month:%Y-%m}"})

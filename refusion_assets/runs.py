@@ -17,7 +17,8 @@ from refusion_assets import haendelser
 from refusion_assets.assets.filer import told
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
-from refusion_assets.assets.modtagelse import Knowingly, wanted
+from refusion_assets.assets.modtagelse import BEFORE_READING, Knowingly, refuse_unneeded, wanted
+from refusion_assets.assets.raw import stops_before_reading
 from refusion_assets.assets.regelgrundlag import stale
 from refusion_assets.assets.wiring import GENINDLAES, POOL, gate, last_run, never_run
 from refusion_assets.context import Place, patient
@@ -55,17 +56,23 @@ def critical_week(
     cell = f"{month:%Y-%m}"
     koder = place.rules.koder
     place = replace(place, tell=patient(say))
-    wanted(Knowingly(accepter=list(accepter), begrundelse=begrundelse))
+    config = Knowingly(accepter=list(accepter), begrundelse=begrundelse)
+    wanted(config)
     with _instance(place, say) as instance:
-        _may_run(place, month)
+        _may_run(place, month, config)
         defs = build_defs(place)
         say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
-        knowingly = {"ops": {"raw__indberetning": {"config": {"accepter": list(accepter), "begrundelse": begrundelse}}}}
-        _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, knowingly)
+        _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, _as_config(config))
         say(f"{cell}: opgør {plural(len(koder), 'kommune', 'kommuner')} ...")
         _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(koder, cell)})
     with place.warehouse.open() as session:
         yield from told(session, place, month)
+
+
+def _as_config(knowingly: Knowingly) -> dict[str, Any]:
+    """The run config that lets stops pass."""
+    said = {"accepter": knowingly.accepter, "begrundelse": knowingly.begrundelse}
+    return {"ops": {"raw__indberetning": {"config": said}}}
 
 
 def recalculate(place: Place, months: Sequence[date] | None, say: Callable[[str], None]) -> Iterator[str]:
@@ -90,13 +97,20 @@ def recalculate(place: Place, months: Sequence[date] | None, say: Callable[[str]
     yield from _done_again(place, GENBEREGN, asked, say)
 
 
-def reload(place: Place, say: Callable[[str], None]) -> Iterator[str]:
-    """Everything read again from the raw files, through the last run; the difference by municipality, if any."""
+def reload(
+    place: Place, say: Callable[[str], None], accepter: Sequence[str] = (), begrundelse: str = ""
+) -> Iterator[str]:
+    """Everything read again from the raw files, through the last run; the difference by municipality, if any.
+
+    `accepter` names stops that are let pass (`FIL-008:<file name>`), with their reason.
+    """
+    config = Knowingly(accepter=list(accepter), begrundelse=begrundelse)
+    wanted(config)
     with place.warehouse.open() as session:
         last = last_run(session)
     if last is None:
         raise Stop("der er ingen kørsel endnu; den første kørsel læser alt ind af sig selv")
-    yield from _done_again(place, GENINDLAES, month_range(place.rules.optaelling.gaelder_fra, last), say)
+    yield from _done_again(place, GENINDLAES, month_range(place.rules.optaelling.gaelder_fra, last), say, config)
 
 
 def consequence(
@@ -113,12 +127,15 @@ def consequence(
     yield f"Filer: {folder}"
 
 
-def _done_again(place: Place, job: str, months: Sequence[date], say: Callable[[str], None]) -> Iterator[str]:
+def _done_again(
+    place: Place, job: str, months: Sequence[date], say: Callable[[str], None], config: Knowingly | None = None
+) -> Iterator[str]:
     """A job run over some months, and what it has made different in them."""
     before = _sums(place, months)
     tags = {STARTED_BY: COMMAND_LINE, **range_tags(f"{months[0]:%Y-%m}", f"{months[-1]:%Y-%m}")}
     with _instance(place, say) as instance:
-        _execute(build_defs(replace(place, tell=patient(say))), job, instance, tags)
+        knowingly = _as_config(config) if config else None
+        _execute(build_defs(replace(place, tell=patient(say))), job, instance, tags, config=knowingly)
     yield from difference(before, _sums(place, months), {k.kommunekode: k.navn for k in place.rules.kommuner})
 
 
@@ -174,10 +191,15 @@ def difference(before: pl.DataFrame, after: pl.DataFrame, navne: dict[str, str])
     yield f"Forskel, netto til kommunerne: {kroner_text(total)}" if anything else "Ingen forskel."
 
 
-def _may_run(place: Place, month: date) -> None:
-    """Stop if the month may not be run, before anything is started; a month outside the grid is no partition."""
+def _may_run(place: Place, month: date, config: Knowingly) -> None:
+    """Stop if the month may not be run, before anything is started; a month outside the grid is no partition.
+
+    Stop, too, if something is to be let pass that stops nothing, as far as that is known before the files are read.
+    """
     with place.warehouse.open() as session:
         gate(session, place, month)
+        if config.accepter:
+            refuse_unneeded(config, stops_before_reading(session, place, month), BEFORE_READING)
     if month > last_month(place.root, place.rules, month_of(f"{datetime.now():%Y-%m}")):  # noqa: DTZ005
         raise Stop(f"der er ingen leverancer for {month:%Y-%m} endnu; er måneden rigtig?")
 

@@ -13,7 +13,18 @@ from refusion_assets.domain.kontrol import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
 from refusion_assets.domain.loft import OverLoft
 from refusion_assets.domain.opgoerelse import FilGrundlag, Foraeldet, Koersel, KommuneKoersel, Postering
-from refusion_assets.domain.raw import Bopael, Borger, Fil, Fleksgrundlag, Indberetning, KendtFil, Register, Ukendt
+from refusion_assets.domain.raw import (
+    Bemaerket,
+    Bopael,
+    Borger,
+    Fil,
+    Fleksgrundlag,
+    Indberetning,
+    KendtFil,
+    Laest,
+    Register,
+    Ukendt,
+)
 from refusion_assets.domain.refusion import AndenBetaler, BorgerUgeYdelse, UdenKommune
 from refusion_assets.domain.regeltid import Regelgrundlag
 from refusion_assets.domain.taeller import ForloebTaeller
@@ -24,6 +35,7 @@ TABLES: dict[str, type[pa.DataFrameModel]] = {
     "raw.fil": Fil,
     "raw.indberetning": Indberetning,
     "raw.ukendt": Ukendt,
+    "raw.laest": Laest,
     "raw.register": Register,
     "raw.bopael": Bopael,
     "raw.fleksgrundlag": Fleksgrundlag,
@@ -55,4 +67,5 @@ TABLES: dict[str, type[pa.DataFrameModel]] = {
     "kontrol.tal": Tal,
     "kontrol.kvalitet": Afsender,
     "kontrol.accept": Accept,
+    "kontrol.bemaerket": Bemaerket,
 }

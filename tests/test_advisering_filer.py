@@ -39,7 +39,7 @@ def test_a_finding_moves_with_a_residence_that_is_put_right(senders: Senders) ->
     senders.deliver(MONTHS[0], [adp("B1", Pligt_SE="")])
     senders.run(MONTHS[0])
     senders.deliver(MONTHS[1])
-    senders.live(MONTHS[1], (CPR, "101", "2010-01-01", ""))
+    senders.live(MONTHS[1], (CPR, "101", "2010-01-01", ""), (OTHER, "169", "2010-01-01", ""))
     found = about(senders.run(MONTHS[1]), "EI-001")
     assert [(f["kommunekode"], f["status"]) for f in found] == [("101", NY), ("169", LOEST)]
 

@@ -75,7 +75,12 @@ def test_a_reload_calculates_whom_the_files_now_tell_of_otherwise(root: DataRoot
         max(root.path.glob("raw/bopael/*/*.csv"))
     )
     before = root.rows(STATE)
-    assert root.refusion("genindlaes").code == 0
+    stopped = root.refusion("genindlaes")
+    changed = (report.name, "bopael-202404.csv")
+    assert (stopped.code, stopped.err.count("\n")) == (1, 1)
+    assert all(name in stopped.err for name in changed)
+    accept = [word for name in changed for word in ("--accepter", f"FIL-008:{name}")]
+    assert root.refusion("genindlaes", *accept, "--begrundelse", "rettet").code == 0
     found = {table: root.rows(TABLES[table]) for table in MADE}
     assert root.rows("SELECT count(DISTINCT borger_id) FROM refusion.aendret WHERE maaned > '2024-04-01'") == [(2,)]
     shutil.rmtree(root.path / "lager")

@@ -20,6 +20,7 @@ from refusion_assets.domain.efterregning import state as plain_state
 from refusion_assets.domain.efterregning_raa import Fil
 from refusion_assets.domain.efterregning_raa import judge as plain_judge
 from refusion_assets.domain.opgoerelse import MONEY
+from refusion_assets.domain.stop import Faulty
 from refusion_assets.rulebook import load
 from tests import timeline
 from tests.conftest import DataRoot
@@ -129,12 +130,15 @@ def test_a_register_delivered_again_in_an_open_month_decides_where_the_money_goe
     for kommunekoder, expected in (
         (("101",), [("05", "101"), ("12", "101")]),
         (("101", "751"), [("05", "101"), ("12", "751")]),
-        ((), []),
         (("751",), [("05", "751"), ("12", "751")]),
     ):
         live(root, "2024-02", *kommunekoder)
         root.run("2024-02")
         assert homes(root) == expected
+    live(root, "2024-02")
+    with pytest.raises(Faulty, match="REG-001"):
+        root.run("2024-02")
+    assert homes(root) == expected
 
 
 def test_a_move_that_is_known_a_month_later_is_a_correction(root: DataRoot) -> None:

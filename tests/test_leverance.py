@@ -335,19 +335,6 @@ def test_a_row_of_nothing_but_separators_is_a_row(tmp_path: Path, reports: Path)
     assert [line["CPR"] for line in read(tmp_path)] == [CPR, None]
 
 
-@pytest.mark.parametrize("name", [KY.replace("202402", "202401"), KY.replace("-ky-", "-ksd-"), KY.replace("0002", "2")])
-def test_a_name_that_does_not_fit_its_folder_is_a_fault(tmp_path: Path, reports: Path, name: str) -> None:
-    reports.rename(reports.with_name(name))
-    _, faults = find(tmp_path / "raw", MONTH, RULEBOOK)
-    assert any(str(fault).startswith(f"FIL-002 {name}: ") for fault in faults)
-
-
-def test_a_manifest_without_its_file_is_a_fault(tmp_path: Path, reports: Path) -> None:
-    reports.unlink()
-    _, (fault,) = find(tmp_path / "raw", MONTH, RULEBOOK)
-    assert str(fault).startswith(f"FIL-001 {KY.removesuffix('.csv')}.manifest.json: ")
-
-
 def test_a_run_sees_the_files_received_through_its_month_and_no_other(tmp_path: Path, reports: Path) -> None:
     for month, number in (("2023-12", 9), ("2024-03", 3)):
         write_file(tmp_path, timeline.fil("K", [week(1)], month, number))

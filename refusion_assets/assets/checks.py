@@ -48,6 +48,11 @@ Asks = tuple[Question, str, str]
 STOPS: tuple[Asks, ...] = (
     (kontrol.raa_er_fordelt, "classified.krav", "Hver modtaget øre er brugt, tilbageført eller i karantæne."),
     (kontrol.kontrakter_holder, "classified.krav", "Linjernes domme og kravene overholder deres kontrakter."),
+    (
+        modtaget.beloeb_er_under_graensen,
+        "classified.krav",
+        "Ingen ny linje er over sin ydelses grænse (EI-017), uden at det er accepteret.",
+    ),
     (kontrol.een_udbetaler, "classified.krav", "Nye dobbelte udbetalinger (EI-009) er under grænsen."),
     (
         kontrol_uger.uger_talt_een_gang,

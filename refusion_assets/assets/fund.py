@@ -9,7 +9,7 @@ from refusion_assets.assets import fund_foer as foer
 from refusion_assets.assets import fund_opslag as opslag
 from refusion_assets.context import Place
 from refusion_assets.domain.fund import NOBODY, Fund, followed, told
-from refusion_assets.domain.fund_filer import file_findings
+from refusion_assets.domain.fund_filer import file_findings, folder_findings, passed_findings
 from refusion_assets.domain.fund_uger import (
     amount_findings,
     basis_findings,
@@ -36,8 +36,13 @@ WHERE f.kendt_fra = $month"""
 
 
 def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
-    """What is odd about the senders' files (`FOUND`): FIL-003 to FIL-006."""
-    return file_findings(opslag.files(session, month), opslag.expected(session, month), month, rules)
+    """What is odd about the senders' files (`FOUND`): FIL-003 to FIL-008, and what was let pass (EI-017, REG-001)."""
+    parts = [
+        file_findings(opslag.files(session, month), opslag.expected(session, month), month, rules),
+        folder_findings(session.frame(opslag.NOTICED, month=month)),
+        passed_findings(session.frame(opslag.PASSED, month=month), month, rules),
+    ]
+    return pl.concat(parts)
 
 
 def of_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:

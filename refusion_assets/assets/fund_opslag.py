@@ -48,6 +48,18 @@ GROUP BY ALL"""
 
 ACCEPTED = "SELECT genstand, begrundelse FROM kontrol.accept WHERE maaned = $month AND regel = 'FIL-006'"
 
+NOTICED = "SELECT regel, hvad, kilde, vaerdi FROM kontrol.bemaerket WHERE maaned = $month"
+
+# The stops that somebody let pass, with the sender and the amount where it is a line.
+PASSED = """
+SELECT a.regel, a.genstand, a.begrundelse, f.kilde, f.enhed, l.beloeb_oere
+FROM (SELECT *, split_part(genstand, ':', 1) AS fil, TRY_CAST(split_part(genstand, ':', 2) AS BIGINT) AS linje
+    FROM kontrol.accept WHERE maaned = $month AND regel IN ('EI-017', 'REG-001')) a
+LEFT JOIN raw.fil f ON f.filnavn = a.fil
+LEFT JOIN classified.linje l ON l.fil_id = f.fil_id AND l.linje = a.linje
+    AND l.fil_id IN (SELECT fil_id FROM raw.fil WHERE kendt_fra = $month)
+ORDER BY a.regel, a.genstand"""
+
 NOT_USED = "SELECT fil_id, linje, status, regel, trukket FROM classified.dom"
 
 DOUBTED = """

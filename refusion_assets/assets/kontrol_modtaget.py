@@ -1,6 +1,7 @@
 """Kontrol of what was received: files, lines and senders, before anything is calculated from them."""
 
 from collections.abc import Iterable, Iterator
+from datetime import date
 
 import polars as pl
 
@@ -10,13 +11,19 @@ from refusion_assets.assets.change import listed
 from refusion_assets.assets.fund import of_files, of_weeks
 from refusion_assets.assets.kendt import known_files
 from refusion_assets.assets.kvalitet import LATE_LINE
+from refusion_assets.assets.modtagelse import let_passed, named
 from refusion_assets.assets.wiring import Asked, first_run
+from refusion_assets.domain.classified import judge
 from refusion_assets.domain.fund_uger import person_findings
 from refusion_assets.domain.kontrol import MOST_NAMED, Outcome, by_rule, kroner_text
+from refusion_assets.domain.raw import AMOUNTS
+from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.skrift import plural
+from refusion_assets.domain.stop import Fault
 from refusion_assets.domain.weeks import next_month
+from refusion_assets.warehouse import Session
 
-FILREGLER = ("FIL-003", "FIL-004", "FIL-005")
+FILREGLER = ("FIL-003", "FIL-004", "FIL-005", "FIL-007", "FIL-008")
 LINJEREGLER = (
     *(f"YR-00{n}" for n in range(1, 9)),
     *(f"EI-{n:03}" for n in (1, 2, 3, 4, 6, 7, 8, 10, 13, 14, 15)),
@@ -39,8 +46,16 @@ FROM (
 GROUP BY ALL ORDER BY abs(oere) DESC, f.kilde, f.enhed"""
 
 
+# No amount is above a bound that all its fields together are not above.
+LARGE = f"""
+SELECT i.*, f.kilde, f.enhed, f.filnavn FROM raw.indberetning i JOIN raw.fil f USING (fil_id)
+WHERE f.kendt_fra = $month AND NOT f.dublet AND i.Indberetningsart = 'I'
+    AND {" + ".join(f"abs(coalesce(i.{name}, 0))" for name in AMOUNTS)} > $least
+ORDER BY f.filnavn, i.linje"""
+
+
 def filregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
-    """FIL-003 to FIL-005: row counts, repeats and gaps in the numbers of the senders' files."""
+    """FIL-003 to FIL-005, FIL-007, FIL-008: row counts, repeats, gaps, what nobody reads, what is no longer as read."""
     yield from _since_last(asked, of_files(asked.session, asked.place.rules, asked.month), FILREGLER)
 
 
@@ -164,4 +179,72 @@ def leveret_til_tiden(asked: Asked) -> Outcome:
         int(late["sene"].sum()),
         int(late["oere"].sum()),
         tal,
+    )
+
+
+def bounds(rules: Rulebook) -> pl.DataFrame:
+    """The most that a line of each benefit may amount to: ydelse_id, graense_oere."""
+    rows = [(ydelse, rules.graense_for("linjebeloeb_oere", ydelse)) for ydelse in rules.ydelse_ids]
+    return pl.DataFrame(rows, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
+
+
+def large_lines(session: Session, rules: Rulebook, month: date) -> list[Fault]:
+    """EI-017 of each good line that run `month` is the first to know and whose amount is above its benefit's bound.
+
+    Asked of the delivered lines, before it is known whether a reversal or another line takes them. Øre.
+    """
+    graenser = bounds(rules)
+    rows = session.frame(LARGE, month=month, least=graenser["graense_oere"].min())
+    if rows.is_empty():
+        return []
+    judged = judge(rows, rules).filter(pl.col("regel").is_null()).join(graenser, on="ydelse_id")
+    return _faults(judged.filter(pl.col("beloeb_oere") > pl.col("graense_oere")).sort("filnavn", "linje"))
+
+
+def large_lines_used(session: Session, rules: Rulebook, month: date) -> list[Fault]:
+    """EI-017 of each line that run `month` is the first to know, uses, and has not let pass. Øre."""
+    with session.lending("graenser", bounds(rules)):
+        rows = session.frame(
+            f"""SELECT f.filnavn, l.linje, l.ydelse_id, l.beloeb_oere, g.graense_oere FROM classified.linje l
+            JOIN raw.fil f USING (fil_id) JOIN graenser g USING (ydelse_id) {opslag.ONLY_USED}
+            WHERE f.kendt_fra = $month AND l.art = 'I' AND l.beloeb_oere > g.graense_oere
+            ORDER BY f.filnavn, l.linje""",
+            month=month,
+        )
+    return _faults(rows)
+
+
+def _faults(rows: pl.DataFrame) -> list[Fault]:
+    """A fault for each line: filnavn, linje, beloeb_oere, graense_oere."""
+    return [
+        Fault(
+            "EI-017",
+            f"{row['filnavn']}:{row['linje']}",
+            f"{kroner_text(row['beloeb_oere'])} på een linje er over grænsen på {kroner_text(row['graense_oere'])}",
+            row["beloeb_oere"],
+        )
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def beloeb_er_under_graensen(asked: Asked) -> Outcome:
+    """EI-017: no line that the month uses for the first time is above its benefit's bound, unless it is let pass."""
+    passed = {(regel, genstand) for regel, genstand, _ in let_passed(asked.session, asked.month)}
+    found = large_lines_used(asked.session, asked.place.rules, asked.month)
+    standing = [fault for fault in found if (fault.regel, fault.genstand) not in passed]
+    if not standing:
+        more = f" {len(found)} er accepteret." if found else ""
+        return Outcome(True, f"Ingen ny linje er over sin ydelses grænse.{more}", tal={"accepteret": len(found)})
+    oere = sum(fault.beloeb_oere for fault in standing)
+    told = "; ".join(map(str, standing[:MOST_NAMED]))
+    more = f" (og {len(standing) - MOST_NAMED} mere)" if len(standing) > MOST_NAMED else ""
+    options = " ".join(f"--accepter {named(fault)}" for fault in standing[:MOST_NAMED])
+    return Outcome(
+        False,
+        f"{told}{more}.",
+        "Få afsenderen til at tilbageføre linjen eller rette filen; er beløbet rigtigt, så kør refusion koer "
+        f'{asked.month:%Y-%m} {options} --begrundelse "..."',
+        len(standing),
+        oere,
+        {"accepteret": len(found) - len(standing)},
     )

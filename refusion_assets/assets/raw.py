@@ -1,7 +1,7 @@
 """Raw: what was delivered, proved against its manifest and stored line by line as it came."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -11,16 +11,34 @@ import polars as pl
 
 from refusion_assets import leverance
 from refusion_assets.assets import fund_opslag as opslag
+from refusion_assets.assets import laest
 from refusion_assets.assets.change import ahead
-from refusion_assets.assets.modtagelse import FILE_CHECKS, Knowingly, answers, check_specs, let_pass, let_passed
-from refusion_assets.assets.wiring import OPGJORT, POOL, gate, report_deliveries, span, stopping, withdraw
+from refusion_assets.assets.kontrol_modtaget import large_lines
+from refusion_assets.assets.modtagelse import (
+    BEFORE_READING,
+    BY_COMMAND,
+    BY_LINE,
+    FILE_CHECKS,
+    Knowingly,
+    answers,
+    check_specs,
+    forget_decisions,
+    keep_decisions,
+    let_pass,
+    let_passed,
+    refuse_unneeded,
+    wanted,
+)
+from refusion_assets.assets.register import register_faults
+from refusion_assets.assets.wiring import OPGJORT, POOL, gate, last_closed, report_deliveries, span, stopping, withdraw
 from refusion_assets.context import Place
 from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
 from refusion_assets.domain.skrift import plural
-from refusion_assets.domain.stop import Fault, Faulty, Stop
+from refusion_assets.domain.stop import Fault, Faulty, Refused, Stop
 from refusion_assets.domain.weeks import next_month
 from refusion_assets.leverance import Delivery, FileRejected
+from refusion_assets.liggende import Read
 from refusion_assets.metadata import KINDS, OWNER, of_table
 from refusion_assets.warehouse import Session
 
@@ -34,6 +52,7 @@ class Taken:
 
     delivery: Delivery
     sha256: str
+    laest: Read | None
     antal: int = 0
     foerste: datetime | None = None
 
@@ -43,54 +62,102 @@ TakenIn = dict[int, Taken]
 
 @dataclass(frozen=True)
 class Ingested:
-    """What a run took in: files and lines new to the warehouse, and the files of the month."""
+    """What a run took in: files and lines new to the warehouse, and the files of the month by sender."""
 
     filer: int
     linjer: int
-    leveret: list[tuple[str, str]]
+    leveret: Mapping[tuple[str, str], int]
 
 
-def ingest(session: Session, place: Place, month: date, progress: Callable[[str], None] = lambda _: None) -> Ingested:
+def ingest(
+    session: Session,
+    place: Place,
+    month: date,
+    progress: Callable[[str], None] = lambda _: None,
+    knowingly: Knowingly | None = None,
+) -> Ingested:
     """All reports received through `month` in the warehouse, each file once; Stop if any file is bad.
 
-    Files of closed runs are known and not read again. Source: input.md sections 1 and 4.
+    Files of closed runs are known and not read again; what has become of them is told, and what lies there unread.
+    Stop, too, if something is to be let pass that stops nothing. Source: input.md sections 1 and 4.
     """
-    deliveries, faults = leverance.find(place.raw, month, place.rules)
-    if not deliveries and not faults:
-        raise Stop(f"der er ingen leverancer til og med {month:%Y-%m} under {place.raw.name}/; er dataroden rigtig?")
-    fresh = _changed(session, deliveries, month)
-    taken = _take(session, fresh, faults, progress)
-    faults += _missing_senders(session, deliveries, month)
-    passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
-    standing = [fault for fault in faults if (fault.regel, fault.genstand) not in passed]
+    done, stops = _read_in(session, place, month, progress, knowingly)
+    standing = let_pass(session, month, knowingly or Knowingly(), stops)
+    # Whether a line above its bound is used, and so stops the month, is known when it is classified.
+    standing = [fault for fault in standing if fault.regel != BY_LINE]
     if standing:
         raise Faulty(standing)
+    laest.look_around(session, place, month)
+    return done
+
+
+def stops_before_reading(session: Session, place: Place, month: date) -> list[Fault]:
+    """What will stop run `month` and can be let pass, as far as it is known before any line is read."""
+    deliveries, _ = leverance.find(place.raw, month, place.rules)
+    return [*_missing_senders(session, deliveries, month), *register_faults(session, place, month)]
+
+
+def _read_in(
+    session: Session,
+    place: Place,
+    month: date,
+    progress: Callable[[str], None],
+    knowingly: Knowingly | None,
+    again: Sequence[Fault] | None = None,
+) -> tuple[Ingested, list[Fault]]:
+    """The files new to the warehouse read in, and what stops the month unless it is let pass; Stop on a bad file.
+
+    With `again`, what else stops it, every file was forgotten before: each stays known from when it was, and one that
+    no run has known is known from the next. No line is then asked whether its amount is too large.
+    """
+    deliveries, bad = leverance.find(place.raw, month, place.rules)
+    if not deliveries and not bad:
+        raise Stop(f"der er ingen leverancer til og med {month:%Y-%m} under {place.raw.name}/; er dataroden rigtig?")
+    fresh = _changed(session, deliveries, month)
+    stops = [*_missing_senders(session, deliveries, month), *register_faults(session, place, month), *(again or ())]
+    taken = _take(session, place, fresh, bad, progress)
+    if bad:
+        # Nothing is stored, so nothing is known of the lines.
+        _refuse_bad(session, month, knowingly, [*bad, *stops])
     _enter(session, taken, month)
-    session.run("UPDATE raw.fil SET kendt_fra = $month WHERE kendt_fra > $month", month=month)
+    read: laest.ReadIn = {file.delivery.sti: (file.laest, None) for file in taken.values() if file.laest}
+    if again is not None:
+        before = session.frame("SELECT sti FROM raw.laest WHERE art = $art", art=laest.INDBERETNING)["sti"]
+        laest.read_again(session, read, before, next_month(month))
+    else:
+        laest.remember(session, laest.INDBERETNING, month, read, [delivery.sti for delivery in deliveries])
+        session.run("UPDATE raw.fil SET kendt_fra = $month WHERE kendt_fra > $month", month=month)
     _mark_duplicates(session)
+    stops += large_lines(session, place.rules, month) if again is None else []
     lines = sum(file.antal for file in taken.values())
-    return Ingested(len(fresh), lines, sorted((d.kilde, d.enhed) for d in deliveries if d.maaned == month))
+    leveret = Counter((d.kilde, d.enhed) for d in deliveries if d.maaned == month)
+    return Ingested(len(fresh), lines, leveret), stops
+
+
+def _refuse_bad(session: Session, month: date, knowingly: Knowingly | None, faults: list[Fault]) -> None:
+    """Faulty with what stands of some faults, bad files among them; Refused if others than those are to be let pass."""
+    refuse_unneeded(knowingly or Knowingly(), faults, BEFORE_READING)
+    passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month) if regel != BY_COMMAND}
+    passed |= set(wanted(knowingly or Knowingly()))
+    raise Faulty([fault for fault in faults if (fault.regel, fault.genstand) not in passed])
 
 
 def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[Delivery]:
     """The files to read, by month; what the disk no longer holds, or holds changed, leaves the warehouse."""
-    known = {
-        sti: (fil_id, sha256, received)
-        for sti, fil_id, sha256, received in session.frame(
-            "SELECT sti, fil_id, sha256, modtaget_maaned FROM raw.fil"
-        ).iter_rows()
-    }
-    closed = session.value("SELECT max(maaned) FROM opgoerelse.koersel WHERE status = 'lukket' OR maaned < $m", m=month)
+    query = """SELECT f.sti, f.fil_id, f.kendt_fra, f.sha256, l.manifest_sha256
+        FROM raw.fil f LEFT JOIN raw.laest l USING (sti)"""
+    known = {sti: (fil_id, known_from, hashes) for sti, fil_id, known_from, *hashes in session.frame(query).iter_rows()}
+    closed = last_closed(session, month)
     fresh = []
     for delivery in sorted(deliveries, key=lambda d: (d.maaned, d.sti)):
         entry = known.pop(delivery.sti, None)
-        settled = entry is not None and closed is not None and entry[2] <= closed
-        if settled or (entry is not None and leverance.is_still(delivery.path, entry[1])):
+        settled = entry is not None and closed is not None and entry[1] <= closed
+        if settled or (entry is not None and entry[2] == _hashes(delivery)):
             continue
         fresh.append(delivery)
         if entry is not None:
             known[delivery.sti] = entry
-    gone = [fil_id for fil_id, _, received in known.values() if closed is None or received > closed]
+    gone = [fil_id for fil_id, known_from, _ in known.values() if closed is None or known_from > closed]
     session.run(
         """INSERT INTO classified.udgaaet
         SELECT * FROM classified.linje WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))""",
@@ -101,7 +168,14 @@ def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[
     return fresh
 
 
-def _take(session: Session, fresh: list[Delivery], faults: list[Fault], progress: Callable[[str], None]) -> TakenIn:
+def _hashes(delivery: Delivery) -> list[str | None]:
+    """The sha256 of a file and of its manifest, none of one that cannot be opened."""
+    return [leverance.fingerprint_if_there(path) for path in (delivery.path, leverance.manifest_of(delivery.path))]
+
+
+def _take(
+    session: Session, place: Place, fresh: list[Delivery], faults: list[Fault], progress: Callable[[str], None]
+) -> TakenIn:
     """The lines of the files in the warehouse, and what is known of each file; faults are added to `faults`.
 
     Once a file is bad nothing more is stored: the rest are only looked through, and the caller must give up all.
@@ -109,19 +183,23 @@ def _take(session: Session, fresh: list[Delivery], faults: list[Fault], progress
     first_id = int(session.value("SELECT coalesce(max(fil_id), -1) + 1 FROM raw.fil"))  # type: ignore[call-overload]
     taken: TakenIn = {}
     # While some lines are stored, those after them are read.
-    for _ in ahead(partial(_store, session, lines, taken) for lines in _batches(fresh, first_id, taken, faults)):
+    for _ in ahead(partial(_store, session, lines, taken) for lines in _batches(place, fresh, first_id, taken, faults)):
         stored = sum(file.antal for file in taken.values())
         progress(f"{len(taken)} af {plural(len(fresh), 'fil', 'filer')}, {plural(stored, 'linje', 'linjer')} indlæst")
     return taken
 
 
-def _batches(fresh: list[Delivery], first_id: int, taken: TakenIn, faults: list[Fault]) -> Iterator[list[pl.DataFrame]]:
+def _batches(
+    place: Place, fresh: list[Delivery], first_id: int, taken: TakenIn, faults: list[Fault]
+) -> Iterator[list[pl.DataFrame]]:
     """The lines of the files, as many at a time as are stored at once; `taken` and `faults` grow on the way."""
     waiting: list[pl.DataFrame] = []
     for number, delivery in enumerate(fresh, first_id):
         try:
+            before = laest.prints(place, delivery.sti)
             content = leverance.read_reports(delivery)
-            taken[number] = Taken(delivery, content.sha256)
+            read = laest.read_of(place, delivery.sti, content.sha256, before)
+            taken[number] = Taken(delivery, content.sha256, read)
             for part in content.parts:
                 waiting.append(part.with_columns(fil_id=pl.lit(number, pl.Int64)))
                 if faults:
@@ -187,37 +265,82 @@ def _missing(kilde: str, enhed: str, oere: int, month: date) -> Fault:
     return Fault("FIL-006", f"{kilde}-{enhed}", text, oere)
 
 
-def reload(session: Session, place: Place, month: date, progress: Callable[[str], None]) -> Ingested:
+def reload(
+    session: Session,
+    place: Place,
+    month: date,
+    progress: Callable[[str], None],
+    knowingly: Knowingly | None = None,
+) -> Ingested:
     """Every file received through `month` read again; the claims are left, so that only what differs is calculated.
 
-    A file stays known from the run that first knew it. One that no run has known is known from the next.
+    A file stays known from the run that first knew it. One that no run has known is known from the next. Faulty if a
+    file that a run has read is gone or is another (FIL-008), unless this command lets it pass.
     """
+    config = knowingly or Knowingly()
     session.run("CREATE OR REPLACE TEMP TABLE kendt AS SELECT sti, kendt_fra FROM raw.fil")
     for table in ("raw.indberetning", "raw.fil", *BY_FILE):
         session.run(f"DELETE FROM {table}")
-    done = ingest(session, place, month, progress)
+    done, stops = _read_in(session, place, month, progress, config, laest.changes(session, place, month))
+    refuse_unneeded(config, stops)
+    keep_decisions(session, month, config)
+    passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
+    standing = [fault for fault in stops if (fault.regel, fault.genstand) not in passed]
+    if standing:
+        raise Faulty(standing)
     session.run("UPDATE raw.fil SET kendt_fra = $coming", coming=next_month(month))
     session.run("UPDATE raw.fil SET kendt_fra = kendt.kendt_fra FROM kendt WHERE raw.fil.sti = kendt.sti")
     return done
 
 
 def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly) -> tuple[date, Ingested | Faulty]:
-    """The month, and what it took in or what is wrong with its files; its earlier files are withdrawn first."""
+    """The month, and what it took in or what is wrong with its files; then its earlier files are withdrawn.
+
+    Nothing is touched if something is to be let pass that stops nothing.
+    """
     progress = place.telling(context.log.info)
     with place.warehouse.open() as session:
         asked = span(session, place, context)
         if asked.fra is None:
             gate(session, place, asked.month)
-            let_pass(session, asked.month, config)
-            # Without its files the run is not finished: the next month must not close it.
-            session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=asked.month)
-    if asked.fra is None:
-        withdraw(place, asked.month)
+        else:
+            forget_decisions(session, asked.month, BY_COMMAND)
+    if asked.fra:
+        try:
+            with place.warehouse.open() as session:
+                return asked.month, reload(session, place, asked.month, progress, config)
+        except Faulty as stop:
+            return asked.month, stop
+    return asked.month, _of_critical_week(place, asked.month, config, progress)
+
+
+def _of_critical_week(
+    place: Place, month: date, config: Knowingly, progress: Callable[[str], None]
+) -> Ingested | Faulty:
+    """What a month took in or what is wrong with its files; its earlier files are withdrawn, whatever stops it.
+
+    Only a decision that cannot be kept stops it before anything is touched.
+    """
     try:
         with place.warehouse.open() as session:
-            return asked.month, (reload if asked.fra else ingest)(session, place, asked.month, progress)
+            done: Ingested | Faulty = ingest(session, place, month, progress, config)
+    except Refused:
+        raise
     except Faulty as stop:
-        return asked.month, stop
+        done = stop
+    except BaseException:
+        _unfinish(place, month, Knowingly())
+        raise
+    _unfinish(place, month, config if isinstance(done, Faulty) else Knowingly())
+    return done
+
+
+def _unfinish(place: Place, month: date, config: Knowingly) -> None:
+    """Without its files a run is not finished: the next month must not close it. What was let pass is kept."""
+    with place.warehouse.open() as session:
+        keep_decisions(session, month, config)
+        session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=month)
+    withdraw(place, month)
 
 
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:

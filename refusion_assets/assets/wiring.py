@@ -15,6 +15,7 @@ from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.domain.weeks import month_of, next_month
 from refusion_assets.haendelser import together
+from refusion_assets.partitions import sender_cell
 from refusion_assets.rulebook import RuleError
 from refusion_assets.warehouse import ContractError, Locked, Session
 
@@ -54,6 +55,12 @@ def last_run(session: Session) -> date | None:
 def first_run(session: Session, month: date) -> bool:
     """Whether no month before this one has been run, so that what is received is the history."""
     return bool(session.value("SELECT count(*) = 0 FROM opgoerelse.koersel WHERE maaned < $m", m=month))
+
+
+def last_closed(session: Session, month: date) -> date | None:
+    """The last run that run `month` cannot change, as it is closed or is closed by this one; None if there is none."""
+    query = "SELECT max(maaned) FROM opgoerelse.koersel WHERE status = $closed OR maaned < $m"
+    return session.value(query, closed=LUKKET, m=month)  # type: ignore[return-value]
 
 
 def never_run(month: date) -> Stop:
@@ -167,13 +174,12 @@ def _all_settled(session: Session, place: Place, month: date) -> None:
         raise Stop(f"{next_month(month, -1):%Y-%m} mangler at blive opgjort for {', '.join(held)}; opgør dem først")
 
 
-def report_deliveries(context: dg.AssetExecutionContext, senders: list[tuple[str, str]], month: date) -> None:
-    """Every sender of the month marked on the operator's board (`leverance`)."""
-    by_unit: dict[str, list[str]] = {}
-    for kilde, enhed in senders:
-        by_unit.setdefault(enhed if len(enhed) == len("101") else kilde, []).append(kilde)
+def report_deliveries(context: dg.AssetExecutionContext, senders: Mapping[tuple[str, str], int], month: date) -> None:
+    """Each sender of the month, with its number of files, marked on the operator's board (`leverance`).
+
+    A sender is a source and a unit: one that is missing leaves only its own cell unmarked.
+    """
     with together(context.instance, context.run.run_id):
-        for unit, kilder in sorted(by_unit.items()):
-            cell = dg.MultiPartitionKey({"kommune": unit, "maaned": f"{month:%Y-%m}"})
-            said = {"kilder": ", ".join(sorted(set(kilder)))}
-            context.log_event(dg.AssetMaterialization("leverance", partition=cell, metadata=said))
+        for (kilde, enhed), files in sorted(senders.items()):
+            cell = sender_cell(kilde, enhed, month)
+            context.log_event(dg.AssetMaterialization("leverance", partition=cell, metadata={"filer": files}))

@@ -14,15 +14,16 @@ KEY = ["noegle", "kommunekode"]
 
 # Hjemmel: input.md sections 3 and 4, rules.md sections 7 (FB-001) and 7a (FO-001): every id that a run can raise.
 REGLER = frozenset(
-    [f"FIL-00{n}" for n in range(1, 7)]
+    [f"FIL-00{n}" for n in range(1, 9)]
     + [f"YR-00{n}" for n in range(1, 9)]
-    + [f"EI-{n:03}" for n in (1, 2, 3, 4, 6, 7, 8, 9, 10, 13, 14, 15, 16, 18, 19)]
-    + ["FB-001", "FO-001"]
+    + [f"EI-{n:03}" for n in (1, 2, 3, 4, 6, 7, 8, 9, 10, 13, 14, 15, 16, 17, 18, 19)]
+    + ["REG-001", "REG-002", "FB-001", "FO-001"]
 )
 GRAENSER = frozenset(
     [
         *("periode_dage", "ugebeloeb_oere", "raekkeantal_procent", "raekkeantal_maaneder", "to_udbetalere_promille"),
         *("forsinket_dage", "forsinket_procent", "aendring_procent", "aendring_mindst_oere", "stikproeve_borgere"),
+        *("linjebeloeb_oere", "bopael_faerre_procent"),
     ]
 )
 PLADSHOLDERE = frozenset(
@@ -123,7 +124,8 @@ def told(findings: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     `findings`: `FOUND` columns and any others, which are kept. KeyError on a rule the rules do not know.
     Hjemmel: none, technical (contract: output.md section 3.2).
     """
-    ours = pl.col("regel").str.starts_with("FIL-")  # a file name has month and number in that form
+    # A file name has month and number in that form.
+    ours = pl.col("regel").str.starts_with("FIL-") | pl.col("regel").is_in(["EI-017", "REG-001"])
     safe = [pl.when(ours | ~pl.col(c).str.contains(CPR_FORM)).then(pl.col(c)).alias(c) for c in ("vaerdi", "konto")]
     names = {y.ydelse_id: y.navn[:1].lower() + y.navn[1:] for y in rules.ydelser}
     rows = findings.with_columns(safe)

@@ -91,3 +91,28 @@ def _absent(filer: pl.DataFrame, ventet: pl.DataFrame, month: date) -> pl.DataFr
         vaerdi=name,
         beloeb_oere=pl.col("oere"),
     )
+
+
+def folder_findings(rows: pl.DataFrame) -> pl.DataFrame:
+    """FIL-007 and FIL-008 (`FOUND`), to nobody: what lies under raw/ unread, and what is no longer as it was read.
+
+    `rows`: regel, hvad (the path), kilde and vaerdi. Source: input.md section 4.
+    """
+    read = pl.col("regel") == "FIL-008"
+    name = pl.when(read).then(pl.col("hvad").str.split("/").list.last())
+    return found(rows, pl.col("regel"), ["hvad"], fil=name)
+
+
+def passed_findings(rows: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
+    """EI-017 and REG-001 (`FOUND`) that somebody has let pass, with why; a line's goes to its municipal sender. Øre.
+
+    `rows`: regel, genstand, begrundelse, and of a line kilde, enhed and beloeb_oere. Source: input.md section 4.
+    """
+    municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
+    return found(
+        rows.with_columns(maaned=pl.lit(month)),
+        pl.col("regel"),
+        ["genstand", "maaned"],
+        vaerdi=pl.format("{} (accepteret: {})", "genstand", "begrundelse"),
+        kommunekode=pl.when(municipal).then(pl.col("enhed")),
+    )

@@ -101,6 +101,43 @@ class KendtFil(pa.DataFrameModel):
         unique = ["maaned", "sti"]  # noqa: RUF012
 
 
+class Laest(pa.DataFrameModel):
+    """One row per raw file that a run has read: its hash and its manifest's, and the prints they had then."""
+
+    sti: pl.String
+    art: pl.String = pa.Field(isin=["indberetning", "bopael", "fleksgrundlag"])
+    kendt_fra: pl.Date = pa.Field(description="run month that first read the file")
+    sha256: pl.String
+    manifest_sha256: pl.String
+    stoerrelse: pl.Int64 = pa.Field(ge=0, description="bytes")
+    aendret_ns: pl.Int64 = pa.Field(description="when the disk says it was changed")
+    manifest_stoerrelse: pl.Int64 = pa.Field(ge=0)
+    manifest_aendret_ns: pl.Int64
+    borgere: pl.Int64 = pa.Field(nullable=True, ge=0, description="people in a register")
+
+    class Config:
+        """Exactly these columns; a path is read once."""
+
+        strict = True
+        unique = ["sti"]  # noqa: RUF012  pandera reads the list
+
+
+class Bemaerket(pa.DataFrameModel):
+    """One row per run month, rule and thing under raw/ that is odd: read by nobody, or no longer as it was read."""
+
+    maaned: pl.Date
+    regel: pl.String
+    hvad: pl.String = pa.Field(description="its path from the data root; never a CPR number")
+    kilde: pl.String = pa.Field(nullable=True, description="what it is a file of, if it was read")
+    vaerdi: pl.String
+
+    class Config:
+        """Exactly these columns; a thing is told once by a rule."""
+
+        strict = True
+        unique = ["maaned", "regel", "hvad"]  # noqa: RUF012
+
+
 class Register(pa.DataFrameModel):
     """One row per loaded file of a supporting register (bopael, fleksgrundlag)."""
 

@@ -8,6 +8,10 @@ class Stop(RuntimeError):
     """The month cannot go on; the text is one Danish line without any CPR number."""
 
 
+class Refused(Stop):
+    """What an operator wants let pass and cannot; nothing has been touched."""
+
+
 def of_the_system(error: OSError) -> str:
     """What the system refused, in one line: its own words, and the path."""
     said = f"{error.strerror or type(error).__name__}: {error.filename or 'ukendt sti'}"
