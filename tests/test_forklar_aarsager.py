@@ -1,11 +1,11 @@
 """What moved a number from one run to the next: proved by replaying the named weeks on what the run before knew."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
-import os
 
 import polars as pl
 import pytest
@@ -20,7 +20,7 @@ from refusion_assets.domain.efterregning_uger import count, kinds, monday
 from refusion_assets.domain.forklar_viden import Flytning, Historie
 from refusion_assets.domain.rules import LOVENS_TAELLER, Rulebook
 from refusion_assets.domain.rules_egne import Taeller
-from refusion_assets.domain.weeks import last_day, month_of, next_month
+from refusion_assets.domain.weeks import last_day, month_of
 from refusion_assets.rulebook import load
 from tests import timeline
 from tests.egne import WITH
@@ -119,7 +119,7 @@ def all_moved(
 
     The number of every week is compared with the second calculation; none is told of where it has none moved.
     """
-    for place, (before, after) in enumerate(zip(months, months[1:], strict=False), 2):
+    for place, (before, after) in enumerate(itertools.pairwise(months), 2):
         old, new = knowns[before].numbers(taeller_id), knowns[after].numbers(taeller_id)
         assert {uge: found.at(place).number(taeller_id, uge) for uge in new} == new
         apart = [uge for uge, n in old.items() if n != new[uge]]
@@ -233,7 +233,7 @@ OWN = replace(
 )  # fmt: skip
 
 
-@settings(max_examples=int(os.environ.get('EX','200')), phases=[Phase.generate])
+@settings(max_examples=200, phases=[Phase.generate])
 @given(files=lives(), proeves=st.sampled_from(["ved_opnaaelse", "ved_naeste_ydelse", "egen"]))
 def test_in_200_lives_of_four_runs_every_named_week_moved_the_number_and_its_reports_made_it_so(
     files: list[Fil], proeves: str

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
-from refusion_assets.domain.forklar_tekst_kort import counters, short
+from refusion_assets.domain.forklar_tekst_kort import REST, counters, short
 from refusion_assets.domain.forklar_tekst_penge import finances, money, settled
 from refusion_assets.domain.forklar_tekst_regler import paragraph, rulings
 from refusion_assets.domain.forklar_tekst_tillaeg import contribution
@@ -17,8 +17,15 @@ def told(sag: Forklaring, hvem: str, *, alt: bool = False) -> str:
     """The answer in at most five lines, or with `alt` everything; `hvem` is how the person is called."""
     if not alt:
         return "\n".join(line.replace("kr..", "kr.") for line in short(sag, hvem)) + "\n"
-    head, *answer = short(sag, hvem)
-    lines = [head, RULE, f"Regelversion {sag.regelversion}.", "", "KORT FORTALT", *(f"  {line}" for line in answer)]
+    head, *answer = (line.removesuffix(REST).rstrip() for line in short(sag, hvem))
+    lines = [
+        head,
+        RULE,
+        f"Regelversion {sag.regelversion}.",
+        "",
+        "KORT FORTALT",
+        *(f"  {line}" for line in answer if line),
+    ]
     if sag.svar != "ukendt_borger":
         lines += _history(sag)
     if sag.svar == "forklaret":
@@ -92,11 +99,9 @@ def _report(i: Indberetning) -> Iterator[str]:
     received = day(i.modtaget_tidspunkt.date()) if i.modtaget_tidspunkt else month(i.modtaget_maaned)
     what = f"{i.ydelse} fra {i.afsender}, {period}: {kroner(i.beloeb_oere)}"
     if i.art == "tilbagefoersel":
-        what = f"Tilbageførsel fra {i.afsender} af indberetning {i.reference_id}."
-    yield (
-        f"  [{i.nr}] {what} {_fate(i)} IndberetningsID {i.indberetning_id or 'mangler'}, modtaget {received}, "
-        f"{i.fil} linje {i.linje}."
-    )
+        what = f"Tilbageførsel fra {i.afsender} af indberetning {i.reference_id}"
+    yield f"  [{i.nr}] {what}, modtaget {received}. {_fate(i)}"
+    yield f"      IndberetningsID {i.indberetning_id or 'mangler'}, {i.fil} linje {i.linje}."
 
 
 def _fate(i: Indberetning) -> str:
@@ -166,7 +171,9 @@ def _claim(claim: Beroering) -> str:
     whole = (claim.til_dag - claim.fra_dag).days == 6
     days = "alle ugens dage" if whole else span(claim.fra_dag, claim.til_dag)
     says = {"A": "", "B": " (tæller ikke, men er støtte)", "-": " (siger intet om ugen)"}[claim.kategori]
+    whole_claim = (claim.fra_dag, claim.til_dag) == (claim.krav_start, claim.krav_slut)
+    period = "" if whole_claim else f" for {span(claim.krav_start, claim.krav_slut)}"
     return (
-        f"{small(claim.ydelse)} fra {claim.afsender}, {days}{says}; {kroner(claim.krav_oere)} for "
-        f"{span(claim.krav_start, claim.krav_slut)} {''.join(f'[{nr}]' for nr in claim.indberetninger)}"
+        f"{small(claim.ydelse)} fra {claim.afsender}, {days}{says}; {kroner(claim.krav_oere)}{period} "
+        f"{''.join(f'[{nr}]' for nr in claim.indberetninger)}"
     )

@@ -6,7 +6,7 @@ from refusion_assets.domain.forklar_tekst_penge import brief
 from refusion_assets.domain.forklar_tekst_regler import paragraph
 from refusion_assets.domain.forklar_tekst_tillaeg import in_short
 from refusion_assets.domain.forklar_udtryk import day, few, kroner, listed, month, plural, runs, small
-from refusion_assets.domain.forklaring import Forklaring, Raekke, Uge
+from refusion_assets.domain.forklaring import Aendring, Forklaring, Raekke, Uge
 
 REST = "Uge for uge: --alt."
 
@@ -132,9 +132,16 @@ def _moved(sag: Forklaring) -> str:
         sorted((change.koersel, f"kørsel {change.koersel} ({month(change.maaned)})") for _, _, change in found)
     )
     last = max(names)
-    uge, change = next((uge, change) for koersel, uge, change in found if koersel == last)
+    of_last = [(uge, change) for koersel, uge, change in found if koersel == last]
+    uge, change = next((both for both in of_last if _paid_otherwise(both[1])), of_last[0])
     others = f"i {few(list(names.values()))}; sidst " if len(names) > 1 else ""
     return f"{others}i {names[last]}, ugen {day(uge.uge)}: {brief(change, {i.nr: i for i in sag.indberetninger})}"
+
+
+def _paid_otherwise(change: Aendring) -> bool:
+    """Whether a run changed what is paid, and not only how the week is counted."""
+    foer = change.procent_foer, change.beloeb_foer_oere, change.refusion_foer_oere, change.kommuner_foer
+    return foer != (change.procent_efter, change.beloeb_efter_oere, change.refusion_efter_oere, change.kommuner_efter)
 
 
 def counters(uge: Uge) -> Iterator[str]:

@@ -81,22 +81,27 @@ def settled(uge: Uge, reports: Reports) -> list[str]:
     text = []
     for koersel in sorted({row.koersel for row in uge.posteringer} | {change.koersel for change in uge.aendringer}):
         mine = [row for row in uge.posteringer if row.koersel == koersel]
-        text += [f"  {_posted(row)}" for row in mine]
+        for ydelse_id, kommune in dict.fromkeys((row.ydelse_id, row.kommune) for row in mine):
+            text.append(_posted([row for row in mine if (row.ydelse_id, row.kommune) == (ydelse_id, kommune)]))
         text += _changed([change for change in uge.aendringer if change.koersel == koersel], reports)
     return text
 
 
-def _posted(row: Postering) -> str:
-    """One ledger row."""
+def _posted(rows: Sequence[Postering]) -> str:
+    """The ledger rows of one benefit, municipality and run: settled, or taken back and settled anew."""
+    row = rows[0]
     when = f"Kørsel {row.koersel} ({month(row.maaned)})" if row.maaned else "Før den første kørsel"
-    side = "medfinansiering" if row.medfinansiering_oere else "refusion"
-    number = f", uge {row.ydelsestaeller}" if row.ydelsestaeller is not None else ""
-    share = kroner(row.refusion_oere + row.medfinansiering_oere)
-    of = f" fra kørsel {row.oprindelig_koersel}" if row.oprindelig_koersel else ""
-    return (
-        f"{when}: {TYPES[row.raekketype]}{of} ({row.raekketype}): {small(row.ydelse)}, {row.kommune}{number}: "
-        f"{_of_amount(row)}{share} i {side}{', efter loft' if _capped(row) else ''}."
-    )
+    said = []
+    for one in rows:
+        number = f"uge {one.ydelsestaeller}, " if one.ydelsestaeller is not None else ""
+        side = "medfinansiering" if one.medfinansiering_oere else "refusion"
+        share = kroner(one.refusion_oere + one.medfinansiering_oere)
+        of = f" fra kørsel {one.oprindelig_koersel}" if one.oprindelig_koersel else ""
+        capped = ", efter loft" if _capped(one) else ""
+        said.append(
+            f"{TYPES[one.raekketype]}{of} ({one.raekketype}): {number}{_of_amount(one)}{share} i {side}{capped}"
+        )
+    return f"  {when}: {small(row.ydelse)}, {row.kommune}: {'; '.join(said)}."
 
 
 def _of_amount(row: Postering) -> str:
@@ -123,7 +128,7 @@ def _changed(changes: Sequence[Aendring], reports: Reports) -> Iterator[str]:
 
 def brief(change: Aendring, reports: Reports) -> str:
     """What a run changed for one benefit, with its causes, in one sentence."""
-    causes = [_cause(cause, reports).rstrip(".") for cause in change.aarsager]
+    causes = [_cause(cause, reports, short=True).rstrip(".") for cause in change.aarsager]
     return f"{small(change.ydelse)}: {_what(change)}, fordi {listed(causes)}."
 
 
@@ -143,20 +148,20 @@ def _what(change: Aendring) -> str:
     return listed(what) or "rækken er gjort om"
 
 
-def _cause(cause: Aarsag, reports: Reports) -> str:
-    """One concrete cause."""
+def _cause(cause: Aarsag, reports: Reports, *, short: bool = False) -> str:
+    """One concrete cause; in short its reports by their own id, and no more than a few weeks."""
     mentioned = [reports[nr] for nr in cause.indberetninger]
     if cause.slags in ("taeller", "overgang"):
-        return _shifted(cause, mentioned)
+        return _shifted(cause, mentioned, short=short)
     if cause.slags in OF_FLEKSBIDRAG:
         return OF_FLEKSBIDRAG[cause.slags](cause)
     if cause.slags == "regler":
         return _other_rules(cause)
     said = {
-        "indberetning": f"{_reported(mentioned)} kom til.",
+        "indberetning": f"{_reported(mentioned, short=short)} kom til.",
         "tilbagefoersel": f"indberetning {few(sorted({str(i.reference_id) for i in mentioned}))} blev taget tilbage: "
-        f"{_reported(mentioned)}.",
-        "karantaene": f"{_reported(mentioned)} kom i karantæne eller ud af den.",
+        f"{_reported(mentioned, short=short)}.",
+        "karantaene": f"{_reported(mentioned, short=short)} kom i karantæne eller ud af den.",
         "bopael": f"bopælen i ugen er ændret fra {cause.kommune_foer or 'ukendt'} til "
         f"{cause.kommune_efter or 'ukendt'} i det bopælsregister, som kørslen kendte.",
     }
@@ -173,7 +178,7 @@ def _other_rules(cause: Aarsag) -> str:
     return f"reglerne var ændret fra version {cause.regelversion_foer} til {cause.regelversion_efter}{paragraphs}."
 
 
-def _shifted(cause: Aarsag, mentioned: Sequence[Indberetning]) -> str:
+def _shifted(cause: Aarsag, mentioned: Sequence[Indberetning], *, short: bool) -> str:
     """That a number became another, by which weeks and reports, and what became of the restart before it."""
     before, after = cause.ydelsestaeller_foer, cause.ydelsestaeller_efter
     number = f"uge {before} blev uge {after}"
@@ -184,20 +189,21 @@ def _shifted(cause: Aarsag, mentioned: Sequence[Indberetning]) -> str:
     rules = ""
     if cause.regelversion_efter:
         rules = f"reglerne var ændret fra version {cause.regelversion_foer} til {cause.regelversion_efter}"
-    by = f", ved {_reported(mentioned)}" if mentioned else ""
-    shifted = f"{plural(len(cause.skiftede_uger), 'uge', 'uger')} skiftede: {_weeks(cause)}{by}"
+    by = f", ved {_reported(mentioned, short=short)}" if mentioned else ""
+    shifted = f"{plural(len(cause.skiftede_uger), 'uge', 'uger')} skiftede: {_weeks(cause, short=short)}{by}"
     why = " og ".join(part for part in (shifted if cause.skiftede_uger else "", rules) if part)
     return f"{number}, da {why}{_restart(cause)}."
 
 
-def _weeks(cause: Aarsag) -> str:
+def _weeks(cause: Aarsag, *, short: bool) -> str:
     """The weeks that moved a number, by their Mondays, those of one kind together."""
     names = ARTER if cause.taeller_id == LOVENS_TAELLER else EGNE_ARTER
     groups: dict[tuple[str, str], list[date]] = {}
     for week in cause.skiftede_uger:
         groups.setdefault((week.art_foer, week.art_efter), []).append(week.uge)
+    said = few if short else listed
     return "; ".join(
-        f"{listed(weeks(mine))} ({names[foer]} blev {names[efter]})" for (foer, efter), mine in groups.items()
+        f"{said(weeks(mine))} ({names[foer]} blev {names[efter]})" for (foer, efter), mine in groups.items()
     )
 
 
@@ -210,11 +216,12 @@ def _restart(cause: Aarsag) -> str:
     return old + new
 
 
-def _reported(mentioned: Sequence[Indberetning]) -> str:
-    """The first reports by number, with benefit, sender and month of receipt, and how many more there are."""
+def _reported(mentioned: Sequence[Indberetning], *, short: bool) -> str:
+    """The first reports by number, in short by id, with benefit, sender and month of receipt, and how many more."""
     return few(
         [
-            f"[{i.nr}] {'tilbageførsel' if i.art == 'tilbagefoersel' else small(i.ydelse)} fra {i.afsender}, "
+            f"{f'indberetning {i.indberetning_id}:' if short else f'[{i.nr}]'} "
+            f"{'tilbageførsel' if i.art == 'tilbagefoersel' else small(i.ydelse)} fra {i.afsender}, "
             f"modtaget i {month(i.modtaget_maaned)}"
             for i in mentioned
         ]

@@ -52,11 +52,6 @@ class Viden:
         row = self.linjer.get(line)
         return None if row is None else row["status"]
 
-    def window(self, taeller_id: str) -> tuple[list[int], list[int]]:
-        """The windows of a counter and the free weeks that a restart takes, by these rules."""
-        own = next((one for one in self.rules.taellere if one.id == taeller_id), None)
-        return own_window(own, self.grid) if own else window_starts(self.rules, self.grid)
-
     def restart_before(self, taeller_id: str, week: int) -> date | None:
         """The last week, no later than a week of the grid, that reached a restart."""
         reached = np.flatnonzero(self.taellinger[taeller_id].restart[: week + 1, 0])
@@ -200,11 +195,15 @@ def _flytning(
 ) -> Flytning:
     """The weeks that moved a number between two runs, and the lines of each."""
     foer, efter = numbers
-    before = old.taellinger[taeller_id].kind[:, 0]
-    after = new.taellinger[taeller_id].kind[: len(before), 0]
-    replay = _Replay(old, new.rules, new.window(taeller_id), week, at_overgang)
-    until = week if at_overgang else week + 1
-    changed = [int(place) for place in np.flatnonzero(before[:until] != after[:until])]
+    before, after = (one.taellinger[taeller_id].kind[: week + 1, 0] for one in (old, new))
+    # What lies before the first week of support counts nothing.
+    first = int(np.flatnonzero(np.append(before | after, 1))[0])
+    before, after = before[first:], after[first:]
+    grid = make_grid(old.grid.monday_of(first), old.grid.monday_of(week) + timedelta(days=6))
+    replay = _Replay(grid, new.rules, _windows(new.rules, taeller_id, grid), at_overgang)
+    changed = [int(place) for place in np.flatnonzero(before != after)]
+    if at_overgang:
+        changed = [place for place in changed if place < week - first]
     weeks = _needed(before, after, changed, replay, efter)
     return Flytning(
         taeller_id,
@@ -213,10 +212,10 @@ def _flytning(
         efter,
         tuple(
             Skift(
-                old.grid.monday_of(place),
+                grid.monday_of(place),
                 KIND_NAMES[int(before[place])],
                 KIND_NAMES[int(after[place])],
-                tuple(responsible(old, new, taeller_id, old.grid.monday_of(place))),
+                tuple(responsible(old, new, taeller_id, grid.monday_of(place))),
             )
             for place in weeks
         ),
@@ -226,22 +225,25 @@ def _flytning(
     )
 
 
+def _windows(rules: Rulebook, taeller_id: str, grid: Grid) -> tuple[list[int], list[int]]:
+    """The windows of a counter and the free weeks that a restart takes, by week of a grid."""
+    own = next((one for one in rules.taellere if one.id == taeller_id), None)
+    return own_window(own, grid) if own else window_starts(rules, grid)
+
+
 @dataclass(frozen=True)
 class _Replay:
-    """The count of one week, or of the overgang, over kinds of weeks as they might have been."""
+    """The count of the last week of a grid, or of the overgang there, over kinds of weeks as they might have been."""
 
-    old: Viden
+    grid: Grid
     rules: Rulebook
     windows: tuple[list[int], list[int]]
-    week: int
     at_overgang: bool
 
     def numbers(self, kinds: Any) -> Any:
         """The number by each column of week x trial."""
-        weeks = self.old.grid.weeks
-        windows = self.windows[0][:weeks], self.windows[1][:weeks]
-        counted = walk(np.arange(kinds.shape[1]), kinds, self.old.grid, self.rules, windows)
-        return counted.n_overgang if self.at_overgang else counted.n[self.week]
+        counted = walk(np.arange(kinds.shape[1]), kinds, self.grid, self.rules, self.windows)
+        return counted.n_overgang if self.at_overgang else counted.n[-1]
 
 
 def _needed(before: Any, after: Any, changed: Sequence[int], replay: _Replay, target: int) -> list[int]:
