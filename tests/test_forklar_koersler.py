@@ -29,7 +29,8 @@ def flyttet(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     """Two people whose January 2024 is settled by run 2024-01; what the next runs learn moves its numbers.
 
     One has a week of benefit in December 2023 that run 2024-02 learns of, beside neutral ones and an old one taken
-    back at once, and one in November by run 2024-03. The other had started over after 52 weeks, until one of them is another.
+    back at once, and one in November by run 2024-03. The other had started over after 52 weeks;
+    run 2024-03 learns that one of them was of benefit.
     """
     root = root_of(tmp_path_factory.mktemp("flyttet"))
     first = [
