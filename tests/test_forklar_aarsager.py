@@ -155,7 +155,7 @@ def caused(moved: Flytning, files: Sequence[Fil], cpr: str, months: tuple[str, s
 
 
 @pytest.mark.parametrize("proeves", ["ved_opnaaelse", "ved_naeste_ydelse"])
-@settings(max_examples=60, phases=[Phase.generate])
+@settings(max_examples=20, phases=[Phase.generate])
 @given(history=histories(RULEBOOK))
 def test_whatever_is_delivered_the_named_weeks_replayed_give_the_new_number(proeves: str, history: History) -> None:
     rules = reading(proeves)
@@ -233,9 +233,9 @@ OWN = replace(
 )  # fmt: skip
 
 
-@settings(max_examples=200, phases=[Phase.generate])
+@settings(max_examples=100, phases=[Phase.generate])
 @given(files=lives(), proeves=st.sampled_from(["ved_opnaaelse", "ved_naeste_ydelse", "egen"]))
-def test_in_200_lives_of_four_runs_every_named_week_moved_the_number_and_its_reports_made_it_so(
+def test_in_any_life_of_four_runs_every_named_week_moved_the_number_and_its_reports_made_it_so(
     files: list[Fil], proeves: str
 ) -> None:
     rules = OWN if proeves == "egen" else reading(proeves)
