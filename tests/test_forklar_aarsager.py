@@ -122,7 +122,8 @@ def all_moved(
     for place, (before, after) in enumerate(itertools.pairwise(months), 2):
         old, new = knowns[before].numbers(taeller_id), knowns[after].numbers(taeller_id)
         assert {uge: found.at(place).number(taeller_id, uge) for uge in new} == new
-        apart = [uge for uge, n in old.items() if n != new[uge]]
+        whole = {uge for uge, kind in knowns[before].kinds(taeller_id).items() if kind != "-"}
+        apart = [uge for uge, n in old.items() if n != new[uge] and uge in whole]
         same = next((uge for uge, n in old.items() if n == new[uge] > 0), None)
         assert same is None or found.moved(place, taeller_id, same) is None
         for uge in sorted({*apart[:1], *apart[len(apart) // 2 :][:1], *apart[-1:]}):

@@ -47,6 +47,11 @@ class Viden:
         counted, week = self.taellinger.get(taeller_id), self.grid.week_of(uge)
         return int(counted.n[week, 0]) if counted and 0 <= week < self.grid.weeks else None
 
+    def settles(self, taeller_id: str, uge: date) -> bool:
+        """Whether the kind of a week was known: one that the end of the month cuts is, if it has days on support."""
+        week = self.grid.week_of(uge)
+        return week < self.grid.whole_weeks or bool(self.taellinger[taeller_id].kind[week, 0])
+
     def status(self, line: Key) -> str | None:
         """What a line counted as; None if it was not known."""
         row = self.linjer.get(line)
@@ -154,13 +159,13 @@ class Historie:
         )
 
     def moved(self, koersel: int, taeller_id: str, uge: date) -> Flytning | None:
-        """Why the number of a week became another in a run; None if it did not, or was not known before. Weeks."""
+        """Why the number of a week became another in a run; None if it did not, or was not settled before. Weeks."""
         earlier = self.before(koersel)
         if earlier is None:
             return None
         old, new = self.at(earlier), self.at(koersel)
         foer, efter = old.number(taeller_id, uge), new.number(taeller_id, uge)
-        if foer is None or efter is None or foer == efter:
+        if foer is None or efter is None or foer == efter or not old.settles(taeller_id, uge):
             return None
         return _flytning(old, new, taeller_id, old.grid.week_of(uge), (foer, efter), at_overgang=False)
 
@@ -199,7 +204,8 @@ def _flytning(
     # What lies before the first week of support counts nothing.
     first = int(np.flatnonzero(np.append(before | after, 1))[0])
     before, after = before[first:], after[first:]
-    grid = make_grid(old.grid.monday_of(first), old.grid.monday_of(week) + timedelta(days=6))
+    until = min(old.grid.monday_of(week) + timedelta(days=6), last_day(old.maaned))
+    grid = make_grid(old.grid.monday_of(first), until)
     replay = _Replay(grid, new.rules, _windows(new.rules, taeller_id, grid), at_overgang)
     changed = [int(place) for place in np.flatnonzero(before != after)]
     if at_overgang:
