@@ -136,13 +136,17 @@ def genindlaes(accepter: tuple[str, ...], begrundelse: str) -> None:
 @main.command()
 @click.argument("hvem", nargs=-1, metavar="CPR ÅÅÅÅ-MM")
 @click.option("--formaal", metavar="TEKST", help="Hvad opslaget er til; det gemmes. Udelades det, bliver der spurgt.")
+@click.option("--alt", is_flag=True, help="Det hele, uge for uge; ellers svaret i fem linjer.")
 @click.option("--json", "som_json", is_flag=True, help="Svaret som JSON; nøglerne står i docs/forklar.md.")
-def forklar(hvem: tuple[str, ...], formaal: str | None, *, som_json: bool) -> None:
-    """Forklar en borgers ydelsesmåned uge for uge. Hvert opslag gemmes i opslag/opslag.jsonl."""
+def forklar(hvem: tuple[str, ...], formaal: str | None, *, alt: bool, som_json: bool) -> None:
+    """Forklar en borgers ydelsesmåned i fem linjer, eller med --alt uge for uge.
+
+    Hvert opslag gemmes i opslag/opslag.jsonl.
+    """
     from refusion_assets import opslag  # noqa: PLC0415  only this command needs it
 
     question = opslag.asked(hvem, formaal, _purpose)
-    click.echo(opslag.answer(Place.from_environment(), question, som_json=som_json), nl=False)
+    click.echo(opslag.answer(Place.from_environment(), question, som_json=som_json, alt=alt), nl=False)
 
 
 def _purpose() -> str:

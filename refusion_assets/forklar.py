@@ -1,31 +1,48 @@
 """Understands how one person is looked up in the published copy: a few queries by person, never a whole table."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import polars as pl
 
 from refusion_assets.assets.change import listed
 from refusion_assets.context import Place
+from refusion_assets.domain.classified import judge
 from refusion_assets.domain.forklar import Kendt, explain, unknown, weeks_of
+from refusion_assets.domain.forklar_viden import JUDGEMENT
 from refusion_assets.domain.forklaring import Forklaring
 from refusion_assets.domain.opgoerelse import Foraeldet, standing
+from refusion_assets.domain.regeltid import judgement_version
+from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import next_month
+from refusion_assets.regelarkiv import archive, kept
+from refusion_assets.rulebook import load
 from refusion_assets.warehouse import Session
 
 # The line, its verdict and its file; a reversal of a whole report names no person, and is asked for only where one was
 # taken back. Raw lines are asked for by a list of their files, so that DuckDB leaves the rest unread.
+FILES = """SELECT * EXCLUDE (kendt_fra),
+    min(kendt_fra) OVER (PARTITION BY CASE WHEN antal_raekker > 0 THEN sha256 ELSE sti END) AS kendt_fra,
+    row_number() OVER (ORDER BY dublet, modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS fil_orden
+    FROM raw.fil QUALIFY NOT dublet"""
 MINE = "SELECT * FROM classified.linje WHERE borger_id = $borger"
 POINTING = """SELECT * FROM classified.linje
     WHERE art = 'T' AND reference_id IN (SELECT unnest($ids::VARCHAR[])) AND borger_id IS NULL"""
-JUDGED = """SELECT m.* EXCLUDE (regel), coalesce(d.status, 'brugt') AS status,
+JUDGED = f"""SELECT m.* EXCLUDE (regel), coalesce(d.status, 'brugt') AS status,
     coalesce(d.trukket, false) AS trukket, d.regel,
-    CASE WHEN d.regel = 'EI-013' THEN d.regel ELSE m.regel END AS egen_regel,
-    f.filnavn, f.enhed, f.modtaget_maaned, f.kendt_fra, f.orden AS fil_orden
+    m.regel AS egen_regel, f.filnavn, f.enhed, f.modtaget_maaned, f.kendt_fra, f.fil_orden
     FROM mine m SEMI JOIN classified.grundlag USING (fil_id)
     LEFT JOIN classified.dom d ON d.fil_id = m.fil_id AND d.linje = m.linje
-    JOIN (SELECT *, row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS orden
-          FROM raw.fil WHERE NOT dublet) f ON f.fil_id = m.fil_id"""
+    JOIN ({FILES}) f ON f.fil_id = m.fil_id"""
+# A report whose id another file has taken before is judged by the files that have it, whoever their lines are about.
+OTHERS = f"""SELECT l.*, f.kendt_fra, f.fil_orden FROM (
+        SELECT indberetning_id, fil_id, any_value(linje) AS linje FROM classified.linje
+        WHERE art = 'I' AND indberetning_id IN (SELECT unnest($ids::VARCHAR[])) GROUP BY ALL) o
+    JOIN classified.linje l ON l.fil_id = o.fil_id AND l.linje = o.linje
+    JOIN ({FILES}) f ON f.fil_id = l.fil_id WHERE l.borger_id IS DISTINCT FROM $borger"""
+AS_RECEIVED = """SELECT i.*, f.kilde, f.enhed FROM raw.indberetning i JOIN raw.fil f ON f.fil_id = i.fil_id
+    SEMI JOIN vist v ON i.fil_id = v.fil_id AND i.linje = v.linje AND i.fil_id IN ({filer})"""
 RAW = """SELECT i.fil_id, i.linje, i.Loenperiode_start, i.Loenperiode_slut, i.Modtaget_tidspunkt, i.Kommunekode,
     i.Indkomsttype, i.Indtaegtsart, i.Felt0098, i.Felt0114, i.Felt0115, i.udfyldt, i.ulaeselig
     FROM raw.indberetning i JOIN vist v ON i.fil_id = v.fil_id AND i.linje = v.linje AND i.fil_id IN ({filer})"""
@@ -49,15 +66,16 @@ def look_up(place: Place, cpr: str, maaned: date) -> Forklaring:
         borger = session.value("SELECT borger_id FROM identitet.borger WHERE cpr = $cpr", cpr=cpr)
         if not isinstance(borger, int):
             return unknown(maaned, beregnet[0]["maaned"], beregnet[0]["regelversion"], place.rules)
-        return explain(known(session, borger, cpr, maaned), maaned, place.rules)
+        return explain(known(session, place, borger, cpr, maaned), maaned, place.rules)
 
 
-def known(session: Session, borger: int, cpr: str, maaned: date) -> Kendt:
+def known(session: Session, place: Place, borger: int, cpr: str, maaned: date) -> Kendt:
     """All that is known of one person around a month (`Kendt`)."""
     beregnet = session.frame("SELECT * FROM refusion.beregnet").row(0, named=True)
     koersler = session.frame("SELECT koersel, maaned, status, regelversion FROM opgoerelse.koersel ORDER BY 1")
     linjer = _lines(session, borger)
     posteringer = session.frame(LEDGER, borger=borger, maaned=maaned)
+    regler = rules_of_runs(place, koersler["regelversion"].unique().to_list())
     snapshots = session.frame("SELECT DISTINCT modtaget_maaned FROM raw.register WHERE art = 'bopael' ORDER BY 1")
     maaneder = snapshots["modtaget_maaned"].to_list()
     return Kendt(
@@ -76,6 +94,9 @@ def known(session: Session, borger: int, cpr: str, maaned: date) -> Kendt:
         posteringer=posteringer,
         foraeldet=_too_old(session, borger, maaned),
         linjer=linjer,
+        andre=_others(session, borger, linjer),
+        regler=regler,
+        bedoemt=_judged_then(session, place, borger, cpr, linjer, regler),
         raa=_raw(session, linjer, maaned, koersler),
         bopael=_stays(session, cpr, posteringer, koersler, [beregnet["bopael_maaned"], *maaneder]),
         bopael_maaneder=maaneder,
@@ -92,10 +113,42 @@ def _too_old(session: Session, borger: int, maaned: date) -> pl.DataFrame:
 def _lines(session: Session, borger: int) -> pl.DataFrame:
     """Every line of a person and every reversal that points at one, with verdict and file."""
     mine = _judged(session, session.frame(MINE, borger=borger))
-    ids = mine.filter("trukket")["indberetning_id"].unique().to_list()
+    ids = mine.filter(pl.col("trukket") | (pl.col("regel") == "EI-013"))["indberetning_id"].unique().to_list()
     if not ids:
         return mine
     return pl.concat([mine, _judged(session, session.frame(POINTING, ids=ids))])
+
+
+def _others(session: Session, borger: int, linjer: pl.DataFrame) -> pl.DataFrame:
+    """A line of each file that shares an id with a report of the person that came second (EI-013)."""
+    ids = linjer.filter(pl.col("regel") == "EI-013")["indberetning_id"].unique().to_list()
+    return session.frame(OTHERS, ids=ids, borger=borger)
+
+
+def rules_of_runs(place: Place, versions: Sequence[str]) -> dict[str, Rulebook]:
+    """The rules of some runs by version; those in force where a run's were not kept."""
+    found = dict.fromkeys(versions, place.rules)
+    for version in versions:
+        if version != place.rules.version and (archive(place) / version).exists():
+            found[version] = load(kept(place, version))
+    return found
+
+
+def _judged_then(
+    session: Session, place: Place, borger: int, cpr: str, linjer: pl.DataFrame, regler: Mapping[str, Rulebook]
+) -> dict[str, pl.DataFrame]:
+    """The person's lines as rules judge them that judge lines otherwise than those in force, by version."""
+    now = judgement_version(place.rules.emner)
+    other = {version: rules for version, rules in regler.items() if judgement_version(rules.emner) != now}
+    if not other:
+        return {}
+    with session.lending("vist", linjer.select("fil_id", "linje")):
+        rows = session.frame(AS_RECEIVED.format(filer=listed(linjer["fil_id"])))
+    mine = pl.when(pl.col("subjekt") == cpr).then(pl.lit(borger, pl.Int64)).alias("borger_id")
+    return {
+        version: judge(rows, rules).with_columns(mine).select("fil_id", "linje", *JUDGEMENT)
+        for version, rules in other.items()
+    }
 
 
 def _judged(session: Session, lines: pl.DataFrame) -> pl.DataFrame:

@@ -82,12 +82,15 @@ def _personal(text: str) -> bool:
     return 1 <= (day - 60 if day > 60 else day) <= 31 and 1 <= month <= 12
 
 
-def answer(place: Place, question: Asked, *, som_json: bool) -> str:
-    """What is shown: the explanation as text or JSON. It is in the log first; Stop if it cannot be."""
+def answer(place: Place, question: Asked, *, som_json: bool, alt: bool = False) -> str:
+    """What is shown: the explanation as JSON, or as text, in short or with `alt` whole.
+
+    It is in the log first; Stop if it cannot be.
+    """
     found = look_up(place, question.cpr, question.maaned)
     log(place, question, found)
     hvem = f"borger {found.borger_id} ({question.cpr[:6]}-xxxx)" if found.borger_id is not None else "en ukendt borger"
-    return as_json(found) + "\n" if som_json else told(found, hvem)
+    return as_json(found) + "\n" if som_json else told(found, hvem, alt=alt)
 
 
 def log(place: Place, question: Asked, found: Forklaring) -> None:

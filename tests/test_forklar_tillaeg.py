@@ -55,7 +55,9 @@ def test_fleksbidrag_is_told_from_the_missing_basis_to_each_change_of_it(fleks: 
     assert (bidrag.dage_paa_trin, bidrag.dage, bidrag.refusion_oere, bidrag.regel) == (23, 31, 131_300, None)
     assert bidrag.post is not None
     assert (bidrag.post.fil, bidrag.post.id) == ("fleksbidrag.toml", "FLEKSBIDRAG")
-    assert "  Fleksbidrag fra staten, Høje-Taastrup: 1.313,00 kr. for januar 2023.\n" in told(fleks, CPR, "2023-01")
+    assert "fleksbidrag fra staten, Høje-Taastrup: 1.313,00 kr. for 2023-01" in " ".join(
+        told(fleks, CPR, "2023-01").split()
+    )
     run(fleks, "2023-03")
     run(fleks, "2023-04")
     changes = [c for c in week(fleks, CPR, "2023-01", "2023-01-30").aendringer if c.ydelse_id == "FLEKSBIDRAG"]
@@ -71,7 +73,7 @@ def of_the_week(root: DataRoot) -> str:
     """What is said in short, and of the week that the contribution is told in."""
     text = told(root, CPR, "2023-01")
     short = text.partition("SÅDAN ER UGERNE TALT")[0].partition("KORT FORTALT")[2]
-    return f"KORT FORTALT{short}UGEN 30. JANUAR{text.partition('UGEN 30. JANUAR')[2]}"
+    return f"KORT FORTALT{short}UGEN 2023-01-30{text.partition('UGEN 2023-01-30')[2]}"
 
 
 def test_under_other_rules_than_the_run_had_no_entry_of_fleksbidrag_is_shown(fleks: DataRoot) -> None:
@@ -117,7 +119,7 @@ def test_what_lies_above_a_maximum_is_told_on_its_row(tmp_path: Path) -> None:
         ("MAX", 40_000, 0, 8_000),
     ]
     text = told(root, CPR, "2024-02")
-    approved("over_loft", text[text.index("UGEN 5.-11. FEBRUAR") : text.index("UGEN 12.")])
+    approved("over_loft", text[text.index("UGEN 2024-02-05") : text.index("UGERNE 2024-02-12")])
     ran = root.refusion("forklar", CPR, "2024-02", "--formaal", "prøve af forklaring", "--json")
     over = json.loads(ran.out)["uger"][1]["raekker"][0]["over_loft"]
     assert set(over[0]) == {"loft_id", "periode", "loft_oere", "beloeb_oere", "refusion_oere", "hjemmel", "post"}

@@ -19,6 +19,7 @@ from refusion_assets import opslag
 from refusion_assets.domain import forklaring
 from refusion_assets.domain.forklar_uger import counted_weeks
 from refusion_assets.domain.forklaring import Forklaring
+from refusion_assets.domain.rules import LOVENS_TAELLER
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import last_day, month_of
 from refusion_assets.forklar import look_up
@@ -26,6 +27,7 @@ from refusion_assets.rulebook import load
 from tests.conftest import DataRoot, Example
 from tests.support import REPO, RULES, write_file
 from tests.test_forklar import UKENDT, live, root_of, run
+from tests.test_forklar_aarsager import Known
 from tests.test_histories import deliver, few_kommuner
 from tests.test_house import python
 from tests.test_ordliste import unknown
@@ -203,13 +205,13 @@ def test_every_key_of_the_json_is_in_the_glossary_and_in_the_page_about_it() -> 
     assert {word for word in words if f"`{word}`" not in page} == set()
 
 
-def test_the_example_of_the_page_is_what_the_command_says(example: Example) -> None:
+def test_the_examples_of_the_page_are_what_the_command_says(example: Example) -> None:
     page = (REPO / "docs" / "forklar.md").read_text("utf-8")
-    command, shown = re.findall(r"```\n(.*?)```", page, re.DOTALL)[:2]
-    ran = example.root.refusion(*shlex.split(command)[1:])
-    version = re.compile(r"Regelversion [0-9a-f]{12}")
-    said = version.sub("", ran.out)
-    for part in version.sub("", shown).split("  ...\n"):
+    command, kort, alt = re.findall(r"```\n(.*?)```", page, re.DOTALL)[:3]
+    arguments = shlex.split(command)[1:]
+    assert example.root.refusion(*arguments).out == kort
+    said = example.root.refusion(*arguments, "--alt").out
+    for part in alt.split("  ...\n"):
         assert part in said
 
 
@@ -269,6 +271,14 @@ def test_whatever_happened_the_explanation_holds_the_rows_and_the_weeks_and_a_ca
             assert all(r.finansiering.grundlag != "ukendt" for u in told.uger for r in u.raekker)
             causes = [c.slags for u in told.uger for a in u.aendringer for c in a.aarsager]
             assert "uforklaret" not in causes
+            for uge, change, cause in ((u.uge, a, c) for u in told.uger for a in u.aendringer for c in a.aarsager):
+                if cause.slags == "taeller":
+                    run = history.months.index(f"{change.maaned:%Y-%m}")
+                    before, after = (
+                        Known(history.files, cpr, month, root.place.rules).numbers(LOVENS_TAELLER)[uge]
+                        for month in history.months[run - 1 : run + 1]
+                    )
+                    assert (cause.ydelsestaeller_foer, cause.ydelsestaeller_efter) == (before, after)
             assert root.refusion("forklar", cpr, f"{maaned:%Y-%m}", "--formaal", FORMAAL).code == 0
         log = root.path / opslag.LOG
         written = log.read_text("utf-8") if log.exists() else ""

@@ -1,6 +1,6 @@
 """Understands why a person's benefit month came out as it did: what is known of the person, made an explanation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from refusion_assets.domain.forklar_post import entry, restart_entry
 from refusion_assets.domain.forklar_raekke import Navne, ledger_row, result_row, spelled
 from refusion_assets.domain.forklar_tillaeg import contribution_row
 from refusion_assets.domain.forklar_uger import Krav, TaltUge, begun, counted_weeks, days_in, history, restarted
+from refusion_assets.domain.forklar_viden import Historie
 from refusion_assets.domain.forklaring import Beroering, Foraeldet, Forklaring, Genoptjening, Svar, UdenKommune, Uge
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.weeks import last_day, monday, years_before
@@ -29,11 +30,11 @@ class Kendt:
     `viden` and `regelversion`: the run month and the rules of that calculation. `koersler`: koersel, maaned, status,
     regelversion. `forloeb`: `Forloeb`. `krav`: `Krav` of the classification. `raekker` and `uden_kommune`: the result
     of the benefit month, `over_loft` what maxima took of it, `fleksbidrag` what it has of that, `grundlag` the bases
-    delivered for it; `posteringer` its ledger, `foraeldet` the differences in it that
-    are too old to be settled. `linjer`: every line of the person and every reversal that points
-    at one (`Linje` with verdict and file; `regel` is the verdict's, `egen_regel` what the line is judged by: its own,
-    or EI-013). `raa`: the raw columns of the lines that are shown. `bopael`: stays by snapshot (`modtaget_maaned`),
-    `bopael_maaned` the snapshot in use, `bopael_maaneder` all there are.
+    delivered for it; `posteringer` its ledger, `foraeldet` the differences in it that are too old to be settled.
+    `linjer`: every line of the person and every reversal that points at one (`Linje` with verdict and file; `regel` is
+    the verdict's, `egen_regel` the line's own). `andre`, `regler` and `bedoemt`: as in `Historie`. `raa`: the raw
+    columns of the lines that are shown. `bopael`: stays by snapshot (`modtaget_maaned`), `bopael_maaned` the one in
+    use, `bopael_maaneder` all there are.
     """
 
     borger_id: int
@@ -51,6 +52,9 @@ class Kendt:
     posteringer: pl.DataFrame
     foraeldet: pl.DataFrame
     linjer: pl.DataFrame
+    andre: pl.DataFrame
+    regler: Mapping[str, Rulebook]
+    bedoemt: Mapping[str, pl.DataFrame]
     raa: pl.DataFrame
     bopael: pl.DataFrame
     bopael_maaneder: list[date]
@@ -94,19 +98,20 @@ def explain(kendt: Kendt, maaned: date, rules: Rulebook) -> Forklaring:
     krav = _claims(kendt.krav, linjer, navne)
     uger = counted_weeks(kendt.forloeb, through, rules)
     own = kendt.linjer.with_columns(regel="egen_regel")
-    foer = Foer(kendt.borger_id, own, kendt.bopael, kendt.bopael_maaneder, kendt.grundlag, rules)
+    past = Historie(kendt.borger_id, own, kendt.andre, kendt.koersler, kendt.regler, kendt.bedoemt)
+    foer = Foer(past, kendt.bopael, kendt.bopael_maaneder, kendt.grundlag, rules)
     sag = _Sag(kendt, maaned, through, navne, linjer, krav, uger, foer, rules)
     shown = [sag.week(uge) for uge in weeks_of(maaned) if uge <= through]
     koersel = kendt.koersler.filter(pl.col("maaned") == kendt.viden).rows(named=True)
-    past = history(uger, krav, weeks_of(maaned)[0], min(weeks_of(maaned)[-1], through), rules)
+    pieces = history(uger, krav, weeks_of(maaned)[0], min(weeks_of(maaned)[-1], through), rules)
     return replace(
         unknown(maaned, kendt.viden, kendt.regelversion, rules),
         svar=_answer(shown, maaned, kendt),
         borger_id=kendt.borger_id,
         koersel=koersel[0]["koersel"] if koersel else None,
         koersel_status=koersel[0]["status"] if koersel else None,
-        forfra=restarted(uger, past[0].taelling, rules) if past else None,
-        forloeb=past,
+        forfra=restarted(uger, pieces[0].taelling, rules) if pieces else None,
+        forloeb=pieces,
         indberetninger=linjer.shown(),
         uger=shown,
         foraeldet=_too_old(kendt.foraeldet, navne),
@@ -192,9 +197,7 @@ class _Sag:
             ],
             uden_kommune=[self._homeless(row) for row in self._of_week(self.kendt.uden_kommune, uge)],
             posteringer=[ledger_row(row, self.kendt.koersler, self.navne) for row in ledger],
-            aendringer=changes(
-                self.kendt.posteringer, self.kendt.koersler, self.linjer, self.foer, uge, self.maaned, self.navne
-            ),
+            aendringer=changes(self.kendt.posteringer, self.linjer, self.foer, uge, self.maaned, self.navne),
         )
 
     def _of_week(self, frame: pl.DataFrame, uge: date) -> list[dict[str, Any]]:

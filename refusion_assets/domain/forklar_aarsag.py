@@ -1,62 +1,38 @@
-"""Understands why a run settled something else than before: the report, move or rule that was new in that run."""
+"""Understands why a run settled something else, or counted a week otherwise, than the run before it."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from refusion_assets.domain.bopael import residence
-from refusion_assets.domain.duration import week_kinds
-from refusion_assets.domain.forklar_linjer import Key, Linjer, key, touches
+from refusion_assets.domain.forklar_linjer import Key, Linjer, touches
 from refusion_assets.domain.forklar_raekke import Navne
 from refusion_assets.domain.forklar_tillaeg import basis_causes, subsidy_causes
-from refusion_assets.domain.forklaring import Aarsag, Aendring
-from refusion_assets.domain.forloeb import KIND_NAMES
-from refusion_assets.domain.krav import BRUGT, classify
+from refusion_assets.domain.forklar_viden import Flytning, Historie, Row, counts, reversals
+from refusion_assets.domain.forklaring import Aarsag, Aendring, SkiftetUge
 from refusion_assets.domain.opgoerelse import TILBAGE
 from refusion_assets.domain.refusion import NO_KOMMUNE
 from refusion_assets.domain.rules import Rulebook
-from refusion_assets.domain.weeks import Grid, last_day, make_grid, next_month
-
-Row = dict[str, Any]
+from refusion_assets.domain.weeks import last_day, make_grid, monday, next_month
 
 
 @dataclass
 class Foer:
-    """What earlier runs knew of a person: kinds of weeks and residence, worked out once per run month.
+    """What earlier runs knew of a person: lines and weeks (`historie`), and residence.
 
-    `linjer`: every line of the person (`Linje`, with EI-013 as regel where that is the verdict), kendt_fra and
-    fil_orden. `bopael`: the stays of every snapshot asked for; `bopael_maaneder`: all snapshots there are.
-    `grundlag`: the bases of fleksbidrag delivered for the month (`basis_causes`).
+    `bopael`: the stays of every snapshot asked for; `bopael_maaneder`: all snapshots there are. `grundlag`: the bases
+    of fleksbidrag delivered for the month (`basis_causes`). `rules`: those of the last calculation.
     """
 
-    borger_id: int
-    linjer: pl.DataFrame
+    historie: Historie
     bopael: pl.DataFrame
     bopael_maaneder: list[date]
     grundlag: pl.DataFrame
     rules: Rulebook
-    kinds: dict[tuple[date, date], Any] = field(default_factory=dict)
-
-    def changed_weeks(self, run: date) -> list[tuple[date, str]]:
-        """The weeks whose kind is another by what the run knew than by what the run before it knew, and their kind."""
-        grid = make_grid(self.rules.optaelling.gaelder_fra, last_day(run))
-        now, before = self._kinds(run, grid), self._kinds(next_month(run, -1), grid)
-        return [(grid.monday_of(int(w)), KIND_NAMES[int(now[w])]) for w in np.flatnonzero(now != before)]
-
-    def _kinds(self, known: date, grid: Grid) -> Any:
-        """The kind of every week of the grid by the lines known in a run month."""
-        place = known, grid.monday_of(grid.weeks)
-        if place not in self.kinds:
-            lines = self.linjer.filter(pl.col("kendt_fra") <= known)
-            krav = classify(lines).krav.filter((pl.col("beloeb_oere") > 0) & (pl.col("borger_id") == self.borger_id))
-            kinds = week_kinds(krav, np.array([self.borger_id]), grid, self.rules)
-            self.kinds[place] = kinds[:, 0]
-        return self.kinds[place]
 
     def home(self, known: date, uge: date) -> str | None:
         """The municipality of residence of a week as a run month knew it; None if unknown."""
@@ -65,14 +41,17 @@ class Foer:
             return None
         grid = make_grid(self.rules.optaelling.gaelder_fra, last_day(known))
         stays = self.bopael.filter(pl.col("modtaget_maaned") == max(snapshots)).drop("modtaget_maaned")
-        stays = stays.with_columns(borger_id=pl.lit(self.borger_id, pl.Int64))
-        kode = int(residence(stays, np.array([self.borger_id]), grid, self.rules)[grid.week_of(uge), 0])
+        stays = stays.with_columns(borger_id=pl.lit(self.historie.borger_id, pl.Int64))
+        kode = int(residence(stays, np.array([self.historie.borger_id]), grid, self.rules)[grid.week_of(uge), 0])
         return None if kode == NO_KOMMUNE else f"{kode:03}"
 
 
 @dataclass(frozen=True)
 class Skift:
-    """What one run changed for one benefit in the days of a week and month: the rows it took back, and settled."""
+    """One benefit in the days of a week and month in one run: rows taken back and settled, and what stood before.
+
+    `flytning`: why its number became another; `overgang`: why the number that gives its percentage did.
+    """
 
     uge: date
     maaned: date
@@ -81,6 +60,9 @@ class Skift:
     ydelse_id: str
     back: list[Row]
     fresh: list[Row]
+    stood: list[Row]
+    flytning: Flytning | None
+    overgang: Flytning | None
 
     def of(self, rows: list[Row], name: str) -> Any:
         """A value of the rows; None where there are none."""
@@ -96,91 +78,158 @@ class Skift:
         return any(sums.values())
 
     @property
+    def settled(self) -> bool:
+        """Whether the run changed what is settled."""
+        return bool(self.back or self.fresh)
+
+    @property
     def other_percentage(self) -> bool:
         """Whether the percentage became another."""
         return bool(self.back and self.fresh) and self.of(self.back, "procent") != self.of(self.fresh, "procent")
 
 
-def _shifts(posteringer: pl.DataFrame, uge: date, maaned: date, koersler: pl.DataFrame) -> Iterator[Skift]:
-    """What runs have changed in a week's days of the month; a first settlement in the month's own run is no change."""
-    months = dict(koersler.select("koersel", "maaned").iter_rows())
-    own = posteringer.filter((pl.col("uge") == uge) & (pl.col("maaned") == maaned) & (pl.col("koersel") > 0))
-    by_run: Callable[[Row], tuple[int, str]] = lambda row: (row["koersel"], row["ydelse_id"])  # noqa: E731
-    for (koersel, ydelse_id), rows in groupby(sorted(own.iter_rows(named=True), key=by_run), key=by_run):
-        listed = list(rows)
-        back = [row for row in listed if row["raekketype"] == TILBAGE]
-        fresh = [row for row in listed if row["raekketype"] != TILBAGE]
-        if koersel in months and (back or months[koersel] > maaned):
-            yield Skift(uge, maaned, months[koersel], koersel, ydelse_id, back, fresh)
+def _shifts(
+    posteringer: pl.DataFrame, historie: Historie, uge: date, maaned: date, trapper: "Trapper"
+) -> Iterator[Skift]:
+    """What runs have changed in a week's days of the month, in order of run and benefit.
+
+    A first settlement in the month's own run is no change. What stood and stands is also looked at for its number.
+    """
+    own = posteringer.filter((pl.col("uge") == uge) & (pl.col("maaned") == maaned)).rows(named=True)
+    standing = {_place(row): row for row in own if row["koersel"] == 0}
+    for koersel, run in historie.maaneder.items():
+        mine = [row for row in own if row["koersel"] == koersel]
+        stood = dict(standing)
+        for row in sorted(mine, key=lambda row: row["raekketype"] != TILBAGE):
+            if row["raekketype"] == TILBAGE:
+                standing.pop(_place(row), None)
+            else:
+                standing[_place(row)] = row
+        for ydelse_id in sorted({name for name, _ in (*stood, *standing)}):
+            back = [r for r in mine if r["ydelse_id"] == ydelse_id and r["raekketype"] == TILBAGE]
+            fresh = [r for r in mine if r["ydelse_id"] == ydelse_id and r["raekketype"] != TILBAGE]
+            then, now = ([r for (name, _), r in side.items() if name == ydelse_id] for side in (stood, standing))
+            both = _numbered(then) and _numbered(now)
+            moved = trapper.moved(koersel, ydelse_id, uge) if both else (None, None)
+            if any(moved) or back or (fresh and run > maaned):
+                yield Skift(uge, maaned, run, koersel, ydelse_id, back, fresh, then, *moved)
+
+
+def _place(row: Row) -> tuple[str, str]:
+    """What names a ledger row within a week's days of a month."""
+    return row["ydelse_id"], row["kommunekode"]
+
+
+def _numbered(rows: Sequence[Row]) -> bool:
+    """Whether any of the rows has a number of support."""
+    return any(row["ydelsestaeller"] is not None for row in rows)
+
+
+@dataclass(frozen=True)
+class Trapper:
+    """Which counter the staircase of a benefit is climbed by, and how runs have moved its numbers."""
+
+    historie: Historie
+
+    def moved(self, koersel: int, ydelse_id: str, uge: date) -> tuple[Flytning | None, Flytning | None]:
+        """Why a run counted a week of a benefit otherwise, and the week of the overgang where that decides."""
+        earlier = self.historie.before(koersel)
+        if earlier is None:
+            return None, None
+        viden = self.historie.at(koersel)
+        taeller = _counter(viden.rules, ydelse_id, uge)
+        if taeller is None or taeller != _counter(self.historie.at(earlier).rules, ydelse_id, uge):
+            return None, None
+        before = uge < monday(viden.rules.overgang.gaelder_fra)
+        overgang = self.historie.moved_overgang(koersel, taeller) if before else None
+        return self.historie.moved(koersel, taeller, uge), overgang
+
+
+def _counter(rules: Rulebook, ydelse_id: str, uge: date) -> str | None:
+    """The counter that a benefit's staircase is climbed by in a week; None where it has none."""
+    on_day = max(uge, rules.overgang.gaelder_fra)
+    ydelse = rules.ydelse_on(ydelse_id, on_day) if ydelse_id in rules.ydelse_ids else None
+    return rules.trappe_on(ydelse.trappe, on_day).taeller if ydelse and ydelse.trappe else None
 
 
 def changes(
-    posteringer: pl.DataFrame, koersler: pl.DataFrame, linjer: Linjer, foer: Foer, uge: date, maaned: date, navne: Navne
+    posteringer: pl.DataFrame, linjer: Linjer, foer: Foer, uge: date, maaned: date, navne: Navne
 ) -> list[Aendring]:
-    """What later runs changed in a week's days of the month, each with its concrete causes. Øre, per cent."""
-    return [
-        Aendring(
-            koersel=skift.koersel,
-            maaned=skift.run,
-            ydelse_id=skift.ydelse_id,
-            ydelse=navne.ydelse(skift.ydelse_id),
-            procent_foer=skift.of(skift.back, "procent"),
-            procent_efter=skift.of(skift.fresh, "procent"),
-            beloeb_foer_oere=-sum(row["beloeb_oere"] for row in skift.back),
-            beloeb_efter_oere=sum(row["beloeb_oere"] for row in skift.fresh),
-            refusion_foer_oere=-sum(row["refusion_oere"] for row in skift.back),
-            refusion_efter_oere=sum(row["refusion_oere"] for row in skift.fresh),
-            kommuner_foer=sorted({navne.kommune(row["kommunekode"]) for row in skift.back}),
-            kommuner_efter=sorted({navne.kommune(row["kommunekode"]) for row in skift.fresh}),
-            aarsager=_causes(skift, posteringer, linjer, foer, navne),
+    """What later runs changed in a week's days of the month, each with its concrete causes. Øre, per cent.
+
+    A run that only counted the week otherwise is one of them: its percentage and amounts are as they stood.
+    """
+    found = []
+    for skift in _shifts(posteringer, foer.historie, uge, maaned, Trapper(foer.historie)):
+        then, now = (skift.back, skift.fresh) if skift.settled else (skift.stood, skift.stood)
+        sign = -1 if skift.settled else 1
+        found.append(
+            Aendring(
+                koersel=skift.koersel,
+                maaned=skift.run,
+                ydelse_id=skift.ydelse_id,
+                ydelse=navne.ydelse(skift.ydelse_id),
+                procent_foer=skift.of(then, "procent"),
+                procent_efter=skift.of(now, "procent"),
+                beloeb_foer_oere=sign * sum(row["beloeb_oere"] for row in then),
+                beloeb_efter_oere=sum(row["beloeb_oere"] for row in now),
+                refusion_foer_oere=sign * sum(row["refusion_oere"] for row in then),
+                refusion_efter_oere=sum(row["refusion_oere"] for row in now),
+                kommuner_foer=sorted({navne.kommune(row["kommunekode"]) for row in then}),
+                kommuner_efter=sorted({navne.kommune(row["kommunekode"]) for row in now}),
+                aarsager=_causes(skift, posteringer, linjer, foer, navne),
+            )
         )
-        for skift in _shifts(posteringer, uge, maaned, koersler)
-    ]
+    return found
 
 
 def _causes(skift: Skift, posteringer: pl.DataFrame, linjer: Linjer, foer: Foer, navne: Navne) -> list[Aarsag]:
     """The concrete causes of a change, the nearest first; one that says so if none can be seen."""
     causes: list[Aarsag] = []
+    versions = _versions(skift, foer.historie)
     followed = {entry.ydelse_id for entry in foer.rules.fleksbidrag if entry.id == skift.ydelse_id}
     if followed:
         causes += basis_causes(foer.grundlag, skift.run)
         causes += subsidy_causes(posteringer, skift.koersel, followed)
     if skift.moved("beloeb_oere", "indberettet_oere"):
-        causes += _new_lines(skift, linjer)
+        causes += _new_lines(skift, linjer, foer.historie)
         causes += _move(skift, foer, navne)
-    if skift.other_percentage:
-        causes += _shifted_count(skift, linjer, foer)
-    causes += _rules(skift, explained=bool(causes))
+    counted = [("taeller", skift.flytning), ("overgang", skift.overgang)]
+    numbers = [_moved_number(slags, one, linjer, versions) for slags, one in counted if one]
+    causes += numbers
+    if skift.settled and (not causes or (skift.other_percentage and not numbers)):
+        causes += _rules(skift, versions)
     return causes or [Aarsag(slags="uforklaret", indberetninger=[])]
 
 
-def _arrived(linjer: Linjer, run: date) -> list[Row]:
-    """The lines that a run was the first to know."""
-    return [row for row in linjer.rows.values() if row["kendt_fra"] == run]
+def _versions(skift: Skift, historie: Historie) -> tuple[str, str]:
+    """The rules of the run before and of the run."""
+    earlier = historie.before(skift.koersel)
+    return historie.version(earlier if earlier is not None else skift.koersel), historie.version(skift.koersel)
 
 
-def _new_lines(skift: Skift, linjer: Linjer) -> list[Aarsag]:
-    """Reports of the benefit in the week that were new in the run, and reversals of such."""
+def _new_lines(skift: Skift, linjer: Linjer, historie: Historie) -> list[Aarsag]:
+    """Lines of the benefit in the week that came to count in the run or no longer do, and the reversals that took."""
+    earlier = historie.before(skift.koersel)
+    if earlier is None:
+        return []
     # A whole claim that moves to another of its weeks changes this one, though not its amount.
     whole_week = not skift.moved("beloeb_oere")
     first, last = skift.uge, skift.uge + timedelta(days=6)
     days = (first, last) if whole_week else (max(first, skift.maaned), min(last, last_day(skift.maaned)))
-
-    def about(row: Row) -> bool:
-        return row["ydelse_id"] == skift.ydelse_id and touches(row, *days)
-
-    reports = [key(row) for row in _arrived(linjer, skift.run) if row["art"] == "I" and about(row)]
-    reports = [line for line in reports if linjer.rows[line]["regel"] in (None, "EI-010")]
-    backs = {line for row in linjer.rows.values() if about(row) for line in _new_reversals(row, linjer, skift.run)}
-    causes = [Aarsag(slags="tilbagefoersel", indberetninger=linjer.nrs(sorted(backs)))] if backs else []
-    if reports:
-        causes.append(Aarsag(slags="indberetning", indberetninger=linjer.nrs(reports)))
-    return causes
-
-
-def _new_reversals(row: Row, linjer: Linjer, run: date) -> list[Key]:
-    """The reversals of a report that have an effect and that a run was the first to know, or whose report it was."""
-    return [line for line in linjer.reversals(row) if linjer.rows[line]["kendt_fra"] == run]
+    old, new = historie.at(earlier), historie.at(skift.koersel)
+    found: dict[str, dict[Key, None]] = {"tilbagefoersel": {}, "indberetning": {}, "karantaene": {}}
+    for line, row in new.linjer.items():
+        was, now = counts(old, line), counts(new, line)
+        if row["art"] == "I" and row["ydelse_id"] == skift.ydelse_id and touches(row, *days) and was != now:
+            back = [reversal for reversal in reversals(new, row) if old.status(reversal) is None] if was else []
+            fresh = "indberetning" if old.status(line) is None else "karantaene"
+            found["tilbagefoersel" if back else fresh] |= dict.fromkeys(back or [line])
+    return [
+        Aarsag(slags=slags, indberetninger=linjer.nrs(sorted(lines)))  # type: ignore[arg-type]
+        for slags, lines in found.items()
+        if lines
+    ]
 
 
 def _move(skift: Skift, foer: Foer, navne: Navne) -> list[Aarsag]:
@@ -200,48 +249,49 @@ def _move(skift: Skift, foer: Foer, navne: Navne) -> list[Aarsag]:
     ]
 
 
-def _shifted_count(skift: Skift, linjer: Linjer, foer: Foer) -> list[Aarsag]:
-    """Weeks, no later than this one, that became of another kind by lines new in the run, and those lines."""
-    changed = [(week, art) for week, art in foer.changed_weeks(skift.run) if week <= skift.uge]
-    if not changed:
-        return []
-    weeks, kinds = [week for week, _ in changed], {art for _, art in changed}
-    lines = set()
-    for row in linjer.rows.values():
-        if not any(touches(row, week, week + timedelta(days=6)) for week in weeks):
-            continue
-        if row["kendt_fra"] == skift.run and row["art"] == "I" and row["status"] == BRUGT:
-            lines.add(key(row))
-        lines |= set(_new_reversals(row, linjer, skift.run))
-    return [
-        Aarsag(
-            slags="taeller",
-            indberetninger=linjer.nrs(sorted(lines)),
-            uge_fra=weeks[0],
-            uge_til=weeks[-1],
-            antal_uger=len(weeks),
-            ydelsestaeller_foer=skift.of(skift.back, "ydelsestaeller"),
-            ydelsestaeller_efter=skift.of(skift.fresh, "ydelsestaeller"),
-            art_efter=kinds.pop() if len(kinds) == 1 else None,
+def _moved_number(slags: str, moved: Flytning, linjer: Linjer, versions: tuple[str, str]) -> Aarsag:
+    """That a number became another, by which weeks, and by which lines each of them."""
+    weeks = [
+        SkiftetUge(
+            uge=one.uge,
+            art_foer=one.art_foer,
+            art_efter=one.art_efter,
+            indberetninger=linjer.nrs(one.linjer),
         )
+        for one in moved.uger
     ]
+    kinds = {one.art_efter for one in weeks}
+    by_rules = moved.regler or any(not one.indberetninger for one in weeks)
+    return Aarsag(
+        slags=slags,  # type: ignore[arg-type]
+        indberetninger=sorted({nr for one in weeks for nr in one.indberetninger}),
+        uge_fra=weeks[0].uge if weeks else None,
+        uge_til=weeks[-1].uge if weeks else None,
+        antal_uger=len(weeks),
+        ydelsestaeller_foer=moved.foer,
+        ydelsestaeller_efter=moved.efter,
+        art_efter=kinds.pop() if len(kinds) == 1 else None,
+        taeller_id=moved.taeller_id,
+        maalt_uge=moved.uge,
+        skiftede_uger=weeks,
+        forfra_foer=moved.forfra_foer,
+        forfra_efter=moved.forfra_efter,
+        regelversion_foer=versions[0] if by_rules else None,
+        regelversion_efter=versions[1] if by_rules else None,
+    )
 
 
-def _rules(skift: Skift, *, explained: bool) -> list[Aarsag]:
-    """Other rules than those the taken back row was settled under, where they can have made the difference."""
-    if not skift.back or not skift.fresh:
-        return []
-    old, new = skift.back[0], skift.fresh[0]
-    same_number = old["ydelsestaeller"] == new["ydelsestaeller"] and skift.other_percentage
-    if old["regelversion"] == new["regelversion"] or (explained and not same_number):
+def _rules(skift: Skift, versions: tuple[str, str]) -> list[Aarsag]:
+    """Other rules than those of the run before."""
+    if versions[0] == versions[1]:
         return []
     return [
         Aarsag(
             slags="regler",
             indberetninger=[],
-            regelversion_foer=old["regelversion"],
-            regelversion_efter=new["regelversion"],
-            hjemmel_foer=old["hjemmel"],
-            hjemmel_efter=new["hjemmel"],
+            regelversion_foer=versions[0],
+            regelversion_efter=versions[1],
+            hjemmel_foer=skift.of(skift.back, "hjemmel"),
+            hjemmel_efter=skift.of(skift.fresh, "hjemmel"),
         )
     ]

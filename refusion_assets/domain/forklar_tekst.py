@@ -1,121 +1,66 @@
-"""Understands how an explanation is told to a caseworker: plain Danish, week by week."""
+"""Understands how an explanation is told to a caseworker: the answer in five lines, and on demand week by week."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
+from refusion_assets.domain.forklar_tekst_kort import REST, counters, short
 from refusion_assets.domain.forklar_tekst_penge import finances, money, settled
 from refusion_assets.domain.forklar_tekst_regler import paragraph, rulings
-from refusion_assets.domain.forklar_tekst_tillaeg import contribution, in_short
-from refusion_assets.domain.forklar_udtryk import day, kroner, listed, month, plural, small, span, weekday, wrapped
-from refusion_assets.domain.forklaring import Beroering, Forklaring, Indberetning, Raekke, Stykke, Uge
+from refusion_assets.domain.forklar_tekst_tillaeg import contribution
+from refusion_assets.domain.forklar_udtryk import day, kroner, listed, month, plural, small, span, wrapped
+from refusion_assets.domain.forklaring import Beroering, Forklaring, Indberetning, Stykke, Uge
 
 RULE = "-" * 78
 
 
-def told(sag: Forklaring, hvem: str) -> str:
-    """The whole explanation as text; `hvem` is how the person is called in the heading."""
-    lines = [f"Forklaring af {month(sag.maaned)} for {hvem}", RULE, *_basis(sag), ""]
-    lines += {
-        "ukendt_borger": _unknown,
-        "ikke_beregnet": _not_calculated,
-        "ingen_uger": _no_weeks,
-        "forklaret": _explained,
-    }[sag.svar](sag)
+def told(sag: Forklaring, hvem: str, *, alt: bool = False) -> str:
+    """The answer in at most five lines, or with `alt` everything; `hvem` is how the person is called."""
+    if not alt:
+        return "\n".join(line.replace("kr..", "kr.") for line in short(sag, hvem)) + "\n"
+    head, *answer = (line.removesuffix(REST).rstrip() for line in short(sag, hvem))
+    lines = [
+        head,
+        RULE,
+        f"Regelversion {sag.regelversion}.",
+        "",
+        "KORT FORTALT",
+        *(f"  {line}" for line in answer if line),
+    ]
+    if sag.svar != "ukendt_borger":
+        lines += _history(sag)
+    if sag.svar == "forklaret":
+        lines += _explained(sag)
     lines += rulings(sag)
     return "\n".join(part for line in lines for part in wrapped(line)) + "\n"
 
 
-def _basis(sag: Forklaring) -> Iterator[str]:
-    """What the explanation rests on."""
-    run = (
-        f"kørsel {sag.koersel} ({month(sag.viden_til)}, {sag.koersel_status})" if sag.koersel else month(sag.viden_til)
-    )
-    yield f"Viden fra {run}. Regelversion {sag.regelversion}."
-    if sag.regler_nu != sag.regelversion:
-        yield f"Reglerne er ændret siden (nu {sag.regler_nu}); den næste kørsel kan give et andet svar."
-
-
-def _unknown(sag: Forklaring) -> list[str]:
-    return [
-        "Ingen afsender har indberettet noget om personnummeret til og med " + month(sag.viden_til) + ".",
-        "Derfor er der ingen uger at tælle og ingen beløb at afregne.",
-    ]
-
-
-def _not_calculated(sag: Forklaring) -> list[str]:
-    known = month(sag.viden_til)
-    text = f"{month(sag.maaned).capitalize()} er ikke kørt endnu. Den seneste kørsel kender dage til og med {known}."
-    return [text, *_history(sag)]
-
-
-def _no_weeks(sag: Forklaring) -> list[str]:
-    text = [f"Ingen ydelse har dage i ugerne omkring {month(sag.maaned)}, og der er ikke afregnet noget for måneden."]
-    free = [uge for uge in sag.uger if uge.art == "C" and uge.genoptjening]
-    if free and free[-1].genoptjening:
-        text += ["", *(line[2:] for line in _counters(free[-1]))]
-    elif not sag.forloeb or sag.forloeb[0].fra_uge > sag.uger[-1].uge:
-        text.append("Måneden ligger før borgerens første uge med ydelse og tæller ikke.")
-    return text + _history(sag)
-
-
 def _explained(sag: Forklaring) -> list[str]:
-    text = ["KORT FORTALT", *_summary(sag)]
-    text += _history(sag)
+    """The reports, and the weeks."""
+    text = []
     if sag.indberetninger:
         text += ["", "INDBERETNINGERNE", *(line for i in sag.indberetninger for line in _report(i))]
-    for uge in sag.uger:
-        text += ["", *_week(uge, sag)]
+    for several in _alike(sag.uger):
+        text += ["", *(_bare(several, sag) if len(several) > 1 else _week(several[0], sag))]
     return text
 
 
-def _summary(sag: Forklaring) -> Iterator[str]:
-    """What the month came to, per benefit, municipality and percentage."""
-    groups: dict[tuple[str, str, str, int, int | None], list[Raekke]] = {}
-    for uge in sag.uger:
-        for r in uge.raekker:
-            groups.setdefault((r.ydelse, r.finansiering.kommune, r.side, r.procent, r.trin), []).append(r)
-    for (ydelse, kommune, side, procent, trin), rows in groups.items():
-        paid = sum(r.beloeb_oere for r in rows)
-        share = sum(r.refusion_oere + r.medfinansiering_oere for r in rows)
-        yield (
-            f"  {ydelse}, {kommune}: {plural(len(rows), 'uge', 'uger')} med {procent} procent "
-            f"({_why_step(trin, rows)}); {kroner(paid)} giver {kroner(share)} i {side}."
-        )
-    bidrag = [b for uge in sag.uger for b in uge.fleksbidrag]
-    yield from (in_short(b, sag.maaned) for b in bidrag)
-    if not groups and not bidrag:
-        yield "  Der er ingen beløb at afregne i måneden."
-    if any(uge.uden_kommune for uge in sag.uger):
-        yield "  Noget er ikke afregnet, fordi ingen kommune kendes; se ugerne."
-    for old in sag.foraeldet:
-        yield (
-            f"  {old.ydelse}, {old.kommune}: Forskellen på {kroner(old.netto_oere)} er forældet efter {old.hjemmel} "
-            f"(foraeldelse.toml) og afregnes ikke."
-        )
-    if any(uge.aendringer for uge in sag.uger):
-        runs = sorted({(a.koersel, a.maaned) for uge in sag.uger for a in uge.aendringer})
-        yield f"  Måneden er rettet i {listed([f'kørsel {k} ({month(m)})' for k, m in runs])}; se ugerne."
-
-
-def _why_step(trin: int | None, rows: Sequence[Raekke]) -> str:
-    """The step, and the weeks of support that it comes from."""
-    if trin is None:
-        return "uden for trappen"
-    numbers = sorted({r.ydelsestaeller for r in rows if r.ydelsestaeller is not None})
-    if any(r.overgang for r in rows) or not numbers:
-        return f"trin {trin}"
-    return f"trin {trin}: uge {listed(_runs(numbers))} af støtte"
-
-
-def _runs(numbers: Sequence[int]) -> list[str]:
-    """Ascending numbers as runs: `5-8`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
+def _alike(uger: Sequence[Uge]) -> list[list[Uge]]:
+    """The weeks in order, with those together that follow each other, are of one kind and have nothing to tell."""
+    found: list[list[Uge]] = []
+    for uge in uger:
+        last = found[-1][-1] if found else None
+        same = last and _is_bare(last) and _is_bare(uge) and (last.art, last.taelling) == (uge.art, uge.taelling)
+        if last and same and not (last.genoptjening and last.genoptjening.naaet):
+            found[-1].append(uge)
         else:
-            runs.append([number, number])
-    return [f"{first}-{last}" if first < last else str(first) for first, last in runs]
+            found.append([uge])
+    return found
+
+
+def _is_bare(uge: Uge) -> bool:
+    """Whether nobody has reported or settled anything about a week."""
+    told_of = (uge.beroeringer, uge.indberetninger, uge.raekker, uge.fleksbidrag, uge.uden_kommune, uge.posteringer)
+    return not any(told_of) and not uge.aendringer
 
 
 def _history(sag: Forklaring) -> list[str]:
@@ -126,11 +71,11 @@ def _history(sag: Forklaring) -> list[str]:
     if sag.forfra:
         f = sag.forfra
         text.append(
-            f"  Optællingen begyndte forfra med ugen {span(f.uge, f.uge + timedelta(days=6))}, da {f.kraevet} "
-            f"hele uger med selvforsørgelse inden for {f.vindue_aar} år var nået ({paragraph(f.post)})."
+            f"  Optællingen begyndte forfra med ugen {day(f.uge)}, da {f.kraevet} hele uger med selvforsørgelse "
+            f"inden for {f.vindue_aar} år var nået ({paragraph(f.post)})."
         )
     else:
-        text.append(f"  Uger tælles fra den {day(sag.optaelling.gaelder_fra)} ({paragraph(sag.optaelling)}).")
+        text.append(f"  Uger tælles fra {day(sag.optaelling.gaelder_fra)} ({paragraph(sag.optaelling)}).")
     for piece in sag.forloeb:
         text += _piece(piece)
     return text
@@ -142,7 +87,7 @@ def _piece(piece: Stykke) -> list[str]:
     number = "" if first is None else f"uge {first}" if first == last else f"uge {first}-{last}"
     what = {"A": listed(piece.ydelser), "B": f"{listed(piece.ydelser)} (neutral)", "C": "selvforsørgelse"}[piece.art]
     when = span(piece.fra_uge, piece.til_uge + timedelta(days=6))
-    text = [f"  {number:<13}{when:<42}{plural(piece.antal_uger, 'uge', 'uger'):<9}{what}"]
+    text = [f"  {number:<13}{when:<26}{plural(piece.antal_uger, 'uge', 'uger'):<9}{what}"]
     if piece.genoptjent:
         text.append("               Her er genoptjeningen nået: den næste ydelsesuge er uge 1.")
     return text
@@ -151,17 +96,12 @@ def _piece(piece: Stykke) -> list[str]:
 def _report(i: Indberetning) -> Iterator[str]:
     """One delivered line: what it says, what became of it, and where it stands."""
     period = span(i.periode_start, i.periode_slut) if i.periode_start and i.periode_slut else "uden ydelsesperiode"
-    received = month(i.modtaget_maaned)
-    if i.modtaget_tidspunkt:
-        received = f"{day(i.modtaget_tidspunkt.date())} kl. {i.modtaget_tidspunkt:%H.%M}"
+    received = day(i.modtaget_tidspunkt.date()) if i.modtaget_tidspunkt else month(i.modtaget_maaned)
+    what = f"{i.ydelse} fra {i.afsender}, {period}: {kroner(i.beloeb_oere)}"
     if i.art == "tilbagefoersel":
-        yield f"  [{i.nr}] Tilbageførsel fra {i.afsender} af indberetning {i.reference_id}. {_fate(i)}"
-    else:
-        yield f"  [{i.nr}] {i.ydelse} fra {i.afsender}, {period}: {kroner(i.beloeb_oere)} {_fate(i)}"
-    yield (
-        f"      {i.kilde_navn}, modtaget {received}, IndberetningsID {i.indberetning_id or 'mangler'}, "
-        f"{i.fil} linje {i.linje}."
-    )
+        what = f"Tilbageførsel fra {i.afsender} af indberetning {i.reference_id}"
+    yield f"  [{i.nr}] {what}, modtaget {received}. {_fate(i)}"
+    yield f"      IndberetningsID {i.indberetning_id or 'mangler'}, {i.fil} linje {i.linje}."
 
 
 def _fate(i: Indberetning) -> str:
@@ -177,14 +117,23 @@ def _fate(i: Indberetning) -> str:
     }[i.status]
 
 
+def _bare(uger: Sequence[Uge], sag: Forklaring) -> list[str]:
+    """Weeks of one kind with nothing to tell but that."""
+    return [
+        f"UGERNE {span(uger[0].uge, uger[-1].uge)} ({len(uger)} uger)",
+        *_kind(uger[-1], sag),
+        *counters(uger[-1]),
+    ]
+
+
 def _week(uge: Uge, sag: Forklaring) -> list[str]:
     """One week: its kind and why, the counters, the money, and what runs settled."""
-    text = [f"UGEN {span(uge.uge, uge.til).upper()} (kalenderuge {uge.uge.isocalendar().week})"]
+    text = [f"UGEN {day(uge.uge)} (kalenderuge {uge.uge.isocalendar().week})"]
     if (uge.dage_fra, uge.dage_til) != (uge.uge, uge.til):
         days = "dagen" if uge.dage_fra == uge.dage_til else "dagene"
         text.append(f"  Kun {days} {span(uge.dage_fra, uge.dage_til)} hører til ydelsesmåneden {month(sag.maaned)}.")
     text += _kind(uge, sag)
-    text += _counters(uge)
+    text += counters(uge)
     told_of = {nr for claim in uge.beroeringer for nr in claim.indberetninger}
     unused = [f"[{nr}]" for nr in uge.indberetninger if nr not in told_of]
     if unused:
@@ -203,7 +152,7 @@ def _kind(uge: Uge, sag: Forklaring) -> Iterator[str]:
     elif uge.art == "B":
         yield "  Neutral uge: den tæller hverken som ydelse eller som selvforsørgelse, fordi"
     elif uge.art == "C":
-        yield "  Uge med selvforsørgelse: ingen ydelse, der tæller, har dage i ugen."
+        yield "  Selvforsørgelse: ingen ydelse, der tæller, har dage i ugen."
     elif uge.til > _known_to(sag):
         yield "  Ugen er ikke omme i det, kørslen kender, så dens art afgøres af en senere kørsel."
     else:
@@ -220,37 +169,11 @@ def _known_to(sag: Forklaring) -> date:
 def _claim(claim: Beroering) -> str:
     """One claim with days in the week."""
     whole = (claim.til_dag - claim.fra_dag).days == 6
-    days = "alle ugens dage" if whole else _days(claim.fra_dag, claim.til_dag)
+    days = "alle ugens dage" if whole else span(claim.fra_dag, claim.til_dag)
     says = {"A": "", "B": " (tæller ikke, men er støtte)", "-": " (siger intet om ugen)"}[claim.kategori]
+    whole_claim = (claim.fra_dag, claim.til_dag) == (claim.krav_start, claim.krav_slut)
+    period = "" if whole_claim else f" for {span(claim.krav_start, claim.krav_slut)}"
     return (
-        f"{small(claim.ydelse)} fra {claim.afsender}, {days}{says}; {kroner(claim.krav_oere)} for "
-        f"{span(claim.krav_start, claim.krav_slut)} {_numbers(claim.indberetninger)}"
+        f"{small(claim.ydelse)} fra {claim.afsender}, {days}{says}; {kroner(claim.krav_oere)}{period} "
+        f"{''.join(f'[{nr}]' for nr in claim.indberetninger)}"
     )
-
-
-def _days(fra: date, til: date) -> str:
-    """Days of a week by name."""
-    return weekday(fra) if fra == til else f"{weekday(fra)} til {weekday(til)}"
-
-
-def _numbers(numbers: Sequence[int]) -> str:
-    return "".join(f"[{nr}]" for nr in numbers)
-
-
-def _counters(uge: Uge) -> Iterator[str]:
-    """The two counters of a week."""
-    if uge.art == "A" and uge.taelling_fra_uge:
-        began = span(uge.taelling_fra_uge, uge.taelling_fra_uge + timedelta(days=6))
-        yield f"  Uge {uge.ydelsestaeller} af støtte, talt siden ugen {began}."
-    elif uge.art and uge.ydelsestaeller:
-        yield f"  Ydelsestælleren bliver stående på {uge.ydelsestaeller}."
-    g = uge.genoptjening
-    if g and g.naaet:
-        yield f"  Genoptjening: de {g.kraevet} uger er nået, og optællingen begynder forfra ({paragraph(g.post)})."
-    elif g and g.antal and g.foerste_uge:
-        yield (
-            f"  Genoptjening: {g.antal} af {g.kraevet} hele uger med selvforsørgelse i vinduet fra {day(g.vindue_fra)} "
-            f"(den første begyndte {day(g.foerste_uge)})."
-        )
-    elif g:
-        yield f"  Genoptjening: ingen af {g.kraevet} uger endnu i vinduet fra {day(g.vindue_fra)}."

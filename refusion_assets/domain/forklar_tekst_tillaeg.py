@@ -18,10 +18,10 @@ PERIODS = {"uge": "om ugen", "maaned": "om måneden"}
 
 def in_short(bidrag: Fleksbidrag, maaned: date) -> str:
     """What the month's fleksbidrag came to."""
-    name = f"  {bidrag.ydelse}, {bidrag.kommune}"
+    name = f"{small(bidrag.ydelse)}, {bidrag.kommune}"
     if bidrag.beregningsgrundlag_oere is None:
-        return f"{name}: intet for {month(maaned)}, fordi grundlaget ikke er modtaget ({bidrag.regel})."
-    return f"{name}: {kroner(bidrag.refusion_oere)} for {month(maaned)}."
+        return f"{name}: intet for {month(maaned)}, fordi grundlaget ikke er modtaget ({bidrag.regel})"
+    return f"{name}: {kroner(bidrag.refusion_oere)} for {month(maaned)}"
 
 
 def contribution(bidrag: Fleksbidrag, maaned: date) -> Iterator[str]:

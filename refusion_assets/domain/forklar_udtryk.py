@@ -3,52 +3,64 @@
 import re
 import textwrap
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from refusion_assets.domain.kontrol import kroner_text as kroner
 from refusion_assets.domain.skrift import plural
 
-__all__ = ["day", "kroner", "listed", "month", "plural", "small", "span", "weekday", "wrapped"]
+__all__ = ["day", "few", "kroner", "listed", "month", "plural", "runs", "small", "span", "weeks", "wrapped"]
 
-MAANEDER = (
-    *("januar", "februar", "marts", "april", "maj", "juni"),
-    *("juli", "august", "september", "oktober", "november", "december"),
-)
 WIDTH = 100
-COLUMNS = re.compile(r"  .{13}\S.{40} \d+ uger? ")  # a run of weeks in the history
+COLUMNS = re.compile(r"  .{13}\S.{24} \d+ uger? ")  # a run of weeks in the history
 NO_BREAK = "\u00a0"
-DAGE = ("mandag", "tirsdag", "onsdag", "torsdag", "fredag", "lørdag", "søndag")
+MOST_NAMED = 3
 
 
 def day(when: date) -> str:
-    """A date: `4. marts 2024`."""
-    return f"{when.day}. {MAANEDER[when.month - 1]} {when.year}"
+    """A date, the one form that all texts have: `2024-03-04`."""
+    return when.isoformat()
 
 
 def month(when: date) -> str:
-    """A month: `marts 2024`."""
-    return f"{MAANEDER[when.month - 1]} {when.year}"
-
-
-def weekday(when: date) -> str:
-    """A day by its name: `mandag den 4. marts`."""
-    return f"{DAGE[when.weekday()]} den {when.day}. {MAANEDER[when.month - 1]}"
+    """A month: `2024-03`."""
+    return f"{when:%Y-%m}"
 
 
 def span(first: date, last: date) -> str:
-    """Days from first to last, both included: `4.-10. marts 2024`, `26. februar - 3. marts 2024`."""
-    if first == last:
-        return day(first)
-    if (first.year, first.month) == (last.year, last.month):
-        return f"{first.day}.-{day(last)}"
-    if first.year == last.year:
-        return f"{first.day}. {MAANEDER[first.month - 1]} - {day(last)}"
-    return f"{day(first)} - {day(last)}"
+    """Days from first to last, both included: `2024-03-04 - 2024-03-10`; one day by itself."""
+    return day(first) if first == last else f"{day(first)} - {day(last)}"
 
 
 def listed(parts: Sequence[str]) -> str:
     """Parts as a list in a sentence: `a, b og c`."""
     return " og ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+
+
+def few(parts: Sequence[str]) -> str:
+    """The first parts as a list in a sentence, and how many more there are."""
+    return listed([*parts[:MOST_NAMED], *([f"{len(parts) - MOST_NAMED} mere"] if len(parts) > MOST_NAMED else [])])
+
+
+def runs(numbers: Sequence[int]) -> str:
+    """Ascending numbers as runs in a list: `5-8 og 10`."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return listed([f"{first}-{last}" if first < last else str(first) for first, last in found])
+
+
+def weeks(mondays: Sequence[date]) -> list[str]:
+    """Ascending weeks by their Mondays, those that follow each other as first and last: `2024-01-01 - 2024-01-22`."""
+    found: list[list[date]] = []
+    for uge in mondays:
+        if found and uge == found[-1][1] + timedelta(days=7):
+            found[-1][1] = uge
+        else:
+            found.append([uge, uge])
+    return [span(first, last) for first, last in found]
 
 
 def small(name: str) -> str:
@@ -62,10 +74,10 @@ def wrapped(line: str) -> list[str]:
     if len(text) <= WIDTH:
         return [text]
     inner = (
-        " " * 66
+        " " * 50
         if COLUMNS.match(text)
         else " " * (len(text) - len(text.lstrip()) + (4 if text.lstrip()[:1] == "[" else 2))
     )
-    joined = re.sub(rf" (?=kr\.)|(?<=\d\.) (?={'|'.join(MAANEDER)})|(?<=\]) (?=\S)", NO_BREAK, text)
+    joined = re.sub(r" (?=kr\.)|(?<=\d) (?=- \d{4}-)|(?<=\d -) (?=\d{4}-)|(?<=\]) (?=\S)", NO_BREAK, text)
     parts = textwrap.wrap(joined, WIDTH, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False)
     return [part.replace(NO_BREAK, " ") for part in parts]

@@ -6,7 +6,7 @@ whole per cent, `uge` is a Monday, months are first days, and nothing here can h
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -14,7 +14,18 @@ from refusion_assets.domain.forklar_post import Post
 from refusion_assets.domain.forklaring_tillaeg import Fleksbidrag, OverLoft
 
 Svar = Literal["forklaret", "ukendt_borger", "ingen_uger", "ikke_beregnet"]
-Slags = Literal["indberetning", "tilbagefoersel", "taeller", "bopael", "regler", "grundlag", "tilskud", "uforklaret"]
+Slags = Literal[
+    "indberetning",
+    "tilbagefoersel",
+    "karantaene",
+    "taeller",
+    "overgang",
+    "bopael",
+    "regler",
+    "grundlag",
+    "tilskud",
+    "uforklaret",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +148,19 @@ class Postering:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SkiftetUge:
+    """A week that moved a number: its kind to the run before and to this one, and the lines that made it so.
+
+    No lines: changed rules made it so.
+    """
+
+    uge: date
+    art_foer: str
+    art_efter: str
+    indberetninger: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Aarsag:
     """One concrete reason why a run settled something else than the runs before it."""
 
@@ -148,6 +172,11 @@ class Aarsag:
     ydelsestaeller_foer: int | None = None
     ydelsestaeller_efter: int | None = None
     art_efter: str | None = None
+    taeller_id: str | None = None
+    maalt_uge: date | None = None
+    skiftede_uger: list[SkiftetUge] = field(default_factory=list)
+    forfra_foer: date | None = None
+    forfra_efter: date | None = None
     kommune_foer: str | None = None
     kommune_efter: str | None = None
     regelversion_foer: str | None = None
