@@ -3,14 +3,13 @@
 import os
 import shutil
 import sys
-import traceback
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from refusion_assets.context import REPOSITORY, Place
+from refusion_assets.context import REPOSITORY, Place, unforeseen
 from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.domain.weeks import month_of, month_range
 from refusion_assets.rulebook import RuleError
@@ -62,9 +61,7 @@ def _reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return of_the_system(error)
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    said = f"{type(error).__name__} i {Path(where.filename).name}:{where.lineno}"
-    return f"uventet fejl, {said}; er der plads på disken, så meld den til systemets ejere"
+    return unforeseen(error)
 
 
 @main.command()

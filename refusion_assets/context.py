@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -27,6 +28,13 @@ def patient(say: Callable[[str], None]) -> Callable[[str], None]:
             say(f"  {line}")
 
     return now_and_then
+
+
+def unforeseen(error: Exception) -> str:
+    """What is said of an error that nobody foresaw: where it arose, as its text may hold a person's number."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__} i {Path(where.filename).name}:{where.lineno}"
+    return f"uventet fejl, {said}; er der plads på disken, så meld den til systemets ejere"
 
 
 @cache

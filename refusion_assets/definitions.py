@@ -22,6 +22,7 @@ from refusion_assets.assets import (
 from refusion_assets.assets.modtagelse import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.assets.wiring import GENINDLAES
 from refusion_assets.context import Place
+from refusion_assets.haendelser import in_danish
 from refusion_assets.metadata import OWNER
 from refusion_assets.partitions import cell_grid, last_month, month_grid, range_tags
 
@@ -67,7 +68,7 @@ def build_defs(place: Place) -> dg.Definitions:
         jobs=[beregn, opgoer, *_again(), *regler.jobs(rules), konsekvens.job()],
         sensors=[_chain(beregn, opgoer, koder), regler.sensor(place)],
         resources={"place": place},
-        executor=dg.in_process_executor,
+        executor=in_danish,
     )
 
 

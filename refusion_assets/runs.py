@@ -194,22 +194,6 @@ def _execute(
         instance=instance, tags=tags, partition_key=cell, raise_on_error=False, run_config={**QUIET, **(config or {})}
     )
     if not result.success:
-        raise Stop(_reason(result))
-
-
-def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """Why a run failed, in one line: the check that said no, or the reason a step gave."""
-    for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
-            return f"{evaluation.check_name}: {evaluation.description}"
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            if data.user_failure_data and data.user_failure_data.description:
-                return data.user_failure_data.description
-            if data.error:
-                innermost = data.error.cause or data.error
-                if innermost.cls_name == dg.DagsterExecutionInterruptedError.__name__:
-                    return "kørslen blev afbrudt; kør måneden igen"
-                return f"uventet fejl i {event.step_key}: {innermost.cls_name}; se kørslen i brugerfladen"
-    return "kørslen fejlede; se den i brugerfladen"
+        reason = haendelser.reason_of(result.all_events)
+        haendelser.last_word(instance, result.dagster_run, reason)
+        raise Stop(reason)

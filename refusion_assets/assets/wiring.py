@@ -1,25 +1,28 @@
 """Understands what every asset does at its edges: which month it may run for, and how it stops."""
 
 import shutil
+import traceback
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 
 from refusion_assets.assets.regelgrundlag import refuse_undeclared
-from refusion_assets.context import Place
+from refusion_assets.context import Place, unforeseen
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.domain.weeks import month_of, next_month
-from refusion_assets.haendelser import together
+from refusion_assets.haendelser import forget, together
 from refusion_assets.rulebook import RuleError
 from refusion_assets.warehouse import ContractError, Locked, Session
 
 POOL = "duckdb"
 GENINDLAES = "genindlaes"
+FILER, POSTERING, FILES_CHECK = ["opgoerelse", "filer"], ["opgoerelse", "postering"], "filer_er_kladden"
 BEFORE_ALL = date.min  # only runs that are closed for good count as closed
 OPGJORT, AABEN, LUKKET = "opgjort", "åben", "lukket"
 
@@ -123,13 +126,51 @@ def withdraw(place: Place, month: date, koder: Collection[str] | None = None) ->
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """A reason to stop becomes a failed step whose description is that one line."""
+    """Whatever stops becomes a failed step whose description is one Danish line.
+
+    Of an error that nobody foresaw it says where it arose, as its own text may hold a person's number.
+    """
     try:
         yield
+    except (dg.Failure, dg.RetryRequested):
+        raise
     except (Stop, ContractError, RuleError, Locked) as reason:
         raise dg.Failure(description=str(reason), allow_retries=False) from None
     except OSError as error:
         raise dg.Failure(description=of_the_system(error), allow_retries=False) from None
+    except Exception as error:  # noqa: BLE001  whatever it is, the operator gets one line
+        raise dg.Failure(description=unforeseen(error), metadata=_where(error), allow_retries=False) from None
+
+
+def _where(error: Exception) -> dict[str, str]:
+    """The way to an error through the program, for whoever mends it; places and no values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return {"vej": " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)}
+
+
+def take_back(context: dg.AssetExecutionContext, place: Place, month: date, koder: Collection[str] = ()) -> None:
+    """A month's outgoing files (of some municipalities) taken back, and their cells no longer shown as made.
+
+    Without `koder` the month begins anew: then its ledger is not made either, and the check of its files is open.
+    """
+    gone = (place.outgoing / f"{month:%Y-%m}").exists()
+    withdraw(place, month, koder or None)
+    cells = [f"{kode}|{month:%Y-%m}" for kode in koder or place.rules.koder]
+    for key in [FILER] if koder else [FILER, POSTERING]:
+        forget(context.instance, key, cells)
+    if gone and not koder:
+        text = f"Filerne for {month:%Y-%m} er trukket tilbage, mens måneden køres igen."
+        warn = dg.AssetCheckSeverity.WARN
+        context.log_event(
+            dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey(FILER),
+                check_name=FILES_CHECK,
+                passed=False,
+                severity=warn,
+                description=text,
+                metadata={},
+            )
+        )
 
 
 def gate(session: Session, place: Place, month: date) -> int:
