@@ -88,6 +88,7 @@ def luk(maaned: list[date]) -> None:
     for month in maaned:
         with place.warehouse.open() as session:
             close(session, place, month)
+        place.warehouse.publish()
         click.echo(f"Kørsel {month:%Y-%m} er lukket.")
 
 
@@ -189,9 +190,10 @@ def ui(port: int) -> None:
     from refusion_assets.assets.wiring import POOL  # noqa: PLC0415  as above
 
     _place()
-    with haendelser.instance(Path(os.environ["DAGSTER_HOME"])) as instance:
+    home = Path(os.environ["DAGSTER_HOME"])
+    with haendelser.readable(home), haendelser.instance(home) as instance:
         haendelser.living_runs(instance, POOL)
-    workspace = Path(os.environ["DAGSTER_HOME"]) / "workspace.yaml"
+    workspace = home / "workspace.yaml"
     shutil.copyfile(PACKAGE / workspace.name, workspace)
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
     os.chdir(workspace.parent)
@@ -210,6 +212,8 @@ def regler(sider: Path | None) -> None:
         from refusion_assets.regelsider.sider import write  # noqa: PLC0415  only this option needs it
 
         click.echo(f"{len(write(place.rules_folder, sider))} sider i {sider}")
+    if not place.root.exists():
+        click.echo(f"Dataroden {place.root} findes ikke, så det siges ikke, hvad reglerne rammer.")
     click.echo(f"Reglerne kan stå: {len(rules.ydelse_ids)} ydelser, version {rules.version[:12]}.")
     lines, refused = told(place)
     for line in lines:

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -25,6 +27,9 @@ from dagster._core.storage.sqlite import create_db_conn_string
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy import Connection, Engine, create_engine, delete
+from sqlalchemy.exc import DatabaseError
+
+from refusion_assets.domain.stop import Stop
 
 BUSY_SECONDS = 60
 PROCESSES = Path("/proc")
@@ -35,6 +40,8 @@ LOCATION, MODULE, REPOSITORY = "ydelsesrefusion", "refusion_assets.definitions",
 """The code location as `workspace.yaml` names it; Dagster gives a module's definitions the name of the repository."""
 # SQLite takes no more values than this in a statement of any version.
 VALUES_ASKED = 500
+# What SQLite says when the system is in the way, and its file may be whole.
+NOT_OURS = re.compile(r"full|readonly|unable to open|locked|permission", re.IGNORECASE)
 
 
 class Haendelseslog(SqliteEventLogStorage):
@@ -146,7 +153,26 @@ def instance(home: Path) -> dg.DagsterInstance:
     log = {"module": __name__, "class": Haendelseslog.__name__, "config": {"base_dir": str(history / "runs")}}
     runs = {"module": __name__, "class": Koerselsliste.__name__, "config": {"base_dir": str(history)}}
     overrides = {"event_log_storage": log, "run_storage": runs}
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
+    try:
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
+    except (DatabaseError, sqlite3.DatabaseError, OSError):
+        raise
+    except Exception:  # noqa: BLE001  a text that is no YAML, or no configuration, is refused in many ways
+        raise Stop(f"{home / 'dagster.yaml'} kan ikke forstås; flyt den et andet sted hen, og kør det igen") from None
+
+
+@contextmanager
+def readable(home: Path) -> Iterator[None]:
+    """While it lasts, a file of Dagster's that cannot be read or written becomes a Stop that says what to do."""
+    try:
+        yield
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        said = str(getattr(error, "orig", error) or error)
+        if NOT_OURS.search(said):
+            why = f"{home} kan ikke skrives eller åbnes ({said}); ret det"
+        else:
+            why = f"Dagsters hukommelse i {home} er beskadiget; flyt mappen et andet sted hen, den husker kun kørsler"
+        raise Stop(f"{why}, og kør det samme igen") from None
 
 
 def forget(instance: dg.DagsterInstance, key: Sequence[str], cells: Collection[str]) -> None:

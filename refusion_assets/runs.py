@@ -141,7 +141,8 @@ def _alone(place: Place, say: Callable[[str], None]) -> Iterator[None]:
 @contextmanager
 def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterInstance]:
     """Dagster's instance in the home that the environment names, once nothing else works in the warehouse."""
-    with _alone(place, say), haendelser.instance(Path(os.environ["DAGSTER_HOME"])) as opened:
+    home = Path(os.environ["DAGSTER_HOME"])
+    with _alone(place, say), haendelser.readable(home), haendelser.instance(home) as opened:
         others = haendelser.living_runs(opened, POOL)
         if others:
             say(f"venter på kørsel {min(others)[:8]}, som er i gang i brugerfladen ...")
