@@ -102,7 +102,7 @@ class Place:
             raise Stop(f"dataroden {self.root} er en fil og ikke en mappe; ret {DATA}")
         if not self.raw.is_dir():
             what = "findes ikke" if not self.root.exists() else "har ingen mappe raw"
-            raise Stop(f"dataroden {self.root} {what}; er {DATA} rigtig? {BEGIN}")
+            raise Stop(f"dataroden {self.root} {what}, så der er ingen leverancer; er {DATA} rigtig? {BEGIN}")
         return self
 
     @cached_property

@@ -20,7 +20,7 @@ from refusion_assets.assets import (
     regler,
 )
 from refusion_assets.assets.modtagelse import FILE_CHECKS, REGISTER_CHECKS
-from refusion_assets.assets.wiring import GENINDLAES
+from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES
 from refusion_assets.context import Place
 from refusion_assets.haendelser import in_danish
 from refusion_assets.metadata import OWNER
@@ -29,7 +29,7 @@ from refusion_assets.partitions import cell_grid, last_month, month_grid, range_
 # Backfill policies and partition mappings are marked beta; the version is locked, so the warning says nothing.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-KRITISK_UGE, OPGOER, GENBEREGN = "kritisk_uge", "opgoer", "genberegn"
+KRITISK_UGE, OPGOER = "kritisk_uge", "opgoer"
 CALCULATION = (
     *(["classified", "krav"], ["duration", "forloeb"]),
     *(["refusion", "borger_uge_ydelse"], ["refusion", "fleksbidrag"]),

@@ -18,19 +18,18 @@ from refusion_assets.assets.filer import told
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.modtagelse import Knowingly, wanted
+from refusion_assets.assets.refusion import difference, sums
 from refusion_assets.assets.regelgrundlag import stale
-from refusion_assets.assets.wiring import GENINDLAES, POOL, gate, last_run, never_run
+from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES, POOL, gate, last_run, never_run
 from refusion_assets.context import Place, patient
 from refusion_assets.definitions import (
     COMMAND_LINE,
-    GENBEREGN,
     KRITISK_UGE,
     OPGOER,
     STARTED_BY,
     build_defs,
     settle_tags,
 )
-from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.regeltid import as_ranges
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.weeks import month_of, month_range
@@ -155,23 +154,7 @@ def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterIn
 def _sums(place: Place, months: Sequence[date]) -> pl.DataFrame:
     """What the state gives each municipality, net, for some benefit months: kommunekode, oere."""
     with place.warehouse.open() as session:
-        return session.frame(
-            """SELECT kommunekode, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
-            FROM refusion.tilstand WHERE maaned BETWEEN $first AND $last GROUP BY 1""",
-            first=months[0],
-            last=months[-1],
-        )
-
-
-def difference(before: pl.DataFrame, after: pl.DataFrame, navne: dict[str, str]) -> Iterator[str]:
-    """The lines that tell what has changed: a municipality each, and all of them. Net to the municipality."""
-    both = before.join(after, on="kommunekode", how="full", coalesce=True, suffix="_nu").fill_null(0)
-    moved = both.with_columns(forskel=pl.col("oere_nu") - pl.col("oere")).sort("kommunekode")
-    for kode, _, _, oere in moved.filter(pl.col("forskel") != 0).iter_rows():
-        yield f"  {kode} {navne.get(kode, kode):<24}{kroner_text(oere):>24}"
-    total = int(moved["forskel"].sum())
-    anything = moved["forskel"].abs().sum()
-    yield f"Forskel, netto til kommunerne: {kroner_text(total)}" if anything else "Ingen forskel."
+        return sums(session, months[0], months[-1])
 
 
 def _may_run(place: Place, month: date) -> None:

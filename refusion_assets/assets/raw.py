@@ -24,6 +24,7 @@ from refusion_assets.metadata import KINDS, OWNER, of_table
 from refusion_assets.warehouse import Session
 
 LINES_PER_BATCH = 300_000
+NOTHING = {"dagster/partition_row_count": 0, "filer": 0, "afsendere": 0}
 BY_FILE = ("raw.ukendt", "classified.linje", "classified.dom", "classified.grundlag", "classified.udgaaet")
 
 
@@ -219,6 +220,13 @@ def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly)
         return asked.month, stop
 
 
+def _held(session: Session) -> dict[str, dict[str, int]]:
+    """What each month of receipt holds in the warehouse, however many runs it came with: lines, files, senders."""
+    rows = session.frame("""SELECT strftime(modtaget_maaned, '%Y-%m'), sum(antal_raekker)::BIGINT, count(*),
+        count(DISTINCT (kilde, enhed)) FROM raw.fil GROUP BY 1""")
+    return {month: dict(zip(NOTHING, numbers, strict=True)) for month, *numbers in rows.iter_rows()}
+
+
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The delivered lines, cut by month of receipt."""
 
@@ -249,8 +257,13 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         report_deliveries(context, taken.leveret, month)
         with place.warehouse.open() as session:
             passed = let_passed(session, month)
-        metadata = {"dagster/row_count": taken.linjer, "filer": taken.filer, "afsendere": len(taken.leveret)}
-        yield dg.MaterializeResult(metadata=metadata)
+            held = _held(session)
+        for key in context.partition_keys:
+            context.add_asset_metadata(held.get(key, NOTHING), partition_key=key)
+        lines = sum(said["dagster/partition_row_count"] for said in held.values())
+        critical = context.partition_keys == [f"{month:%Y-%m}"]
+        fresh = {"nye_filer": taken.filer, "nye_linjer": taken.linjer} if critical else {}
+        yield dg.MaterializeResult(metadata={"dagster/row_count": lines, **fresh})
         yield from answers([], FILE_CHECKS, passed)
 
     return [indberetning]

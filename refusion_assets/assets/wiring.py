@@ -21,7 +21,7 @@ from refusion_assets.rulebook import RuleError
 from refusion_assets.warehouse import ContractError, Locked, Session
 
 POOL = "duckdb"
-GENINDLAES = "genindlaes"
+GENBEREGN, GENINDLAES = "genberegn", "genindlaes"
 FILER, POSTERING, FILES_CHECK = ["opgoerelse", "filer"], ["opgoerelse", "postering"], "filer_er_kladden"
 BEFORE_ALL = date.min  # only runs that are closed for good count as closed
 OPGJORT, AABEN, LUKKET = "opgjort", "åben", "lukket"
