@@ -188,12 +188,12 @@ def gate(session: Session, place: Place, month: date) -> int:
     before = runs.get(next_month(month, -1))
     if before == OPGJORT:
         raise Stop(f"kørsel {next_month(month, -1):%Y-%m} blev standset, før filerne var skrevet; kør den igen først")
-    if before == AABEN and not (place.outgoing / f"{next_month(month, -1):%Y-%m}").exists():
-        # So it is after the warehouse was taken back from the published copy in the middle of a run.
-        raise Stop(f"filerne for kørsel {next_month(month, -1):%Y-%m} mangler; kør den igen først")
     if runs and month not in (max(runs), next_month(max(runs))):
         raise Stop(f"{month:%Y-%m} er ikke næste kørsel; den næste er {next_month(max(runs)):%Y-%m}")
     _all_settled(session, place, month)
+    if before == AABEN and not (place.outgoing / f"{next_month(month, -1):%Y-%m}").exists():
+        # So it is after the warehouse was taken back from the published copy in the middle of a run.
+        raise Stop(f"filerne for kørsel {next_month(month, -1):%Y-%m} mangler; kør den igen først")
     refuse_undeclared(session, place, month)
     return number
 
