@@ -193,7 +193,9 @@ def gate(session: Session, place: Place, month: date) -> int:
     _all_settled(session, place, month)
     if before == AABEN and not (place.outgoing / f"{next_month(month, -1):%Y-%m}").exists():
         # So it is after the warehouse was taken back from the published copy in the middle of a run.
-        raise Stop(f"filerne for kørsel {next_month(month, -1):%Y-%m} mangler i {place.outgoing.name}; kør den igen først")
+        raise Stop(
+            f"filerne for kørsel {next_month(month, -1):%Y-%m} mangler i {place.outgoing.name}; kør den igen først"
+        )
     refuse_undeclared(session, place, month)
     return number
 
