@@ -3,14 +3,13 @@
 import os
 import shutil
 import sys
-import traceback
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from refusion_assets.context import REPOSITORY, Place
+from refusion_assets.context import DATA, PACKAGE, Place, fit, unforeseen
 from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.domain.weeks import month_of, month_range
 from refusion_assets.rulebook import RuleError
@@ -40,7 +39,7 @@ class Months(click.ParamType[list[date]]):
 def main() -> None:
     """Ydelsesrefusion: hvad hver kommune får tilbage fra staten for sine ydelser, måned for måned.
 
-    Dataroden er REFUSION_DATA (ellers data/), reglerne REFUSION_REGLER (ellers rules/).
+    Dataroden er REFUSION_DATA, reglerne REFUSION_REGLER; i en kopi af repositoriet ellers data/ og rules/.
     """
 
 
@@ -62,9 +61,7 @@ def _reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return of_the_system(error)
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    said = f"{type(error).__name__} i {Path(where.filename).name}:{where.lineno}"
-    return f"uventet fejl, {said}; er der plads på disken, så meld den til systemets ejere"
+    return unforeseen(error)
 
 
 @main.command()
@@ -93,6 +90,7 @@ def luk(maaned: list[date]) -> None:
     for month in maaned:
         with place.warehouse.open() as session:
             close(session, place, month)
+        place.warehouse.publish()
         click.echo(f"Kørsel {month:%Y-%m} er lukket.")
 
 
@@ -116,7 +114,7 @@ def genskab(maaned: list[date], til: Path | None) -> None:
     """Genskab filerne fra en kørsel af rådata og de regler, den kendte, og sammenlign med det, der blev sendt."""
     from refusion_assets.genskab import make_again  # noqa: PLC0415  Dagster takes seconds to load
 
-    place = _place()
+    place = Place.from_environment().begun()
     for month in maaned:
         for line in make_again(place, month, til, click.echo):
             click.echo(line)
@@ -181,8 +179,10 @@ def eksempel(
     from refusion_assets.domain.skrift import plural  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.example import tables, write_example  # noqa: PLC0415  only this command needs it
 
-    place = _place()
-    if any((place.raw / k.id).exists() for k in place.rules.kilder):
+    place = Place.from_environment()
+    if place.root.exists() and not place.root.is_dir():
+        raise Stop(f"dataroden {place.root} er en fil og ikke en mappe; ret {DATA}")
+    if place.raw.exists() and any(place.raw.iterdir()):
         raise Stop(f"{place.root} har allerede rådata; vælg en tom datarod med REFUSION_DATA")
     konti, kommuner = tables(place.rules)
     done = write_example(place.root, konti, kommuner, stoerrelse, maaneder[0], maaneder[-1], seed, click.echo, historik)
@@ -200,13 +200,14 @@ def ui(port: int) -> None:
     from refusion_assets.assets.wiring import POOL  # noqa: PLC0415  as above
 
     _place()
-    with haendelser.instance(Path(os.environ["DAGSTER_HOME"])) as instance:
+    home = Path(os.environ["DAGSTER_HOME"])
+    with haendelser.readable(home), haendelser.instance(home) as instance:
         haendelser.living_runs(instance, POOL)
-    command = [str(Path(sys.executable).parent / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)]
-    os.chdir(REPOSITORY)
-    os.execv(  # noqa: S606  a fixed command of this venv
-        command[0], [*command, "-w", str(REPOSITORY / "workspace.yaml")]
-    )
+    workspace = home / "workspace.yaml"
+    shutil.copyfile(PACKAGE / workspace.name, workspace)
+    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
+    os.chdir(workspace.parent)
+    os.execv(command[0], command)  # noqa: S606  a fixed command of this venv
 
 
 @main.command()
@@ -216,12 +217,14 @@ def regler(sider: Path | None) -> None:
     from refusion_assets.assets.regelgrundlag import told  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.domain.skrift import plural  # noqa: PLC0415  as above
 
-    place = _place()
+    place = Place.from_environment()
     rules = place.rules
     if sider:
         from refusion_assets.regelsider.sider import write  # noqa: PLC0415  only this option needs it
 
         click.echo(f"{plural(len(write(place.rules_folder, sider)), 'side', 'sider')} i {sider}")
+    if not place.root.exists():
+        click.echo(f"Dataroden {place.root} findes ikke, så det siges ikke, hvad reglerne rammer.")
     click.echo(f"Reglerne kan stå: {plural(len(rules.ydelse_ids), 'ydelse', 'ydelser')}, version {rules.version[:12]}.")
     lines, refused = told(place)
     for line in lines:
@@ -231,18 +234,20 @@ def regler(sider: Path | None) -> None:
 
 
 def _place() -> Place:
-    """The place of the command, with Dagster's home made ready in it."""
-    place = Place.from_environment()
+    """The place of a command that writes, with Dagster's home made ready in it; Stop if it is no data root."""
+    place = Place.from_environment().begun()
     os.environ.update(environment(place))
     return place
 
 
 def environment(place: Place) -> dict[str, str]:
     """What Dagster must find in the environment; its home lies in the data root unless it is set."""
-    home = Path(os.environ.get("DAGSTER_HOME") or place.root / "dagster").resolve()
+    elsewhere = os.environ.get("DAGSTER_HOME")
+    home = (Path(elsewhere).expanduser() if elsewhere else place.root / "dagster").resolve()
+    fit(home, "DAGSTER_HOME" if elsewhere else DATA)
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        shutil.copyfile(REPOSITORY / "dagster.yaml", home / "dagster.yaml")
+        shutil.copyfile(PACKAGE / "dagster.yaml", home / "dagster.yaml")
     return {
         "DAGSTER_HOME": str(home),
         "REFUSION_DATA": str(place.root),

@@ -2,17 +2,27 @@
 
 import hashlib
 import os
+import re
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
 from refusion_assets.domain.rules import Rulebook
+from refusion_assets.domain.stop import Stop
 from refusion_assets.rulebook import load
 from refusion_assets.warehouse import Warehouse
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+REPOSITORY = PACKAGE.parent
+DATA, REGLER = "REFUSION_DATA", "REFUSION_REGLER"
+BEGIN = "Begynd med at lægge leverancer i mappen raw, eller skriv opdigtede med refusion eksempel"
+# DuckDB and Dagster's storage read these as something else than a part of a name; the rest is what no name should hold.
+ODD = re.compile(r"[?*\[\]%\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# SQLite opens no file whose path has more than 512 bytes, and Dagster names some of its own below the home.
+LONGEST = 400
 SECONDS_BETWEEN_LINES = 3.0
 
 
@@ -29,12 +39,43 @@ def patient(say: Callable[[str], None]) -> Callable[[str], None]:
     return now_and_then
 
 
+def unforeseen(error: Exception) -> str:
+    """What is said of an error that nobody foresaw: where it arose, as its text may hold a person's number."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__} i {Path(where.filename).name}:{where.lineno}"
+    return f"uventet fejl, {said}; er der plads på disken, så meld den til systemets ejere"
+
+
 @cache
 def program() -> str:
     """The sha256 of the program that runs, over all its files."""
-    folder = Path(__file__).resolve().parent
-    every = sorted(path for path in folder.rglob("*") if path.suffix in {".py", ".sql"})
+    every = sorted(path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".sql"})
     return hashlib.sha256(b"".join(path.read_bytes() for path in every)).hexdigest()
+
+
+def _named(variable: str, default: str) -> Path:
+    """The folder that a variable names, or the one of the checkout; Stop if there is none."""
+    said = os.environ.get(variable)
+    if said is None:
+        if (REPOSITORY / "pyproject.toml").exists():
+            return (REPOSITORY / default).resolve()
+        what = "dataroden" if variable == DATA else "mappen med reglerne"
+        raise Stop(f"{variable} er ikke sat; sæt den til {what}, fx export {variable}=/srv/refusion/{default}")
+    if not said.strip():
+        raise Stop(f"{variable} er sat, men tom; sæt den til en mappe, eller fjern den")
+    try:
+        return Path(said).expanduser().resolve()
+    except (OSError, RuntimeError):
+        raise Stop(f"{variable} er ikke en mappe, der kan findes: {said!r}") from None
+
+
+def fit(folder: Path, variable: str) -> None:
+    """Stop if a folder cannot hold what DuckDB and Dagster keep, for the characters or the length of its path."""
+    odd = ODD.search(str(folder))
+    if odd:
+        raise Stop(f"{variable} har tegnet {odd[0]!a} i stien {str(folder)!a}; flyt den til en sti uden tegnet")
+    if len(os.fsencode(folder)) > LONGEST:
+        raise Stop(f"{variable} har en sti på mere end {LONGEST} byte; flyt den til en kortere sti")
 
 
 @dataclass(frozen=True)
@@ -47,10 +88,22 @@ class Place:
 
     @classmethod
     def from_environment(cls) -> "Place":
-        """The place named by REFUSION_DATA and REFUSION_REGLER; `data/` and `rules/` of the repository else."""
-        root = Path(os.environ.get("REFUSION_DATA") or REPOSITORY / "data")
-        rules = Path(os.environ.get("REFUSION_REGLER") or REPOSITORY / "rules")
-        return cls(root.resolve(), rules.resolve())
+        """The place named by REFUSION_DATA and REFUSION_REGLER; `data/` and `rules/` in a checkout of the repository.
+
+        Nothing is made. Stop if one is not named in an installed program, is empty, or cannot name a folder.
+        """
+        root, rules = _named(DATA, "data"), _named(REGLER, "rules")
+        fit(root, DATA)
+        return cls(root, rules)
+
+    def begun(self) -> "Place":
+        """The place, if deliveries lie in its data root; Stop that says how to begin if not. Nothing is made."""
+        if self.root.exists() and not self.root.is_dir():
+            raise Stop(f"dataroden {self.root} er en fil og ikke en mappe; ret {DATA}")
+        if not self.raw.is_dir():
+            what = "findes ikke" if not self.root.exists() else "har ingen mappe raw"
+            raise Stop(f"dataroden {self.root} {what}, så der er ingen leverancer; er {DATA} rigtig? {BEGIN}")
+        return self
 
     @cached_property
     def rules(self) -> Rulebook:

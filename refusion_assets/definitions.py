@@ -20,15 +20,16 @@ from refusion_assets.assets import (
     regler,
 )
 from refusion_assets.assets.modtagelse import FILE_CHECKS, REGISTER_CHECKS
-from refusion_assets.assets.wiring import GENINDLAES
+from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES
 from refusion_assets.context import Place
+from refusion_assets.haendelser import in_danish
 from refusion_assets.metadata import OWNER
 from refusion_assets.partitions import cell_grid, last_month, month_grid, range_tags, sender_grid, senders
 
 # Backfill policies and partition mappings are marked beta; the version is locked, so the warning says nothing.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-KRITISK_UGE, OPGOER, GENBEREGN = "kritisk_uge", "opgoer", "genberegn"
+KRITISK_UGE, OPGOER = "kritisk_uge", "opgoer"
 CALCULATION = (
     *(["classified", "krav"], ["duration", "forloeb"]),
     *(["refusion", "borger_uge_ydelse"], ["refusion", "fleksbidrag"]),
@@ -66,7 +67,7 @@ def build_defs(place: Place) -> dg.Definitions:
         jobs=[beregn, opgoer, *_again(), *regler.jobs(rules), konsekvens.job()],
         sensors=[_chain(beregn, opgoer, koder), regler.sensor(place)],
         resources={"place": place},
-        executor=dg.in_process_executor,
+        executor=in_danish,
     )
 
 

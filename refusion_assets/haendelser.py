@@ -1,24 +1,47 @@
-"""Understands Dagster's event log on one small machine: few transactions, and one engine a file."""
+"""Understands Dagster's memory on one small machine: few transactions, what is gone again, and why a run failed."""
 
+import logging
 import os
+import re
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
+from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
+from dagster._core.events import EngineEventData
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.instance.ref import InstanceRef
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable, SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.sqlite import create_db_conn_string
-from sqlalchemy import Connection, Engine, create_engine
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy import Connection, Engine, create_engine, delete
+from sqlalchemy.exc import DatabaseError
+
+from refusion_assets.domain.stop import Stop
 
 BUSY_SECONDS = 60
 PROCESSES = Path("/proc")
 ZOMBIE = "Z"
 DIED = "Kørslens proces er væk; den nåede ikke at sige, hvorfor."
+STOPPED = "STOPPET"
+LOCATION, MODULE, REPOSITORY = "ydelsesrefusion", "refusion_assets.definitions", "__repository__"
+"""The code location as `workspace.yaml` names it; Dagster gives a module's definitions the name of the repository."""
+# SQLite takes no more values than this in a statement of any version.
+VALUES_ASKED = 500
+# What SQLite says when the system is in the way, and its file may be whole.
+NOT_OURS = re.compile(r"full|readonly|unable to open|locked|permission", re.IGNORECASE)
 
 
 class Haendelseslog(SqliteEventLogStorage):
@@ -99,10 +122,156 @@ def together(instance: dg.DagsterInstance, run_id: str) -> AbstractContextManage
     return log.together(run_id) if isinstance(log, Haendelseslog) else nullcontext()
 
 
+class Koerselsliste(SqliteRunStorage):
+    """The list of runs in the file of Dagster's own class, where a run of this process belongs to the code location.
+
+    Dagster's start page shows runs by the code location they came from, and one that a command carries out has none.
+    """
+
+    @classmethod
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> Self:
+        """The list that Dagster's configuration describes."""
+        return cls.from_local(inst_data=inst_data, **config_value)
+
+    def add_run(self, dagster_run: dg.DagsterRun) -> dg.DagsterRun:
+        """A run put on the list, with the code location where it lacks one."""
+        if dagster_run.remote_job_origin is None:
+            dagster_run = dagster_run.with_job_origin(_origin(dagster_run.job_name))
+        return super().add_run(dagster_run)
+
+
+def _origin(job: str) -> RemoteJobOrigin:
+    """Where the UI finds a job of ours."""
+    target = LoadableTargetOrigin(module_name=MODULE)
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, LOCATION)
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, REPOSITORY), job)
+
+
 def instance(home: Path) -> dg.DagsterInstance:
     """Dagster's instance in its home, with the quick event log; to be closed by the caller."""
-    log = {"module": __name__, "class": Haendelseslog.__name__, "config": {"base_dir": str(home / "history" / "runs")}}
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"event_log_storage": log}))
+    history = home / "history"
+    log = {"module": __name__, "class": Haendelseslog.__name__, "config": {"base_dir": str(history / "runs")}}
+    runs = {"module": __name__, "class": Koerselsliste.__name__, "config": {"base_dir": str(history)}}
+    overrides = {"event_log_storage": log, "run_storage": runs}
+    try:
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
+    except (DatabaseError, sqlite3.DatabaseError, OSError):
+        raise
+    except Exception:  # noqa: BLE001  a text that is no YAML, or no configuration, is refused in many ways
+        raise Stop(f"{home / 'dagster.yaml'} kan ikke forstås; flyt den et andet sted hen, og kør det igen") from None
+
+
+@contextmanager
+def readable(home: Path) -> Iterator[None]:
+    """While it lasts, a file of Dagster's that cannot be read or written becomes a Stop that says what to do."""
+    try:
+        yield
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        said = str(getattr(error, "orig", error) or error)
+        if NOT_OURS.search(said):
+            why = f"{home} kan ikke skrives eller åbnes ({said}); ret det"
+        else:
+            why = f"Dagsters hukommelse i {home} er beskadiget; flyt mappen et andet sted hen, den husker kun kørsler"
+        raise Stop(f"{why}, og kør det samme igen") from None
+
+
+def forget(instance: dg.DagsterInstance, key: Sequence[str], cells: Collection[str]) -> None:
+    """Cells of an asset stand as not made, as what they showed is gone; the runs keep what they told.
+
+    Dagster's own way (`wipe_asset_partitions`) is not there for SQLite.
+    """
+    log, asset = instance.event_log_storage, dg.AssetKey(key)
+    if not isinstance(log, SqlEventLogStorage):
+        return
+    made = dg.DagsterEventType.ASSET_MATERIALIZATION.value
+    events, every = SqlEventLogStorageTable.c, sorted(cells)
+    with log.index_connection() as connection:
+        for first in range(0, len(every), VALUES_ASKED):
+            some = events.partition.in_(every[first : first + VALUES_ASKED])
+            mine = (events.asset_key == asset.to_string()) & (events.dagster_event_type == made) & some
+            connection.execute(delete(SqlEventLogStorageTable).where(mine))
+    instance.wipe_asset_cached_status([asset])
+
+
+def reason_of(events: Iterable[dg.DagsterEvent]) -> str:
+    """Why a run failed, in one line: the checks that said no, or the reason a step gave."""
+    failures, said_no = [], []
+    for event in events:
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            said = event.asset_check_evaluation_data
+            if not said.passed and said.severity == dg.AssetCheckSeverity.ERROR:
+                said_no.append(f"{said.check_name}: {said.description}")
+        if event.is_step_failure:
+            failures.append(event)
+    if said_no:
+        return " | ".join(said_no)
+    return next(map(_reason_of_step, failures), "kørslen fejlede; se den i brugerfladen")
+
+
+def _reason_of_step(event: dg.DagsterEvent) -> str:
+    """Why a step failed; of an error that nobody foresaw only its kind, as its text may hold a person's number."""
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    innermost = data.error.cause or data.error if data.error else None
+    if innermost and innermost.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+        return "kørslen blev afbrudt; kør måneden igen"
+    kind = innermost.cls_name if innermost else "ukendt"
+    return f"uventet fejl i {event.step_key}: {kind}; se kørslen i brugerfladen"
+
+
+def last_word(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str) -> None:
+    """The reason why a run failed as the last that the UI tells of it, after Dagster's own words."""
+    event = dg.DagsterEvent(
+        dg.DagsterEventType.ENGINE_EVENT.value,
+        job_name=run.job_name,
+        message=f"{STOPPED}: {reason}",
+        event_specific_data=EngineEventData(),
+    )
+    instance.report_dagster_event(event, run.run_id, log_level=logging.ERROR)
+
+
+class _Ending(logging.Handler):
+    """Hears the events of a run, and has the last word when it has failed."""
+
+    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+        super().__init__()
+        self._instance, self._run = instance, run
+        self._heard: list[dg.DagsterEvent] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """An event heard; it is stored already, as Dagster's own handler comes first."""
+        event: dg.DagsterEvent | None = getattr(record, "dagster_event", None)
+        if event is not None and event.event_type == dg.DagsterEventType.RUN_FAILURE and self._heard:
+            last_word(self._instance, self._run, reason_of(self._heard))
+
+    def hear(self, event: dg.DagsterEvent) -> dg.DagsterEvent:
+        """An event of the run, a failure with the Danish reason in place of a trace for the run to end with."""
+        self._heard.append(event)
+        if not event.is_step_failure:
+            return event
+        plain = SerializableErrorInfo(reason_of(self._heard), [], STOPPED)
+        return event._replace(event_specific_data=event.step_failure_data._replace(error=plain))
+
+
+class _InDanish(InProcessExecutor):
+    """All steps in one process, as Dagster's own executor has them; a run that fails ends with its reason."""
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        """The events of the run."""
+        ending = _Ending(plan_context.instance, plan_context.dagster_run)
+        plan_context.log.addHandler(ending)
+        for event in super().execute(plan_context, execution_plan):
+            yield ending.hear(event)
+
+
+@dg.executor(name="in_process", config_schema=IN_PROC_CONFIG)
+def in_danish(context: dg.InitExecutorContext) -> _InDanish:
+    """The executor of the code location: Dagster's `in_process`, whose failed runs end with a Danish reason."""
+    config = context.executor_config
+    return _InDanish(RetryMode.from_config(config["retries"]), marker_to_close=config.get("marker_to_close"))  # type: ignore[arg-type]
 
 
 def living_runs(instance: dg.DagsterInstance, pool: str) -> set[str]:

@@ -19,19 +19,18 @@ from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.modtagelse import BEFORE_READING, Knowingly, refuse_unneeded, wanted
 from refusion_assets.assets.raw import stops_before_reading
+from refusion_assets.assets.refusion import difference, sums
 from refusion_assets.assets.regelgrundlag import stale
-from refusion_assets.assets.wiring import GENINDLAES, POOL, gate, last_run, never_run
+from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES, POOL, gate, last_run, never_run
 from refusion_assets.context import Place, patient
 from refusion_assets.definitions import (
     COMMAND_LINE,
-    GENBEREGN,
     KRITISK_UGE,
     OPGOER,
     STARTED_BY,
     build_defs,
     settle_tags,
 )
-from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.regeltid import as_ranges
 from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.stop import Stop
@@ -159,7 +158,8 @@ def _alone(place: Place, say: Callable[[str], None]) -> Iterator[None]:
 @contextmanager
 def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterInstance]:
     """Dagster's instance in the home that the environment names, once nothing else works in the warehouse."""
-    with _alone(place, say), haendelser.instance(Path(os.environ["DAGSTER_HOME"])) as opened:
+    home = Path(os.environ["DAGSTER_HOME"])
+    with _alone(place, say), haendelser.readable(home), haendelser.instance(home) as opened:
         others = haendelser.living_runs(opened, POOL)
         if others:
             say(f"venter på kørsel {min(others)[:8]}, som er i gang i brugerfladen ...")
@@ -172,23 +172,7 @@ def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterIn
 def _sums(place: Place, months: Sequence[date]) -> pl.DataFrame:
     """What the state gives each municipality, net, for some benefit months: kommunekode, oere."""
     with place.warehouse.open() as session:
-        return session.frame(
-            """SELECT kommunekode, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
-            FROM refusion.tilstand WHERE maaned BETWEEN $first AND $last GROUP BY 1""",
-            first=months[0],
-            last=months[-1],
-        )
-
-
-def difference(before: pl.DataFrame, after: pl.DataFrame, navne: dict[str, str]) -> Iterator[str]:
-    """The lines that tell what has changed: a municipality each, and all of them. Net to the municipality."""
-    both = before.join(after, on="kommunekode", how="full", coalesce=True, suffix="_nu").fill_null(0)
-    moved = both.with_columns(forskel=pl.col("oere_nu") - pl.col("oere")).sort("kommunekode")
-    for kode, _, _, oere in moved.filter(pl.col("forskel") != 0).iter_rows():
-        yield f"  {kode} {navne.get(kode, kode):<24}{kroner_text(oere):>24}"
-    total = int(moved["forskel"].sum())
-    anything = moved["forskel"].abs().sum()
-    yield f"Forskel, netto til kommunerne: {kroner_text(total)}" if anything else "Ingen forskel."
+        return sums(session, months[0], months[-1])
 
 
 def _may_run(place: Place, month: date, config: Knowingly) -> None:
@@ -217,26 +201,6 @@ def _execute(
         instance=instance, tags=tags, partition_key=cell, raise_on_error=False, run_config={**QUIET, **(config or {})}
     )
     if not result.success:
-        raise Stop(_reason(result))
-
-
-def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """Why a run failed: in one line: the checks that said no, or the reason a step gave."""
-    said = [
-        f"{evaluation.check_name}: {evaluation.description}"
-        for evaluation in result.get_asset_check_evaluations()
-        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
-    ]
-    if said:
-        return " | ".join(said)
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            if data.user_failure_data and data.user_failure_data.description:
-                return data.user_failure_data.description
-            if data.error:
-                innermost = data.error.cause or data.error
-                if innermost.cls_name == dg.DagsterExecutionInterruptedError.__name__:
-                    return "kørslen blev afbrudt; kør måneden igen"
-                return f"uventet fejl i {event.step_key}: {innermost.cls_name}; se kørslen i brugerfladen"
-    return "kørslen fejlede; se den i brugerfladen"
+        reason = haendelser.reason_of(result.all_events)
+        haendelser.last_word(instance, result.dagster_run, reason)
+        raise Stop(reason)

@@ -41,6 +41,8 @@ def publish(live: Path, published: Path) -> None:
     # Where a file cannot have two names, all is copied every time.
     with suppress(OSError):
         os.link(published, spare)
+    # A log belongs to the file it was copied with, by hand; it must not be read into another.
+    published.with_name(f"{published.name}.wal").unlink(missing_ok=True)
     os.replace(fresh, published)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,14 @@ class ContractError(ValueError):
 
 class Locked(RuntimeError):
     """Somebody else has the warehouse open."""
+
+
+# What DuckDB says of a file, or of the log beside it, whose bytes are not what it wrote.
+DAMAGED = re.compile(
+    r"corrupt|replaying WAL|not a valid DuckDB|Could not read|Is a directory|INTERNAL Error|Serializ", re.IGNORECASE
+)
+OF_THE_LOCK = re.compile(r"Could not set lock|Conflicting lock")
+OF_ANOTHER_DUCKDB = re.compile(r"version number", re.IGNORECASE)
 
 
 def validate(table: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -89,7 +98,7 @@ class Warehouse:
     @contextmanager
     def open(self) -> Iterator["Session"]:
         """A session in one transaction: committed if the block ends well, else the state before it."""
-        with self._connect(self.path) as connection:
+        with self._readable(self.path), self._connect(self.path) as connection:
             session = Session(connection)
             connection.execute("BEGIN")
             session.prepare()
@@ -100,25 +109,50 @@ class Warehouse:
     def reading(self) -> Iterator["Session"]:
         """A session that only reads the published copy, so that no run ever waits for it; Stop if there is none."""
         if not self.published.exists():
-            raise Stop("der er ingen udgivet kørsel endnu; kør en måned først")
-        with self._connect(self.published, read_only=True) as connection:
+            raise Stop(f"der er ingen udgivet kørsel i {self.root} endnu; er REFUSION_DATA rigtig? kør en måned først")
+        with self._readable(self.published), self._connect(self.published, read_only=True) as connection:
             yield Session(connection)
 
     @contextmanager
     def watching(self) -> Iterator["Session"]:
         """A session on the live file that changes nothing, not even the layout; the file must be there."""
-        with self._connect(self.path, read_only=True) as connection:
+        with self._readable(self.path), self._connect(self.path, read_only=True) as connection:
             yield Session(connection)
 
+    @contextmanager
+    def _readable(self, path: Path) -> Iterator[None]:
+        """While it lasts, a file that DuckDB cannot read becomes a Stop that says what to do."""
+        try:
+            yield
+        except duckdb.Error as error:
+            said = str(error)
+            if OF_ANOTHER_DUCKDB.search(said):
+                raise Stop(f"{path} er skrevet af en anden udgave af DuckDB; brug den udgave af programmet") from None
+            if not DAMAGED.search(said):
+                raise
+            what = "loggen ved siden af den (.wal)" if "WAL" in said else "filen"
+            raise Stop(f"{path} kan ikke læses, {what} er beskadiget; {self._remedy(path)}") from None
+
+    def _remedy(self, path: Path) -> str:
+        """What to do about a file that cannot be read. The published copy is the live file after the last run."""
+        if path == self.published:
+            return f"flyt mappen {path.parent.name} et andet sted hen; den næste kørsel laver en ny"
+        aside = f"flyt mappen {WAREHOUSE} et andet sted hen"
+        if not self.published.exists():
+            return f"{aside}, og kør månederne igen fra den første"
+        copy = f"{self.published.parent.name}/{self.published.name}"
+        return f"{aside}, læg en kopi af {copy} i en ny mappe {WAREHOUSE}, og kør det samme igen"
+
     def _connect(self, path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
         while True:
             try:
                 connection = duckdb.connect(str(path), read_only=read_only)
                 break
             except duckdb.IOException as error:
-                if "lock" not in str(error).lower():
+                if not OF_THE_LOCK.search(str(error)):
                     raise
                 if time.monotonic() > deadline:
                     raise Locked("lageret er åbnet af et andet program; luk det og kør igen") from None
@@ -134,7 +168,7 @@ class Warehouse:
 
     def publish(self) -> Path:
         """The published copy, made anew from the live file; readers keep the copy they have open."""
-        with self._connect(self.path) as connection:
+        with self._readable(self.path), self._connect(self.path) as connection:
             connection.execute("CHECKPOINT")
         udgivelse.publish(self.path, self.published)
         return self.published

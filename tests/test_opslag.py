@@ -170,7 +170,7 @@ def test_the_number_is_understood_with_and_without_its_hyphen_and_only_half_show
 def test_a_data_root_without_a_run_says_so(tmp_path: Path) -> None:
     ran = DataRoot(tmp_path).refusion("forklar", CPR, "2024-01", "--formaal", FORMAAL)
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == "STOPPET: der er ingen udgivet kørsel endnu; kør en måned først\n"
+    assert ran.err.startswith("STOPPET: der er ingen udgivet kørsel i ")
 
 
 def test_a_look_up_neither_waits_for_a_run_nor_stops_one(root: DataRoot) -> None:

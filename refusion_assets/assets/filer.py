@@ -13,7 +13,7 @@ from refusion_assets.assets.checks import Check, answer, keep
 from refusion_assets.assets.fund import named
 from refusion_assets.assets.modtagelse import let_passed
 from refusion_assets.assets.opgoerelse import ledger_of, record
-from refusion_assets.assets.wiring import AABEN, POOL, chosen_cells, everybody, stopping
+from refusion_assets.assets.wiring import AABEN, FILER, POOL, chosen_cells, everybody, stopping
 from refusion_assets.context import Place, program
 from refusion_assets.domain.bogfoering import voucher
 from refusion_assets.domain.fund import NOBODY
@@ -23,7 +23,6 @@ from refusion_assets.domain.skrift import plural
 from refusion_assets.metadata import OWNER
 from refusion_assets.warehouse import Session
 
-FILER = ["opgoerelse", "filer"]
 TEXT = "Filerne på disken siger det samme som kladden; ellers vises de ikke."
 CHECK = Check("filer_er_kladden", ".".join(FILER), FEJL, blocks=True)
 

@@ -22,7 +22,7 @@ from refusion_assets.assets.wiring import (
     first_run,
     gate,
     stopping,
-    withdraw,
+    take_back,
 )
 from refusion_assets.context import Place
 from refusion_assets.domain.dele import KEY
@@ -293,7 +293,7 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
         for month, koder in chosen_cells(context).items():
             with stopping(), place.warehouse.open() as session:
                 done = settle_month(session, place, month, koder)
-            withdraw(place, month, koder)
+            take_back(context, place, month, koder)
             _show(context, done, month)
 
     return [postering]

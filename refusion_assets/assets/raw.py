@@ -30,7 +30,7 @@ from refusion_assets.assets.modtagelse import (
     wanted,
 )
 from refusion_assets.assets.register import register_faults
-from refusion_assets.assets.wiring import OPGJORT, POOL, gate, last_closed, report_deliveries, span, stopping, withdraw
+from refusion_assets.assets.wiring import OPGJORT, POOL, gate, last_closed, report_deliveries, span, stopping, take_back
 from refusion_assets.context import Place
 from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
@@ -43,6 +43,7 @@ from refusion_assets.metadata import KINDS, OWNER, of_table
 from refusion_assets.warehouse import Session
 
 LINES_PER_BATCH = 300_000
+NOTHING = {"dagster/partition_row_count": 0, "filer": 0, "afsendere": 0}
 BY_FILE = ("raw.ukendt", "classified.linje", "classified.dom", "classified.grundlag", "classified.udgaaet")
 
 
@@ -311,16 +312,17 @@ def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly)
                 return asked.month, reload(session, place, asked.month, progress, config)
         except Faulty as stop:
             return asked.month, stop
-    return asked.month, _of_critical_week(place, asked.month, config, progress)
+    return asked.month, _of_critical_week(place, context, asked.month, config)
 
 
 def _of_critical_week(
-    place: Place, month: date, config: Knowingly, progress: Callable[[str], None]
+    place: Place, context: dg.AssetExecutionContext, month: date, config: Knowingly
 ) -> Ingested | Faulty:
     """What a month took in or what is wrong with its files; its earlier files are withdrawn, whatever stops it.
 
     Only a decision that cannot be kept stops it before anything is touched.
     """
+    progress = place.telling(context.log.info)
     try:
         with place.warehouse.open() as session:
             done: Ingested | Faulty = ingest(session, place, month, progress, config)
@@ -329,18 +331,25 @@ def _of_critical_week(
     except Faulty as stop:
         done = stop
     except BaseException:
-        _unfinish(place, month, Knowingly())
+        _unfinish(place, context, month, Knowingly())
         raise
-    _unfinish(place, month, config if isinstance(done, Faulty) else Knowingly())
+    _unfinish(place, context, month, config if isinstance(done, Faulty) else Knowingly())
     return done
 
 
-def _unfinish(place: Place, month: date, config: Knowingly) -> None:
+def _unfinish(place: Place, context: dg.AssetExecutionContext, month: date, config: Knowingly) -> None:
     """Without its files a run is not finished: the next month must not close it. What was let pass is kept."""
     with place.warehouse.open() as session:
         keep_decisions(session, month, config)
         session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=month)
-    withdraw(place, month)
+    take_back(context, place, month)
+
+
+def _held(session: Session) -> dict[str, dict[str, int]]:
+    """What each month of receipt holds in the warehouse, however many runs it came with: lines, files, senders."""
+    rows = session.frame("""SELECT strftime(modtaget_maaned, '%Y-%m'), sum(antal_raekker)::BIGINT, count(*),
+        count(DISTINCT (kilde, enhed)) FROM raw.fil GROUP BY 1""")
+    return {month: dict(zip(NOTHING, numbers, strict=True)) for month, *numbers in rows.iter_rows()}
 
 
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
@@ -370,11 +379,16 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         if isinstance(taken, Faulty):
             yield from answers(taken.faults, FILE_CHECKS)
             return
-        report_deliveries(context, taken.leveret, month)
+        report_deliveries(context, place, taken.leveret, month)
         with place.warehouse.open() as session:
             passed = let_passed(session, month)
-        metadata = {"dagster/row_count": taken.linjer, "filer": taken.filer, "afsendere": len(taken.leveret)}
-        yield dg.MaterializeResult(metadata=metadata)
+            held = _held(session)
+        for key in context.partition_keys:
+            context.add_asset_metadata(held.get(key, NOTHING), partition_key=key)
+        lines = sum(said["dagster/partition_row_count"] for said in held.values())
+        critical = context.partition_keys == [f"{month:%Y-%m}"]
+        fresh = {"nye_filer": taken.filer, "nye_linjer": taken.linjer} if critical else {}
+        yield dg.MaterializeResult(metadata={"dagster/row_count": lines, **fresh})
         yield from answers([], FILE_CHECKS, passed)
 
     return [indberetning]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -29,18 +30,19 @@ from refusion_assets.assets.resume import (
     go_on,
     read_resumed,
 )
-from refusion_assets.assets.wiring import GENINDLAES, POOL, span, stopping
+from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES, POOL, span, stopping
 from refusion_assets.context import Place
 from refusion_assets.domain.bopael import residence
 from refusion_assets.domain.duration import windows
 from refusion_assets.domain.fleksbidrag import BorgerMaanedFleksbidrag, contributions, days_on_step
 from refusion_assets.domain.forloeb import Forloeb
+from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.refusion import BorgerUgeYdelse, price
 from refusion_assets.domain.rules import Rulebook
 from refusion_assets.domain.satser import Rates, make_rates
 from refusion_assets.domain.skrift import plural
 from refusion_assets.domain.taeller import own_spells
-from refusion_assets.domain.weeks import Grid, last_day, make_grid
+from refusion_assets.domain.weeks import Grid, last_day, make_grid, month_of
 from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
 from refusion_assets.warehouse import Session
 
@@ -232,6 +234,48 @@ def _summary(session: Session, month: date, calculated: int) -> Calculated:
     return Calculated(beregnede=calculated, **row.fill_null(0).row(0, named=True))
 
 
+def sums(session: Session, first: date, last: date) -> pl.DataFrame:
+    """What the state gives each municipality, net, for some benefit months: kommunekode, oere."""
+    return session.frame(
+        """SELECT kommunekode, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
+        FROM refusion.tilstand WHERE maaned BETWEEN $first AND $last GROUP BY 1""",
+        first=first,
+        last=last,
+    )
+
+
+def difference(before: pl.DataFrame, after: pl.DataFrame, navne: dict[str, str]) -> Iterator[str]:
+    """The lines that tell what has changed: a municipality each, and all of them. Net to the municipality."""
+    both = before.join(after, on="kommunekode", how="full", coalesce=True, suffix="_nu").fill_null(0)
+    moved = both.with_columns(forskel=pl.col("oere_nu") - pl.col("oere")).sort("kommunekode")
+    for kode, _, _, oere in moved.filter(pl.col("forskel") != 0).iter_rows():
+        yield f"  {kode} {navne.get(kode, kode):<24}{kroner_text(oere):>24}"
+    total = int(moved["forskel"].sum())
+    anything = moved["forskel"].abs().sum()
+    yield f"Forskel, netto til kommunerne: {kroner_text(total)}" if anything else "Ingen forskel."
+
+
+def told(lines: Sequence[str]) -> dict[str, dg.MetadataValue]:
+    """The lines of `difference` as the UI shows them on a table."""
+    return {"forskel": dg.MetadataValue.md("\n".join(f"    {line}" for line in lines))} if lines else {}
+
+
+def _calculated_again(
+    session: Session, place: Place, context: dg.AssetExecutionContext
+) -> tuple["Calculated", list[str]]:
+    """What a run calculates, and the difference it makes if settled months are done again; nothing to tell if not."""
+    asked = span(session, place, context)
+    fra = None if context.job_name == GENINDLAES else asked.fra  # a reload tells whose claims are others
+    months = sorted(month_of(key) for key in context.partition_keys)
+    again = asked.fra or context.job_name in (GENBEREGN, GENINDLAES)
+    before = sums(session, months[0], months[-1]) if again else None
+    done = calculate(session, place, asked.month, place.telling(context.log.info), fra)
+    if before is None:
+        return done, []
+    navne = {k.kommunekode: k.navn for k in place.rules.kommuner}
+    return done, list(difference(before, sums(session, months[0], months[-1]), navne))
+
+
 FORLOEB, RAEKKE = dg.AssetKey(["duration", "forloeb"]), dg.AssetKey(["refusion", "borger_uge_ydelse"])
 FLEKSBIDRAG = dg.AssetKey(["refusion", "fleksbidrag"])
 KRAV, REGISTER = dg.AssetKey(["classified", "krav"]), dg.AssetKey(["raw", "register"])
@@ -272,19 +316,20 @@ def build(months: dg.PartitionsDefinition[str], regler: Sequence[dg.AssetKey] = 
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Weeks counted and money priced for whom the month has changed; all of it, if several months are asked for."""
         with stopping(), place.warehouse.open() as session:
-            asked = span(session, place, context)
-            fra = None if context.job_name == GENINDLAES else asked.fra  # a reload tells whose claims are others
-            done = calculate(session, place, asked.month, place.telling(context.log.info), fra)
+            done, lines = _calculated_again(session, place, context)
+        if lines:
+            context.log.info("\n".join(lines))
         spells = {"dagster/row_count": done.forloeb, "beregnede_borgere": done.beregnede}
         yield dg.MaterializeResult(asset_key=FORLOEB, metadata=spells)
-        sums = {
+        money_of: dict[str, Any] = {
             "dagster/row_count": done.raekker,
             "refusion_kr": kroner(done.refusion_oere),
             "medfinansiering_kr": kroner(done.medfinansiering_oere),
             "uden_kommune_kr": kroner(done.uden_kommune_oere),
+            **told(lines),
         }
-        yield dg.MaterializeResult(asset_key=RAEKKE, metadata=sums)
-        sums = {"dagster/row_count": done.fleksbidrag, "fleksbidrag_kr": kroner(done.fleksbidrag_oere)}
-        yield dg.MaterializeResult(asset_key=FLEKSBIDRAG, metadata=sums)
+        yield dg.MaterializeResult(asset_key=RAEKKE, metadata=money_of)
+        money_of = {"dagster/row_count": done.fleksbidrag, "fleksbidrag_kr": kroner(done.fleksbidrag_oere)}
+        yield dg.MaterializeResult(asset_key=FLEKSBIDRAG, metadata=money_of)
 
     return [duration_og_refusion]

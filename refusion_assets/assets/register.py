@@ -248,7 +248,17 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
             return
         with place.warehouse.open() as session:
             passed = let_passed(session, run_month(context))
-        yield dg.MaterializeResult(metadata={"nye_linjer": taken})
+            held = dict(
+                session.frame("SELECT art, sum(antal_raekker)::BIGINT FROM raw.register GROUP BY 1").iter_rows()
+            )
+            files = session.value("SELECT count(*) FROM raw.register")
+        yield dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": int(files),  # type: ignore[call-overload]
+                **{f"{art}_linjer": held.get(art, 0) for art in REGISTERS},
+                "nye_linjer": taken,
+            }
+        )
         yield from answers([], REGISTER_CHECKS, passed)
 
     return [register]

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.refusion import FORLOEB, KRAV, RAEKKE, calculate
+from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, calculate, difference, sums, told
 from refusion_assets.assets.regelgrundlag import refuse_undeclared, stale
 from refusion_assets.assets.wiring import BEFORE_ALL, POOL, last_run, stopping
 from refusion_assets.context import Place
@@ -77,11 +77,16 @@ def _recalculate_stale() -> dg.JobDefinition:
                 context.log.info("Ingen ydelsesmåneder er forældede.")
                 return
             context.log.info("Genberegner %s", as_ranges(old))
+            before = sums(session, old[0], old[-1])
             classify_through(session, place, last, place.telling(context.log.info))
             calculate(session, place, last, place.telling(context.log.info))
-        for key in (KRAV, FORLOEB, RAEKKE):
+            navne = {k.kommunekode: k.navn for k in place.rules.kommuner}
+            lines = list(difference(before, sums(session, old[0], old[-1]), navne))
+        context.log.info("\n".join(lines))
+        for key in (KRAV, FORLOEB, RAEKKE, FLEKSBIDRAG):
+            said = told(lines) if key == RAEKKE else {}
             for month in old:
-                context.log_event(dg.AssetMaterialization(key, partition=f"{month:%Y-%m}"))
+                context.log_event(dg.AssetMaterialization(key, partition=f"{month:%Y-%m}", metadata=said))
 
     @dg.job(
         name=GENBEREGN_FORAELDEDE,

@@ -1,26 +1,30 @@
 """Understands what every asset does at its edges: which month it may run for, and how it stops."""
 
 import shutil
+import traceback
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 
 from refusion_assets.assets.regelgrundlag import refuse_undeclared
-from refusion_assets.context import Place
+from refusion_assets.context import Place, unforeseen
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.domain.weeks import month_of, next_month
-from refusion_assets.haendelser import together
+from refusion_assets.haendelser import forget, together
 from refusion_assets.partitions import sender_cell
+from refusion_assets.partitions import senders as known_senders
 from refusion_assets.rulebook import RuleError
 from refusion_assets.warehouse import ContractError, Locked, Session
 
 POOL = "duckdb"
-GENINDLAES = "genindlaes"
+GENBEREGN, GENINDLAES = "genberegn", "genindlaes"
+FILER, POSTERING, FILES_CHECK = ["opgoerelse", "filer"], ["opgoerelse", "postering"], "filer_er_kladden"
 BEFORE_ALL = date.min  # only runs that are closed for good count as closed
 OPGJORT, AABEN, LUKKET = "opgjort", "åben", "lukket"
 
@@ -130,13 +134,51 @@ def withdraw(place: Place, month: date, koder: Collection[str] | None = None) ->
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """A reason to stop becomes a failed step whose description is that one line."""
+    """Whatever stops becomes a failed step whose description is one Danish line.
+
+    Of an error that nobody foresaw it says where it arose, as its own text may hold a person's number.
+    """
     try:
         yield
+    except (dg.Failure, dg.RetryRequested):
+        raise
     except (Stop, ContractError, RuleError, Locked) as reason:
         raise dg.Failure(description=str(reason), allow_retries=False) from None
     except OSError as error:
         raise dg.Failure(description=of_the_system(error), allow_retries=False) from None
+    except Exception as error:  # noqa: BLE001  whatever it is, the operator gets one line
+        raise dg.Failure(description=unforeseen(error), metadata=_where(error), allow_retries=False) from None
+
+
+def _where(error: Exception) -> dict[str, str]:
+    """The way to an error through the program, for whoever mends it; places and no values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return {"vej": " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)}
+
+
+def take_back(context: dg.AssetExecutionContext, place: Place, month: date, koder: Collection[str] = ()) -> None:
+    """A month's outgoing files (of some municipalities) taken back, and their cells no longer shown as made.
+
+    Without `koder` the month begins anew: then its ledger is not made either, and the check of its files is open.
+    """
+    gone = (place.outgoing / f"{month:%Y-%m}").exists()
+    withdraw(place, month, koder or None)
+    cells = [f"{kode}|{month:%Y-%m}" for kode in koder or place.rules.koder]
+    for key in [FILER] if koder else [FILER, POSTERING]:
+        forget(context.instance, key, cells)
+    if gone and not koder:
+        text = f"Filerne for {month:%Y-%m} er trukket tilbage, mens måneden køres igen."
+        warn = dg.AssetCheckSeverity.WARN
+        context.log_event(
+            dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey(FILER),
+                check_name=FILES_CHECK,
+                passed=False,
+                severity=warn,
+                description=text,
+                metadata={},
+            )
+        )
 
 
 def gate(session: Session, place: Place, month: date) -> int:
@@ -157,6 +199,11 @@ def gate(session: Session, place: Place, month: date) -> int:
     if runs and month not in (max(runs), next_month(max(runs))):
         raise Stop(f"{month:%Y-%m} er ikke næste kørsel; den næste er {next_month(max(runs)):%Y-%m}")
     _all_settled(session, place, month)
+    if before == AABEN and not (place.outgoing / f"{next_month(month, -1):%Y-%m}").exists():
+        # So it is after the warehouse was taken back from the published copy in the middle of a run.
+        raise Stop(
+            f"filerne for kørsel {next_month(month, -1):%Y-%m} mangler i {place.outgoing.name}; kør den igen først"
+        )
     refuse_undeclared(session, place, month)
     return number
 
@@ -174,11 +221,16 @@ def _all_settled(session: Session, place: Place, month: date) -> None:
         raise Stop(f"{next_month(month, -1):%Y-%m} mangler at blive opgjort for {', '.join(held)}; opgør dem først")
 
 
-def report_deliveries(context: dg.AssetExecutionContext, senders: Mapping[tuple[str, str], int], month: date) -> None:
+def report_deliveries(
+    context: dg.AssetExecutionContext, place: Place, senders: Mapping[tuple[str, str], int], month: date
+) -> None:
     """Each sender of the month, with its number of files, marked on the operator's board (`leverance`).
 
-    A sender is a source and a unit: one that is missing leaves only its own cell unmarked.
+    A sender is a source and a unit: one that is missing has its own cell unmarked, marked before or not.
     """
+    there = {f"{kilde}-{enhed}" for kilde, enhed in senders}
+    missing = [sender for sender in known_senders(place.root, place.rules) if sender not in there]
+    forget(context.instance, ["leverance"], [f"{sender}|{month:%Y-%m}" for sender in missing])
     with together(context.instance, context.run.run_id):
         for (kilde, enhed), files in sorted(senders.items()):
             cell = sender_cell(kilde, enhed, month)
