@@ -18,7 +18,7 @@ from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.raw import ingest
 from refusion_assets.assets.refusion import calculate
 from refusion_assets.assets.register import ingest_registers
-from refusion_assets.assets.wiring import AABEN, LUKKET, gate
+from refusion_assets.assets.wiring import AABEN, LUKKET, gate, settled
 from refusion_assets.context import Place, patient
 from refusion_assets.domain.kontrol import MOST_NAMED
 from refusion_assets.domain.stop import Stop
@@ -35,6 +35,7 @@ class Then:
     filer: Mapping[str, str]
     accepteret: pl.DataFrame
     filsum: str
+    koder: list[str]
 
 
 def make_again(place: Place, month: date, til: Path | None, say: Callable[[str], None]) -> Iterator[str]:
@@ -70,8 +71,17 @@ def _runs(place: Place, month: date) -> list[Then]:
             raise Stop(f"kørsel {rows['maaned'][0]:%Y-%m} er fra, før det blev gemt, hvad en kørsel kendte")
         accepted = session.frame("SELECT * FROM kontrol.accept")
         return [
-            Then(maaned, version, known_files(session, maaned), accepted.filter(pl.col("maaned") == maaned), filsum)
-            for maaned, version, filsum in rows.select("maaned", "regelversion", "filsum").iter_rows()
+            Then(
+                maaned,
+                version,
+                known_files(session, maaned),
+                accepted.filter(pl.col("maaned") == maaned),
+                filsum,
+                settled(session, koersel),
+            )
+            for koersel, maaned, version, filsum in rows.select(
+                "koersel", "maaned", "regelversion", "filsum"
+            ).iter_rows()
         ]
 
 
@@ -100,7 +110,7 @@ def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path
         manifest = f"{Path(sti).with_suffix('')}{MANIFEST}"
         if (raw / manifest).exists():
             _link(raw / manifest, place.raw / manifest)
-    koder, month = place.rules.koder, run.maaned
+    month = run.maaned
     with place.warehouse.open() as session:
         session.insert("kontrol.accept", run.accepteret)
         gate(session, place, month)
@@ -108,8 +118,8 @@ def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path
         ingest_registers(session, place, month)
         classify_through(session, place, month, say)
         calculate(session, place, month, say)
-        settle_month(session, place, month, koder)
-        outgoing = write_files(session, place, month, koder)
+        settle_month(session, place, month, run.koder)
+        outgoing = write_files(session, place, month)
     show(place, month, outgoing)
     return outgoing.folder
 

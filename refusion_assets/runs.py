@@ -14,12 +14,23 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import haendelser
-from refusion_assets.assets.filer import told
+from refusion_assets.assets.filer import copy_is_old, published_is_current, stand, told
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.modtagelse import Knowingly, wanted
+from refusion_assets.assets.opgoerelse import refuse_number
 from refusion_assets.assets.regelgrundlag import stale
-from refusion_assets.assets.wiring import GENINDLAES, POOL, gate, last_run, never_run
+from refusion_assets.assets.wiring import (
+    GENINDLAES,
+    POOL,
+    gate,
+    held_back,
+    last_run,
+    never_run,
+    reopen,
+    settled,
+    withdraw,
+)
 from refusion_assets.context import Place, patient
 from refusion_assets.definitions import (
     COMMAND_LINE,
@@ -31,8 +42,9 @@ from refusion_assets.definitions import (
     settle_tags,
 )
 from refusion_assets.domain.kontrol import kroner_text
+from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.regeltid import as_ranges
-from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.stop import Stop, of_the_disk
 from refusion_assets.domain.weeks import month_of, month_range
 from refusion_assets.konsekvens_filer import RESULTAT, folder_of
 from refusion_assets.partitions import last_month, range_tags
@@ -44,15 +56,26 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def critical_week(
-    place: Place, month: date, say: Callable[[str], None], accepter: Sequence[str] = (), begrundelse: str = ""
+    place: Place,
+    month: date,
+    say: Callable[[str], None],
+    accepter: Sequence[str] = (),
+    begrundelse: str = "",
+    undtagen: Sequence[str] = (),
 ) -> Iterator[str]:
     """Run month `month` from raw files to the municipalities' files; the lines of a short statement.
 
-    `accepter` names stops that are let pass (`FIL-006:ksd-657`), with their reason. Stop with one line if it
-    cannot be done; nothing half-written is left.
+    `accepter` names stops that are let pass (`FIL-006:ksd-657`), `undtagen` municipalities that are held back, both
+    with their reason. Stop with one line if it cannot be done; nothing half-written is left.
     """
     cell = f"{month:%Y-%m}"
-    koder = place.rules.koder
+    known(place, undtagen)
+    koder = [kode for kode in place.rules.koder if kode not in undtagen]
+    if undtagen and not begrundelse.strip():
+        raise Stop("kommuner kan kun holdes tilbage med en begrundelse; skriv den med --begrundelse")
+    refuse_number(begrundelse)
+    if not koder:
+        raise Stop("alle kommuner kan ikke holdes tilbage; nævn dem, der skal vente")
     place = replace(place, tell=patient(say))
     wanted(Knowingly(accepter=list(accepter), begrundelse=begrundelse))
     with _instance(place, say) as instance:
@@ -61,10 +84,95 @@ def critical_week(
         say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
         knowingly = {"ops": {"raw__indberetning": {"config": {"accepter": list(accepter), "begrundelse": begrundelse}}}}
         _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, knowingly)
-        say(f"{cell}: opgør {len(koder)} kommuner ...")
-        _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(koder, cell)})
+        yield from _settle(place, month, koder, instance, begrundelse if undtagen else "", say)
+
+
+def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[str], None]) -> Iterator[str]:
+    """Municipalities that run `month` holds back settled and given their files; the lines of a short statement.
+
+    Stop if the month has not been calculated, is closed, or if a later one has been run.
+    """
+    place = replace(place, tell=patient(say))
+    known(place, kommuner)
+    with _instance(place, say) as instance:
+        with place.warehouse.open() as session:
+            if last_run(session) != month:
+                raise Stop(
+                    f"{month:%Y-%m} er ikke den sidste kørsel; kun den kan opgøre kommuner, der blev holdt tilbage"
+                )
+            gate(session, place, month)
+            held = held_back(session, place, month)
+            ready = stand(session, place, month)
+        asked = [kode for kode in kommuner if kode in held]
+        if not asked and ready:
+            yield f"{', '.join(kommuner)} er allerede opgjort i kørsel {month:%Y-%m}; intet er ændret."
+            return
+        yield from _settle(place, month, sorted(asked or kommuner), instance, "", say)
+
+
+def known(place: Place, kommuner: Sequence[str]) -> None:
+    """Stop if a code is no municipality's."""
+    if strange := sorted(set(kommuner) - set(place.rules.koder)):
+        raise Stop(f"{', '.join(strange)} er ikke en kommunekode i kommuner.csv; skriv tre cifre, fx 706")
+
+
+def _settle(
+    place: Place,
+    month: date,
+    koder: Sequence[str],
+    instance: dg.DagsterInstance,
+    begrundelse: str,
+    say: Callable[[str], None],
+) -> Iterator[str]:
+    """Some municipalities of a calculated month settled, their files shown; the lines of the statement.
+
+    The answer is what stands on the disk: where the files of the run stand, no later trouble takes them back; where a
+    part of it stopped, none stand.
+    """
+    cell = f"{month:%Y-%m}"
+    say(f"{cell}: opgør {len(koder)} {'kommune' if len(koder) == 1 else 'kommuner'} ...")
+    defs, why = build_defs(place), {"ops": {"opgoerelse__postering": {"config": {"begrundelse": begrundelse}}}}
+    late = ""
+    for part in stretches(place.rules.koder, koder):
+        try:
+            _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(part, cell)}, config=why)
+        except Exception as error:
+            with place.warehouse.open() as session:
+                whole = stand(session, place, month) and set(koder) <= set(
+                    settled(session, run_number(month, place.rules))
+                )
+                if not whole and part[0] != koder[0]:
+                    reopen(session, place, month)
+            if not whole:
+                if part[0] != koder[0]:
+                    withdraw(place, month)
+                raise
+            late = f"  Bemærk: filerne er skrevet, men kørslen blev ikke ført til ende i Dagster: {error_text(error)}"
     with place.warehouse.open() as session:
         yield from told(session, place, month)
+        current = published_is_current(session, place, month)
+    if late:
+        yield late
+    if not current:
+        yield f"  Bemærk: {copy_is_old()}"
+
+
+def error_text(error: Exception) -> str:
+    """What an error says, if it is one of ours or of the disk; else only its kind, as it may say a person's number."""
+    return str(error) if isinstance(error, Stop) else of_the_disk(error) or type(error).__name__
+
+
+def stretches(every: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
+    """The chosen codes as stretches that lie side by side among all of them: a run covers one stretch of cells."""
+    parts: list[list[str]] = []
+    before = -2
+    for place_of, kode in enumerate(every):
+        if kode in chosen:
+            if place_of != before + 1:
+                parts.append([])
+            parts[-1].append(kode)
+            before = place_of
+    return parts
 
 
 def recalculate(place: Place, months: Sequence[date] | None, say: Callable[[str], None]) -> Iterator[str]:
@@ -209,6 +317,8 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
                 return data.user_failure_data.description
             if data.error:
                 innermost = data.error.cause or data.error
+                if full := of_the_disk(RuntimeError(f"{data.error.message} {innermost.message}")):
+                    return full
                 if innermost.cls_name == dg.DagsterExecutionInterruptedError.__name__:
                     return "kørslen blev afbrudt; kør måneden igen"
                 return f"uventet fejl i {event.step_key}: {innermost.cls_name}; se kørslen i brugerfladen"

@@ -223,16 +223,22 @@ def brugt_er_fordelt(asked: Asked) -> Outcome:
 
 
 def kladde_er_tilstand(asked: Asked) -> Outcome:
-    """For everybody calculated in the run, from the first week that could change, the ledgers sum to the state."""
+    """For everybody calculated in the run, from the first week that could change, the ledgers sum to the state.
+
+    Municipalities that the run holds back are left out: the ledger says nothing of them yet.
+    """
+    number = run_number(asked.month, asked.place.rules)
+    told = f"kommunekode IN (SELECT kommunekode FROM opgoerelse.kommune WHERE koersel = {number})"
     keys = "uge, maaned, borger_id, ydelse_id, kommunekode"
     money = ("indberettet_oere", "beloeb_oere", "refusion_oere", "medfinansiering_oere")
     added = ", ".join(f"sum({name})::BIGINT AS {name}" for name in money)
     nonzero = " OR ".join(f"sum({name}) <> 0" for name in money)
     query = f"""SELECT borger_id FROM (
         SELECT {keys}, {added} FROM {calculated(asked, "opgoerelse.postering", "uge")}
-        GROUP BY ALL HAVING {nonzero}
+        WHERE {told} GROUP BY ALL HAVING {nonzero}
         ) k FULL JOIN (
-        SELECT {keys}, {", ".join(money)} FROM {calculated(asked, "refusion.tilstand", "uge")}) t USING ({keys})
+        SELECT {keys}, {", ".join(money)} FROM {calculated(asked, "refusion.tilstand", "uge")}
+        WHERE {told}) t USING ({keys})
         WHERE {" OR ".join(f"k.{name} IS DISTINCT FROM t.{name}" for name in money)}"""
     return none_of(asked.session, "Kladderne summer til tilstanden", query)
 

@@ -13,7 +13,7 @@ from refusion_assets import leverance
 from refusion_assets.assets import fund_opslag as opslag
 from refusion_assets.assets.change import ahead
 from refusion_assets.assets.modtagelse import FILE_CHECKS, Knowingly, answers, check_specs, let_pass, let_passed
-from refusion_assets.assets.wiring import OPGJORT, POOL, gate, report_deliveries, span, stopping, withdraw
+from refusion_assets.assets.wiring import POOL, gate, reopen, report_deliveries, span, stopping, withdraw
 from refusion_assets.context import Place
 from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
@@ -208,8 +208,7 @@ def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly)
         if asked.fra is None:
             gate(session, place, asked.month)
             let_pass(session, asked.month, config)
-            # Without its files the run is not finished: the next month must not close it.
-            session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=asked.month)
+            reopen(session, place, asked.month)
     if asked.fra is None:
         withdraw(place, asked.month)
     try:
