@@ -120,6 +120,21 @@ def opgoer(maaned: list[date], kommuner: list[str]) -> None:
 
 
 @main.command()
+@click.argument("maaned", type=Months(), required=False)
+def status(maaned: list[date] | None) -> None:
+    """Sig, hvem der har leveret for en måned, og hvad der står af de sidste kørsler; ændrer intet.
+
+    Uden MAANED siges det for måneden efter den sidste kørsel.
+    """
+    from refusion_assets.runs import status as stands  # noqa: PLC0415  Dagster takes seconds to load
+
+    months: list[date | None] = [*(maaned or [])]
+    for month in months or [None]:
+        for line in stands(Place.from_environment(), month):
+            click.echo(line)
+
+
+@main.command()
 @click.argument("maaned", type=Months())
 def luk(maaned: list[date]) -> None:
     """Luk en kørsel: den kan ikke længere ændres."""

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from refusion_assets import haendelser
+from refusion_assets import haendelser, leverance
 from refusion_assets.assets.filer import copy_is_old, published_is_current, stand, told
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
@@ -28,6 +28,7 @@ from refusion_assets.assets.wiring import (
     last_run,
     never_run,
     reopen,
+    settle_command,
     settled,
     withdraw,
 )
@@ -45,12 +46,14 @@ from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.regeltid import as_ranges
 from refusion_assets.domain.stop import Stop, of_the_disk
-from refusion_assets.domain.weeks import month_of, month_range
+from refusion_assets.domain.weeks import month_of, month_range, next_month
 from refusion_assets.konsekvens_filer import RESULTAT, folder_of
 from refusion_assets.partitions import last_month, range_tags
 from refusion_assets.rulebook import load
+from refusion_assets.warehouse import Locked, Session
 
 SECONDS_BETWEEN_LOOKS = 1.0
+RUNS_SHOWN = 3
 LOCK = "kommando.laas"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -155,6 +158,89 @@ def _settle(
         yield late
     if not current:
         yield f"  Bemærk: {copy_is_old()}"
+
+
+def status(place: Place, month: date | None) -> Iterator[str]:
+    """What has been delivered for a month, sender by sender, and what stands of the last runs; nothing is changed.
+
+    The month after the last run, or the last that somebody has delivered for, if none is named.
+    """
+    runs, held = _runs_known(place)
+    last = max((maaned for maaned, *_ in runs), default=None)
+    asked = month or (next_month(last) if last else last_month(place.root, place.rules, date.min))
+    if asked == date.min:
+        yield f"Der er ingen leverancer under {place.raw}."
+        return
+    yield from _senders(place, asked)
+    yield from _registers(place, asked)
+    if not runs:
+        yield "Ingen kørsel endnu."
+    for maaned, state, kommuner in runs[-RUNS_SHOWN:]:
+        folder = place.outgoing / f"{maaned:%Y-%m}"
+        shown = f"{len(list(folder.glob('*.csv')))} filer i {folder}" if folder.exists() else "ingen filer"
+        yield f"Kørsel {maaned:%Y-%m}: {state}, {kommuner} kommuner opgjort, {shown}"
+        waiting = [(kode, why) for month_held, kode, why in held if month_held == maaned]
+        for kode, why in waiting:
+            yield f"  Holdt tilbage: {kode}: {why or 'uden begrundelse'}; opgøres med {settle_command(maaned, [kode])}"
+
+
+def _runs_known(place: Place) -> tuple[list[tuple[date, str, int]], list[tuple[date, str, str]]]:
+    """The runs, with status and how many municipalities are settled, and who is held back and why.
+
+    From the warehouse, or from the copy while a run has the warehouse open; nothing where there is none yet.
+    """
+    if not place.warehouse.path.exists():
+        return [], []
+    try:
+        with place.warehouse.watching() as session:
+            return _runs_in(session)
+    except Locked:
+        with place.warehouse.reading() as session:
+            return _runs_in(session)
+
+
+def _runs_in(session: Session) -> tuple[list[tuple[date, str, int]], list[tuple[date, str, str]]]:
+    """The runs and who is held back, as a warehouse or its copy says."""
+    if not session.has("opgoerelse.koersel"):
+        return [], []
+    runs = session.frame(
+        """SELECT r.maaned, r.status, count(k.kommunekode) AS kommuner FROM opgoerelse.koersel r
+        LEFT JOIN opgoerelse.kommune k USING (koersel) GROUP BY ALL ORDER BY 1"""
+    ).rows()
+    if not session.has("opgoerelse.tilbageholdt"):
+        return runs, []
+    return runs, session.frame(
+        "SELECT maaned, kommunekode, begrundelse FROM opgoerelse.tilbageholdt ORDER BY ALL"
+    ).rows()
+
+
+def _senders(place: Place, month: date) -> Iterator[str]:
+    """How many expected senders have delivered for a month, and a line for each, those that are missing first."""
+    deliveries, _ = leverance.find(place.raw, month, place.rules)
+    files: dict[tuple[str, str], int] = {}
+    expected = {(d.kilde, d.enhed) for d in deliveries if d.maaned == next_month(month, -1)}
+    for delivery in deliveries:
+        if delivery.maaned == month:
+            sender = (delivery.kilde, delivery.enhed)
+            files[sender] = files.get(sender, 0) + 1
+    missing = sorted(expected - files.keys())
+    yield f"Leverancer for {month:%Y-%m}: {len(files)} af {len(expected | files.keys())} afsendere har leveret."
+    yield from (f"  mangler  {kilde}-{enhed}" for kilde, enhed in missing)
+    yield from (
+        f"  leveret  {kilde}-{enhed}: {antal} {'fil' if antal == 1 else 'filer'}"
+        for (kilde, enhed), antal in sorted(files.items())
+    )
+
+
+def _registers(place: Place, month: date) -> Iterator[str]:
+    """The newest month of each supporting register at or before a month."""
+    for art in ("bopael", "fleksgrundlag"):
+        found = [
+            maaned
+            for maaned, folder in leverance.months_on_disk(place.raw, art, month)
+            if any(folder.glob(f"{art}-*.csv"))
+        ]
+        yield f"  {art}: " + (f"seneste er {max(found):%Y-%m}" if found else "intet leveret")
 
 
 def error_text(error: Exception) -> str:

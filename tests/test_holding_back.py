@@ -217,4 +217,3 @@ def test_cells_chosen_in_the_user_interface_of_a_fresh_root_are_settled_alone_an
         for again in (["706"], ["101"]):  # cells of a settled month
             launched(root.place, instance, OPGOER, again, month=FIRST)
             assert root.files(FIRST) == example.files[FIRST]
-    assert root.refusion("status").code == 0
