@@ -1,6 +1,7 @@
 """Understands the daily acts as commands; each is a thin wrap around a Dagster job or a kernel call."""
 
 import os
+import re
 import shutil
 import sys
 from datetime import date
@@ -10,7 +11,7 @@ from typing import Literal
 import click
 
 from refusion_assets.context import DATA, PACKAGE, Place, fit, unforeseen
-from refusion_assets.domain.stop import Stop, of_the_system
+from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.domain.weeks import month_of, month_range
 from refusion_assets.rulebook import RuleError
 from refusion_assets.warehouse import Locked
@@ -33,6 +34,22 @@ class Months(click.ParamType[list[date]]):
         if len(ends) > 2 or not months:
             self.fail(f"{value!r} er ikke et interval; skriv YYYY-MM..YYYY-MM", param, ctx)
         return months
+
+
+class Koder(click.ParamType[list[str]]):
+    """Municipality codes with commas between, in any order: `706,630`."""
+
+    name = "koder"
+
+    def convert(self, value: str | list[str], param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """The codes in order, each once; a usage error for what is not three digits."""
+        if isinstance(value, list):
+            return value
+        codes = sorted({part.strip() for part in value.split(",") if part.strip()})
+        for code in codes:
+            if not re.fullmatch("[0-9]{3}", code):
+                self.fail(f"{code!r} er ikke en kommunekode; skriv tre cifre med komma imellem, fx 706,630", param, ctx)
+        return codes
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,22 +78,56 @@ def _reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return of_the_system(error)
-    return unforeseen(error)
+    return of_the_disk(error) or unforeseen(error)
 
 
 @main.command()
 @click.argument("maaneder", type=Months())
 @click.option("--accepter", multiple=True, metavar="REGEL:GENSTAND", help="Lad et stop passere, fx FIL-006:ksd-657.")
-@click.option("--begrundelse", default="", help="Hvorfor stoppet må passere; gemmes og vises.")
-def koer(maaneder: list[date], accepter: tuple[str, ...], begrundelse: str) -> None:
+@click.option(
+    "--undtagen", type=Koder(), default="", help="Kommuner, der holdes tilbage, fx 706,630; de får ingen filer."
+)
+@click.option("--begrundelse", default="", help="Hvorfor stoppet må passere, eller kommunerne vente; gemmes og vises.")
+def koer(maaneder: list[date], accepter: tuple[str, ...], undtagen: list[str], begrundelse: str) -> None:
     """Kør den kritiske uge for en måned (eller flere i rækkefølge): fra rådata til kommunernes filer."""
     from refusion_assets.runs import critical_week  # noqa: PLC0415  Dagster takes seconds to load
 
     if accepter and len(maaneder) > 1:
         raise Stop("--accepter gælder een måned; kør månederne hver for sig")
     place = _place()
+    if undtagen and len(maaneder) > 1:
+        raise Stop("kommuner holdes tilbage i en måned ad gangen; den næste kan først køres, når alle er opgjort")
     for month in maaneder:
-        for line in critical_week(place, month, click.echo, accepter, begrundelse):
+        for line in critical_week(place, month, click.echo, accepter, begrundelse, undtagen):
+            click.echo(line)
+
+
+@main.command()
+@click.argument("maaned", type=Months())
+@click.option("--kommuner", type=Koder(), required=True, help="Kommuner, der blev holdt tilbage, fx 706,630.")
+def opgoer(maaned: list[date], kommuner: list[str]) -> None:
+    """Opgør kommuner, der blev holdt tilbage i den sidste kørsel, og skriv deres filer."""
+    from refusion_assets.runs import settle  # noqa: PLC0415  Dagster takes seconds to load
+
+    place = _place()
+    if len(maaned) > 1 or not kommuner:
+        raise Stop("skriv een måned og mindst een kommune, fx refusion opgoer 2026-10 --kommuner 706")
+    for line in settle(place, maaned[0], kommuner, click.echo):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("maaned", type=Months(), required=False)
+def status(maaned: list[date] | None) -> None:
+    """Sig, hvem der har leveret for en måned, og hvad der står af de sidste kørsler; ændrer intet.
+
+    Uden MAANED siges det for måneden efter den sidste kørsel.
+    """
+    from refusion_assets.runs import status as stands  # noqa: PLC0415  Dagster takes seconds to load
+
+    months: list[date | None] = [*(maaned or [])]
+    for month in months or [None]:
+        for line in stands(Place.from_environment(), month):
             click.echo(line)
 
 

@@ -13,10 +13,8 @@ import polars as pl
 
 from refusion_assets.domain import skrift
 from refusion_assets.domain.bogfoering import run_day
-from refusion_assets.domain.kontrol import MOST_NAMED
 from refusion_assets.domain.opgoerelse import SIDE, run_number
 from refusion_assets.domain.rules import Rulebook
-from refusion_assets.domain.stop import Stop
 from refusion_assets.leverance import fingerprint
 
 kroner, procent = skrift.kroner, skrift.procent
@@ -73,6 +71,10 @@ class Outgoing:
             os.rename(self.folder, old)
         os.rename(self.ready, self.folder)
         shutil.rmtree(old, ignore_errors=True)
+
+    def take_back(self) -> None:
+        """The run's folder out of sight again, ready as before it was shown."""
+        os.rename(self.folder, self.ready)
 
     @property
     def koder_again(self) -> set[str]:
@@ -171,20 +173,6 @@ def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[st
     """The values under the names that a municipality reads."""
     columns = [pl.col(value) if isinstance(value, str) else value for value in values]
     return rows.select(*(c.alias(name) for c, name in zip(columns, names, strict=True)))
-
-
-def begin(folder: Path) -> Outgoing:
-    """The files of a run, of which those that are shown in `folder` are ready already; Stop if they are not as sent."""
-    odd = [name for name in not_as_sent(folder) if (folder / name).exists()]
-    if odd:
-        named = ", ".join(odd[:MOST_NAMED])
-        raise Stop(
-            f"{folder.parent.name}/{folder.name} holder andet, end der blev sendt ({named}); kør hele måneden igen"
-        )
-    outgoing = Outgoing.begun(folder)
-    for kept in sorted(folder.glob("*.csv")):
-        shutil.copyfile(kept, outgoing.ready / kept.name)
-    return outgoing
 
 
 def not_as_sent(folder: Path) -> list[str]:

@@ -18,7 +18,7 @@ from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.raw import ingest
 from refusion_assets.assets.refusion import calculate
 from refusion_assets.assets.register import ingest_registers
-from refusion_assets.assets.wiring import AABEN, LUKKET, gate
+from refusion_assets.assets.wiring import AABEN, LUKKET, gate, settled
 from refusion_assets.context import Place, patient
 from refusion_assets.domain.kontrol import MOST_NAMED
 from refusion_assets.domain.skrift import plural
@@ -37,6 +37,7 @@ class Then:
     accepteret: pl.DataFrame
     bemaerket: pl.DataFrame
     filsum: str
+    koder: list[str]
 
 
 def make_again(place: Place, month: date, til: Path | None, say: Callable[[str], None]) -> Iterator[str]:
@@ -79,8 +80,11 @@ def _runs(place: Place, month: date) -> list[Then]:
                 accepted.filter(pl.col("maaned") == maaned),
                 noticed.filter(pl.col("maaned") == maaned),
                 filsum,
+                settled(session, koersel),
             )
-            for maaned, version, filsum in rows.select("maaned", "regelversion", "filsum").iter_rows()
+            for koersel, maaned, version, filsum in rows.select(
+                "koersel", "maaned", "regelversion", "filsum"
+            ).iter_rows()
         ]
 
 
@@ -109,7 +113,7 @@ def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path
         manifest = f"{Path(sti).with_suffix('')}{MANIFEST}"
         if (raw / manifest).exists():
             _link(raw / manifest, place.raw / manifest)
-    koder, month = place.rules.koder, run.maaned
+    month = run.maaned
     with place.warehouse.open() as session:
         session.insert("kontrol.accept", run.accepteret)
         gate(session, place, month)
@@ -120,8 +124,8 @@ def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path
         session.insert("kontrol.bemaerket", run.bemaerket)
         classify_through(session, place, month, say)
         calculate(session, place, month, say)
-        settle_month(session, place, month, koder)
-        outgoing = write_files(session, place, month, koder)
+        settle_month(session, place, month, run.koder)
+        outgoing = write_files(session, place, month)
     show(place, month, outgoing)
     return outgoing.folder
 

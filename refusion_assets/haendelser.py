@@ -29,7 +29,7 @@ from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy import Connection, Engine, create_engine, delete
 from sqlalchemy.exc import DatabaseError
 
-from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.stop import Stop, of_the_disk
 
 BUSY_SECONDS = 60
 PROCESSES = Path("/proc")
@@ -216,6 +216,9 @@ def _reason_of_step(event: dg.DagsterEvent) -> str:
     innermost = data.error.cause or data.error if data.error else None
     if innermost and innermost.cls_name == dg.DagsterExecutionInterruptedError.__name__:
         return "kørslen blev afbrudt; kør måneden igen"
+    full = of_the_disk(RuntimeError(f"{data.error.message} {innermost.message}")) if data.error and innermost else ""
+    if full:
+        return full
     kind = innermost.cls_name if innermost else "ukendt"
     return f"uventet fejl i {event.step_key}: {kind}; se kørslen i brugerfladen"
 

@@ -12,7 +12,7 @@ from refusion_assets.domain.fund import Advis
 from refusion_assets.domain.kontrol import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.krav import Aendret, Dom, Grundlag, Krav
 from refusion_assets.domain.loft import OverLoft
-from refusion_assets.domain.opgoerelse import FilGrundlag, Foraeldet, Koersel, KommuneKoersel, Postering
+from refusion_assets.domain.opgoerelse import FilGrundlag, Foraeldet, Koersel, KommuneKoersel, Postering, Tilbageholdt
 from refusion_assets.domain.raw import (
     Bemaerket,
     Bopael,
@@ -60,6 +60,7 @@ TABLES: dict[str, type[pa.DataFrameModel]] = {
     "opgoerelse.foraeldet": Foraeldet,
     "opgoerelse.koersel": Koersel,
     "opgoerelse.kommune": KommuneKoersel,
+    "opgoerelse.tilbageholdt": Tilbageholdt,
     "opgoerelse.fil_grundlag": FilGrundlag,
     "opgoerelse.kendt_fil": KendtFil,
     "opgoerelse.advis": Advis,

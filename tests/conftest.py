@@ -114,7 +114,7 @@ class DataRoot:
         self.calculate(month)
         with place.warehouse.open() as session:
             settle_month(session, place, first, koder)
-            outgoing = write_files(session, place, first, koder)
+            outgoing = write_files(session, place, first)
         show(place, first, outgoing)
 
     def classify(self, month: str) -> None:

@@ -89,7 +89,7 @@ class Senders:
         with self.place.warehouse.open() as session:
             rows = fund.named(session, self.place, advice)
         tables = {files.ADVISERING: (rows, files.advisering_table)}
-        outgoing = files.begin(self.root / "ud" / month)
+        outgoing = files.Outgoing.begun(self.root / "ud" / month)
         files.stage(outgoing, tables, {files.ADVISERING: [*koder, NOBODY]}, month_of(month), self.place.rules)
         return {path.name.split("-")[3]: path.read_bytes() for path in outgoing.ready.glob("*.csv")}
 

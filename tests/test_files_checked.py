@@ -12,9 +12,8 @@ RUN = 52
 
 def test_a_file_that_differs_from_the_ledger_by_an_oere_is_found_and_named(example: Example, tmp_path: Path) -> None:
     root = DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
-    koder = root.place.rules.koder
     with root.place.warehouse.open() as session:
-        outgoing = write_files(session, root.place, month_of("2024-04"), koder)
+        outgoing = write_files(session, root.place, month_of("2024-04"))
         assert filer_er_kladden(session, outgoing, RUN).bestaaet
         for kind in ("beregning", "opgoerelse"):
             path = max(outgoing.ready.glob(f"*-{kind}-*.csv"), key=lambda p: p.stat().st_size)

@@ -257,7 +257,7 @@ def test_municipalities_settled_in_parts_get_the_files_of_all_at_once(mended: Da
     for chosen in ([kode for kode in koder if kode != "101"], ["101"]):
         with root.place.warehouse.open() as session:
             settle_month(session, root.place, month_of("2024-02"), chosen)
-            outgoing = write_files(session, root.place, month_of("2024-02"), chosen)
+            outgoing = write_files(session, root.place, month_of("2024-02"))
         show(root.place, month_of("2024-02"), outgoing)
     assert (root.files("2024-02"), root.ledger()) == before
     assert root.refusion("luk", "2024-02").code == 0

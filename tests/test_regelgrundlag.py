@@ -245,15 +245,17 @@ def test_a_run_is_not_settled_from_rows_of_other_rules(root: DataRoot) -> None:
         settle_month(session, place, month_of("2024-02"), place.rules.koder)
 
 
-def test_a_part_of_a_run_is_not_settled_under_other_rules_than_the_rest(root: DataRoot) -> None:
+def test_a_part_settled_under_other_rules_settles_all_that_is_settled_anew_under_them(root: DataRoot) -> None:
     root.run("2024-02")
     edits.put(root.rules, "kontrol.toml", "Filen {fil} svarer ikke", "{fil} svarer ikke")
     done(root, "2024-02")
     place = root.place
-    with pytest.raises(Stop, match="begyndt under reglerne"), place.warehouse.open() as session:
-        settle_month(session, place, month_of("2024-02"), ["101"])
     with place.warehouse.open() as session:
-        settle_month(session, place, month_of("2024-02"), place.rules.koder)
+        done_again = settle_month(session, place, month_of("2024-02"), ["101"])
+    assert done_again.kommuner["kommunekode"].to_list() == place.rules.koder
+    assert root.rows("SELECT DISTINCT regelversion FROM opgoerelse.koersel WHERE koersel = 50") == [
+        (place.rules.version,)
+    ]
 
 
 def test_the_command_says_what_the_rules_touch_and_why_they_are_refused(root: DataRoot) -> None:

@@ -13,14 +13,18 @@ from refusion_assets.assets.checks import Check, answer, keep
 from refusion_assets.assets.fund import named
 from refusion_assets.assets.modtagelse import let_passed
 from refusion_assets.assets.opgoerelse import ledger_of, record
-from refusion_assets.assets.wiring import AABEN, FILER, POOL, chosen_cells, everybody, stopping
+from refusion_assets.assets.wiring import AABEN, FILER, POOL, chosen_cells, settle_command, settled, stopping
 from refusion_assets.context import Place, program
 from refusion_assets.domain.bogfoering import voucher
 from refusion_assets.domain.fund import NOBODY
 from refusion_assets.domain.kontrol import FEJL, Outcome, kroner_text
 from refusion_assets.domain.opgoerelse import LEDGER, beregning, run_number, statement, too_old_lines, ydelse_navne
 from refusion_assets.domain.skrift import plural
+from refusion_assets.domain.stop import Stop, of_the_disk
+from refusion_assets.haendelser import together
+from refusion_assets.leverance import fingerprint
 from refusion_assets.metadata import OWNER
+from refusion_assets.partitions import KOMMUNE, MAANED
 from refusion_assets.warehouse import Session
 
 TEXT = "Filerne på disken siger det samme som kladden; ellers vises de ikke."
@@ -87,37 +91,51 @@ def _as_words(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
     return frame.with_columns(pl.col(name).cast(pl.Enum(frame[name].unique().sort())) for name in names)
 
 
-def write_files(session: Session, place: Place, month: date, koder: Sequence[str]) -> files.Outgoing:
-    """The files of run `month` for some municipalities, made ready to be shown (`show`).
+def write_files(session: Session, place: Place, month: date) -> files.Outgoing:
+    """The files of run `month` for the municipalities that it has settled, made ready to be shown (`show`).
 
-    Files that were withdrawn and would come out the same are used again. Stop if those shown for the others are not
-    what was sent.
+    Files that were withdrawn and would come out the same are used again.
     """
     number = run_number(month, place.rules)
+    koder = settled(session, number)
     grundlag = _made_of(session, place, number)
     before = session.frame(
         "SELECT kommunekode, grundlag, filsum FROM opgoerelse.fil_grundlag WHERE koersel = $n", n=number
     )
     same = grundlag.join(before, on=["kommunekode", "grundlag"]).filter(pl.col("kommunekode").is_in(koder))
-    outgoing = files.begin(place.outgoing / f"{month:%Y-%m}")
+    outgoing = files.Outgoing.begun(place.outgoing / f"{month:%Y-%m}")
     aside, filsum = place.withdrawn / f"{month:%Y-%m}", next(iter(same["filsum"]), "")
     files.use_again(aside, outgoing, same["kommunekode"], filsum, month, place.rules)
     _files(session, place, month, outgoing, koder, [kode for kode in koder if kode not in outgoing.koder_again])
     session.run("DELETE FROM opgoerelse.fil_grundlag")
-    if everybody(place, koder):
-        session.insert("opgoerelse.fil_grundlag", grundlag.with_columns(filsum=pl.lit(outgoing.filsum)))
+    mine = grundlag.filter(pl.col("kommunekode").is_in(koder))
+    session.insert("opgoerelse.fil_grundlag", mine.with_columns(filsum=pl.lit(outgoing.filsum)))
     return outgoing
 
 
 def show(place: Place, month: date, outgoing: files.Outgoing) -> None:
-    """The files of run `month` put in sight, and then the run open.
+    """The files of run `month` put in sight, and the run open: both, or neither where the warehouse refuses.
 
     In this order: a run that is killed between must be run again, and no month can follow one without files.
     """
     filsum = outgoing.filsum
-    outgoing.publish()
-    with place.warehouse.open() as session:
-        record(session, place, month, AABEN, filsum)
+    shown = False
+    try:
+        with place.warehouse.open() as session:
+            record(session, place, month, AABEN, filsum)
+            outgoing.publish()
+            shown = True
+    except Exception:
+        if shown:
+            outgoing.take_back()
+        raise
+
+
+def stand(session: Session, place: Place, month: date) -> bool:
+    """Whether the files in sight are those that run `month` made: the run is open, and SHA256SUMS is its own."""
+    row = session.frame("SELECT status, filsum FROM opgoerelse.koersel WHERE maaned = $m", m=month)
+    sums = place.outgoing / f"{month:%Y-%m}" / files.SUMS
+    return row.rows() != [] and row["status"][0] == AABEN and sums.exists() and fingerprint(sums) == row["filsum"][0]
 
 
 def _made_of(session: Session, place: Place, number: int) -> pl.DataFrame:
@@ -222,21 +240,79 @@ def told(session: Session, place: Place, month: date) -> list[str]:
     return [
         f"Kørsel {month:%Y-%m}: {counts}",
         *(f"  {name + ':':<42}{kroner_text(row[column]):>24}" for column, name in names.items()),
+        *(f"  Holdt tilbage: {held}" for held in _held_back_lines(session, place, month)),
         *(f"  Accepteret: {regel} {genstand}: {why}" for regel, genstand, why in let_passed(session, month)),
         *(f"  Bemærk: {tekst}" for (tekst,) in doubts.iter_rows()),
         f"  Filer: {place.outgoing / f'{month:%Y-%m}'}",
     ]
 
 
-def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Outgoing, Outcome, list[str]]:
+def _held_back_lines(session: Session, place: Place, month: date) -> Iterator[str]:
+    """A line per municipality that the run holds back: code, name, why, and the command that settles it."""
+    rows = session.frame(
+        "SELECT kommunekode, begrundelse FROM opgoerelse.tilbageholdt WHERE maaned = $m ORDER BY 1", m=month
+    )
+    navne = {k.kommunekode: k.navn for k in place.rules.kommuner}
+    for kode, why in rows.iter_rows():
+        said = f"{kode} {navne.get(kode, kode)}: {why or 'uden begrundelse'}"
+        yield f"{said}; opgøres med {settle_command(month, [kode])}"
+
+
+def _written(place: Place, month: date) -> tuple[files.Outgoing, Outcome, list[str]]:
     """A month's files made ready, whether they are the ledger's, and the short statement; not yet shown."""
     with place.warehouse.open() as session:
-        outgoing = write_files(session, place, month, koder)
+        outgoing = write_files(session, place, month)
         outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules))
         keep(session, month, [(CHECK, outcome)])
         if not outcome.bestaaet:  # what was found wrong is never used again
             session.run("DELETE FROM opgoerelse.fil_grundlag")
         return outgoing, outcome, told(session, place, month)
+
+
+def _mark_others(context: dg.AssetExecutionContext, place: Place, month: date, koder: Sequence[str]) -> None:
+    """The cells of the municipalities that were settled before and have their files again shown as made, as they are."""
+    with place.warehouse.open() as session:
+        others = sorted(set(settled(session, run_number(month, place.rules))) - set(koder))
+    with together(context.instance, context.run.run_id):
+        for kode in others:
+            cell = dg.MultiPartitionKey({KOMMUNE: kode, MAANED: f"{month:%Y-%m}"})
+            context.log_event(dg.AssetMaterialization(FILER, partition=cell))
+
+
+def _refuse_unsettled(place: Place, month: date, koder: Sequence[str]) -> None:
+    """Stop if a chosen municipality has not been settled: it would get files without rows."""
+    with place.warehouse.open() as session:
+        done = settled(session, run_number(month, place.rules))
+    if missing := sorted(set(koder) - set(done)):
+        raise Stop(f"{', '.join(missing)} er ikke opgjort for {month:%Y-%m}; start jobbet opgoer for dem")
+
+
+def _published(place: Place) -> list[str]:
+    """The copy for analysts renewed; a line if it could not be, as nothing takes back files that are in sight."""
+    try:
+        place.warehouse.publish()
+    except Exception as error:  # noqa: BLE001  whatever it is, it cannot take the files back
+        return [f"  Bemærk: {copy_is_old(error)}"]
+    return []
+
+
+def published_is_current(session: Session, place: Place, month: date) -> bool:
+    """Whether the copy for analysts knows run `month` as it stands."""
+    query = "SELECT status, filsum, regelversion FROM opgoerelse.koersel WHERE maaned = $m"
+    now = session.frame(query, m=month).rows()
+    try:
+        with place.warehouse.reading() as copy:
+            return copy.frame(query, m=month).rows() == now
+    except Exception:  # noqa: BLE001  a copy that cannot be read is none
+        return False
+
+
+def copy_is_old(error: Exception | None = None) -> str:
+    """That the copy for analysts is of an earlier run, why, and what to do."""
+    why = f" ({of_the_disk(error) or type(error).__name__})" if error else ""
+    return (
+        f"kopien til analytikere kunne ikke fornyes{why}; den forrige står. Filerne er hele; kør måneden igen bagefter"
+    )
 
 
 def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -264,14 +340,17 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
         said: list[str] = []
         for month, koder in chosen_cells(context).items():
             with stopping():
-                outgoing, outcome, lines = _written(place, month, koder)
+                _refuse_unsettled(place, month, koder)
+                outgoing, outcome, lines = _written(place, month)
             if not outcome.bestaaet:
                 yield answer(CHECK, outcome)
                 return
-            show(place, month, outgoing)
+            with stopping():
+                show(place, month, outgoing)
             shutil.rmtree(place.withdrawn, ignore_errors=True)
+            _mark_others(context, place, month, koder)
             said += lines
-        place.warehouse.publish()
+        said += _published(place)
         yield dg.MaterializeResult(
             metadata={"opgoerelse": dg.MetadataValue.md("\n".join(f"    {line}" for line in said))}
         )

@@ -233,20 +233,26 @@ def brugt_er_fordelt(asked: Asked) -> Outcome:
 
 
 def kladde_er_tilstand(asked: Asked) -> Outcome:
-    """For everybody calculated in the run, from the first week that could change, the ledgers sum to the state."""
+    """For everybody calculated in the run, from the first week that could change, the ledgers sum to the state.
+
+    Municipalities that the run holds back are left out: the ledger says nothing of them yet.
+    """
+    number = run_number(asked.month, asked.place.rules)
+    here = f"WHERE kommunekode IN (SELECT kommunekode FROM opgoerelse.kommune WHERE koersel = {number})"
     keys = "uge, maaned, borger_id, ydelse_id, kommunekode"
     money = ("indberettet_oere", "beloeb_oere", "refusion_oere", "medfinansiering_oere")
     added = ", ".join(f"sum({name})::BIGINT AS {name}" for name in money)
     nonzero = " OR ".join(f"sum({name}) <> 0" for name in money)
     told = ", ".join((keys, *money))
-    settled = f"SELECT {told} FROM {calculated(asked, 'opgoerelse.postering', 'uge')}"
+    settled = f"SELECT {told} FROM {calculated(asked, 'opgoerelse.postering', 'uge')} {here}"
     old = too_old_sums(asked)
     if old:
-        settled += f" UNION ALL SELECT {told} FROM {calculated(asked, 'opgoerelse.foraeldet', 'uge')}"
+        settled += f" UNION ALL SELECT {told} FROM {calculated(asked, 'opgoerelse.foraeldet', 'uge')} {here}"
     query = f"""SELECT borger_id FROM (
         SELECT {keys}, {added} FROM ({settled}) GROUP BY ALL HAVING {nonzero}
         ) k FULL JOIN (
-        SELECT {keys}, {", ".join(money)} FROM {calculated(asked, "refusion.tilstand", "uge")}) t USING ({keys})
+        SELECT {keys}, {", ".join(money)} FROM {calculated(asked, "refusion.tilstand", "uge")}
+        {here}) t USING ({keys})
         WHERE {" OR ".join(f"k.{name} IS DISTINCT FROM t.{name}" for name in money)}"""
     named = " og det forældede" if old else ""
     return replace(none_of(asked.session, f"Kladderne{named} summer til tilstanden", query), tal=old)

@@ -22,7 +22,7 @@ WITH m AS (
     SELECT kommunekode, ydelse_id, koersel, sum(refusion_oere + medfinansiering_oere)::BIGINT AS oere,
            sum(beloeb_oere)::BIGINT AS beloeb, count(DISTINCT borger_id) AS borgere
     FROM opgoerelse.postering WHERE raekketype = 'N' AND maaned = CASE koersel WHEN $n THEN $month ELSE $before END
-         AND koersel IN ($n, $n - 1)
+         AND koersel IN ($n, $n - 1) AND kommunekode IN (SELECT kommunekode FROM opgoerelse.kommune WHERE koersel = $n)
     GROUP BY 1, 2, 3)
 SELECT kommunekode, ydelse_id, coalesce(f.oere, 0) AS foer, coalesce(n.oere, 0) AS nu,
        coalesce(f.borgere, 0) AS borgere_foer, coalesce(n.borgere, 0) AS borgere,

@@ -1,5 +1,6 @@
 """Opgoerelse: the month settled against everything settled before, and told to the municipalities."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -21,11 +22,15 @@ from refusion_assets.assets.wiring import (
     everybody,
     first_run,
     gate,
+    held_back,
+    refuse_held_back,
+    settled,
     stopping,
     take_back,
 )
 from refusion_assets.context import Place
 from refusion_assets.domain.dele import KEY
+from refusion_assets.domain.fund import CPR_FORM, NOBODY
 from refusion_assets.domain.opgoerelse import (
     AABNING,
     LEDGER,
@@ -57,6 +62,12 @@ RECEIVED = """SELECT l.borger_id, max(f.modtaget_maaned) AS modtaget
 MADE = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag")
 
 
+class HoldingBack(dg.Config):
+    """Why the municipalities without a chosen cell are held back, in words; it is kept and shown."""
+
+    begrundelse: str = ""
+
+
 @dataclass(frozen=True)
 class Settled:
     """What a run settled: ledger rows by type, and per municipality rows and sums (øre)."""
@@ -67,18 +78,22 @@ class Settled:
 
 
 def settle_month(session: Session, place: Place, month: date, koder: Sequence[str]) -> Settled:
-    """The ledger of run `month` for the municipalities `koder`, replaced.
+    """The ledger of run `month` for the municipalities `koder` and those it has settled already, replaced.
 
-    Earlier runs are closed. The first run of a data root takes what lies before it as settled (Å). The rules and the
-    raw files of the run are remembered, so that it can be made again. Stop if the rows are those of other rules, or are
-    not as known in the month.
+    So the ledger follows from who is settled, not from the order they came in (ADR 0019). It holds nothing of the
+    others: they are held back. Earlier runs are closed. The first run of a data root takes what lies before it as
+    settled (Å). The rules and the raw files of the run are remembered, so that it can be made again. Stop if the rows
+    are those of other rules, or are not as known in the month.
     Source: output.md sections 2 and 3.
     """
     number = gate(session, place, month)
-    refuse_other_rules(session, place, month, koder)
+    koder = sorted({*koder, *settled(session, number)})
+    refuse_other_rules(session, place, month)
     refuse_other_month(session, month)
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned < $m", s=LUKKET, m=month)
     mine = "kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
+    if not everybody(place, koder):
+        _leave_out(session, month, number, koder)
     if first_run(session, month):
         session.run(
             f"DELETE FROM opgoerelse.postering WHERE {mine} AND koersel IN (0, $n)", koder=list(koder), n=number
@@ -96,6 +111,42 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     advise(session, place, month, number, koder)
     types = dict(ledger.group_by("raekketype").len().sort("raekketype").iter_rows())
     return Settled(number, types, totals)
+
+
+def _leave_out(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
+    """The ledger and advice of run `month` without the municipalities that are held back: all but `koder`.
+
+    Whoever was calculated for the month counts as not settled, so that settling the last one compares everybody anew.
+    """
+    theirs = "kommunekode NOT IN (SELECT unnest($koder::VARCHAR[]))"
+    runs = (0, number) if first_run(session, month) else (number, number)
+    session.run(
+        f"DELETE FROM opgoerelse.postering WHERE {theirs} AND koersel IN ($o, $n)", koder=koder, o=runs[0], n=runs[1]
+    )
+    session.run(f"DELETE FROM opgoerelse.foraeldet WHERE {theirs} AND koersel = $n", koder=koder, n=number)
+    session.run(f"DELETE FROM opgoerelse.advis WHERE {theirs} AND koersel = $n", koder=[*koder, NOBODY], n=number)
+    session.run("UPDATE refusion.aendret SET opgjort = NULL WHERE maaned = $month", month=month)
+
+
+def refuse_number(begrundelse: str) -> None:
+    """Stop if a reason, which is kept and shown, holds a person's number."""
+    if re.search(CPR_FORM, begrundelse):
+        raise Stop("begrundelsen må ikke indeholde et personnummer; skriv den uden")
+
+
+def hold_back(session: Session, place: Place, month: date, begrundelse: str) -> None:
+    """Who run `month` holds back (`opgoerelse.tilbageholdt`), and why; a reason given before stands."""
+    refuse_number(begrundelse)
+    held = held_back(session, place, month)
+    before = dict(
+        session.frame(
+            "SELECT kommunekode, begrundelse FROM opgoerelse.tilbageholdt WHERE maaned = $m", m=month
+        ).iter_rows()
+    )
+    session.run("DELETE FROM opgoerelse.tilbageholdt WHERE maaned = $m", m=month)
+    rows = [(month, kode, begrundelse.strip() or before.get(kode, "")) for kode in held]
+    schema = {"maaned": pl.Date, "kommunekode": pl.String, "begrundelse": pl.String}
+    session.insert("opgoerelse.tilbageholdt", pl.DataFrame(rows, schema=schema, orient="row"))
 
 
 def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
@@ -246,6 +297,7 @@ def close(session: Session, place: Place, month: date) -> None:
         raise Stop(f"der er ingen kørsel {month:%Y-%m} at lukke")
     if row["status"][0] == LUKKET:
         raise Stop(f"kørsel {month:%Y-%m} er allerede lukket")
+    refuse_held_back(session, place, month, "før kørslen kan lukkes")
     folder = place.outgoing / f"{month:%Y-%m}"
     sums = folder / files.SUMS
     if not sums.exists() or fingerprint(sums) != row["filsum"][0] or files.not_as_sent(folder):
@@ -254,8 +306,11 @@ def close(session: Session, place: Place, month: date) -> None:
 
 
 def _show(context: dg.AssetExecutionContext, done: Settled, month: date) -> None:
-    """What every municipality's cell shows: rows, people and sums of the run."""
+    """What the cell of every chosen municipality shows: rows, people and sums of the run."""
+    chosen = set(context.partition_keys)
     for row in done.kommuner.iter_rows(named=True):
+        if f"{row['kommunekode']}|{month:%Y-%m}" not in chosen:
+            continue
         context.add_asset_metadata(
             partition_key=f"{row['kommunekode']}|{month:%Y-%m}",
             metadata={
@@ -284,16 +339,17 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
     )
-    def postering(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> None:
+    def postering(context: dg.AssetExecutionContext, config: HoldingBack, place: dg.ResourceParam[Place]) -> None:
         """One row per ledger entry of the run: what the month settles, and every difference to earlier runs.
 
-        Reads the result rows and the ledger. The files are written when the checks have passed.
-        Source: output.md section 2.
+        Municipalities of whom no cell of the month has been made are held back. Reads the result rows and the ledger.
+        The files are written when the checks have passed. Source: output.md section 2.
         """
         for month, koder in chosen_cells(context).items():
             with stopping(), place.warehouse.open() as session:
                 done = settle_month(session, place, month, koder)
-            take_back(context, place, month, koder)
+                hold_back(session, place, month, config.begrundelse)
+            take_back(context, place, month)
             _show(context, done, month)
 
     return [postering]

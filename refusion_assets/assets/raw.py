@@ -30,7 +30,7 @@ from refusion_assets.assets.modtagelse import (
     wanted,
 )
 from refusion_assets.assets.register import register_faults
-from refusion_assets.assets.wiring import OPGJORT, POOL, gate, last_closed, report_deliveries, span, stopping, take_back
+from refusion_assets.assets.wiring import POOL, gate, last_closed, reopen, report_deliveries, span, stopping, take_back
 from refusion_assets.context import Place
 from refusion_assets.domain.kontrol import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
@@ -341,8 +341,8 @@ def _unfinish(place: Place, context: dg.AssetExecutionContext, month: date, conf
     """Without its files a run is not finished: the next month must not close it. What was let pass is kept."""
     with place.warehouse.open() as session:
         keep_decisions(session, month, config)
-        session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=month)
-    take_back(context, place, month)
+        reopen(session, place, month)
+    take_back(context, place, month, anew=True)
 
 
 def _held(session: Session) -> dict[str, dict[str, int]]:

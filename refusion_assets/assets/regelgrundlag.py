@@ -1,6 +1,6 @@
 """Regelgrundlag: which rules each benefit month was calculated under, and what an edit makes out of date."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -110,18 +110,12 @@ def refuse_undeclared(session: Session, place: Place, before: date) -> None:
         raise Stop(f"{reasons[0]}{more}")
 
 
-def refuse_other_rules(session: Session, place: Place, month: date, koder: Sequence[str]) -> None:
-    """Stop if the result rows are not those of the rules in force, or if a part of the run was settled under others."""
+def refuse_other_rules(session: Session, place: Place, month: date) -> None:
+    """Stop if the result rows are not those of the rules in force."""
     old = stale(session, place).maaneder
     if old:
         raise Stop(
             f"reglerne er ændret, siden {month:%Y-%m} blev beregnet (forældet: {as_ranges(old)}); kør måneden forfra"
-        )
-    begun = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE maaned = $m", m=month)
-    if begun not in (None, place.rules.version) and set(koder) < set(place.rules.koder):
-        raise Stop(
-            f"kørsel {month:%Y-%m} er begyndt under reglerne {str(begun)[:12]}; opgør alle kommuner igen, så hele "
-            "kørslen bygger på de samme regler"
         )
 
 

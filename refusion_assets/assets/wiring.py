@@ -14,7 +14,7 @@ import dagster as dg
 from refusion_assets.assets.regelgrundlag import refuse_undeclared
 from refusion_assets.context import Place, unforeseen
 from refusion_assets.domain.opgoerelse import run_number
-from refusion_assets.domain.stop import Stop, of_the_system
+from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.domain.weeks import month_of, next_month
 from refusion_assets.haendelser import forget, together
 from refusion_assets.partitions import sender_cell
@@ -114,22 +114,46 @@ def everybody(place: Place, koder: Collection[str]) -> bool:
     return set(koder) >= set(place.rules.koder)
 
 
-def withdraw(place: Place, month: date, koder: Collection[str] | None = None) -> None:
-    """Take back a month's outgoing files (of some municipalities): what stops must leave no file behind.
+def settled(session: Session, number: int) -> list[str]:
+    """The municipalities that run `number` has settled, in order of code."""
+    query = "SELECT kommunekode FROM opgoerelse.kommune WHERE koersel = $n ORDER BY 1"
+    return session.frame(query, n=number)["kommunekode"].to_list()
 
-    All of them are laid aside, as most may come out the same; those of some municipalities are gone.
+
+def held_back(session: Session, place: Place, month: date) -> list[str]:
+    """The municipalities that run `month` has not settled, in order of code; none if there is no such run."""
+    if not session.value("SELECT count(*) FROM opgoerelse.koersel WHERE maaned = $m", m=month):
+        return []
+    done = set(settled(session, run_number(month, place.rules)))
+    return [kode for kode in place.rules.koder if kode not in done]
+
+
+def settle_command(month: date, koder: Collection[str]) -> str:
+    """The command that settles what was held back."""
+    return f"refusion opgoer {month:%Y-%m} --kommuner {','.join(sorted(koder))}"
+
+
+def reopen(session: Session, place: Place, month: date) -> None:
+    """Run `month` without files and with nobody settled: it is being made again, and no month may follow it yet.
+
+    Its ledger stays until it is settled again, as most of it comes out the same.
+    """
+    session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=month)
+    session.run("DELETE FROM opgoerelse.kommune WHERE koersel = $n", n=run_number(month, place.rules))
+    session.run("DELETE FROM opgoerelse.tilbageholdt WHERE maaned = $m", m=month)
+
+
+def withdraw(place: Place, month: date) -> None:
+    """Take back a month's outgoing files: what stops must leave no file behind.
+
+    They are laid aside, as most may come out the same.
     """
     folder = place.outgoing / f"{month:%Y-%m}"
-    if koder is None or everybody(place, koder):
-        if folder.exists():
-            if place.withdrawn.exists():
-                shutil.rmtree(place.withdrawn)
-            place.withdrawn.mkdir(parents=True)
-            shutil.move(folder, place.withdrawn)
-        return
-    for kode in koder:
-        for path in folder.glob(f"yr-ydelsesrefusion-*-{kode}-*.csv"):
-            path.unlink()
+    if folder.exists():
+        if place.withdrawn.exists():
+            shutil.rmtree(place.withdrawn)
+        place.withdrawn.mkdir(parents=True)
+        shutil.move(folder, place.withdrawn)
 
 
 @contextmanager
@@ -145,9 +169,10 @@ def stopping() -> Iterator[None]:
     except (Stop, ContractError, RuleError, Locked) as reason:
         raise dg.Failure(description=str(reason), allow_retries=False) from None
     except OSError as error:
-        raise dg.Failure(description=of_the_system(error), allow_retries=False) from None
+        raise dg.Failure(description=of_the_disk(error) or of_the_system(error), allow_retries=False) from None
     except Exception as error:  # noqa: BLE001  whatever it is, the operator gets one line
-        raise dg.Failure(description=unforeseen(error), metadata=_where(error), allow_retries=False) from None
+        said = of_the_disk(error) or unforeseen(error)
+        raise dg.Failure(description=said, metadata=_where(error), allow_retries=False) from None
 
 
 def _where(error: Exception) -> dict[str, str]:
@@ -156,17 +181,17 @@ def _where(error: Exception) -> dict[str, str]:
     return {"vej": " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)}
 
 
-def take_back(context: dg.AssetExecutionContext, place: Place, month: date, koder: Collection[str] = ()) -> None:
-    """A month's outgoing files (of some municipalities) taken back, and their cells no longer shown as made.
+def take_back(context: dg.AssetExecutionContext, place: Place, month: date, *, anew: bool = False) -> None:
+    """A month's outgoing files taken back, and their cells no longer shown as made.
 
-    Without `koder` the month begins anew: then its ledger is not made either, and the check of its files is open.
+    Where the month begins `anew`, its ledger is not made either, and the check of its files is open.
     """
     gone = (place.outgoing / f"{month:%Y-%m}").exists()
-    withdraw(place, month, koder or None)
-    cells = [f"{kode}|{month:%Y-%m}" for kode in koder or place.rules.koder]
-    for key in [FILER] if koder else [FILER, POSTERING]:
+    withdraw(place, month)
+    cells = [f"{kode}|{month:%Y-%m}" for kode in place.rules.koder]
+    for key in [FILER, POSTERING] if anew else [FILER]:
         forget(context.instance, key, cells)
-    if gone and not koder:
+    if gone and anew:
         text = f"Filerne for {month:%Y-%m} er trukket tilbage, mens måneden køres igen."
         warn = dg.AssetCheckSeverity.WARN
         context.log_event(
@@ -210,15 +235,15 @@ def gate(session: Session, place: Place, month: date) -> int:
 
 def _all_settled(session: Session, place: Place, month: date) -> None:
     """Stop if the run before `month` still holds a municipality back: starting a run closes the one before."""
-    held = session.frame(
-        """SELECT k.kommunekode FROM (SELECT unnest($koder::VARCHAR[]) AS kommunekode) k
-        JOIN opgoerelse.koersel r ON r.maaned = $before
-        ANTI JOIN opgoerelse.kommune o ON o.koersel = r.koersel AND o.kommunekode = k.kommunekode ORDER BY 1""",
-        koder=place.rules.koder,
-        before=next_month(month, -1),
-    )["kommunekode"].to_list()
-    if held:
-        raise Stop(f"{next_month(month, -1):%Y-%m} mangler at blive opgjort for {', '.join(held)}; opgør dem først")
+    before = next_month(month, -1)
+    refuse_held_back(session, place, before, f"før {month:%Y-%m} kan køres")
+
+
+def refuse_held_back(session: Session, place: Place, month: date, what: str) -> None:
+    """Stop if run `month` holds a municipality back, with the command that settles it."""
+    if held := held_back(session, place, month):
+        command = settle_command(month, held)
+        raise Stop(f"{month:%Y-%m} mangler at blive opgjort for {', '.join(held)}, {what}; skriv {command}")
 
 
 def report_deliveries(

@@ -110,6 +110,20 @@ class KommuneKoersel(pa.DataFrameModel):
         unique = ["koersel", "kommunekode"]  # noqa: RUF012
 
 
+class Tilbageholdt(pa.DataFrameModel):
+    """One row per run month and municipality that the run holds back: why, as the operator wrote it."""
+
+    maaned: pl.Date = pa.Field(description="run month")
+    kommunekode: pl.String
+    begrundelse: pl.String = pa.Field(description="empty where the operator gave none, as from chosen cells of the UI")
+
+    class Config:
+        """Exactly these columns; a municipality is held back once."""
+
+        strict = True
+        unique = ["maaned", "kommunekode"]  # noqa: RUF012
+
+
 class FilGrundlag(pa.DataFrameModel):
     """One row per municipality of the run whose files were made last: what those of the ledger were made of."""
 

@@ -18,6 +18,21 @@ def of_the_system(error: OSError) -> str:
     return f"systemet siger {said}; ret det, og kør igen"
 
 
+DISK_FULL = ("no space left", "disk is full", "disk full", "os error 28", "file too large", "os error 27", "disk quota")
+
+
+def of_the_disk(error: BaseException | None) -> str:
+    """That the disk is full, where an error or one that caused it says so in its own words; else nothing.
+
+    DuckDB, SQLite, Polars and the system each say it in a class of their own.
+    """
+    while error is not None:
+        if any(words in str(error).lower() for words in DISK_FULL):
+            return "disken er fuld; gør plads, og kør igen"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
 @dataclass(frozen=True)
 class Fault:
     """What is wrong with a whole file or sender: rule id, what it is about, a Danish text, and its money (øre)."""
