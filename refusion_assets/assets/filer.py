@@ -270,7 +270,7 @@ def _written(place: Place, month: date) -> tuple[files.Outgoing, Outcome, list[s
 
 
 def _mark_others(context: dg.AssetExecutionContext, place: Place, month: date, koder: Sequence[str]) -> None:
-    """The cells of the municipalities that were settled before and have their files again shown as made, as they are."""
+    """The cells of the municipalities that were settled before and have their files again shown as made."""
     with place.warehouse.open() as session:
         others = sorted(set(settled(session, run_number(month, place.rules))) - set(koder))
     with together(context.instance, context.run.run_id):
