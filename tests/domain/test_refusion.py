@@ -68,6 +68,24 @@ def test_a_month_is_cut_into_the_parts_of_the_case(case: dict[str, Any]) -> None
     assert rows["ydelsestaeller"].to_list() == [3, 4, 5, 6, 7]
 
 
+@pytest.mark.parametrize(
+    ("first", "kroner", "refusion"),
+    [
+        # STAR's konteringsvejledning 5.57.71: 17.420 kr. in weeks 5-26 gives 6.968 kr.
+        (5, "17420,00", 696_800),
+        (23, "17420,00", 696_800),
+        # Cabi, business cases: 7.552 kr. on the last step leaves the municipality 6.042 kr. in whole kroner.
+        (53, "7552,00", 151_040),
+    ],
+)
+def test_published_examples_of_four_weeks_come_out_as_printed(first: int, kroner: str, refusion: int) -> None:
+    begin = START + timedelta(weeks=first - 1)
+    before = timeline.files(f"K{first - 1}", START, "2018-01")[0].rows
+    rows = run([*before, timeline.row("K", begin, begin + timedelta(days=27), 999, kroner)], "2018-01").rows
+    found = rows.filter(pl.col("uge") >= begin)
+    assert found["refusion_oere"].sum() == refusion
+
+
 def test_a_result_of_half_an_oere_is_rounded_up() -> None:
     found = run([week("K", START, "0,02"), week("K", START + timedelta(weeks=1), "0,03")], "2016-01").rows
     assert found["refusion_oere"].to_list() == [2, 2]
