@@ -14,6 +14,7 @@ from refusion_assets.context import REPOSITORY, Place
 from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.domain.weeks import month_of, month_range
 from refusion_assets.rulebook import RuleError
+from refusion_assets.rulebook_edits import doubts
 from refusion_assets.warehouse import Locked
 
 STOPPED, MISUSED = 1, 2
@@ -212,6 +213,8 @@ def regler(sider: Path | None) -> None:
 
         click.echo(f"{len(write(place.rules_folder, sider))} sider i {sider}")
     click.echo(f"Reglerne kan stå: {len(rules.ydelse_ids)} ydelser, version {rules.version[:12]}.")
+    for doubt in doubts(rules):
+        click.echo(f"ADVARSEL: {doubt}")
     lines, refused = told(place)
     for line in lines:
         click.echo(line)
