@@ -61,6 +61,8 @@ def _value(text: Any, kind: Any, form: Form) -> Any:
     """One value read as the type its field declares; ValueError where it cannot be."""
     origin, choices = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
+        if text == "" and form is Form.TOML:
+            raise ValueError("er tom; skriv en værdi, eller fjern nøglen")
         return None if text in ("", None) else _value(text, choices[0], form)
     if origin is Literal:
         chosen = _number(text, form) if isinstance(choices[0], int) else text
@@ -327,5 +329,5 @@ def load(folder: Path, today: date | None = None, *, kept: bool = False) -> Rule
     if fault := next(rule_faults(rules), None):
         raise RuleError(fault)
     if not kept:
-        prove_edits(rules, today)
+        prove_edits(rules, today, {topic: file for topic, (file, _) in TOPICS.items()})
     return rules

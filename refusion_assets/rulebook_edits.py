@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 
 from refusion_assets.domain.fund import GRAENSER, REGLER
@@ -11,7 +11,12 @@ from refusion_assets.rulebook_proof import LAESNINGER, MOST_YEARS, RuleError, sa
 
 FIRST_YEAR, LAST_YEAR, MOST_WEEKS = 1970, 2100, 5200
 AT_LEAST_ONE = ("periode_dage", "raekkeantal_maaneder", "stikproeve_borgere")
-THREE_DIGITS, FUNKTION = re.compile("[0-9]{3}"), re.compile(r"[0-9]\.[0-9]{2}\.[0-9]{2}")
+MUNICIPALITIES = 98
+LETTER, THREE_DIGITS, FUNKTION = (
+    re.compile("[a-zæøåA-ZÆØÅ]"),
+    re.compile("[0-9]{3}"),
+    re.compile(r"[0-9]\.[0-9]{2}\.[0-9]{2}"),
+)
 
 
 def folded(text: str) -> str:
@@ -75,10 +80,11 @@ def _steps_of(ydelse: Ydelse, since: date, until: date, rules: Rulebook) -> set[
     }
 
 
-def _edit_steps(rules: Rulebook) -> Iterator[str]:
-    """Steps of fleksbidrag that the benefit never stands on while the entry is in force."""
+def _lost_steps(rules: Rulebook) -> Iterator[tuple[str, bool]]:
+    """Steps of fleksbidrag that the benefit never has while the entry is in force; True where no staircase has it."""
+    everywhere = {trin.procent for trappe in rules.trapper for trin in trappe.trin}
     ends = [entry.gaelder_fra for entry in rules.fleksbidrag[1:]] + [date.max]
-    for entry, until in zip(rules.fleksbidrag, ends, strict=True):
+    for entry, until in zip(rules.fleksbidrag, ends, strict=False):  # without an entry there is an end too many
         mine = [y for y in rules.ydelser if y.ydelse_id == entry.ydelse_id]
         upto = [y.gaelder_fra for y in mine[1:]] + [date.max]
         fits = [
@@ -89,27 +95,47 @@ def _edit_steps(rules: Rulebook) -> Iterator[str]:
         if entry.trin_procent not in steps:
             choices = ", ".join(map(str, sorted(steps))) or "ingen"
             yield (
-                f"fleksbidrag.toml, {entry.id} fra {since}: trin_procent = {entry.trin_procent} er ikke et trin for "
-                f"{entry.ydelse_id}; vælg blandt {choices}"
+                (
+                    f"fleksbidrag.toml, {entry.id} fra {since}: trin_procent = {entry.trin_procent} er ikke et trin for "
+                    f"{entry.ydelse_id}; vælg blandt {choices}"
+                ),
+                entry.trin_procent not in everywhere,
+            )
+
+
+def _edit_steps(rules: Rulebook) -> Iterator[str]:
+    """Steps of fleksbidrag that no staircase has; one that the benefit alone lacks is only doubtful."""
+    yield from (sentence for sentence, nowhere in _lost_steps(rules) if nowhere)
+
+
+def _misfits(rules: Rulebook) -> Iterator[tuple[str, bool]]:
+    """A sentence for each account and time whose sender does not pay that side; True where no time fits."""
+    arter = {kilde.id: kilde.art for kilde in rules.kilder}
+    wanted = {"refusion": "kommunal", "medfinansiering": "national"}
+    for konto in rules.konti:
+        art = arter[konto.kilde_id]
+        mine = [y for y in rules.ydelser if y.ydelse_id == konto.ydelse_id]
+        ends = [y.gaelder_fra for y in mine[1:]] + [date.max]
+        used = [
+            ydelse
+            for ydelse, end in zip(mine, ends, strict=True)
+            if ydelse.gaelder_fra <= (konto.gyldig_til or date.max) and end > konto.gyldig_fra
+        ]
+        wrong = [ydelse for ydelse in used if wanted.get(ydelse.side, art) != art]
+        for ydelse in wrong:
+            yield (
+                (
+                    f"konti.csv, konto {konto.konto}: ydelse {ydelse.ydelse_id} har side {ydelse.side} fra "
+                    f"{ydelse.gaelder_fra}, men kilde {konto.kilde_id} er {art}; side refusion har kommunale kilder, "
+                    "og side medfinansiering nationale"
+                ),
+                len(wrong) == len(used),
             )
 
 
 def _edit_senders(rules: Rulebook) -> Iterator[str]:
-    """Accounts whose sender is not the one that pays a benefit of that side."""
-    arter = {kilde.id: kilde.art for kilde in rules.kilder}
-    wanted = {"refusion": "kommunal", "medfinansiering": "national"}
-    for konto in rules.konti:
-        mine = [y for y in rules.ydelser if y.ydelse_id == konto.ydelse_id]
-        ends = [y.gaelder_fra for y in mine[1:]] + [date.max]
-        for ydelse, end in zip(mine, ends, strict=True):
-            art = arter[konto.kilde_id]
-            in_force = ydelse.gaelder_fra <= (konto.gyldig_til or date.max) and end > konto.gyldig_fra
-            if in_force and wanted.get(ydelse.side, art) != art:
-                yield (
-                    f"konti.csv, konto {konto.konto}: ydelse {ydelse.ydelse_id} har side {ydelse.side} fra "
-                    f"{ydelse.gaelder_fra}, men kilde {konto.kilde_id} er {art}; side refusion har kommunale kilder, "
-                    "og side medfinansiering nationale"
-                )
+    """Accounts whose sender never pays the benefit; one that changes side and keeps its account is only doubtful."""
+    yield from (sentence for sentence, never in _misfits(rules) if never)
 
 
 def _edit_benefits(rules: Rulebook) -> Iterator[str]:
@@ -118,6 +144,8 @@ def _edit_benefits(rules: Rulebook) -> Iterator[str]:
         where = f"ydelser.csv, ydelse {ydelse.ydelse_id} fra {ydelse.gaelder_fra}"
         if ydelse.side == "ingen" and ydelse.finansieres_fra is not None:
             yield f"{where}: finansieres_fra står ved side ingen, der aldrig afregnes; fjern datoen, eller ret siden"
+        if not LETTER.search(ydelse.navn):
+            yield f"{where}: navn = {said(ydelse.navn)} har ingen bogstaver; skriv ydelsens navn"
         if len(set(ydelse.felter)) < len(ydelse.felter):
             yield f"{where}: et beloebsfelt står to gange og ville tælle dobbelt; behold det ene"
         if not FUNKTION.fullmatch(ydelse.kontering) and (ydelse.kontering or ydelse.side != "ingen"):
@@ -126,6 +154,10 @@ def _edit_benefits(rules: Rulebook) -> Iterator[str]:
         where = f"kontering.toml, {kontering.funktion} {kontering.side}"
         if kontering.funktion != "*" and not FUNKTION.fullmatch(kontering.funktion):
             yield f'{where}: funktion = {said(kontering.funktion)}; skriv den som 5.57.71, eller "*" for dem alle'
+        if not re.fullmatch("[0-9]", kontering.dranst):
+            yield f"{where}: dranst = {said(kontering.dranst)}; skriv eet ciffer"
+        if kontering.verificeret and not THREE_DIGITS.fullmatch(kontering.gruppering):
+            yield f"{where}: gruppering = {said(kontering.gruppering)}; en verificeret gruppering er tre cifre"
 
 
 def _edit_tables(rules: Rulebook) -> Iterator[str]:
@@ -134,6 +166,8 @@ def _edit_tables(rules: Rulebook) -> Iterator[str]:
         where = f"kommuner.csv, kommune {kommune.kommunekode}"
         if not THREE_DIGITS.fullmatch(kommune.kommunekode):
             yield f"{where}: kommunekode skal være tre cifre, som 101; ret den"
+        if not LETTER.search(kommune.navn) or not LETTER.search(kommune.region):
+            yield f"{where}: navn og region skal have bogstaver; er kolonnerne byttet om?"
         if kommune.indbyggertal < 1:
             yield f"{where}: indbyggertal = {kommune.indbyggertal}; skriv mindst 1"
         if not FIRST_YEAR <= kommune.aar <= LAST_YEAR:
@@ -167,6 +201,13 @@ def _edit_bounds(rules: Rulebook) -> Iterator[str]:
             yield f"foraeldelse.toml, foraeldelse fra {entry.gaelder_fra}: grænsen er over {MOST_YEARS} år; ret den"
 
 
+def _edit_beginning(rules: Rulebook) -> Iterator[str]:
+    """A count that begins after the weeks that it is for."""
+    begins, overgang = rules.optaelling.gaelder_fra, rules.overgang.gaelder_fra
+    if begins > overgang:
+        yield f"optaelling.toml, optaelling: gaelder_fra {begins} er efter overgangen {overgang}; ret den"
+
+
 def _edit_unknown(rules: Rulebook) -> Iterator[str]:
     """Readings and checks that the program does not know, so that the entry would do nothing."""
     for reading in rules.laesninger:
@@ -179,27 +220,28 @@ def _edit_unknown(rules: Rulebook) -> Iterator[str]:
             yield f"kontrol.toml, {kontrol.id}: kontrollen kendes ikke; ret navnet, eller fjern posten"
 
 
-def _edit_days(rules: Rulebook, today: date) -> Iterator[str]:
+def _edit_days(rules: Rulebook, today: date, files: Mapping[str, str]) -> Iterator[str]:
     """Entries that were checked on a day that has not come."""
     for topic, entries in rules.emner.items():
         for number, entry in enumerate(entries, 1):
             if (day := entry.get("kontrolleret")) is not None and str(day) > str(today):
-                yield f"{topic}, post {number}: kontrolleret {day} er efter i dag ({today}); skriv den dag, det skete"
+                where = f"{files[topic]}, {topic}, post {number}"
+                yield f"{where}: kontrolleret {day} er efter i dag ({today}); skriv den dag, det skete"
 
 
-def prove_edits(rules: Rulebook, today: date | None) -> None:
+def prove_edits(rules: Rulebook, today: date | None, files: Mapping[str, str]) -> None:
     """RuleError on the first edit that reads well and cannot be meant; with `today` also on a later day of control.
 
-    Not asked of the rules of earlier runs. Hjemmel: none, technical.
+    `files`: the file of each topic. Not asked of the rules of earlier runs. Hjemmel: none, technical.
     """
     every = (
         _edit_names, _edit_restarts, _edit_steps, _edit_senders,
-        _edit_benefits, _edit_tables, _edit_bounds, _edit_unknown,
+        _edit_benefits, _edit_tables, _edit_bounds, _edit_beginning, _edit_unknown,
     )  # fmt: skip
     for faults in every:
         for fault in faults(rules):
             raise RuleError(fault)
-    for fault in _edit_days(rules, today) if today else ():
+    for fault in _edit_days(rules, today, files) if today else ():
         raise RuleError(fault)
 
 
@@ -210,7 +252,12 @@ def doubts(rules: Rulebook) -> list[str]:
     climbed = {trappe.taeller for trappe in rules.trapper}
     known = {"", *rules.ydelse_ids, *(entry.id for entry in rules.fleksbidrag)}
     lost = [k for k in rules.konteringer if k.ydelse_id not in known]
+    moved = [sentence for sentence, never in _misfits(rules) if not never]
+    few = len(rules.kommuner) != MUNICIPALITIES
     return [
+        *([f"kommuner.csv: der står {len(rules.kommuner)} kommuner og ikke {MUNICIPALITIES}"] if few else []),
+        *moved,
+        *(sentence for sentence, nowhere in _lost_steps(rules) if not nowhere),
         *(f"ydelser.csv, ydelse {y}: ingen konto i konti.csv fører til den" for y in rules.ydelse_ids if y not in paid),
         *(f"kilder.toml, kilde {k.id}: ingen konto i konti.csv har den" for k in rules.kilder if k.id not in sends),
         *(f"taellere.toml, taeller {t.id}: ingen trappe følger den" for t in rules.taellere if t.id not in climbed),
