@@ -108,7 +108,7 @@ SPOILT: list[tuple[str, str, str, str]] = [
     ("ydelser.csv", ";Uddannelseshjælp;", ";fleksbidrag  Fra Staten;", r"UDDH .*er bidragets i fleksbidrag\.toml"),
     ("ydelser.csv", ";Uddannelseshjælp;", ";7;", r"ydelse UDDH .*navn = '7' har ingen bogstaver; skriv"),
     ("ydelser.csv", "UDDH;", "kth;", r"konti\.csv, konto .*: ydelse UDDH findes ikke i ydelser\.csv"),
-    ("ydelser.csv", ";8;A;refusion;", ";8;A;medfinansiering;", r"ydelse LED har side medfinansiering .* ky er kommunal"),
+    ("ydelser.csv", ";8;A;refusion;", ";8;A;medfinansiering;", r"LED har side medfinansiering .* ky er kommunal"),
     ("ydelser.csv", ";11;A;medfinansiering;", ";11;A;refusion;", r"ydelse FOEP har side refusion .* udk er national"),
     ("ydelser.csv", ";ingen;;0014;;;§ 3", ";ingen;;0014;2016-01-01;;§ 3", r"ADP_EU .*finansieres_fra står ved side ingen"),
     ("ydelser.csv", ";trappe;0037;2015", ";trappe;0037,0037;2015", r"SYG_VIRK .*beloebsfelt står to gange"),
@@ -265,10 +265,14 @@ def test_what_has_no_effect_yet_is_a_warning_and_no_stop(folder: Path, tmp_path:
     ran = DataRoot(tmp_path, folder).refusion("regler")
     assert ran.code == 0
     assert [line for line in ran.out.splitlines() if line.startswith("ADVARSEL: ")] == [
-        ("ADVARSEL: konti.csv, konto urn:oio:kommune:konto:558801014: ydelse REVAL har side medfinansiering fra "
-        "2027-01-01, men kilde ky er kommunal; side refusion har kommunale kilder, og side medfinansiering nationale"),
-        ("ADVARSEL: fleksbidrag.toml, FLEKSBIDRAG fra 2016-01-01: trin_procent = 60 er ikke et trin for FLEKS; "
-        "vælg blandt 20, 30, 40, 80"),
+        (
+            "ADVARSEL: konti.csv, konto urn:oio:kommune:konto:558801014: ydelse REVAL har side medfinansiering fra "
+            "2027-01-01, men kilde ky er kommunal; side refusion har kommunale kilder, og side medfinansiering nationale"
+        ),
+        (
+            "ADVARSEL: fleksbidrag.toml, FLEKSBIDRAG fra 2016-01-01: trin_procent = 60 er ikke et trin for FLEKS; "
+            "vælg blandt 20, 30, 40, 80"
+        ),
         "ADVARSEL: ydelser.csv, ydelse LED: ingen konto i konti.csv fører til den",
         "ADVARSEL: kilder.toml, kilde x: ingen konto i konti.csv har den",
         "ADVARSEL: taellere.toml, taeller t: ingen trappe følger den",
