@@ -96,8 +96,8 @@ def _lost_steps(rules: Rulebook) -> Iterator[tuple[str, bool]]:
             choices = ", ".join(map(str, sorted(steps))) or "ingen"
             yield (
                 (
-                    f"fleksbidrag.toml, {entry.id} fra {since}: trin_procent = {entry.trin_procent} er ikke et trin for "
-                    f"{entry.ydelse_id}; vælg blandt {choices}"
+                    f"fleksbidrag.toml, {entry.id} fra {since}: trin_procent = {entry.trin_procent} er ikke et trin "
+                    f"for {entry.ydelse_id}; vælg blandt {choices}"
                 ),
                 entry.trin_procent not in everywhere,
             )
@@ -140,9 +140,10 @@ def _edit_senders(rules: Rulebook) -> Iterator[str]:
 
 def _edit_benefits(rules: Rulebook) -> Iterator[str]:
     """Benefits with money that is not settled, the same amount twice, or no account of the books."""
+    settled = {y.ydelse_id for y in rules.ydelser if y.side != "ingen"}
     for ydelse in rules.ydelser:
         where = f"ydelser.csv, ydelse {ydelse.ydelse_id} fra {ydelse.gaelder_fra}"
-        if ydelse.side == "ingen" and ydelse.finansieres_fra is not None:
+        if ydelse.ydelse_id not in settled and ydelse.finansieres_fra is not None:
             yield f"{where}: finansieres_fra står ved side ingen, der aldrig afregnes; fjern datoen, eller ret siden"
         if not LETTER.search(ydelse.navn):
             yield f"{where}: navn = {said(ydelse.navn)} har ingen bogstaver; skriv ydelsens navn"

@@ -110,7 +110,7 @@ SPOILT: list[tuple[str, str, str, str]] = [
     ("ydelser.csv", "UDDH;", "kth;", r"konti\.csv, konto .*: ydelse UDDH findes ikke i ydelser\.csv"),
     ("ydelser.csv", ";8;A;refusion;", ";8;A;medfinansiering;", r"LED har side medfinansiering .* ky er kommunal"),
     ("ydelser.csv", ";11;A;medfinansiering;", ";11;A;refusion;", r"ydelse FOEP har side refusion .* udk er national"),
-    ("ydelser.csv", ";ingen;;0014;;;§ 3", ";ingen;;0014;2016-01-01;;§ 3", r"ADP_EU .*finansieres_fra står ved side ingen"),
+    ("ydelser.csv", ";ingen;;0014;;;§ 3", ";ingen;;0014;2016-01-01;;§ 3", r"ADP_EU .*finansieres_fra står ved side"),
     ("ydelser.csv", ";trappe;0037;2015", ";trappe;0037,0037;2015", r"SYG_VIRK .*beloebsfelt står to gange"),
     ("ydelser.csv", ";5.57.71;", ";55771;", r"SYG_BORGER .*kontering = '55771'; skriv funktionen som 5\.57\.71"),
     ("ydelser.csv", "fast 100", "fast ²", r"sats = 'fast ²'; skriv trappe, trappe NAVN, fast NN"),
@@ -127,9 +127,9 @@ SPOILT: list[tuple[str, str, str, str]] = [
     ("kontrol.toml", "Filen {fil} svarer", "Filen {fil svarer", r"kontrol\.toml, FIL-001: en plads i teksten"),
     ("kontrol.toml", "Filen {fil} svarer", "Filen {fil:>9} svarer", r"kontrol\.toml, FIL-001: en plads i teksten"),
     ("kontrol.toml", 'id = "ugebeloeb_oere"', 'id = "ugebeloeb"', r"ugebeloeb_oere mangler"),
-    ("kontering.toml", 'gruppering = "010"', 'gruppering = "10"', r"5\.57\.71 refusion: gruppering = '10'; en verificeret"),
+    ("kontering.toml", 'gruppering = "010"', 'gruppering = "10"', r"5\.57\.71 refusion: gruppering = '10'; en v"),
     # numbers and days as text, and text with what nobody sees
-    ("trapper.toml", "procent = 80,", 'procent = "80",', r"trin: nr\. 1: procent = '80': er skrevet som tekst; skriv tallet"),
+    ("trapper.toml", "procent = 80,", 'procent = "80",', r"trin: nr\. 1: procent = '80': er skrevet som tekst"),
     ("trapper.toml", "procent = 80,", "procent = true,", r"procent = true: er ikke et helt tal"),
     ("trapper.toml", "procent = 80,", "procent = 80.0,", r"procent = 80\.0: er ikke et helt tal"),
     ("trapper.toml", "procent = 80,", "procent = [80],", r"nr\. 1: procent: er ikke et helt tal"),
@@ -147,7 +147,7 @@ SPOILT: list[tuple[str, str, str, str]] = [
     ("ydelser.csv", ";Ledighedsydelse;", ";Ledighedsydelse ;", r"navn = 'Ledighedsydelse ': begynder eller slutter"),
     ("ydelser.csv", ";Løntilskud, privat;", ";Løntilskud,\u00a0privat;", r"navn = .*har et usynligt tegn"),
     ("ydelser.csv", ";Kontanthjælp;", ";KontanthjÃ¦lp;", r"navn = .*har ødelagte bogstaver"),
-    ("trapper.toml", 'hjemmel = "§ 5, stk. 2, nr. 1"', "hjemmel = 2016-01-04", r"hjemmel = 2016-01-04: er ikke en tekst"),
+    ("trapper.toml", 'hjemmel = "§ 5, stk. 2, nr. 1"', "hjemmel = 2016-01-04", r"hjemmel = 2016-01-04: er ikke"),
     # files that cannot be read
     ("ydelser.csv", "ydelse_id;gaelder_fra", "ydelse_id;ydelse_id", r"kolonnen 'ydelse_id' står to gange"),
     ("ydelser.csv", ";set i lovteksten\n", "\n", r"post 1: linjen har færre felter end overskriften"),
@@ -267,7 +267,8 @@ def test_what_has_no_effect_yet_is_a_warning_and_no_stop(folder: Path, tmp_path:
     assert [line for line in ran.out.splitlines() if line.startswith("ADVARSEL: ")] == [
         (
             "ADVARSEL: konti.csv, konto urn:oio:kommune:konto:558801014: ydelse REVAL har side medfinansiering fra "
-            "2027-01-01, men kilde ky er kommunal; side refusion har kommunale kilder, og side medfinansiering nationale"
+            "2027-01-01, men kilde ky er kommunal; side refusion har kommunale kilder, "
+            "og side medfinansiering nationale"
         ),
         (
             "ADVARSEL: fleksbidrag.toml, FLEKSBIDRAG fra 2016-01-01: trin_procent = 60 er ikke et trin for FLEKS; "
