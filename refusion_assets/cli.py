@@ -14,6 +14,7 @@ from refusion_assets.context import DATA, PACKAGE, Place, fit, unforeseen
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.domain.weeks import month_of, month_range
 from refusion_assets.rulebook import RuleError
+from refusion_assets.rulebook_edits import doubts
 from refusion_assets.warehouse import Locked
 
 STOPPED, MISUSED = 1, 2
@@ -277,6 +278,8 @@ def regler(sider: Path | None) -> None:
     if not place.root.exists():
         click.echo(f"Dataroden {place.root} findes ikke, så det siges ikke, hvad reglerne rammer.")
     click.echo(f"Reglerne kan stå: {plural(len(rules.ydelse_ids), 'ydelse', 'ydelser')}, version {rules.version[:12]}.")
+    for doubt in doubts(rules):
+        click.echo(f"ADVARSEL: {doubt}")
     lines, refused = told(place)
     for line in lines:
         click.echo(line)

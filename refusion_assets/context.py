@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -80,11 +81,15 @@ def fit(folder: Path, variable: str) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """A data root and the rules that hold there; `tell` is where long work says how far it is, besides the log."""
+    """A data root and the rules that hold there; `tell` is where long work says how far it is, besides the log.
+
+    `kept`: the rules are those of an earlier run, which stand as they were.
+    """
 
     root: Path
     rules_folder: Path
     tell: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
+    kept: bool = False
 
     @classmethod
     def from_environment(cls) -> "Place":
@@ -108,7 +113,7 @@ class Place:
     @cached_property
     def rules(self) -> Rulebook:
         """The rules, read and proved once."""
-        return load(self.rules_folder)
+        return load(self.rules_folder, kept=True) if self.kept else load(self.rules_folder, date.today())  # noqa: DTZ011
 
     def telling(self, log: Callable[[str], None]) -> Callable[[str], None]:
         """What long work calls with a line of progress: the log, and whoever else listens."""

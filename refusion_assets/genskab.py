@@ -55,7 +55,7 @@ def make_again(place: Place, month: date, til: Path | None, say: Callable[[str],
     with tempfile.TemporaryDirectory(prefix=".genskab-", dir=place.root) as scratch:
         for run in runs:
             say(f"{run.maaned:%Y-%m}: genskabes under reglerne {run.regelversion[:12]} ...")
-            made = _run(Place(Path(scratch), kept(place, run.regelversion)), place.raw, run, patient(say))
+            made = _run(Place(Path(scratch), kept(place, run.regelversion), kept=True), place.raw, run, patient(say))
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(made, folder)
     yield from _compared(place.outgoing / f"{month:%Y-%m}", folder, runs[-1])

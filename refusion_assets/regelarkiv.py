@@ -27,7 +27,7 @@ def keep(place: Place) -> None:
     ready.mkdir(parents=True)
     for path in sorted(path for form in FORMS for path in place.rules_folder.glob(form)):
         shutil.copyfile(path, ready / path.name)
-    if load(ready).version != place.rules.version:
+    if load(ready, kept=True).version != place.rules.version:
         shutil.rmtree(ready)
         raise Stop("reglerne på disken er ændret, siden de blev læst; start kommandoen (eller kørslen) igen")
     os.rename(ready, folder)
@@ -40,7 +40,7 @@ def kept(place: Place, version: str) -> Path:
     if not folder.exists():
         raise Stop(f"reglerne {short} er ikke gemt; læg deres filer tilbage i {folder.parent.name}/{version}")
     try:
-        found = load(folder).version
+        found = load(folder, kept=True).version
     except RuleError as error:
         raise Stop(f"de gemte regler {short} kan ikke læses: {error}") from None
     if found != version:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import hashlib
+import io
 import json
 import re
 import tomllib
@@ -11,6 +12,7 @@ import typing
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -35,66 +37,118 @@ from refusion_assets.domain.rules import (
 )
 from refusion_assets.domain.rules_egne import Loft, Taeller
 from refusion_assets.domain.rules_fleks import Fleksbidrag
-from refusion_assets.rulebook_proof import RuleError, prove
+from refusion_assets.rulebook_edits import prove_edits
+from refusion_assets.rulebook_proof import RuleError, prove, said
 
 __all__ = ["TOPICS", "RuleError", "load"]
 T = TypeVar("T")
 NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
+FORMS = (".toml", ".csv")
+YEARS, MOST_DIGITS = (1900, 2100), 12
+DIGITS, DAY = re.compile("-?[0-9]+"), re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+MANGLED = re.compile("\ufffd|Ã[¦¸¥†˜…\x80-\x9f]")  # æ, ø and å read in the wrong alphabet and written again
 
 
-def _value(text: Any, kind: Any) -> Any:
+class Form(Enum):
+    """How values are written: by the types of TOML, as text, or in rules of an earlier run, which stand as they are."""
+
+    TOML = "toml"
+    CSV = "csv"
+    KEPT = "kept"
+
+
+def _value(text: Any, kind: Any, form: Form) -> Any:
     """One value read as the type its field declares; ValueError where it cannot be."""
     origin, choices = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
-        return None if text in ("", None) else _value(text, choices[0])
+        if text == "" and form is Form.TOML:
+            raise ValueError("er tom; skriv en værdi, eller fjern nøglen")
+        return None if text in ("", None) else _value(text, choices[0], form)
     if origin is Literal:
-        chosen = _number(text) if isinstance(choices[0], int) else text
+        chosen = _number(text, form) if isinstance(choices[0], int) else text
         if chosen not in choices:
             raise ValueError(f"er ikke en af {', '.join(map(str, choices))}")
         return chosen
     if origin is tuple:
-        if not isinstance(text, list):
-            raise ValueError("er ikke en liste; skriv [ ] om den")
-        inner = choices[0]
-        return tuple(_entry(inner, part) if isinstance(inner, type) and inner is not str else part for part in text)
+        return _list(text, choices[0], form)
     if kind is date:
-        return _day(text)
+        return _day(text, form)
     if kind is int:
-        return _number(text)
+        return _number(text, form)
     if kind is bool and type(text) is not bool:
         raise ValueError("er ikke true eller false")
-    if kind is str and type(text) is not str:
+    return _text(text, form) if kind is str else text
+
+
+def _list(values: Any, kind: Any, form: Form) -> tuple[Any, ...]:
+    """A list whose every part is of a kind: texts, or entries within the entry."""
+    if not isinstance(values, list):
+        raise ValueError("er ikke en liste; skriv [ ] om den")  # noqa: TRY004  refused as the rest
+    read = []
+    for number, part in enumerate(values, 1):
+        try:
+            read.append(_value(part, kind, form) if kind is str else _entry(kind, part, form))
+        except ValueError as error:
+            shown = f" = {said(part)}" if kind is str else ""
+            raise ValueError(f"nr. {number}{shown}: {error}") from error
+    return tuple(read)
+
+
+def _text(text: Any, form: Form) -> str:
+    """A text without what nobody sees: blanks at its ends, and signs that are not printed."""
+    if type(text) is not str:
         raise ValueError("er ikke en tekst; skriv den i citationstegn")
+    if form is Form.KEPT:
+        return text
+    if text != text.strip():
+        raise ValueError("begynder eller slutter med blanktegn; fjern dem")
+    if not text.replace("\n", " ").isprintable():
+        raise ValueError("har et usynligt tegn (et hårdt mellemrum, en tabulator eller lignende); skriv teksten igen")
+    if MANGLED.search(text):
+        raise ValueError("har ødelagte bogstaver; skriv æ, ø og å igen, og gem filen som UTF-8")
     return text
 
 
-def _day(text: Any) -> date:
-    """A date of TOML or a text like 2026-07-01."""
+def _day(text: Any, form: Form) -> date:
+    """A date of TOML, or of a CSV file as a text like 2026-07-01."""
+    if form is Form.TOML and type(text) is str and DAY.fullmatch(text):
+        raise ValueError("er skrevet som tekst; skriv datoen uden citationstegn")
     try:
-        return text if type(text) is date else date.fromisoformat(text)
+        if type(text) is str and form is not Form.KEPT and not DAY.fullmatch(text):
+            raise ValueError  # noqa: TRY301  one sentence for every text that is no date
+        day = text if type(text) is date else date.fromisoformat(text)
     except (ValueError, TypeError):
         raise ValueError("er ikke en dato; skriv ÅÅÅÅ-MM-DD") from None
+    if form is not Form.KEPT and not YEARS[0] <= day.year <= YEARS[1]:
+        raise ValueError(f"ligger uden for årene {YEARS[0]} til {YEARS[1]}; ret årstallet")
+    return day
 
 
-def _number(text: Any) -> int:
-    """A whole number of TOML or a text of digits."""
-    if type(text) is int:
-        return text
-    if type(text) is not str or not text.removeprefix("-").isdecimal():
-        raise ValueError("er ikke et helt tal")
-    return int(text)
+def _number(text: Any, form: Form) -> int:
+    """A whole number of TOML, or of a CSV file as a text of digits."""
+    if form is Form.TOML and type(text) is str and DIGITS.fullmatch(text):
+        raise ValueError("er skrevet som tekst; skriv tallet uden citationstegn")
+    if type(text) is str and DIGITS.fullmatch(text) and len(text) <= MOST_DIGITS:
+        text = int(text)
+    if type(text) is not int:
+        raise ValueError("er ikke et helt tal; skriv kun cifrene 0 til 9")
+    if abs(text) >= 10**MOST_DIGITS:
+        raise ValueError("er for stort et tal; ret det")
+    return text
 
 
-def _entry(cls: type[T], record: dict[str, Any]) -> T:
+def _entry(cls: type[T], record: dict[str, Any], form: Form) -> T:
     """One entry as `cls`; ValueError on unknown, missing or unreadable keys."""
     if not isinstance(record, dict):
-        raise ValueError(f"{record!r} er ikke en post; skriv nøgler med værdier")  # noqa: TRY004  refused as the rest
+        raise ValueError(f"{said(record)} er ikke en post; skriv nøgler med værdier")  # noqa: TRY004  refused as the rest
     if None in record:
         raise ValueError("linjen har flere felter end overskriften; fjern det ekstra semikolon")
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(record) - set(fields))
     if unknown:
         raise ValueError(f"ukendt nøgle {', '.join(map(str, unknown))}; ret stavningen eller fjern den")
+    if form is Form.CSV and None in record.values():
+        raise ValueError("linjen har færre felter end overskriften; tilføj de semikoloner, der mangler")
     values = {}
     for name, field in fields.items():
         optional = field.default is not dataclasses.MISSING
@@ -102,46 +156,100 @@ def _entry(cls: type[T], record: dict[str, Any]) -> T:
             raise ValueError(f"mangler {name}; skriv den i posten")
         if name in record:
             try:
-                values[name] = _value(record[name], field.type)
+                values[name] = _value(record[name], field.type, form)
             except (ValueError, TypeError) as error:
-                raise ValueError(f"{name} = {record[name]!r}: {error}") from error
+                shown = "" if isinstance(record[name], list) else f" = {said(record[name])}"
+                raise ValueError(f"{name}{shown}: {error}") from error
     return cls(**values)
 
 
-def _entries(cls: type[T], records: Sequence[dict[str, Any]], where: str) -> tuple[T, ...]:
+def _entries(cls: type[T], records: Sequence[dict[str, Any]], where: str, form: Form) -> tuple[T, ...]:
     """All entries of one topic; RuleError names file and entry."""
     built = []
     for number, record in enumerate(records, 1):
         try:
-            built.append(_entry(cls, record))
+            built.append(_entry(cls, record, form))
         except ValueError as error:
             raise RuleError(f"{where}, post {number}: {error}") from error
     return tuple(built)
 
 
+def _files(folder: Path) -> list[Path]:
+    """The files of rules in a folder, TOML before CSV; RuleError where there is no such folder."""
+    there = "sæt REFUSION_REGLER til mappen med reglerne, eller fjern den, så bruges rules/"
+    try:
+        paths = sorted(folder.iterdir())
+    except FileNotFoundError:
+        raise RuleError(f"{folder}: mappen med regler findes ikke; {there}") from None
+    except NotADirectoryError:
+        raise RuleError(f"{folder}: er en fil og ikke en mappe; {there}") from None
+    except OSError:
+        raise RuleError(f"{folder}: mappen må ikke læses; ret dens rettigheder, eller {there}") from None
+    for path in paths:
+        if path.suffix not in FORMS and path.suffix.lower() in FORMS:
+            raise RuleError(f"{path.name}: endelsen er {path.suffix}; skriv den med små bogstaver")
+    return [path for form in FORMS for path in paths if path.suffix == form and not path.name.startswith(".")]
+
+
+def _written(path: Path) -> str:
+    """The text of one file, without a byte order mark; RuleError where it cannot be read."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RuleError(f"{path.name}: {NOT_UTF8}") from error
+    except IsADirectoryError:
+        raise RuleError(f"{path.name}: er en mappe og ikke en fil; flyt den ud af mappen med regler") from None
+    except FileNotFoundError:
+        raise RuleError(f"{path.name}: findes ikke dér, hvor henvisningen peger hen; læg filen selv i mappen") from None
+    except OSError:
+        raise RuleError(f"{path.name}: må ikke læses; ret filens rettigheder") from None
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """The tables of one TOML file; RuleError with the line where it is not TOML."""
+    text = _written(path)
+    try:
+        return tomllib.loads(text.replace("\r\n", "\n"))
+    except (ValueError, RecursionError) as error:
+        line = re.search(r"line (\d+)", str(error))
+        last = f", linje {len(text.splitlines())}" if "end of document" in str(error) else ""
+        where = f"{path.name}, linje {line[1]}" if line else f"{path.name}{last}"
+        raise RuleError(
+            f"{where}: kan ikke læses som TOML; se efter en nøgle, der står to gange, et manglende citationstegn "
+            "eller en dato, der ikke findes"
+        ) from error
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of one CSV file by its header; RuleError where it is not one that semicolons part."""
+    reader = csv.DictReader(io.StringIO(_written(path), newline=""), delimiter=";", strict=True)
+    try:
+        header = list(reader.fieldnames or ())
+        if len(header) == 1:
+            for sign, name in ((",", "komma"), ("\t", "tabulator")):
+                if sign in header[0]:
+                    raise RuleError(
+                        f"{path.name}: felterne er skilt med {name}; gem filen igen med semikolon (;) mellem felterne"
+                    )
+        for name in header:
+            if header.count(name) > 1:
+                raise RuleError(f"{path.name}: kolonnen {said(name)} står to gange i overskriften; behold den ene")
+        return list(reader)
+    except csv.Error:
+        raise RuleError(
+            f"{path.name}, linje {reader.line_num}: kan ikke læses som CSV; se efter et citationstegn, der mangler"
+        ) from None
+
+
 def read_topics(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """All records of the folder by topic: a TOML table name or the name of a CSV file."""
     topics: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for path in sorted(folder.glob("*.toml")):
-        try:
-            tables = tomllib.loads(path.read_text("utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            line = re.search(r"line (\d+)", str(error))
-            where = f"{path.name}, linje {line[1]}" if line else path.name
-            raise RuleError(
-                f"{where}: kan ikke læses som TOML; se efter en nøgle, der står to gange, et manglende citationstegn "
-                "eller en dato, der ikke findes"
-            ) from error
-        except UnicodeDecodeError as error:
-            raise RuleError(f"{path.name}: {NOT_UTF8}") from error
-        for topic, records in tables.items():
+    for path in _files(folder):
+        if path.suffix == ".csv":
+            topics[path.stem].extend(_lines(path))
+            continue
+        for topic, records in _tables(path).items():
             topics[topic].extend(records if isinstance(records, list) else [records])
-    for path in sorted(folder.glob("*.csv")):
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                topics[path.stem].extend(csv.DictReader(file, delimiter=";"))
-        except UnicodeDecodeError as error:
-            raise RuleError(f"{path.name}: {NOT_UTF8}") from error
     return dict(topics)
 
 
@@ -170,7 +278,7 @@ OPTIONAL = ("taeller", "loft", "fleksbidrag", "tilbagevirkning", "foraeldelse")
 ONCE = ("optaelling", "overgang", "koersel")
 
 
-def _parts(topics: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[Any, ...]]:
+def _parts(topics: dict[str, list[dict[str, Any]]], *, kept: bool) -> dict[str, tuple[Any, ...]]:
     """The entries of each topic; RuleError on a topic that is unknown, missing, or said more often than once."""
     for topic in sorted(set(topics) - set(TOPICS)):
         raise RuleError(f"{topic}: ukendt emne; de kendte er {', '.join(sorted(TOPICS))}")
@@ -180,17 +288,19 @@ def _parts(topics: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[Any, ...]
             raise RuleError(f"{file}: emnet {topic} mangler; hver regelmappe har mindst een post")
         if topic in ONCE and len(topics[topic]) != 1:
             raise RuleError(f"{file}, {topic}: skal stå præcis een gang")
-        parts[topic] = _entries(cls, topics.get(topic, []), f"{file}, {topic}")
+        form = Form.KEPT if kept else Form.CSV if file.endswith(".csv") else Form.TOML
+        parts[topic] = _entries(cls, topics.get(topic, []), f"{file}, {topic}", form)
     return parts
 
 
-def load(folder: Path) -> Rulebook:
+def load(folder: Path, today: date | None = None, *, kept: bool = False) -> Rulebook:
     """The rules of `folder`, proved whole: RuleError on gap, overlap, unknown key or missing citation.
 
-    Hjemmel: none, technical; the paragraphs stand on the entries.
+    With `today`, no entry may have been checked later. The rules of an earlier run (`kept`) stood then, and are not
+    held to what is refused since. Hjemmel: none, technical; the paragraphs stand on the entries.
     """
     topics = read_topics(folder)
-    parts = _parts(topics)
+    parts = _parts(topics, kept=kept)
     canonical = json.dumps(topics, sort_keys=True, default=str, ensure_ascii=False)
     rules = Rulebook(
         ydelser=tuple(sorted(parts["ydelser"], key=lambda y: (y.ydelse_id, y.gaelder_fra))),
@@ -218,4 +328,6 @@ def load(folder: Path) -> Rulebook:
     prove(rules)
     if fault := next(rule_faults(rules), None):
         raise RuleError(fault)
+    if not kept:
+        prove_edits(rules, today, {topic: file for topic, (file, _) in TOPICS.items()})
     return rules

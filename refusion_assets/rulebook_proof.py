@@ -1,5 +1,6 @@
 """Understands which rules can stand together: no gap, no overlap, no reference to what is not there."""
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import date
 from string import Formatter
@@ -13,6 +14,7 @@ LAESNINGER = {
     "finansieringskommune_refusion", "bopael_paa", "fleksbidrag_andel",
 }  # fmt: skip
 MOST_YEARS, LAST_DAY_OF_ALL_MONTHS = 100, 28
+WHOLE = re.compile("0|[1-9][0-9]*")
 BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")
 
 
@@ -20,13 +22,27 @@ class RuleError(ValueError):
     """A rule that cannot stand; the text names file, entry and what to do, in Danish."""
 
 
+def said(value: Any) -> str:
+    """A value as a lawyer writes it, and not as the program does."""
+    if isinstance(value, str):
+        return f"'{value}'"
+    if value is None or isinstance(value, bool):
+        return "intet" if value is None else str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "en liste"
+    return "en post" if isinstance(value, dict) else str(value)
+
+
 def _unique(items: Iterable[Any], key: Callable[[Any], Any], where: str) -> None:
     """RuleError where two entries answer to the same key: one date, two rules."""
     seen = set()
     for item in items:
-        if key(item) in seen:
-            raise RuleError(f"{where}: {key(item)} står to gange; behold een post")
-        seen.add(key(item))
+        name = key(item)
+        if name in seen:
+            parts = [str(part) for part in name if part not in ("", None)] if isinstance(name, tuple) else [str(name)]
+            between = " fra " if isinstance(name, tuple) and len(name) == 2 else ", "
+            raise RuleError(f"{where}: {between.join(parts)} står to gange; behold een post")
+        seen.add(name)
 
 
 def _prove_staircases(rules: Rulebook) -> None:
@@ -54,12 +70,12 @@ def _prove_staircases(rules: Rulebook) -> None:
 def _prove_rate(ydelse: Ydelse, where: str) -> None:
     """The rate is one we can read, within 100, and fits the side."""
     kind, _, number = ydelse.sats.partition(" ")
-    if kind not in ("", "trappe", "fast") or (kind == "fast" and not number.isdigit()):
-        raise RuleError(f"{where}: sats = {ydelse.sats!r}; skriv trappe, trappe NAVN, fast NN eller intet")
+    if kind not in ("", "trappe", "fast") or (kind == "fast" and not WHOLE.fullmatch(number)):
+        raise RuleError(f"{where}: sats = {said(ydelse.sats)}; skriv trappe, trappe NAVN, fast NN eller intet")
     if ydelse.fast_procent is not None and ydelse.fast_procent > 100:
         raise RuleError(f"{where}: fast {ydelse.fast_procent} er over 100 procent")
     if (ydelse.side == "ingen") != (ydelse.sats == ""):
-        raise RuleError(f"{where}: side {ydelse.side} og sats {ydelse.sats!r} passer ikke sammen")
+        raise RuleError(f"{where}: side {ydelse.side} og sats {said(ydelse.sats)} passer ikke sammen")
     if ydelse.side != "ingen" and ydelse.finansieres_fra is None:
         raise RuleError(f"{where}: mangler finansieres_fra; skriv den første dag, der afregnes")
 
@@ -199,7 +215,21 @@ def _prove_declarations(rules: Rulebook) -> None:
 
 def _places(text: str) -> set[str]:
     """The names of the places that a text wants filled."""
-    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+    parts = list(Formatter().parse(text))
+    if any(form or turned for _, _, form, turned in parts):
+        raise ValueError("en plads må kun have sit navn")
+    return {name for _, name, _, _ in parts if name is not None}
+
+
+def _prove_places(text: str, known: Iterable[str], where: str) -> None:
+    """The places of a text are ones that can be filled."""
+    choices = ", ".join(sorted(known))
+    try:
+        places = _places(text)
+    except ValueError:
+        raise RuleError(f"{where}: en plads i teksten står ikke mellem {{ og }} alene med sit navn; ret den") from None
+    for part in sorted(places - set(known)):
+        raise RuleError(f"{where}: {{{part}}} kendes ikke; vælg blandt {choices}")
 
 
 def _prove_controls(rules: Rulebook) -> None:
@@ -208,9 +238,8 @@ def _prove_controls(rules: Rulebook) -> None:
     for regel in sorted(REGLER - known):
         raise RuleError(f"kontrol.toml: {regel} mangler; hver regel har en post, så intet fund bliver uden tekst")
     for kontrol in rules.kontroller:
-        for part in sorted((_places(kontrol.tekst) | _places(kontrol.handling)) - PLADSHOLDERE):
-            choices = ", ".join(sorted(PLADSHOLDERE))
-            raise RuleError(f"kontrol.toml, {kontrol.id}: {{{part}}} kendes ikke; vælg blandt {choices}")
+        for text in (kontrol.tekst, kontrol.handling):
+            _prove_places(text, PLADSHOLDERE, f"kontrol.toml, {kontrol.id}")
     for needed in sorted(GRAENSER - {graense.id for graense in rules.graenser}):
         raise RuleError(f"drift.toml eller kontrol.toml, graense: {needed} mangler; skriv den i en af dem")
 
@@ -226,8 +255,7 @@ def _prove_postings(rules: Rulebook) -> None:
         where = f"kontering.toml, {kontering.funktion} {kontering.side}"
         if not 0 <= (kontering.procent or 0) <= 100:
             raise RuleError(f"{where}: procent {kontering.procent} er ikke mellem 0 og 100")
-        if _places(kontering.gruppering) - {"procent"}:
-            raise RuleError(f"{where}: gruppering {kontering.gruppering} må kun have pladsen {{procent}}")
+        _prove_places(kontering.gruppering, ["procent"], f"{where}: gruppering {kontering.gruppering}")
 
 
 def prove(rules: Rulebook) -> None:
@@ -251,8 +279,9 @@ def prove(rules: Rulebook) -> None:
     for needed in sorted(LAESNINGER - {reading.navn for reading in rules.laesninger}):
         raise RuleError(f"laesninger.toml: {needed} mangler; en læsning vælges altid")
     for reading in rules.laesninger:
+        choices = ", ".join(map(str, reading.muligheder))
         if reading.vaerdi not in reading.muligheder:
-            raise RuleError(f"laesninger.toml, {reading.navn}: {reading.vaerdi} er ikke en af {reading.muligheder}")
+            raise RuleError(f"laesninger.toml, {reading.navn}: {reading.vaerdi} er ikke en af {choices}")
     _prove_calendar(rules)
     _prove_counters(rules)
     _prove_maxima(rules)

@@ -127,7 +127,9 @@ def test_a_new_benefit_gives_no_money_and_the_command_says_why(root: DataRoot, t
                                                               "urn:oio:kommune:konto:557739999;NYH;")):  # fmt: skip
         text = (forslag / file).read_text("utf-8")
         line = next(line for line in text.splitlines() if line.startswith(like))
-        (forslag / file).write_text(f"{text}{line.replace(like, name, 1)}\n", encoding="utf-8")
+        (forslag / file).write_text(
+            f"{text}{line.replace(like, name, 1).replace('Kontanthjælp', 'Ny hjælp')}\n", encoding="utf-8"
+        )
     folder = in_files(root, forslag)
     said = (folder / RESULTAT).read_text("utf-8")
     assert "urn:oio:kommune:konto:557739999 er ny; ingen indberetning på den er regnet med" in said

@@ -37,7 +37,7 @@ OTHERWISE: tuple[dict[str, str], ...] = (
     {"kategori": "A", "side": "refusion", "sats": "fast 33", "finansieres_fra": "2020-01-15"},
     {"kategori": "A", "side": "medfinansiering", "sats": "trappe", "finansieres_fra": "2015-12-28"},
     {"hjemmel": "§ 99"},
-    {"navn": "Et andet navn", "kontrolleret": "2026-12-24"},
+    {"navn": "Et andet navn", "kontrolleret": "2026-11-24"},
     {"beloebsfelter": "0014,0048"},
 )
 
@@ -149,7 +149,7 @@ def out_of_date(root: DataRoot) -> str:
 
 def test_a_change_that_touches_no_number_recalculates_nobody_and_judges_no_line_again(root: DataRoot) -> None:
     assert done(root, "2024-02").beregnede == 1
-    edits.put(root.rules, "trapper.toml", "kontrolleret = 2026-11-21", "kontrolleret = 2026-12-24\nnote = 'x'"[:26])
+    edits.put(root.rules, "trapper.toml", "kontrolleret = 2026-11-21", "kontrolleret = 2026-11-24\nnote = 'x'"[:26])
     edits.put(root.rules, "kontrol.toml", "Filen {fil} svarer ikke", "{fil} svarer ikke")
     before = root.rows("SELECT DISTINCT bedoemt_med FROM raw.fil")
     assert (out_of_date(root), done(root, "2024-02").beregnede) == ("", 0)

@@ -113,7 +113,7 @@ def test_a_rule_that_cannot_stand_is_refused_with_file_and_entry(
     ("file", "line", "named"),
     [
         ("konti.csv", KTH_KONTO, r"konti\.csv: urn:oio:kommune:konto:557731007 står to gange"),
-        ("ydelser.csv", KTH_ROW, r"ydelser\.csv: \('KTH', '2014-07-01'\) står to gange"),
+        ("ydelser.csv", KTH_ROW, r"ydelser\.csv: KTH fra 2014-07-01 står to gange"),
     ],
 )
 def test_the_same_account_or_benefit_and_date_twice_is_refused(folder: Path, file: str, line: str, named: str) -> None:

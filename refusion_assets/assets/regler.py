@@ -1,6 +1,7 @@
 """Regler: the law as assets to observe, with a data version per topic and benefit month; the jobs after an edit."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -110,7 +111,7 @@ def sensor(place: Place) -> dg.SensorDefinition:
     def regler_aendret(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """Starts `se_regler` when the rules are others than last and can stand; not before anything is calculated."""
         try:
-            version = load(place.rules_folder).version
+            version = load(place.rules_folder, date.today()).version  # noqa: DTZ011  the day here
         except RuleError as error:
             yield dg.SkipReason(f"reglerne kan ikke stå: {error}")
             return
