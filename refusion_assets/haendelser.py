@@ -169,7 +169,12 @@ def readable(home: Path) -> Iterator[None]:
     except (DatabaseError, sqlite3.DatabaseError) as error:
         said = str(getattr(error, "orig", error) or error)
         if NOT_OURS.search(said):
-            why = f"{home} kan ikke skrives eller åbnes ({said}); ret det"
+            full = of_the_disk(error)
+            why = (
+                f"{home} kan ikke skrives, da {full}"
+                if full
+                else f"{home} kan ikke skrives eller åbnes ({said}); ret det"
+            )
         else:
             why = f"Dagsters hukommelse i {home} er beskadiget; flyt mappen et andet sted hen, den husker kun kørsler"
         raise Stop(f"{why}, og kør det samme igen") from None

@@ -136,7 +136,8 @@ def test_a_reload_without_the_snapshot_takes_its_contribution_away(root: DataRoo
     root.koer("2023-01")
     assert root.rows("SELECT refusion_oere FROM refusion.fleksbidrag") == [(421_200,)]
     (root.path / "raw" / "fleksgrundlag" / "2023-01" / "fleksgrundlag-202301.csv").unlink()
-    told = root.refusion("genindlaes")
+    assert "FIL-008 fleksgrundlag-202301.csv" in root.refusion("genindlaes").err
+    told = root.refusion("genindlaes", "--accepter", "FIL-008:fleksgrundlag-202301.csv", "--begrundelse", "trukket")
     assert (told.code, "-4.212,00 kr." in told.out) == (0, True), told.err
     assert root.rows("SELECT refusion_oere, beregningsgrundlag_oere FROM refusion.fleksbidrag") == [(0, None)]
 

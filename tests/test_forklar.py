@@ -258,6 +258,7 @@ def test_weeks_before_2016_take_the_percentage_of_the_first_week_of_2016_and_no_
     ])  # fmt: skip
     jan = date(2024, 1, 1), date(2024, 1, 7)
     deliver(root, "akasse", "20100001", "2024-02", [row("D", *jan, 9, Indkomsttype="04", Indtaegtsart="0005")])
+    write_register(root.path, "bopael", "2024-02", [])
     run(root, "2024-02")
     uge = week(root, CPR, "2015-12", "2015-12-28")
     assert (uge.ydelsestaeller, uge.raekker[0].procent, uge.raekker[0].trin) == (4, 40, 2)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from refusion_assets.assets.modtagelse import Knowingly
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.raw import reload
 from refusion_assets.domain.weeks import month_of
 from tests import edits, timeline
 from tests.conftest import DataRoot
-from tests.support import EXAMPLE, RULES, read_csv, write_file, write_manifest
+from tests.support import EXAMPLE, RULES, read_csv, write_file, write_manifest, write_register
 
 RUNS = ("2024-02", "2024-03", "2024-04")
 LATE = "eindkomst-yr-akasse-20100001-202401-0099.csv"
@@ -120,7 +121,8 @@ def test_a_raw_file_that_was_changed_and_read_again_is_told_all_the_same(root: D
     path.write_bytes(changed)
     write_manifest(path, rows)
     with root.place.warehouse.open() as session:
-        reload(session, root.place, month_of("2024-04"), lambda _: None)
+        let = Knowingly(accepter=[f"FIL-008:{path.name}"], begrundelse="rettet")
+        reload(session, root.place, month_of("2024-04"), lambda _: None, let)
     assert path.name in refused(root, "2024-03")
 
 
@@ -138,7 +140,7 @@ def test_an_outgoing_file_that_is_no_longer_what_was_sent_is_named(root: DataRoo
     path = next(folder.glob("*-beregning-101-*.csv"))
     path.write_bytes(path.read_bytes() + b"\n")
     text = refused(root, "2024-02")
-    assert "er ikke længere, hvad kørslen sendte: 1 filer" in text
+    assert "er ikke længere, hvad kørslen sendte: 1 fil" in text
     assert path.name in text
 
 
@@ -168,6 +170,7 @@ def test_what_a_run_let_pass_is_let_pass_when_it_is_made_again(tmp_path: Path) -
     for letter in ("K", "D"):
         lines = [timeline.row(letter, date(2024, 2, 5), date(2024, 2, 18), 1)]
         write_file(root.path, timeline.fil(letter, lines, "2024-02", 1))
+    write_register(root.path, "bopael", "2024-02", [])
     root.run("2024-02")
     write_file(root.path, timeline.fil("K", [], "2024-03", 2))
     with root.place.warehouse.open() as session:

@@ -15,7 +15,7 @@ from refusion_assets.rulebook import load
 from tests import timeline
 from tests.conftest import DataRoot
 from tests.odd import as_csv, odd_files
-from tests.support import RULES, judge_files, write_manifest
+from tests.support import RULES, judge_files, write_manifest, write_register
 
 RULEBOOK = load(RULES)
 MONTHS = ("2024-02", "2024-03")
@@ -35,6 +35,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[DataRoot, list[Fil]]:
         path.write_bytes(as_csv(fil.rows, NAMES))
         write_manifest(path, fil.rows)
         files.append(replace(fil, sha256=sha256(path.read_bytes()).hexdigest()))
+    write_register(root.path, "bopael", MONTHS[0], [])
     for month in MONTHS:
         root.run(month)
     return root, files

@@ -99,5 +99,5 @@ def test_every_check_answers_in_months_of_the_most_and_the_least_that_can_be_wri
     for month, rows in zip(MONTHS[1:3], (most, least), strict=True):
         deliver(root, month, rows)
         root.run(month)
-        assert said_no(root, month) == []
+        assert set(said_no(root, month)) <= {"beloeb_er_under_graensen"}  # EI-017: what no operator has let pass
     assert root.rows("SELECT sum(beloeb_oere)::BIGINT FROM refusion.borger_uge_ydelse") == [(2_000_00,)]

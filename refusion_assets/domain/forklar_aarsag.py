@@ -221,7 +221,7 @@ def _new_lines(skift: Skift, linjer: Linjer, historie: Historie) -> list[Aarsag]
     found: dict[str, dict[Key, None]] = {"tilbagefoersel": {}, "indberetning": {}, "karantaene": {}}
     for line, row in new.linjer.items():
         was, now = counts(old, line), counts(new, line)
-        if row["art"] == "I" and row["ydelse_id"] == skift.ydelse_id and touches(row, *days) and was != now:
+        if was != now and row["art"] == "I" and row["ydelse_id"] == skift.ydelse_id and touches(row, *days):
             back = [reversal for reversal in reversals(new, row) if old.status(reversal) is None] if was else []
             fresh = "indberetning" if old.status(line) is None else "karantaene"
             found["tilbagefoersel" if back else fresh] |= dict.fromkeys(back or [line])

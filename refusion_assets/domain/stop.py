@@ -28,7 +28,7 @@ def of_the_disk(error: BaseException | None) -> str:
     """
     while error is not None:
         if any(words in str(error).lower() for words in DISK_FULL):
-            return "disken er fuld; gør plads, og kør igen"
+            return "disken er fuld; gør plads"
         error = error.__cause__ or error.__context__
     return ""
 

@@ -211,9 +211,9 @@ def test_in_one_month_the_file_with_the_earliest_receipt_comes_first_and_then_th
     assert verdicts(named, late) == ["EI-013", "brugt"]
 
 
-def test_a_file_without_a_readable_receipt_comes_last_in_its_month() -> None:
-    unread = fil("2024-01", report(Modtaget_tidspunkt="x"), report(CPR=OTHER, Modtaget_tidspunkt="y"), number=1)
-    assert verdicts(unread, fil("2024-01", report(), number=2)) == ["EI-001", "EI-001", "brugt"]
+def test_a_file_without_a_readable_receipt_comes_first_in_its_month() -> None:
+    unread = fil("2024-01", report(Modtaget_tidspunkt="x"), report(CPR=OTHER, Modtaget_tidspunkt="y"), number=2)
+    assert verdicts(fil("2024-01", report(), number=1), unread) == ["EI-013", "EI-001", "EI-001"]
 
 
 def test_a_rejected_row_still_takes_the_id_for_its_file() -> None:
