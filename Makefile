@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DATA := $(abspath $(if $(REFUSION_DATA),$(REFUSION_DATA),data))
 LAST_MONTHS = $(if $(wildcard $(DATA)/udgaaende/2026-10),2026-10,2026-08..2026-10)
 
-.PHONY: setup run test check regelsider bench ui format clean
+.PHONY: setup run test unit check regelsider bench ui format clean
 
 setup: $(VENV)/klar
 
@@ -21,6 +21,9 @@ run: setup
 
 test: setup
 	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+unit: setup
+	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/house tests/law
 
 check: setup
 	$(BIN)/ruff format --check refusion_assets tests bench

@@ -5,17 +5,17 @@ import sys
 import time
 from pathlib import Path
 
-from refusion_assets.assets import checks
+from refusion_assets.assets.checks import asset
+from refusion_assets.assets.checks.quality import quality
 from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.filer import filer_er_kladden, show, write_files
-from refusion_assets.assets.kvalitet import quality
 from refusion_assets.assets.opgoerelse import settle_month
-from refusion_assets.assets.raw import ingest
+from refusion_assets.assets.outgoing import filer_er_kladden, show, write_files
+from refusion_assets.assets.raw.register import ingest_registers
+from refusion_assets.assets.raw.reports import ingest
 from refusion_assets.assets.refusion import calculate
-from refusion_assets.assets.register import ingest_registers
 from refusion_assets.assets.wiring import Asked, gate
-from refusion_assets.context import REPOSITORY, Place
-from refusion_assets.domain.weeks import month_of
+from refusion_assets.domain.calendar import month_of
+from refusion_assets.place import REPOSITORY, Place
 
 
 def main(root: Path, month: str) -> None:
@@ -36,10 +36,10 @@ def main(root: Path, month: str) -> None:
 
     def ask(*after: str) -> None:
         begin = time.perf_counter()
-        mine = [look for look in checks.looks(place.rules) if look.after in after]
+        mine = [look for look in asset.looks(place.rules) if look.after in after]
         names = {check.name for look in mine for check in look.checks}
         with place.warehouse.open() as session:
-            checks.keep(session, first, list(checks.ask(Asked(session, place, first), mine, names)))
+            asset.keep(session, first, list(asset.ask(Asked(session, place, first), mine, names)))
         clocked("kontrol", begin)
 
     step("gate", gate)

@@ -5,10 +5,10 @@ import sys
 import time
 from pathlib import Path
 
-from refusion_assets.assets.stikproeve import efterregning_enig
+from refusion_assets.assets.checks.sample import efterregning_enig
 from refusion_assets.assets.wiring import Asked
-from refusion_assets.context import REPOSITORY, Place
-from refusion_assets.domain.weeks import month_of
+from refusion_assets.domain.calendar import month_of
+from refusion_assets.place import REPOSITORY, Place
 
 
 def main(root: Path, month: str) -> None:

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from refusion_assets import example
-from refusion_assets.context import REPOSITORY
-from refusion_assets.domain.weeks import month_of
-from refusion_assets.leverance import fingerprint
-from refusion_assets.rulebook import load
+from refusion_assets.domain.calendar import month_of
+from refusion_assets.example import write
+from refusion_assets.files.delivered import fingerprint
+from refusion_assets.place import REPOSITORY
+from refusion_assets.rulebook.load import load
 
 HERE = Path(__file__).resolve().parent
 # Lies beside what the product is installed with: pandera loads pandas where it finds it, which costs our month 0.4 s.
@@ -68,10 +68,10 @@ def refusion(root: Path, *arguments: str) -> Ran:
 def made(folder: Path, borgere: int) -> Path:
     """A data root of so many people with the month before run, and the month delivered."""
     rules = load(REPOSITORY / "rules")
-    konti, kommuner = example.tables(rules)
+    konti, kommuner = write.tables(rules)
     root = folder / str(borgere)
-    example.BORGERE["midi"] = borgere
-    example.write_example(root, konti, kommuner, "midi", month_of(BEFORE), month_of(MONTH), 1, historik=HISTORY)
+    write.BORGERE["midi"] = borgere
+    write.write_example(root, konti, kommuner, "midi", month_of(BEFORE), month_of(MONTH), 1, historik=HISTORY)
     refusion(root, "koer", BEFORE)
     return root
 

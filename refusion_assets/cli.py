@@ -10,12 +10,12 @@ from typing import Literal
 
 import click
 
-from refusion_assets.context import DATA, PACKAGE, Place, fit, unforeseen
+from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
-from refusion_assets.domain.weeks import month_of, month_range
-from refusion_assets.rulebook import RuleError
-from refusion_assets.rulebook_edits import doubts
-from refusion_assets.warehouse import Locked
+from refusion_assets.place import DATA, PACKAGE, Place, fit, unforeseen
+from refusion_assets.rulebook.edits import doubts
+from refusion_assets.rulebook.load import RuleError
+from refusion_assets.store.session import Locked
 
 STOPPED, MISUSED = 1, 2
 
@@ -91,7 +91,7 @@ def _reason(error: Exception) -> str:
 @click.option("--begrundelse", default="", help="Hvorfor stoppet må passere, eller kommunerne vente; gemmes og vises.")
 def koer(maaneder: list[date], accepter: tuple[str, ...], undtagen: list[str], begrundelse: str) -> None:
     """Kør den kritiske uge for en måned (eller flere i rækkefølge): fra rådata til kommunernes filer."""
-    from refusion_assets.runs import critical_week  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.runs.month import critical_week  # noqa: PLC0415  Dagster takes seconds to load
 
     if accepter and len(maaneder) > 1:
         raise Stop("--accepter gælder een måned; kør månederne hver for sig")
@@ -108,7 +108,7 @@ def koer(maaneder: list[date], accepter: tuple[str, ...], undtagen: list[str], b
 @click.option("--kommuner", type=Koder(), required=True, help="Kommuner, der blev holdt tilbage, fx 706,630.")
 def opgoer(maaned: list[date], kommuner: list[str]) -> None:
     """Opgør kommuner, der blev holdt tilbage i den sidste kørsel, og skriv deres filer."""
-    from refusion_assets.runs import settle  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.runs.month import settle  # noqa: PLC0415  Dagster takes seconds to load
 
     place = _place()
     if len(maaned) > 1 or not kommuner:
@@ -124,7 +124,7 @@ def status(maaned: list[date] | None) -> None:
 
     Uden MAANED siges det for måneden efter den sidste kørsel.
     """
-    from refusion_assets.runs import status as stands  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.runs.month import status as stands  # noqa: PLC0415  Dagster takes seconds to load
 
     months: list[date | None] = [*(maaned or [])]
     for month in months or [None]:
@@ -153,7 +153,7 @@ def genberegn(maaneder: list[date] | None) -> None:
 
     Uden MAANEDER genberegnes netop de måneder, som reglerne har gjort forældede.
     """
-    from refusion_assets.runs import recalculate  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.runs.month import recalculate  # noqa: PLC0415  Dagster takes seconds to load
 
     for line in recalculate(_place(), maaneder, click.echo):
         click.echo(line)
@@ -164,7 +164,7 @@ def genberegn(maaneder: list[date] | None) -> None:
 @click.option("--til", type=click.Path(path_type=Path), help="En tom mappe; ellers genskabt/<måned> i dataroden.")
 def genskab(maaned: list[date], til: Path | None) -> None:
     """Genskab filerne fra en kørsel af rådata og de regler, den kendte, og sammenlign med det, der blev sendt."""
-    from refusion_assets.genskab import make_again  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.runs.again import make_again  # noqa: PLC0415  Dagster takes seconds to load
 
     place = Place.from_environment().begun()
     for month in maaned:
@@ -177,7 +177,7 @@ def genskab(maaned: list[date], til: Path | None) -> None:
 @click.option("--begrundelse", default="", help="Hvorfor filen må være en anden; gemmes.")
 def genindlaes(accepter: tuple[str, ...], begrundelse: str) -> None:
     """Læs alt ind igen fra rådata til og med den sidste kørsel, uden at opgøre."""
-    from refusion_assets.runs import reload  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.runs.month import reload  # noqa: PLC0415  Dagster takes seconds to load
 
     for line in reload(_place(), click.echo, accepter, begrundelse):
         click.echo(line)
@@ -193,10 +193,10 @@ def forklar(hvem: tuple[str, ...], formaal: str | None, *, alt: bool, som_json: 
 
     Hvert opslag gemmes i opslag/opslag.jsonl.
     """
-    from refusion_assets import opslag  # noqa: PLC0415  only this command needs it
+    from refusion_assets import look_up  # noqa: PLC0415  only this command needs it
 
-    question = opslag.asked(hvem, formaal, _purpose)
-    click.echo(opslag.answer(Place.from_environment(), question, som_json=som_json, alt=alt), nl=False)
+    question = look_up.asked(hvem, formaal, _purpose)
+    click.echo(look_up.answer(Place.from_environment(), question, som_json=som_json, alt=alt), nl=False)
 
 
 def _purpose() -> str:
@@ -213,7 +213,7 @@ def _purpose() -> str:
 @click.option("--til", type=click.Path(path_type=Path), help="Hvor filerne lægges; ellers konsekvens/ i dataroden.")
 def konsekvens(maaneder: list[date], regler: Path, til: Path | None) -> None:
     """Anslå, hvad et forslag til regler ville betyde for nogle ydelsesmåneder, uden at afregne noget."""
-    from refusion_assets.runs import consequence  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.runs.month import consequence  # noqa: PLC0415  Dagster takes seconds to load
 
     for line in consequence(_place(), regler, maaneder, til, click.echo):
         click.echo(line)
@@ -228,8 +228,8 @@ def eksempel(
     stoerrelse: Literal["mini", "midi", "fuld"], maaneder: list[date], seed: int, historik: int | None
 ) -> None:
     """Skriv en datarod med opdigtede borgere (dag + 60), som kan køres fra første til sidste måned."""
-    from refusion_assets.domain.skrift import plural  # noqa: PLC0415  Polars takes a while to load
-    from refusion_assets.example import tables, write_example  # noqa: PLC0415  only this command needs it
+    from refusion_assets.domain.wording import plural  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.example.write import tables, write_example  # noqa: PLC0415  only this command needs it
 
     place = Place.from_environment()
     if place.root.exists() and not place.root.is_dir():
@@ -248,13 +248,13 @@ def eksempel(
 @click.option("--port", type=int, default=3000, show_default=True)
 def ui(port: int) -> None:
     """Start Dagsters brugerflade på 127.0.0.1."""
-    from refusion_assets import haendelser  # noqa: PLC0415  Dagster takes a while to load
     from refusion_assets.assets.wiring import POOL  # noqa: PLC0415  as above
+    from refusion_assets.store import events  # noqa: PLC0415  Dagster takes a while to load
 
     _place()
     home = Path(os.environ["DAGSTER_HOME"])
-    with haendelser.readable(home), haendelser.instance(home) as instance:
-        haendelser.living_runs(instance, POOL)
+    with events.readable(home), events.instance(home) as instance:
+        events.living_runs(instance, POOL)
     workspace = home / "workspace.yaml"
     shutil.copyfile(PACKAGE / workspace.name, workspace)
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
@@ -266,13 +266,13 @@ def ui(port: int) -> None:
 @click.option("--sider", type=click.Path(path_type=Path, file_okay=False), help="Skriv lovsiderne i mappen.")
 def regler(sider: Path | None) -> None:
     """Prøv reglerne: huller, overlap, manglende hjemmel. Siger reglernes version, og hvad de rammer i dataroden."""
-    from refusion_assets.assets.regelgrundlag import told  # noqa: PLC0415  Polars takes a while to load
-    from refusion_assets.domain.skrift import plural  # noqa: PLC0415  as above
+    from refusion_assets.assets.stale import told  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.domain.wording import plural  # noqa: PLC0415  as above
 
     place = Place.from_environment()
     rules = place.rules
     if sider:
-        from refusion_assets.regelsider.sider import write  # noqa: PLC0415  only this option needs it
+        from refusion_assets.law_pages.page import write  # noqa: PLC0415  only this option needs it
 
         click.echo(f"{plural(len(write(place.rules_folder, sider)), 'side', 'sider')} i {sider}")
     if not place.root.exists():

@@ -7,24 +7,14 @@ from typing import Any
 
 import dagster as dg
 
-from refusion_assets.assets import (
-    checks,
-    classified,
-    filer,
-    konsekvens,
-    kvalitet,
-    opgoerelse,
-    raw,
-    refusion,
-    register,
-    regler,
-)
-from refusion_assets.assets.modtagelse import FILE_CHECKS, REGISTER_CHECKS
+from refusion_assets.assets import classified, konsekvens, opgoerelse, outgoing, refusion, regler
+from refusion_assets.assets.checks import asset, quality
+from refusion_assets.assets.raw import register, reports
+from refusion_assets.assets.raw.accept import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES
-from refusion_assets.context import Place
-from refusion_assets.haendelser import in_danish
-from refusion_assets.metadata import OWNER
-from refusion_assets.partitions import cell_grid, last_month, month_grid, range_tags, sender_grid, senders
+from refusion_assets.place import Place
+from refusion_assets.shown import OWNER, cell_grid, last_month, month_grid, range_tags, sender_grid, senders
+from refusion_assets.store.events import in_danish
 
 # Backfill policies and partition mappings are marked beta; the version is locked, so the warning says nothing.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -53,17 +43,17 @@ def build_defs(place: Place) -> dg.Definitions:
         partitions_def=sender_grid(senders(place.root, rules), months),
     )
     monthly = [
-        *raw.build(months),
+        *reports.build(months),
         *register.build(months),
         *classified.build(months),
-        *kvalitet.build(months),
+        *quality.build(months),
         *refusion.build(months, regler.topic_keys(rules)),
     ]
-    settled = [*opgoerelse.build(cells), *filer.build(cells)]
+    settled = [*opgoerelse.build(cells), *outgoing.build(cells)]
     beregn, opgoer = _jobs(monthly, settled)
     return dg.Definitions(
         assets=[leverance, *regler.build(rules, months), *monthly, *settled, *konsekvens.build()],
-        asset_checks=checks.build(rules),
+        asset_checks=asset.build(rules),
         jobs=[beregn, opgoer, *_again(), *regler.jobs(rules), konsekvens.job()],
         sensors=[_chain(beregn, opgoer, koder), regler.sensor(place)],
         resources={"place": place},

@@ -15,19 +15,20 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, settings
 
-from refusion_assets import cli, warehouse
+from refusion_assets import cli
 from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.filer import show, write_files
 from refusion_assets.assets.opgoerelse import settle_month
-from refusion_assets.assets.raw import ingest
+from refusion_assets.assets.outgoing import show, write_files
+from refusion_assets.assets.raw.register import ingest_registers
+from refusion_assets.assets.raw.reports import ingest
 from refusion_assets.assets.refusion import calculate
-from refusion_assets.assets.register import ingest_registers
 from refusion_assets.assets.wiring import gate
-from refusion_assets.context import Place
-from refusion_assets.domain.weeks import month_of
-from tests.senders import OTHER, Senders
-from tests.support import EXAMPLE, RULES, Row
-from tests.timeline import CPR
+from refusion_assets.domain.calendar import month_of
+from refusion_assets.place import Place
+from refusion_assets.store import session as warehouse
+from tests.kit.data_root import EXAMPLE, RULES, Row
+from tests.kit.senders import OTHER, Senders
+from tests.kit.timeline import CPR
 
 # The same histories every time, however slow the machine is: a test is no clock.
 settings.register_profile("refusion", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -11,29 +11,27 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from refusion_assets import konsekvens as told
-from refusion_assets import konsekvens_filer as files
-from refusion_assets.assets.change import ahead, newest_snapshot
-from refusion_assets.assets.fleksbidrag import bases, include_bases
 from refusion_assets.assets.refusion import choose_stays, read_shard, shards_of
+from refusion_assets.assets.touched import ahead, bases, include_bases, newest_snapshot
 from refusion_assets.assets.wiring import stopping
-from refusion_assets.context import Place
-from refusion_assets.domain.bopael import Koder, residence
-from refusion_assets.domain.duration import Counted, count_weeks
-from refusion_assets.domain.fleksbidrag import as_rows, contributions, days_on_step
-from refusion_assets.domain.forslag import Forskel, differences, new_accounts, same_count
+from refusion_assets.domain.calendar import Grid, last_day, make_grid, monday, month_of, month_range
+from refusion_assets.domain.duration.count import Counted, count_weeks
+from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.konsekvens import Virkning, compare, sides
-from refusion_assets.domain.kontrol import kroner_text
-from refusion_assets.domain.refusion import price
-from refusion_assets.domain.rules import Rulebook
-from refusion_assets.domain.satser import Rates, make_rates
-from refusion_assets.domain.skrift import plural
+from refusion_assets.domain.refusion.fleksbidrag import as_rows, contributions, days_on_step
+from refusion_assets.domain.refusion.price import Koder, price, residence
+from refusion_assets.domain.refusion.rates import Rates, make_rates
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.rules.proposal import Forskel, differences, new_accounts, same_count
 from refusion_assets.domain.stop import Stop
-from refusion_assets.domain.weeks import Grid, last_day, make_grid, monday, month_of, month_range
-from refusion_assets.konsekvens import Konsekvens
-from refusion_assets.metadata import OWNER, kroner
-from refusion_assets.rulebook import load
-from refusion_assets.warehouse import Session
+from refusion_assets.domain.wording import plural
+from refusion_assets.files import estimate as files
+from refusion_assets.files import estimate as told
+from refusion_assets.files.estimate import Konsekvens
+from refusion_assets.place import Place
+from refusion_assets.rulebook.load import load
+from refusion_assets.shown import OWNER, kroner
+from refusion_assets.store.session import Session
 
 VIRKNING = dg.AssetKey(["konsekvens", "virkning"])
 JOB, STEP = "konsekvens", "konsekvens__virkning"

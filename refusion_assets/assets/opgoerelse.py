@@ -8,12 +8,9 @@ from datetime import date
 import dagster as dg
 import polars as pl
 
-from refusion_assets import files
-from refusion_assets.assets.change import changed_people, lately, ranges, refuse_other_month, since_change
-from refusion_assets.assets.fleksbidrag import STATES
-from refusion_assets.assets.fund import advise
-from refusion_assets.assets.kendt import record_known
-from refusion_assets.assets.regelgrundlag import refuse_other_rules
+from refusion_assets.assets.findings.advise import advise
+from refusion_assets.assets.stale import refuse_other_rules
+from refusion_assets.assets.touched import STATES, changed_people, lately, ranges, refuse_other_month, since_change
 from refusion_assets.assets.wiring import (
     LUKKET,
     OPGJORT,
@@ -28,9 +25,7 @@ from refusion_assets.assets.wiring import (
     stopping,
     take_back,
 )
-from refusion_assets.context import Place
-from refusion_assets.domain.dele import KEY
-from refusion_assets.domain.fund import CPR_FORM, NOBODY
+from refusion_assets.domain.findings.words import CPR_FORM, NOBODY
 from refusion_assets.domain.opgoerelse import (
     AABNING,
     LEDGER,
@@ -45,12 +40,39 @@ from refusion_assets.domain.opgoerelse import (
     standing,
     too_old,
 )
+from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.stop import Stop
-from refusion_assets.leverance import fingerprint
-from refusion_assets.metadata import KINDS, OWNER, kroner, of_table
-from refusion_assets.partitions import MAANED
-from refusion_assets.regelarkiv import keep
-from refusion_assets.warehouse import Session
+from refusion_assets.files import outgoing
+from refusion_assets.files.delivered import fingerprint
+from refusion_assets.place import Place, keep
+from refusion_assets.shown import KINDS, MAANED, OWNER, kroner, of_table
+from refusion_assets.store.session import Session
+
+# The files a run rests on, as it read them, less those that an earlier run knew the same way.
+NEW_TO_THE_RUN = """
+INSERT INTO opgoerelse.kendt_fil (maaned, sti, sha256)
+SELECT $month, sti, nu.sha256 FROM (
+    SELECT sti, sha256 FROM raw.fil WHERE modtaget_maaned <= $month
+    UNION ALL SELECT sti, sha256 FROM raw.register WHERE modtaget_maaned <= $month) nu
+FULL JOIN (FROM opgoerelse.kendt_fil WHERE maaned < $month
+    QUALIFY row_number() OVER (PARTITION BY sti ORDER BY maaned DESC) = 1) foer USING (sti)
+WHERE nu.sha256 IS DISTINCT FROM foer.sha256"""
+KNOWN = """
+SELECT sti, sha256 FROM (FROM opgoerelse.kendt_fil WHERE maaned <= $month
+    QUALIFY row_number() OVER (PARTITION BY sti ORDER BY maaned DESC) = 1)
+WHERE sha256 IS NOT NULL ORDER BY sti"""
+
+
+def record_known(session: Session, month: date) -> None:
+    """What run `month` knows otherwise than the runs before it (`opgoerelse.kendt_fil`), in place of an earlier try."""
+    session.run("DELETE FROM opgoerelse.kendt_fil WHERE maaned = $month", month=month)
+    session.run(NEW_TO_THE_RUN, month=month)
+
+
+def known_files(session: Session, month: date) -> dict[str, str]:
+    """The raw files that run `month` knew: path under `raw/`, and sha256."""
+    return dict(session.frame(KNOWN, month=month).iter_rows())
+
 
 ROWS_PER_BLOCK = 1_000_000
 TAKEN_BACK = f"CASE raekketype WHEN '{TILBAGE}' THEN -1 ELSE 1 END"
@@ -299,8 +321,8 @@ def close(session: Session, place: Place, month: date) -> None:
         raise Stop(f"kørsel {month:%Y-%m} er allerede lukket")
     refuse_held_back(session, place, month, "før kørslen kan lukkes")
     folder = place.outgoing / f"{month:%Y-%m}"
-    sums = folder / files.SUMS
-    if not sums.exists() or fingerprint(sums) != row["filsum"][0] or files.not_as_sent(folder):
+    sums = folder / outgoing.SUMS
+    if not sums.exists() or fingerprint(sums) != row["filsum"][0] or outgoing.not_as_sent(folder):
         raise Stop(f"filerne for {month:%Y-%m} mangler eller er ikke kørslens; kør måneden igen, og luk så")
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=LUKKET, m=month)
 

@@ -8,14 +8,14 @@ import dagster as dg
 
 from refusion_assets.assets.classified import classify_through
 from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, calculate, difference, sums, told
-from refusion_assets.assets.regelgrundlag import refuse_undeclared, stale
+from refusion_assets.assets.stale import refuse_undeclared, stale
 from refusion_assets.assets.wiring import BEFORE_ALL, POOL, last_run, stopping
-from refusion_assets.context import Place
-from refusion_assets.domain.regeltid import as_ranges, data_version, topics_of_results
-from refusion_assets.domain.rules import Rulebook
-from refusion_assets.domain.weeks import month_of
-from refusion_assets.metadata import OWNER
-from refusion_assets.rulebook import TOPICS, RuleError, load
+from refusion_assets.domain.calendar import month_of
+from refusion_assets.domain.rules.change import as_ranges, data_version, topics_of_results
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.place import Place
+from refusion_assets.rulebook.load import TOPICS, RuleError, load
+from refusion_assets.shown import OWNER
 
 SE_REGLER, GENBEREGN_FORAELDEDE = "se_regler", "genberegn_foraeldede"
 CHECK = dg.AssetCheckKey(RAEKKE, "maaneder_er_aktuelle")

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import dagster as dg
 
-from refusion_assets.assets.regelgrundlag import refuse_undeclared
-from refusion_assets.context import Place, unforeseen
+from refusion_assets.assets.stale import refuse_undeclared
+from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
-from refusion_assets.domain.weeks import month_of, next_month
-from refusion_assets.haendelser import forget, together
-from refusion_assets.partitions import sender_cell
-from refusion_assets.partitions import senders as known_senders
-from refusion_assets.rulebook import RuleError
-from refusion_assets.warehouse import ContractError, Locked, Session
+from refusion_assets.place import Place, unforeseen
+from refusion_assets.rulebook.load import RuleError
+from refusion_assets.shown import sender_cell
+from refusion_assets.shown import senders as known_senders
+from refusion_assets.store.events import forget, together
+from refusion_assets.store.session import ContractError, Locked, Session
 
 POOL = "duckdb"
 GENBEREGN, GENINDLAES = "genberegn", "genindlaes"

@@ -5,8 +5,8 @@ from datetime import date
 
 import polars as pl
 
-from refusion_assets.domain.rules import Rulebook
-from refusion_assets.domain.weeks import Grid
+from refusion_assets.domain.calendar import Grid
+from refusion_assets.domain.rules.entries import Rulebook
 
 UDEN_TRIN = 0
 CELL = ["maaned", "kommunekode", "ydelse_id", "side", "trin"]

@@ -1,0 +1,250 @@
+"""Kontrol of what was received: files, lines and senders, before anything is calculated from them."""
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+
+import polars as pl
+
+from refusion_assets.assets.checks.quality import LATE_LINE
+from refusion_assets.assets.findings import advise as foer
+from refusion_assets.assets.findings import queries as opslag
+from refusion_assets.assets.findings.advise import of_files, of_weeks
+from refusion_assets.assets.opgoerelse import known_files
+from refusion_assets.assets.raw.accept import let_passed, named
+from refusion_assets.assets.touched import listed
+from refusion_assets.assets.wiring import Asked, first_run
+from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.classified import judge
+from refusion_assets.domain.findings.verdict import MOST_NAMED, Outcome, by_rule, kroner_text
+from refusion_assets.domain.findings.weeks import person_findings
+from refusion_assets.domain.raw import AMOUNTS
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.stop import Fault
+from refusion_assets.domain.wording import plural
+from refusion_assets.store.session import Session
+
+FILREGLER = ("FIL-003", "FIL-004", "FIL-005", "FIL-007", "FIL-008")
+LINJEREGLER = (
+    *(f"YR-00{n}" for n in range(1, 9)),
+    *(f"EI-{n:03}" for n in (1, 2, 3, 4, 6, 7, 8, 10, 13, 14, 15)),
+)
+UGEREGLER = ("EI-016", "EI-018", "EI-019", "FB-001")
+
+FRESH_MONEY = """
+SELECT b.regel, l.borger_id, CASE WHEN l.art = 'T' THEN NULL ELSE l.beloeb_oere END AS beloeb_oere, true AS ny
+FROM brud b JOIN classified.linje l ON l.fil_id = b.fil_id AND l.linje = b.linje AND l.fil_id IN ({filer})"""
+
+LATE = f"""
+SELECT f.kilde, f.enhed, count(*) AS linjer, count(*) FILTER (sen) AS sene,
+       coalesce(sum(beloeb_oere) FILTER (sen), 0)::BIGINT AS oere
+FROM (
+    SELECT fil_id, l.beloeb_oere, {LATE_LINE} AS sen
+    FROM classified.linje l JOIN raw.indberetning i USING (fil_id, linje)
+    WHERE fil_id IN (SELECT fil_id FROM raw.fil WHERE kendt_fra = $month AND NOT dublet)
+          AND l.art = 'I' AND l.regel IS NULL
+) JOIN raw.fil f USING (fil_id)
+GROUP BY ALL ORDER BY abs(oere) DESC, f.kilde, f.enhed"""
+
+
+# No amount is above a bound that all its fields together are not above.
+LARGE = f"""
+SELECT i.*, f.kilde, f.enhed, f.filnavn FROM raw.indberetning i JOIN raw.fil f USING (fil_id)
+WHERE f.kendt_fra = $month AND NOT f.dublet AND i.Indberetningsart = 'I'
+    AND {" + ".join(f"abs(coalesce(i.{name}, 0))" for name in AMOUNTS)} > $least
+ORDER BY f.filnavn, i.linje"""
+
+
+def filregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
+    """FIL-003 to FIL-005, FIL-007, FIL-008: row counts, repeats, gaps, what nobody reads, what is no longer as read."""
+    yield from _since_last(asked, of_files(asked.session, asked.place.rules, asked.month), FILREGLER)
+
+
+def ugeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
+    """EI-016, EI-018, EI-019 and FB-001: a week's amount, residence and payer, and a month without basis."""
+    before = foer.listed_before(asked.session, asked.place, asked.month)
+    yield from _since_last(asked, of_weeks(asked.session, asked.place.rules, before), UGEREGLER)
+
+
+def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
+    """The rules of every line and of the set of lines (YR, EI): what is quarantined, waits, or is pointed out."""
+    session, place = asked.session, asked.place
+    marked = opslag.marked(session)
+    open_before = foer.open_before(session, place, asked.month, *opslag.LINE_KEY, "borger_id")
+    fresh = marked.join(open_before, on=opslag.LINE_KEY, how="anti")
+    money = opslag.with_frame(session, "brud", fresh, FRESH_MONEY.format(filer=listed(fresh["fil_id"])))
+    known = marked.join(open_before, on=opslag.LINE_KEY, how="semi").select(
+        "regel",
+        borger_id=pl.lit(None, dtype=pl.Int64),
+        beloeb_oere=pl.lit(None, dtype=pl.Int64),
+        ny=pl.lit(value=False),
+    )
+    people = person_findings(opslag.odd_numbers(session)).select("regel", "borger_id", "beloeb_oere")
+    told = open_before.filter(regel="EI-004").select("borger_id", sagt=pl.lit(value=True))
+    odd = people.join(told, on="borger_id", how="left").with_columns(ny=pl.col("sagt").is_null()).drop("sagt")
+    yield from by_rule(pl.concat([money, known, odd]), LINJEREGLER, place.rules)
+
+
+def registre_er_laeselige(asked: Asked) -> Outcome:
+    """Every line of the registers that the month is the first to know can be read."""
+    rows = asked.session.frame(
+        """SELECT sti, sha256, antal_ulaeselige AS antal, foerste_ulaeselige AS linje FROM raw.register
+        WHERE antal_ulaeselige > 0 AND modtaget_maaned <= $month ORDER BY antal DESC, sti""",
+        month=asked.month,
+    )
+    told = known_files(asked.session, next_month(asked.month, -1)) if rows.height else {}
+    fresh = [row for row in rows.iter_rows(named=True) if told.get(row["sti"]) != row["sha256"]]
+    if not fresh:
+        return Outcome(True, "Hver linje i de nye registre kan læses.")
+    names = "; ".join(
+        f"{row['sti'].rpartition('/')[2]}: {plural(row['antal'], 'linje', 'linjer')}, "
+        f"den første er linje {row['linje']}"
+        for row in fresh[:MOST_NAMED]
+    )
+    antal = sum(row["antal"] for row in fresh)
+    return Outcome(
+        False,
+        f"{plural(antal, 'linje', 'linjer')} i registrene kan ikke læses og er ikke brugt: {names}.",
+        "Bed registrets afsender om filen igen; uden linjerne kan bopæl og grundlag være forkerte eller mangle.",
+        antal,
+    )
+
+
+def _since_last(asked: Asked, found: pl.DataFrame, ids: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
+    """An outcome per rule, given all that is open: what the run before did not list is new."""
+    told = foer.open_before(asked.session, asked.place, asked.month, "noegle")["noegle"]
+    named = found.with_columns(opslag.keys(asked.session, found["identitet"]))
+    yield from by_rule(named.with_columns(ny=~pl.col("noegle").is_in(told.implode())), ids, asked.place.rules)
+
+
+def ydelser_er_med(asked: Asked) -> Outcome:
+    """Every benefit that a sender reported last month is reported by it this month too."""
+    gone = missing_benefits(asked)
+    if gone.is_empty():
+        return Outcome(True, "Hver afsender har indberettet de ydelser, den indberettede sidste måned.")
+    oere = int(gone["oere"].sum())
+    names = "; ".join(
+        f"{row['ydelse_id']} fra {row['kilde']} ({plural(row['afsendere'], 'afsender', 'afsendere')}, "
+        f"{kroner_text(row['oere'])})"
+        for row in gone.head(MOST_NAMED).iter_rows(named=True)
+    )
+    return Outcome(
+        False,
+        f"{plural(gone.height, 'ydelse', 'ydelser')} fra sidste måned ({kroner_text(oere)}) mangler hos afsendere, "
+        f"der har leveret: {names}.",
+        "Spørg afsenderen, om ydelsen er faldet ud af udtrækket, før måneden lukkes.",
+        gone.height,
+        oere,
+    )
+
+
+def missing_benefits(asked: Asked) -> pl.DataFrame:
+    """One row per source and benefit that senders reported last month and not at all this month; last month's øre.
+
+    A sender that has not delivered at all is FIL-006, and not told again. Less than the bound is not told.
+    """
+    rows = opslag.recent(asked.session, asked.month)
+    now, then = rows.filter(maaned=asked.month), rows.filter(pl.col("maaned") < asked.month)
+    gone = then.join(now, on=["kilde", "enhed", "ydelse_id"], how="anti").join(now, on=["kilde", "enhed"], how="semi")
+    bound = asked.place.rules.graense("aendring_mindst_oere")
+    by_benefit = gone.group_by("kilde", "ydelse_id").agg(pl.col("oere").sum(), afsendere=pl.len())
+    return by_benefit.filter(pl.col("oere") >= bound).sort(
+        "oere", "kilde", "ydelse_id", descending=[True, False, False]
+    )
+
+
+def leveret_til_tiden(asked: Asked) -> Outcome:
+    """Few of a sender's new reports were received long after their period ended."""
+    if first_run(asked.session, asked.month):
+        return Outcome(True, "Første kørsel: historikken er ikke forsinket.")
+    rules = asked.place.rules
+    days, most = rules.graense("forsinket_dage"), rules.graense("forsinket_procent")
+    rows = asked.session.frame(LATE, month=asked.month, days=days)
+    late = rows.filter(
+        (pl.col("sene") * 100 > most * pl.col("linjer"))
+        & (pl.col("oere").abs() >= rules.graense("aendring_mindst_oere"))
+    )
+    tal = {"linjer": int(rows["linjer"].sum()), "sene": int(rows["sene"].sum()), "sene_oere": int(rows["oere"].sum())}
+    if late.is_empty():
+        return Outcome(True, f"Ingen afsender har mere end {most} pct. sene linjer.", tal=tal)
+    names = "; ".join(
+        f"{row['kilde']}-{row['enhed']}: {row['sene']} af {plural(row['linjer'], 'linje', 'linjer')} "
+        f"({kroner_text(row['oere'])})"
+        for row in late.head(MOST_NAMED).iter_rows(named=True)
+    )
+    return Outcome(
+        False,
+        f"{plural(late.height, 'afsender', 'afsendere')} har over {most} pct. linjer modtaget mere end "
+        f"{plural(days, 'dag', 'dage')} efter perioden: {names}.",
+        "Spørg afsenderen, om perioderne er rigtige; er de det, afregnes de som rettelser af tidligere måneder.",
+        int(late["sene"].sum()),
+        int(late["oere"].sum()),
+        tal,
+    )
+
+
+def bounds(rules: Rulebook) -> pl.DataFrame:
+    """The most that a line of each benefit may amount to: ydelse_id, graense_oere."""
+    rows = [(ydelse, rules.graense_for("linjebeloeb_oere", ydelse)) for ydelse in rules.ydelse_ids]
+    return pl.DataFrame(rows, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
+
+
+def large_lines(session: Session, rules: Rulebook, month: date) -> list[Fault]:
+    """EI-017 of each good line that run `month` is the first to know and whose amount is above its benefit's bound.
+
+    Asked of the delivered lines, before it is known whether a reversal or another line takes them. Øre.
+    """
+    graenser = bounds(rules)
+    rows = session.frame(LARGE, month=month, least=graenser["graense_oere"].min())
+    if rows.is_empty():
+        return []
+    judged = judge(rows, rules).filter(pl.col("regel").is_null()).join(graenser, on="ydelse_id")
+    return _faults(judged.filter(pl.col("beloeb_oere") > pl.col("graense_oere")).sort("filnavn", "linje"))
+
+
+def large_lines_used(session: Session, rules: Rulebook, month: date) -> list[Fault]:
+    """EI-017 of each line that run `month` is the first to know, uses, and has not let pass. Øre."""
+    with session.lending("graenser", bounds(rules)):
+        rows = session.frame(
+            f"""SELECT f.filnavn, l.linje, l.ydelse_id, l.beloeb_oere, g.graense_oere FROM classified.linje l
+            JOIN raw.fil f USING (fil_id) JOIN graenser g USING (ydelse_id) {opslag.ONLY_USED}
+            WHERE f.kendt_fra = $month AND l.art = 'I' AND l.beloeb_oere > g.graense_oere
+            ORDER BY f.filnavn, l.linje""",
+            month=month,
+        )
+    return _faults(rows)
+
+
+def _faults(rows: pl.DataFrame) -> list[Fault]:
+    """A fault for each line: filnavn, linje, beloeb_oere, graense_oere."""
+    return [
+        Fault(
+            "EI-017",
+            f"{row['filnavn']}:{row['linje']}",
+            f"{kroner_text(row['beloeb_oere'])} på een linje er over grænsen på {kroner_text(row['graense_oere'])}",
+            row["beloeb_oere"],
+        )
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def beloeb_er_under_graensen(asked: Asked) -> Outcome:
+    """EI-017: no line that the month uses for the first time is above its benefit's bound, unless it is let pass."""
+    passed = {(regel, genstand) for regel, genstand, _ in let_passed(asked.session, asked.month)}
+    found = large_lines_used(asked.session, asked.place.rules, asked.month)
+    standing = [fault for fault in found if (fault.regel, fault.genstand) not in passed]
+    if not standing:
+        more = f" {len(found)} er accepteret." if found else ""
+        return Outcome(True, f"Ingen ny linje er over sin ydelses grænse.{more}", tal={"accepteret": len(found)})
+    oere = sum(fault.beloeb_oere for fault in standing)
+    told = "; ".join(map(str, standing[:MOST_NAMED]))
+    more = f" (og {len(standing) - MOST_NAMED} mere)" if len(standing) > MOST_NAMED else ""
+    options = " ".join(f"--accepter {named(fault)}" for fault in standing[:MOST_NAMED])
+    return Outcome(
+        False,
+        f"{told}{more}.",
+        "Få afsenderen til at tilbageføre linjen eller rette filen; er beløbet rigtigt, så kør refusion koer "
+        f'{asked.month:%Y-%m} {options} --begrundelse "..."',
+        len(standing),
+        oere,
+        {"accepteret": len(found) - len(standing)},
+    )

@@ -1,0 +1,365 @@
+"""Filer: what the municipalities get of a run, proved against the ledger before anybody sees it."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from datetime import date
+from functools import partial
+
+import dagster as dg
+import polars as pl
+
+from refusion_assets.assets.checks.asset import Check, answer, keep
+from refusion_assets.assets.findings.advise import named
+from refusion_assets.assets.opgoerelse import ledger_of, record
+from refusion_assets.assets.raw.accept import let_passed
+from refusion_assets.assets.wiring import AABEN, FILER, POOL, chosen_cells, settle_command, settled, stopping
+from refusion_assets.domain.findings.verdict import FEJL, Outcome, kroner_text
+from refusion_assets.domain.findings.words import NOBODY
+from refusion_assets.domain.opgoerelse import (
+    LEDGER,
+    beregning,
+    run_number,
+    statement,
+    too_old_lines,
+    voucher,
+    ydelse_navne,
+)
+from refusion_assets.domain.stop import Stop, of_the_disk
+from refusion_assets.domain.wording import plural
+from refusion_assets.files import outgoing as files
+from refusion_assets.files.delivered import fingerprint
+from refusion_assets.place import Place, program
+from refusion_assets.shown import KOMMUNE, MAANED, OWNER
+from refusion_assets.store.events import together
+from refusion_assets.store.session import Session
+
+TEXT = "Filerne på disken siger det samme som kladden; ellers vises de ikke."
+CHECK = Check("filer_er_kladden", ".".join(FILER), FEJL, blocks=True)
+
+# The rules that put a line in quarantine are told together, by the check of that name.
+DOUBTS = """
+SELECT tekst FROM kontrol.resultat WHERE maaned = $m AND NOT bestaaet
+AND NOT (tabel = 'classified.krav' AND alvor = 'FEJL' AND NOT blokerer) ORDER BY tabel, kontrol"""
+
+OERE = "CAST(replace({}, ',', '') AS BIGINT)"
+FILE = "read_csv([{}], delim=';', header=true, all_varchar=true, filename=true)"
+KODE = "split_part(parse_filename(filename), '-', 4)"
+# What the files of a kind say, by municipality.
+SAID = {
+    files.BEREGNINGSFIL: f"""sum({OERE.format('"Refusionsbeløb"')})::BIGINT AS refusion,
+        sum({OERE.format('"Medfinansieringsbeløb"')})::BIGINT AS medfinansiering""",
+    files.OPGOERELSESFIL: f"""
+        sum({OERE.format('"Beløb i alt"')}) FILTER (Transaktionstype <> 'MEDFINANSIERING')::BIGINT AS refusion,
+        sum({OERE.format('"Beløb i alt"')}) FILTER (Transaktionstype = 'MEDFINANSIERING')::BIGINT AS medfinansiering""",
+}
+
+
+def _files(
+    session: Session, place: Place, month: date, outgoing: files.Outgoing, koder: Sequence[str], fresh: Sequence[str]
+) -> None:
+    """The run's files for some municipalities, made ready: the advice of all of them, the ledger of the `fresh`."""
+    number = run_number(month, place.rules)
+    ledger = ledger_of(session, number, fresh)
+    names = ydelse_navne(place.rules)
+    navne = _as_words(names, "ydelse_id", "navn")
+    koder_og_navne = [(k.kommunekode, k.navn) for k in place.rules.kommuner]
+    kommuner = _as_words(pl.DataFrame(koder_og_navne, schema=["kommunekode", "kommune"], orient="row"), "kommunekode")
+    words = {name: frame[name].dtype for frame, name in ((navne, "ydelse_id"), (kommuner, "kommunekode"))}
+    rows = ledger.cast(words, strict=False)  # type: ignore[arg-type]
+    borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
+    # The file names the rules of its run, also on a row taken back, which in the ledger keeps those it was settled by.
+    ruled = beregning(rows).with_columns(regelversion=pl.lit(place.rules.version[:12]))
+    merged = ruled.join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
+    totals = pl.concat([statement(rows, month, navne), _too_old(session, number, month, navne, words)])
+    totals = totals.join(kommuner, on="kommunekode")
+    advice = named(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
+    bilag = voucher(ledger, names, month, place.rules)
+    tables: dict[str, tuple[pl.DataFrame, files.Text]] = {
+        files.BEREGNINGSFIL: (merged, files.beregning_table),
+        files.OPGOERELSESFIL: (totals, partial(files.opgoerelse_table, koersel=number)),
+        files.BOGFOERING: (bilag, files.bogfoering_table),
+        files.ADVISERING: (advice, files.advisering_table),
+    }
+    mine = {**dict.fromkeys(files.OF_THE_LEDGER, fresh), files.ADVISERING: [*koder, NOBODY]}
+    files.stage(outgoing, tables, mine, month, place.rules)
+
+
+def _too_old(
+    session: Session, number: int, month: date, navne: pl.DataFrame, words: dict[str, pl.DataType]
+) -> pl.DataFrame:
+    """The lines of the statement for what the run lists as too old to be settled."""
+    listed = session.frame("SELECT * FROM opgoerelse.foraeldet WHERE koersel = $n", n=number)
+    return too_old_lines(listed.cast(words, strict=False), month, navne)  # type: ignore[arg-type]
+
+
+def _as_words(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """The frame with some columns of few words as numbers in the order of the words: joined and sorted faster."""
+    return frame.with_columns(pl.col(name).cast(pl.Enum(frame[name].unique().sort())) for name in names)
+
+
+def write_files(session: Session, place: Place, month: date) -> files.Outgoing:
+    """The files of run `month` for the municipalities that it has settled, made ready to be shown (`show`).
+
+    Files that were withdrawn and would come out the same are used again.
+    """
+    number = run_number(month, place.rules)
+    koder = settled(session, number)
+    grundlag = _made_of(session, place, number)
+    before = session.frame(
+        "SELECT kommunekode, grundlag, filsum FROM opgoerelse.fil_grundlag WHERE koersel = $n", n=number
+    )
+    same = grundlag.join(before, on=["kommunekode", "grundlag"]).filter(pl.col("kommunekode").is_in(koder))
+    outgoing = files.Outgoing.begun(place.outgoing / f"{month:%Y-%m}")
+    aside, filsum = place.withdrawn / f"{month:%Y-%m}", next(iter(same["filsum"]), "")
+    files.use_again(aside, outgoing, same["kommunekode"], filsum, month, place.rules)
+    _files(session, place, month, outgoing, koder, [kode for kode in koder if kode not in outgoing.koder_again])
+    session.run("DELETE FROM opgoerelse.fil_grundlag")
+    mine = grundlag.filter(pl.col("kommunekode").is_in(koder))
+    session.insert("opgoerelse.fil_grundlag", mine.with_columns(filsum=pl.lit(outgoing.filsum)))
+    return outgoing
+
+
+def show(place: Place, month: date, outgoing: files.Outgoing) -> None:
+    """The files of run `month` put in sight, and the run open: both, or neither where the warehouse refuses.
+
+    In this order: a run that is killed between must be run again, and no month can follow one without files.
+    """
+    filsum = outgoing.filsum
+    shown = False
+    try:
+        with place.warehouse.open() as session:
+            record(session, place, month, AABEN, filsum)
+            outgoing.publish()
+            shown = True
+    except Exception:
+        if shown:
+            outgoing.take_back()
+        raise
+
+
+def stand(session: Session, place: Place, month: date) -> bool:
+    """Whether the files in sight are those that run `month` made: the run is open, and SHA256SUMS is its own."""
+    row = session.frame("SELECT status, filsum FROM opgoerelse.koersel WHERE maaned = $m", m=month)
+    sums = place.outgoing / f"{month:%Y-%m}" / files.SUMS
+    return row.rows() != [] and row["status"][0] == AABEN and sums.exists() and fingerprint(sums) == row["filsum"][0]
+
+
+def _made_of(session: Session, place: Place, number: int) -> pl.DataFrame:
+    """What the files of the ledger of run `number` are made of: koersel, kommunekode, grundlag (a hash of it).
+
+    That is the ledger rows of the municipality, what is too old, the rules, and this program.
+    """
+    rows = session.frame(
+        f"""SELECT kommunekode, concat(count(*), ' ', sum(hash({", ".join(LEDGER)})::HUGEINT)) AS raekker
+        FROM opgoerelse.postering WHERE koersel = $n GROUP BY 1""",
+        n=number,
+    )
+    listed = (
+        session.frame(
+            """SELECT kommunekode, concat(' ', sum(hash(COLUMNS(*))::HUGEINT)) AS foraeldet
+        FROM (SELECT kommunekode, f FROM opgoerelse.foraeldet f WHERE koersel = $n) GROUP BY 1""",
+            n=number,
+        )
+        if False
+        else None
+    )
+    listed = session.frame(
+        """SELECT kommunekode, concat(' ', count(*), ' ', sum(hash(f)::HUGEINT)) AS foraeldet
+        FROM opgoerelse.foraeldet f WHERE koersel = $n GROUP BY 1""",
+        n=number,
+    )
+    every = pl.DataFrame({"kommunekode": place.rules.koder}).join(rows, on="kommunekode", how="left")
+    every = every.join(listed, on="kommunekode", how="left")
+    made = pl.col("raekker").fill_null("0") + pl.col("foraeldet").fill_null("")
+    told = pl.concat_str(pl.lit(f"{place.rules.version} {program()}"), made, separator=" ")
+    return every.select(koersel=pl.lit(number, pl.Int64), kommunekode="kommunekode", grundlag=told)
+
+
+def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) -> Outcome:
+    """Whether the files that are ready say, municipality by municipality, what the ledger of the run says. Øre.
+
+    Calculation files and statements are read back from the disk as a municipality would read them; not those that are
+    used again, which have been through this and rest on the same ledger rows (`write_files`).
+    """
+    ledger = session.frame(
+        """SELECT kommunekode, sum(refusion_oere)::BIGINT AS refusion,
+        sum(medfinansiering_oere)::BIGINT AS medfinansiering FROM opgoerelse.postering WHERE koersel = $n GROUP BY 1""",
+        n=number,
+    )
+    made = ledger.filter(~pl.col("kommunekode").is_in(outgoing.koder_again))
+    gaps = pl.concat([_gaps(made, _read_back(session, outgoing, kind), kind) for kind in SAID])
+    if gaps.is_empty():
+        oere = int(ledger["refusion"].sum()), int(ledger["medfinansiering"].sum())
+        text = f"Filerne siger det samme som kladden: {kroner_text(oere[0])} i refusion, {kroner_text(oere[1])} i"
+        return Outcome(
+            True,
+            f"{text} medfinansiering.",
+            tal={"refusion_oere": oere[0], "medfinansiering_oere": oere[1]},
+        )
+    worst = gaps.row(0, named=True)
+    return Outcome(
+        False,
+        f"{worst['fil']} for {worst['kommunekode']} er {kroner_text(worst['oere'])} fra kladden "
+        f"({plural(gaps.height, 'fil', 'filer')}).",
+        "Ingen filer er vist; kør opgørelsen igen, og meld fejlen til systemets ejere, hvis den bliver.",
+        gaps.height,
+        int(gaps["oere"].sum()),
+    )
+
+
+def _read_back(session: Session, outgoing: files.Outgoing, kind: str) -> pl.DataFrame:
+    """What the files of a kind say, but for those used again: kommunekode, refusion, medfinansiering. Øre."""
+    paths = outgoing.made(kind)
+    if not paths:
+        return pl.DataFrame(schema={"kommunekode": pl.String, "refusion": pl.Int64, "medfinansiering": pl.Int64})
+    named = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+    return session.frame(f"SELECT {KODE} AS kommunekode, {SAID[kind]} FROM {FILE.format(named)} GROUP BY 1")
+
+
+def _gaps(ledger: pl.DataFrame, found: pl.DataFrame, fil: str) -> pl.DataFrame:
+    """The municipalities whose file of a kind does not say what the ledger says, and by how much (øre)."""
+    both = ledger.join(found, on="kommunekode", how="full", coalesce=True, suffix="_fil").fill_null(0)
+    off = [pl.col(f"{name}_fil") - pl.col(name) for name in ("refusion", "medfinansiering")]
+    wrong = both.filter((off[0] != 0) | (off[1] != 0))
+    return wrong.select(fil=pl.lit(fil), kommunekode="kommunekode", oere=off[0].abs() + off[1].abs()).sort(
+        "oere", "kommunekode", descending=[True, False]
+    )
+
+
+def told(session: Session, place: Place, month: date) -> list[str]:
+    """The short statement of a run: municipalities, people, sums, corrections, what was accepted, and doubts."""
+    row = session.frame(
+        """SELECT count(*) AS kommuner, sum(raekker)::BIGINT AS raekker, sum(refusion_oere)::BIGINT AS refusion,
+        sum(medfinansiering_oere)::BIGINT AS medfinansiering, sum(rettelser_oere)::BIGINT AS rettelser,
+        (SELECT count(DISTINCT borger_id) FROM opgoerelse.postering WHERE koersel = max(k.koersel)) AS borgere
+        FROM opgoerelse.kommune k JOIN opgoerelse.koersel USING (koersel) WHERE maaned = $month""",
+        month=month,
+    ).row(0, named=True)
+    doubts = session.frame(DOUBTS, m=month)
+    names = {
+        "refusion": "Refusion til kommunerne",
+        "medfinansiering": "Medfinansiering fra kommunerne",
+        "rettelser": "Heraf rettelser, netto til kommunerne",
+    }
+    nouns = {"kommuner": ("kommune", "kommuner"), "borgere": ("borger", "borgere"), "raekker": ("række", "rækker")}
+    counts = ", ".join(plural(row[name], *noun) for name, noun in nouns.items())
+    return [
+        f"Kørsel {month:%Y-%m}: {counts}",
+        *(f"  {name + ':':<42}{kroner_text(row[column]):>24}" for column, name in names.items()),
+        *(f"  Holdt tilbage: {held}" for held in _held_back_lines(session, place, month)),
+        *(f"  Accepteret: {regel} {genstand}: {why}" for regel, genstand, why in let_passed(session, month)),
+        *(f"  Bemærk: {tekst}" for (tekst,) in doubts.iter_rows()),
+        f"  Filer: {place.outgoing / f'{month:%Y-%m}'}",
+    ]
+
+
+def _held_back_lines(session: Session, place: Place, month: date) -> Iterator[str]:
+    """A line per municipality that the run holds back: code, name, why, and the command that settles it."""
+    rows = session.frame(
+        "SELECT kommunekode, begrundelse FROM opgoerelse.tilbageholdt WHERE maaned = $m ORDER BY 1", m=month
+    )
+    navne = {k.kommunekode: k.navn for k in place.rules.kommuner}
+    for kode, why in rows.iter_rows():
+        said = f"{kode} {navne.get(kode, kode)}: {why or 'uden begrundelse'}"
+        yield f"{said}; opgøres med {settle_command(month, [kode])}"
+
+
+def _written(place: Place, month: date) -> tuple[files.Outgoing, Outcome, list[str]]:
+    """A month's files made ready, whether they are the ledger's, and the short statement; not yet shown."""
+    with place.warehouse.open() as session:
+        outgoing = write_files(session, place, month)
+        outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules))
+        keep(session, month, [(CHECK, outcome)])
+        if not outcome.bestaaet:  # what was found wrong is never used again
+            session.run("DELETE FROM opgoerelse.fil_grundlag")
+        return outgoing, outcome, told(session, place, month)
+
+
+def _mark_others(context: dg.AssetExecutionContext, place: Place, month: date, koder: Sequence[str]) -> None:
+    """The cells of the municipalities that were settled before and have their files again shown as made."""
+    with place.warehouse.open() as session:
+        others = sorted(set(settled(session, run_number(month, place.rules))) - set(koder))
+    with together(context.instance, context.run.run_id):
+        for kode in others:
+            cell = dg.MultiPartitionKey({KOMMUNE: kode, MAANED: f"{month:%Y-%m}"})
+            context.log_event(dg.AssetMaterialization(FILER, partition=cell))
+
+
+def _refuse_unsettled(place: Place, month: date, koder: Sequence[str]) -> None:
+    """Stop if a chosen municipality has not been settled: it would get files without rows."""
+    with place.warehouse.open() as session:
+        done = settled(session, run_number(month, place.rules))
+    if missing := sorted(set(koder) - set(done)):
+        raise Stop(f"{', '.join(missing)} er ikke opgjort for {month:%Y-%m}; start jobbet opgoer for dem")
+
+
+def _published(place: Place) -> list[str]:
+    """The copy for analysts renewed; a line if it could not be, as nothing takes back files that are in sight."""
+    try:
+        place.warehouse.publish()
+    except Exception as error:  # noqa: BLE001  whatever it is, it cannot take the files back
+        return [f"  Bemærk: {copy_is_old(error)}"]
+    return []
+
+
+def published_is_current(session: Session, place: Place, month: date) -> bool:
+    """Whether the copy for analysts knows run `month` as it stands."""
+    query = "SELECT status, filsum, regelversion FROM opgoerelse.koersel WHERE maaned = $m"
+    now = session.frame(query, m=month).rows()
+    try:
+        with place.warehouse.reading() as copy:
+            return copy.frame(query, m=month).rows() == now
+    except Exception:  # noqa: BLE001  a copy that cannot be read is none
+        return False
+
+
+def copy_is_old(error: Exception | None = None) -> str:
+    """That the copy for analysts is of an earlier run, why, and what to do."""
+    why = f" ({of_the_disk(error) or type(error).__name__})" if error else ""
+    return (
+        f"kopien til analytikere kunne ikke fornyes{why}; den forrige står. Filerne er hele; kør måneden igen bagefter"
+    )
+
+
+def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The outgoing files, cut by run month x municipality."""
+
+    @dg.asset(
+        key=FILER,
+        deps=[["opgoerelse", "postering"]],
+        kinds={"csv"},
+        partitions_def=cells,
+        group_name="opgoerelse",
+        owners=[OWNER],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+        output_required=False,
+        check_specs=[dg.AssetCheckSpec(CHECK.name, asset=FILER, description=TEXT, blocking=True)],
+    )
+    def filer(
+        context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        """One set of outgoing files per municipality of the run, shown all at once with their check sums.
+
+        Reads the ledger of the run; then the copy for analysts is published. Source: output.md section 3.
+        """
+        said: list[str] = []
+        for month, koder in chosen_cells(context).items():
+            with stopping():
+                _refuse_unsettled(place, month, koder)
+                outgoing, outcome, lines = _written(place, month)
+            if not outcome.bestaaet:
+                yield answer(CHECK, outcome)
+                return
+            with stopping():
+                show(place, month, outgoing)
+            shutil.rmtree(place.withdrawn, ignore_errors=True)
+            _mark_others(context, place, month, koder)
+            said += lines
+        said += _published(place)
+        yield dg.MaterializeResult(
+            metadata={"opgoerelse": dg.MetadataValue.md("\n".join(f"    {line}" for line in said))}
+        )
+        yield answer(CHECK, outcome)
+
+    return [filer]

@@ -1,0 +1,151 @@
+"""Modtagelse: what must be whole before a month goes on, and what an operator lets pass, knowing why."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date
+
+import dagster as dg
+import polars as pl
+
+from refusion_assets.domain.findings.verdict import FEJL, MOST_NAMED, kroner_text
+from refusion_assets.domain.findings.words import CPR_FORM
+from refusion_assets.domain.stop import Fault, Refused, in_one_line
+from refusion_assets.files.unread import without_persons
+from refusion_assets.store.session import Session
+
+# What may be let pass knowingly, and how it is named.
+ACCEPTABLE = {
+    "FIL-006": "<kilde>-<enhed>",
+    "REG-001": "<filnavn>",
+    "EI-017": "<filnavn>:<linje>",
+    "FIL-008": "<filnavn>",
+}
+# What is known before any line is read: a run never stops on what only a reload stops on.
+BEFORE_READING = ("FIL-006", "REG-001", "FIL-008")
+# Let pass by the command that meets it, and by no later one.
+BY_COMMAND = "FIL-008"
+BY_LINE = "EI-017"
+MOST_SHOWN = 20
+FILE_CHECKS: dict[str, tuple[tuple[str, ...], str]] = {
+    "filer_er_hele": (("FIL-001", "FIL-002"), "Hver fil er den, manifestet siger, og har den aftalte form."),
+    "afsendere_har_leveret": (("FIL-006",), "Hver afsender, der leverede sidste måned, har leveret."),
+    "laeste_filer_er_der": (("FIL-008",), "Hver fil, der læses ind igen, er den, en tidligere kørsel læste."),
+}
+REGISTER_CHECKS: dict[str, tuple[tuple[str, ...], str]] = {
+    "registre_er_hele": (
+        ("FIL-001", "FIL-002", "FIL-008"),
+        "Bopæl og fleksgrundlag er, hvad manifesterne siger, og hvad en tidligere kørsel læste.",
+    ),
+    "bopael_er_kendt": (("REG-001", "REG-002"), "Der er et bopælsregister, og det har de borgere, det plejer."),
+}
+Accepted = Sequence[tuple[str, str, str]]
+FileChecks = Mapping[str, tuple[tuple[str, ...], str]]
+
+
+class Knowingly(dg.Config):
+    """What the operator lets pass in this run, and why: `FIL-006:ksd-657` and a reason in words."""
+
+    accepter: list[str] = []  # noqa: RUF012  Dagster reads the default
+    begrundelse: str = ""
+
+
+def wanted(config: Knowingly) -> list[tuple[str, str]]:
+    """What the operator wants let pass, as rule and thing; Stop if it cannot be, or has no reason that may be kept."""
+    found = [accepted.partition(":")[::2] for accepted in config.accepter]
+    for regel, genstand in found:
+        if regel not in ACCEPTABLE or not genstand:
+            forms = ", ".join(f"{rule}:{form}" for rule, form in ACCEPTABLE.items())
+            raise Refused(f"{without_persons(regel)}:{without_persons(genstand)} kan ikke accepteres; kun {forms} kan")
+        if not config.begrundelse.strip():
+            raise Refused(f"{regel}:{without_persons(genstand)} kan kun accepteres med en begrundelse")
+        if re.search(CPR_FORM, config.begrundelse):
+            raise Refused("begrundelsen må ikke indeholde et personnummer; skriv den uden")
+    return found
+
+
+def refuse_unneeded(config: Knowingly, stops: Sequence[Fault], rules: Collection[str] = tuple(ACCEPTABLE)) -> None:
+    """Stop if something is to be let pass that would not stop the run; asked of what `rules` say only."""
+    standing = {(fault.regel, fault.genstand) for fault in stops}
+    for regel, genstand in wanted(config):
+        if regel in rules and (regel, genstand) not in standing:
+            others = sorted(named(fault) for fault in stops if fault.regel == regel)
+            instead = f"; det gør {', '.join(others[:MOST_NAMED])}" if others else ""
+            raise Refused(
+                f"{regel}:{without_persons(genstand)} standser ikke kørslen og kan derfor ikke accepteres{instead}"
+            )
+
+
+def named(fault: Fault) -> str:
+    """A stop as it is named to let it pass."""
+    return f"{fault.regel}:{fault.genstand}"
+
+
+def let_pass(session: Session, month: date, config: Knowingly, stops: Sequence[Fault]) -> list[Fault]:
+    """The stops that stand when the operator's decisions are kept (`kontrol.accept`).
+
+    Decisions of an earlier attempt whose cause is gone are forgotten. Stop on what cannot be let pass, or need not be.
+    """
+    refuse_unneeded(config, stops)
+    before = [(regel, genstand) for regel, genstand, _ in let_passed(session, month) if regel != BY_COMMAND]
+    gone = set(before) - {(fault.regel, fault.genstand) for fault in stops}
+    for regel, genstand in sorted(gone):
+        _forget(session, month, regel, genstand)
+    keep_decisions(session, month, config)
+    passed = set(before) | set(wanted(config))
+    return [fault for fault in stops if (fault.regel, fault.genstand) not in passed]
+
+
+def keep_decisions(session: Session, month: date, config: Knowingly) -> None:
+    """The operator's decisions in `kontrol.accept`, in place of what was said of the same before."""
+    for regel, genstand in wanted(config):
+        _forget(session, month, regel, genstand)
+        row = {"maaned": month, "regel": regel, "genstand": genstand, "begrundelse": config.begrundelse.strip()}
+        session.insert("kontrol.accept", pl.DataFrame([row]))
+
+
+def forget_decisions(session: Session, month: date, regel: str) -> None:
+    """What was let pass in a month by one rule is let pass no longer."""
+    session.run("DELETE FROM kontrol.accept WHERE maaned = $m AND regel = $r", m=month, r=regel)
+
+
+def _forget(session: Session, month: date, regel: str, genstand: str) -> None:
+    """A decision is no longer kept."""
+    same = "maaned = $m AND regel = $r AND genstand = $g"
+    session.run(f"DELETE FROM kontrol.accept WHERE {same}", m=month, r=regel, g=genstand)
+
+
+def let_passed(session: Session, month: date) -> Accepted:
+    """What has been let pass in a month: rule, what it is about, and why."""
+    query = "SELECT regel, genstand, begrundelse FROM kontrol.accept WHERE maaned = $m ORDER BY ALL"
+    return session.frame(query, m=month).rows()
+
+
+def check_specs(checks: FileChecks, asset: list[str]) -> list[dg.AssetCheckSpec]:
+    """The file checks of an asset, which it answers itself, as it has nothing to show where they fail."""
+    return [dg.AssetCheckSpec(name, asset=asset, description=text, blocking=True) for name, (_, text) in checks.items()]
+
+
+def answers(
+    faults: Sequence[Fault],
+    checks: FileChecks,
+    accepted: Accepted = (),
+) -> Iterator[dg.AssetCheckResult]:
+    """The answer of every file check, given what is wrong and what has been let pass."""
+    for name, (rules, text) in checks.items():
+        mine = [fault for fault in faults if fault.regel in rules]
+        passed = [f"{regel} {genstand} er accepteret: {why}" for regel, genstand, why in accepted if regel in rules]
+        oere = sum(fault.beloeb_oere for fault in mine)
+        yield dg.AssetCheckResult(
+            check_name=name,
+            passed=not mine,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=in_one_line(mine) if mine else " ".join([text, *passed]),
+            metadata={
+                "alvor": FEJL,
+                "antal": len(mine),
+                "beloeb_oere": oere,
+                "beloeb": kroner_text(oere),
+                "fejl": dg.MetadataValue.json([str(fault) for fault in mine]),
+                "accepteret": dg.MetadataValue.json(passed),
+            },
+        )

@@ -1,0 +1,160 @@
+"""Læst: what the runs have read under raw/, what has become of it since, and what lies there unread."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from refusion_assets.assets.wiring import last_closed
+from refusion_assets.domain.raw import Laest
+from refusion_assets.domain.stop import Fault
+from refusion_assets.files.delivered import fingerprint, manifest_of
+from refusion_assets.files.unread import REGISTERS, Print, Read, unread
+from refusion_assets.place import Place
+from refusion_assets.store.session import Session
+
+# By path under raw/: a file as it was read, and the people of a residence snapshot.
+ReadIn = dict[str, tuple[Read, int | None]]
+
+INDBERETNING = "indberetning"
+BEMAERKET = {"maaned": pl.Date, "regel": pl.String, "hvad": pl.String, "kilde": pl.String, "vaerdi": pl.String}
+
+
+def look_around(session: Session, place: Place, month: date) -> None:
+    """What run `month` finds odd under raw/ (`kontrol.bemaerket`), in place of what an earlier attempt found.
+
+    FIL-007: what no run takes in. FIL-008: what a closed run has read and is no longer so. Source: input.md section 4.
+    """
+    odd = unread(place.raw, place.rules)
+    rows: list[tuple[date, str, str, str | None, str]] = [(month, "FIL-007", path, None, path) for path in odd]
+    closed = last_closed(session, month)
+    if closed:
+        changed = altered(session, place, closed)
+        rows += [(month, "FIL-008", f"{place.raw.name}/{sti}", sti.split("/")[0], said) for sti, said in changed]
+    session.run("DELETE FROM kontrol.bemaerket WHERE maaned = $m", m=month)
+    session.insert("kontrol.bemaerket", pl.DataFrame(rows, schema=BEMAERKET, orient="row"))
+
+
+def altered(session: Session, place: Place, through: date, *, thoroughly: bool = False) -> list[tuple[str, str]]:
+    """Each file that runs through a month have read and that is no longer so: its path under raw/, and what it is now.
+
+    Unless it is asked for `thoroughly`, a file with its old size and time is taken to be as it was.
+    """
+    rows = session.frame("SELECT * FROM raw.laest WHERE kendt_fra <= $through ORDER BY sti", through=through)
+    found, moved = [], []
+    for row in rows.iter_rows(named=True):
+        before, now = _as_read(row), prints(place, row["sti"])
+        if not thoroughly and (before.fil, before.manifest) == now:
+            continue
+        said = before.differs(place.raw / row["sti"], thoroughly=thoroughly)
+        if said:
+            found.append((row["sti"], said))
+        elif (before.fil, before.manifest) != now:
+            moved.append(row["sti"])
+    _remember_prints(session, place, moved)
+    return found
+
+
+def _remember_prints(session: Session, place: Place, paths: list[str]) -> None:
+    """The prints of files that have been moved or copied, but are as they were: so they are not read each month."""
+    rows = [(sti, *(vars(known).values() if known else ())) for sti in paths for known in prints(place, sti)]
+    both = [(*fil, *manifest[1:]) for fil, manifest in zip(rows[::2], rows[1::2], strict=True)]
+    names = ("stoerrelse", "aendret_ns", "manifest_stoerrelse", "manifest_aendret_ns")
+    schema = {"sti": pl.String, **dict.fromkeys(names, pl.Int64)}
+    if both:
+        with session.lending("trykte", pl.DataFrame(both, schema=schema, orient="row")):
+            as_now = ", ".join(f"{name} = t.{name}" for name in names)
+            session.run(f"UPDATE raw.laest SET {as_now} FROM trykte t WHERE raw.laest.sti = t.sti")
+
+
+def _as_read(row: dict[str, Any]) -> Read:
+    """A row of `raw.laest` as the file was read."""
+    fil, manifest = (Print(row[f"{of}stoerrelse"], row[f"{of}aendret_ns"]) for of in ("", "manifest_"))
+    return Read(fil, manifest, row["sha256"], row["manifest_sha256"])
+
+
+def changes(session: Session, place: Place, month: date) -> list[Fault]:
+    """FIL-008 of every file that any run through `month` has read and that a reload would read otherwise."""
+    return [changed_fault(found) for found in altered(session, place, month, thoroughly=True)]
+
+
+def changed_fault(found: tuple[str, str]) -> Fault:
+    """FIL-008 of a file that is no longer as it was read: its path under raw/, and what it is now."""
+    sti, said = found
+    name = sti.rpartition("/")[2]
+    text = (
+        f"filen {said}, siden en kørsel læste den; læg den oprindelige tilbage, eller kør "
+        f'refusion genindlaes --accepter FIL-008:{name} --begrundelse "..."'
+    )
+    return Fault("FIL-008", name, text)
+
+
+def read_of(place: Place, sti: str, sha256: str, before: tuple[Print | None, Print | None]) -> Read | None:
+    """A file as it has just been read, given the prints of it and its manifest from before; None if it is gone."""
+    fil, manifest = before
+    if fil is None or manifest is None:
+        return None
+    return Read(fil, manifest, sha256, fingerprint(manifest_of(place.raw / sti)))
+
+
+def prints(place: Place, sti: str) -> tuple[Print | None, Print | None]:
+    """The prints of a file under raw/ and of its manifest, to be taken before it is read."""
+    path = place.raw / sti
+    return Print.of(path), Print.of(manifest_of(path))
+
+
+def remember(session: Session, art: str, month: date, read: ReadIn, present: Iterable[str]) -> None:
+    """What run `month` has read of a kind (`raw.laest`): by path the file, and the people of a register.
+
+    A file that a closed run has read stays as that run read it; of those it has not, only what is `present` stays.
+    """
+    session.run(
+        """DELETE FROM raw.laest WHERE art = $art AND ($closed IS NULL OR kendt_fra > $closed)
+        AND (sti NOT IN (SELECT unnest($present::VARCHAR[])) OR sti IN (SELECT unnest($again::VARCHAR[])))""",
+        art=art,
+        closed=last_closed(session, month),
+        present=list(present),
+        again=list(read),
+    )
+    known = set(session.frame("SELECT sti FROM raw.laest WHERE art = $art", art=art)["sti"])
+    fresh = {sti: found for sti, found in read.items() if sti not in known}
+    _enter(session, fresh, dict.fromkeys(fresh, month))
+    session.run("UPDATE raw.laest SET kendt_fra = $m WHERE art = $art AND kendt_fra > $m", m=month, art=art)
+
+
+def read_again(session: Session, read: ReadIn, before: Iterable[str], coming: date) -> None:
+    """What was read again counts as read so from now on, in place of what was read `before`.
+
+    A file stays known from the run that first knew it; one that no run has known, from the coming one.
+    """
+    known = dict(session.frame("SELECT sti, kendt_fra FROM raw.laest").iter_rows())
+    session.run("DELETE FROM raw.laest WHERE sti IN (SELECT unnest($all::VARCHAR[]))", all=[*read, *before])
+    _enter(session, read, {sti: known.get(sti, coming) for sti in read})
+
+
+def _enter(session: Session, read: ReadIn, known_from: Mapping[str, date]) -> None:
+    """What was read in the register of what was read; by path, also the run month that first read it."""
+    rows = [
+        {
+            "sti": sti,
+            "art": _art(sti),
+            "kendt_fra": known_from[sti],
+            "sha256": file.sha256,
+            "manifest_sha256": file.manifest_sha256,
+            "stoerrelse": file.fil.stoerrelse,
+            "aendret_ns": file.fil.aendret_ns,
+            "manifest_stoerrelse": file.manifest.stoerrelse,
+            "manifest_aendret_ns": file.manifest.aendret_ns,
+            "borgere": borgere,
+        }
+        for sti, (file, borgere) in read.items()
+    ]
+    schema = {name: column.dtype.type for name, column in Laest.to_schema().columns.items()}
+    session.insert("raw.laest", pl.DataFrame(rows, schema=schema))
+
+
+def _art(sti: str) -> str:
+    """Which kind of file a path under raw/ leads to."""
+    source = sti.partition("/")[0]
+    return source if source in REGISTERS else INDBERETNING

@@ -1,0 +1,265 @@
+"""Register: the supporting registers as delivered - residences, and the basis for fleksbidrag."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from refusion_assets.assets.raw import files_read
+from refusion_assets.assets.raw.accept import REGISTER_CHECKS, answers, check_specs, let_passed
+from refusion_assets.assets.touched import keep_bases, moved, newest_snapshot, tell_bases, withdraw_bases
+from refusion_assets.assets.wiring import POOL, last_closed, run_month, span, stopping
+from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.raw import READABLE, bopael_rows, fleks_rows
+from refusion_assets.domain.stop import Fault, Faulty
+from refusion_assets.files import delivered
+from refusion_assets.files.delivered import FileRejected
+from refusion_assets.files.unread import REGISTERS
+from refusion_assets.place import Place
+from refusion_assets.shown import KINDS, OWNER, of_table
+from refusion_assets.store.session import Session
+
+HEADERS = {"bopael": delivered.BOPAEL_HEADER, "fleksgrundlag": delivered.FLEKS_HEADER}
+# The newest snapshot that closed runs have read; before there is one, that of the run's own earlier attempt.
+USED_BEFORE = """
+SELECT sti, sha256, borgere FROM raw.laest WHERE art = 'bopael'
+ORDER BY coalesce(kendt_fra <= $closed, false) DESC, sti DESC LIMIT 1"""
+
+
+@dataclass(frozen=True)
+class RegisterFile:
+    """One file of a register that a run uses: its kind, month of receipt, and path under raw/."""
+
+    art: str
+    maaned: date
+    path: Path
+    sti: str
+
+
+def files_in_use(place: Place, month: date) -> list[RegisterFile]:
+    """The newest residence snapshot that there is a file of, and every basis for fleksbidrag, through `month`."""
+    found = []
+    for art in REGISTERS:
+        all_of_it = delivered.registers(place.raw, art, month)
+        for received, path in all_of_it[-1:] if art == "bopael" else all_of_it:
+            found.append(RegisterFile(art, received, path, str(path.relative_to(place.raw))))
+    return found
+
+
+def register_faults(session: Session, place: Place, month: date) -> list[Fault]:
+    """REG-001 and REG-002 as run `month` finds the register of residence; asked before anything is stored.
+
+    Nothing of a file that cannot be read: that is FIL-001 or FIL-002. Source: input.md section 4.
+    """
+    newest = next((file for file in files_in_use(place, month) if file.art == "bopael"), None)
+    if newest is None:
+        national = {kilde.id for kilde in place.rules.kilder if kilde.art == "national"}
+        senders = {d.kilde for d in delivered.find(place.raw, month, place.rules)[0]} & national
+        text = f"{', '.join(sorted(senders))} har leveret, men der er intet bopælsregister til og med {month:%Y-%m}; "
+        return [Fault("REG-002", "bopael", f"{text}skaf filen, eller ret dens mappe og navn")] if senders else []
+    used = session.frame(USED_BEFORE, closed=last_closed(session, month)).rows(named=True)
+    sha256 = delivered.fingerprint(newest.path)
+    if not used or (used[0]["sti"], used[0]["sha256"]) == (newest.sti, sha256):
+        return []
+    try:
+        now, before = _people(delivered.read_register(newest.path, HEADERS["bopael"])[1]), used[0]["borgere"]
+    except FileRejected:
+        return []
+    fewer = place.rules.graense("bopael_faerre_procent")
+    if now * 100 >= before * (100 - fewer):
+        return []
+    name = newest.path.name
+    text = (
+        f"{now} borgere er over {fewer} pct. færre end de {before} i {used[0]['sti'].rpartition('/')[2]}, der blev "
+        "brugt før; bed om registret igen, eller kør med "
+        f'--accepter REG-001:{name} --begrundelse "...", hvis det er rigtigt'
+    )
+    return [Fault("REG-001", name, text)]
+
+
+def _people(lines: pl.DataFrame) -> int:
+    """How many people the readable lines of a residence snapshot tell of."""
+    return lines.filter(READABLE["bopael"])["CPR"].n_unique()
+
+
+def ingest_registers(session: Session, place: Place, month: date) -> int:
+    """The registers that run `month` uses, as they lie today, in the warehouse; the number of lines new.
+
+    What is no longer there leaves it. Faulty if one is bad, or if the register of residence is not to be trusted.
+    """
+    lines, read = _read_in(session, place, month)
+    for art in REGISTERS:
+        mine = {sti: found for sti, found in read.items() if sti.startswith(f"{art}/")}
+        present = [str(path.relative_to(place.raw)) for _, path in delivered.registers(place.raw, art, month)]
+        files_read.remember(session, art, month, mine, present)
+    return lines
+
+
+def _read_in(session: Session, place: Place, month: date) -> tuple[int, files_read.ReadIn]:
+    """The registers in the warehouse as they lie: the number of lines new, and by path what was read."""
+    passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
+    standing = [f for f in register_faults(session, place, month) if (f.regel, f.genstand) not in passed]
+    files = files_in_use(place, month)
+    _leave_out(session, files)
+    read: files_read.ReadIn = {}
+    lines = 0
+    for file in files:
+        try:
+            lines += _store_register(session, place, file, read)
+        except FileRejected as rejected:
+            standing.append(rejected.fault)
+    if standing:
+        raise Faulty(standing)
+    return lines, read
+
+
+def _leave_out(session: Session, files: list[RegisterFile]) -> None:
+    """The registers that are no longer there leave the warehouse, and whom a basis concerned is told.
+
+    Of the residence snapshots only those newer than the one in use are gone: an older one tells what a run knew. The
+    rows of the one last calculated by stay until the next is calculated by, as who moves is seen by comparing the two.
+    """
+    newest = max((file.maaned for file in files if file.art == "bopael"), default=date.min)
+    session.run("DELETE FROM raw.register WHERE art = 'bopael' AND modtaget_maaned > $newest", newest=newest)
+    session.run("""DELETE FROM raw.bopael WHERE modtaget_maaned NOT IN (
+        SELECT modtaget_maaned FROM raw.register WHERE art = 'bopael'
+        UNION ALL SELECT bopael_maaned FROM refusion.beregnet WHERE bopael_maaned IS NOT NULL)""")
+    session.run(
+        "DELETE FROM raw.register WHERE art = 'fleksgrundlag' AND sti NOT IN (SELECT unnest($there::VARCHAR[]))",
+        there=[file.sti for file in files],
+    )
+    withdraw_bases(session)
+
+
+def _store_register(session: Session, place: Place, file: RegisterFile, read: files_read.ReadIn) -> int:
+    """One register file in the warehouse, unless it is there already; FileRejected if it is bad."""
+    before = files_read.prints(place, file.sti)
+    if _is_there(session, file):
+        return 0
+    sha256, lines = delivered.read_register(file.path, HEADERS[file.art])
+    found, people = files_read.read_of(place, file.sti, sha256, before), file.art == "bopael"
+    if found:
+        read[file.sti] = found, _people(lines) if people else None
+    month = file.maaned
+    session.run("DELETE FROM raw.register WHERE art = $art AND modtaget_maaned = $month", art=file.art, month=month)
+    again = people and month == session.value("SELECT max(bopael_maaned) FROM refusion.beregnet")
+    if again:
+        _keep_stays(session, month)
+    if file.art == "fleksgrundlag":
+        keep_bases(session, month)
+    session.run(f"DELETE FROM raw.{file.art} WHERE modtaget_maaned = $month", month=month)
+    rows = bopael_rows(lines, month) if people else fleks_rows(lines, month)
+    odd = lines.filter(~READABLE[file.art])["linje"]
+    entry = {"sti": file.sti, "art": file.art, "modtaget_maaned": month, "sha256": sha256}
+    entry |= {"antal_raekker": lines.height, "antal_ulaeselige": odd.len(), "foerste_ulaeselige": odd.min()}
+    session.insert("raw.register", pl.DataFrame([entry], schema_overrides={"foerste_ulaeselige": pl.Int64}))
+    added = session.insert(f"raw.{file.art}", rows)
+    if again:
+        _tell_moves(session)
+    if file.art == "fleksgrundlag":
+        tell_bases(session, month)
+    return added
+
+
+def _is_there(session: Session, file: RegisterFile) -> bool:
+    """Whether the warehouse holds a register file as it lies, read with the manifest that lies beside it."""
+    query = """SELECT r.sha256, l.sha256, l.manifest_sha256 FROM raw.register r LEFT JOIN raw.laest l USING (sti)
+        WHERE r.sti = $sti"""
+    sha256, beside = (delivered.fingerprint_if_there(path) for path in (file.path, delivered.manifest_of(file.path)))
+    return bool(sha256 and beside) and session.frame(query, sti=file.sti).rows() == [(sha256, sha256, beside)]
+
+
+def _keep_stays(session: Session, month: object) -> None:
+    """The stays of a snapshot, kept as they are before it is read anew (`bopael_foer`)."""
+    session.run("CREATE OR REPLACE TEMP TABLE bopael_foer AS FROM raw.bopael WHERE modtaget_maaned = $m", m=month)
+
+
+def _tell_moves(session: Session) -> None:
+    """Whom the snapshot in use, read anew, moves: they are calculated anew (`classified.aendret`)."""
+    newest = """(FROM raw.bopael WHERE modtaget_maaned = (
+        SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael'))"""
+    whose = moved("bopael_foer", newest)
+    session.run(f"INSERT INTO classified.aendret SELECT borger_id, fra FROM {whose} JOIN identitet.borger USING (cpr)")
+
+
+def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
+    """How many lines of the registers are new, or what is wrong with a file; all of them if it is done again."""
+    try:
+        with place.warehouse.open() as session:
+            asked = span(session, place, context)
+            return (reload if asked.fra else ingest_registers)(session, place, asked.month)
+    except Faulty as stop:
+        return stop
+
+
+def reload(session: Session, place: Place, month: date) -> int:
+    """The registers read again as they lie today, and whom they give another residence or basis; the lines read.
+
+    Faulty, too, if a file that a run has read is gone or is another, and the reports were not reloaded in spite of it.
+    """
+    passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
+    changed = files_read.altered(session, place, month, thoroughly=True)
+    standing = [
+        fault for fault in map(files_read.changed_fault, changed) if (fault.regel, fault.genstand) not in passed
+    ]
+    if standing:
+        raise Faulty(standing)
+    calculated_by = session.value("SELECT max(bopael_maaned) FROM refusion.beregnet")
+    _keep_stays(session, calculated_by)
+    session.run("UPDATE refusion.beregnet SET bopael_maaned = NULL")
+    for table in ("register", "bopael"):
+        session.run(f"DELETE FROM raw.{table}")
+    lines, read = _read_in(session, place, month)
+    _tell_moves(session)
+    session.run("UPDATE refusion.beregnet SET bopael_maaned = $used", used=newest_snapshot(session, month))
+    files_read.read_again(session, read, [sti for sti, _ in changed], next_month(month))
+    return lines
+
+
+def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
+    """The supporting registers, cut by month of receipt."""
+
+    @dg.asset(
+        key=["raw", "register"],
+        partitions_def=months,
+        group_name="raw",
+        kinds=KINDS,
+        owners=[OWNER],
+        metadata=of_table("raw.register"),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+        output_required=False,
+        check_specs=check_specs(REGISTER_CHECKS, ["raw", "register"]),
+    )
+    def register(
+        context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        """One row per supporting register taken in: residence, and the basis for fleksbidrag.
+
+        Reads the newest residence snapshot and every basis received through the month. Stops on FIL-001, FIL-002,
+        REG-001 and REG-002.
+        """
+        with stopping():
+            taken = _take_in(place, context)
+        if isinstance(taken, Faulty):
+            yield from answers(taken.faults, REGISTER_CHECKS)
+            return
+        with place.warehouse.open() as session:
+            passed = let_passed(session, run_month(context))
+            held = dict(
+                session.frame("SELECT art, sum(antal_raekker)::BIGINT FROM raw.register GROUP BY 1").iter_rows()
+            )
+            files = session.value("SELECT count(*) FROM raw.register")
+        yield dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": int(files),  # type: ignore[call-overload]
+                **{f"{art}_linjer": held.get(art, 0) for art in REGISTERS},
+                "nye_linjer": taken,
+            }
+        )
+        yield from answers([], REGISTER_CHECKS, passed)
+
+    return [register]

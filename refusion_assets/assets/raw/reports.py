@@ -1,0 +1,394 @@
+"""Raw: what was delivered, proved against its manifest and stored line by line as it came."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import partial
+
+import dagster as dg
+import polars as pl
+
+from refusion_assets.assets.checks.received import large_lines
+from refusion_assets.assets.findings import queries as opslag
+from refusion_assets.assets.raw import files_read as laest
+from refusion_assets.assets.raw.accept import (
+    BEFORE_READING,
+    BY_COMMAND,
+    BY_LINE,
+    FILE_CHECKS,
+    Knowingly,
+    answers,
+    check_specs,
+    forget_decisions,
+    keep_decisions,
+    let_pass,
+    let_passed,
+    refuse_unneeded,
+    wanted,
+)
+from refusion_assets.assets.raw.register import register_faults
+from refusion_assets.assets.touched import ahead
+from refusion_assets.assets.wiring import POOL, gate, last_closed, reopen, report_deliveries, span, stopping, take_back
+from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.findings.verdict import kroner_text
+from refusion_assets.domain.raw import Fil, Indberetning, typed
+from refusion_assets.domain.stop import Fault, Faulty, Refused, Stop
+from refusion_assets.domain.wording import plural
+from refusion_assets.files import delivered
+from refusion_assets.files.delivered import Delivery, FileRejected
+from refusion_assets.files.unread import Read
+from refusion_assets.place import Place
+from refusion_assets.shown import KINDS, OWNER, of_table
+from refusion_assets.store.session import Session
+
+LINES_PER_BATCH = 300_000
+NOTHING = {"dagster/partition_row_count": 0, "filer": 0, "afsendere": 0}
+BY_FILE = ("raw.ukendt", "classified.linje", "classified.dom", "classified.grundlag", "classified.udgaaet")
+
+
+@dataclass
+class Taken:
+    """What is known of a file so far: where it lay, its hash, its lines and when the first of them was received."""
+
+    delivery: Delivery
+    sha256: str
+    laest: Read | None
+    antal: int = 0
+    foerste: datetime | None = None
+
+
+TakenIn = dict[int, Taken]
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What a run took in: files and lines new to the warehouse, and the files of the month by sender."""
+
+    filer: int
+    linjer: int
+    leveret: Mapping[tuple[str, str], int]
+
+
+def ingest(
+    session: Session,
+    place: Place,
+    month: date,
+    progress: Callable[[str], None] = lambda _: None,
+    knowingly: Knowingly | None = None,
+) -> Ingested:
+    """All reports received through `month` in the warehouse, each file once; Stop if any file is bad.
+
+    Files of closed runs are known and not read again; what has become of them is told, and what lies there unread.
+    Stop, too, if something is to be let pass that stops nothing. Source: input.md sections 1 and 4.
+    """
+    done, stops = _read_in(session, place, month, progress, knowingly)
+    standing = let_pass(session, month, knowingly or Knowingly(), stops)
+    # Whether a line above its bound is used, and so stops the month, is known when it is classified.
+    standing = [fault for fault in standing if fault.regel != BY_LINE]
+    if standing:
+        raise Faulty(standing)
+    laest.look_around(session, place, month)
+    return done
+
+
+def stops_before_reading(session: Session, place: Place, month: date) -> list[Fault]:
+    """What will stop run `month` and can be let pass, as far as it is known before any line is read."""
+    deliveries, _ = delivered.find(place.raw, month, place.rules)
+    return [*_missing_senders(session, deliveries, month), *register_faults(session, place, month)]
+
+
+def _read_in(
+    session: Session,
+    place: Place,
+    month: date,
+    progress: Callable[[str], None],
+    knowingly: Knowingly | None,
+    again: Sequence[Fault] | None = None,
+) -> tuple[Ingested, list[Fault]]:
+    """The files new to the warehouse read in, and what stops the month unless it is let pass; Stop on a bad file.
+
+    With `again`, what else stops it, every file was forgotten before: each stays known from when it was, and one that
+    no run has known is known from the next. No line is then asked whether its amount is too large.
+    """
+    deliveries, bad = delivered.find(place.raw, month, place.rules)
+    if not deliveries and not bad:
+        raise Stop(f"der er ingen leverancer til og med {month:%Y-%m} under {place.raw.name}/; er dataroden rigtig?")
+    fresh = _changed(session, deliveries, month)
+    stops = [*_missing_senders(session, deliveries, month), *register_faults(session, place, month), *(again or ())]
+    taken = _take(session, place, fresh, bad, progress)
+    if bad:
+        # Nothing is stored, so nothing is known of the lines.
+        _refuse_bad(session, month, knowingly, [*bad, *stops])
+    _enter(session, taken, month)
+    read: laest.ReadIn = {file.delivery.sti: (file.laest, None) for file in taken.values() if file.laest}
+    if again is not None:
+        before = session.frame("SELECT sti FROM raw.laest WHERE art = $art", art=laest.INDBERETNING)["sti"]
+        laest.read_again(session, read, before, next_month(month))
+    else:
+        laest.remember(session, laest.INDBERETNING, month, read, [delivery.sti for delivery in deliveries])
+        session.run("UPDATE raw.fil SET kendt_fra = $month WHERE kendt_fra > $month", month=month)
+    _mark_duplicates(session)
+    stops += large_lines(session, place.rules, month) if again is None else []
+    lines = sum(file.antal for file in taken.values())
+    leveret = Counter((d.kilde, d.enhed) for d in deliveries if d.maaned == month)
+    return Ingested(len(fresh), lines, leveret), stops
+
+
+def _refuse_bad(session: Session, month: date, knowingly: Knowingly | None, faults: list[Fault]) -> None:
+    """Faulty with what stands of some faults, bad files among them; Refused if others than those are to be let pass."""
+    refuse_unneeded(knowingly or Knowingly(), faults, BEFORE_READING)
+    passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month) if regel != BY_COMMAND}
+    passed |= set(wanted(knowingly or Knowingly()))
+    raise Faulty([fault for fault in faults if (fault.regel, fault.genstand) not in passed])
+
+
+def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[Delivery]:
+    """The files to read, by month; what the disk no longer holds, or holds changed, leaves the warehouse."""
+    query = """SELECT f.sti, f.fil_id, f.kendt_fra, f.sha256, l.manifest_sha256
+        FROM raw.fil f LEFT JOIN raw.laest l USING (sti)"""
+    known = {sti: (fil_id, known_from, hashes) for sti, fil_id, known_from, *hashes in session.frame(query).iter_rows()}
+    closed = last_closed(session, month)
+    fresh = []
+    for delivery in sorted(deliveries, key=lambda d: (d.maaned, d.sti)):
+        entry = known.pop(delivery.sti, None)
+        settled = entry is not None and closed is not None and entry[1] <= closed
+        if settled or (entry is not None and entry[2] == _hashes(delivery)):
+            continue
+        fresh.append(delivery)
+        if entry is not None:
+            known[delivery.sti] = entry
+    gone = [fil_id for fil_id, known_from, _ in known.values() if closed is None or known_from > closed]
+    session.run(
+        """INSERT INTO classified.udgaaet
+        SELECT * FROM classified.linje WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))""",
+        gone=gone,
+    )
+    for table in ("raw.indberetning", *BY_FILE[:-1], "raw.fil"):
+        session.run(f"DELETE FROM {table} WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))", gone=gone)
+    return fresh
+
+
+def _hashes(delivery: Delivery) -> list[str | None]:
+    """The sha256 of a file and of its manifest, none of one that cannot be opened."""
+    return [delivered.fingerprint_if_there(path) for path in (delivery.path, delivered.manifest_of(delivery.path))]
+
+
+def _take(
+    session: Session, place: Place, fresh: list[Delivery], faults: list[Fault], progress: Callable[[str], None]
+) -> TakenIn:
+    """The lines of the files in the warehouse, and what is known of each file; faults are added to `faults`.
+
+    Once a file is bad nothing more is stored: the rest are only looked through, and the caller must give up all.
+    """
+    first_id = int(session.value("SELECT coalesce(max(fil_id), -1) + 1 FROM raw.fil"))  # type: ignore[call-overload]
+    taken: TakenIn = {}
+    # While some lines are stored, those after them are read.
+    for _ in ahead(partial(_store, session, lines, taken) for lines in _batches(place, fresh, first_id, taken, faults)):
+        stored = sum(file.antal for file in taken.values())
+        progress(f"{len(taken)} af {plural(len(fresh), 'fil', 'filer')}, {plural(stored, 'linje', 'linjer')} indlæst")
+    return taken
+
+
+def _batches(
+    place: Place, fresh: list[Delivery], first_id: int, taken: TakenIn, faults: list[Fault]
+) -> Iterator[list[pl.DataFrame]]:
+    """The lines of the files, as many at a time as are stored at once; `taken` and `faults` grow on the way."""
+    waiting: list[pl.DataFrame] = []
+    for number, delivery in enumerate(fresh, first_id):
+        try:
+            before = laest.prints(place, delivery.sti)
+            content = delivered.read_reports(delivery)
+            read = laest.read_of(place, delivery.sti, content.sha256, before)
+            taken[number] = Taken(delivery, content.sha256, read)
+            for part in content.parts:
+                waiting.append(part.with_columns(fil_id=pl.lit(number, pl.Int64)))
+                if faults:
+                    waiting.clear()
+                elif sum(lines.height for lines in waiting) >= LINES_PER_BATCH:
+                    yield waiting
+                    waiting = []
+        except FileRejected as rejected:
+            faults.append(rejected.fault)
+    if waiting and not faults:
+        yield waiting
+
+
+def _store(session: Session, waiting: list[pl.DataFrame], taken: TakenIn) -> None:
+    """Some lines in the warehouse, counted in what is known of their files."""
+    lines = typed(pl.concat(waiting))
+    counts = lines.lazy().group_by("fil_id").agg(pl.len(), pl.col("Modtaget_tidspunkt").min())
+    for number, antal, first in counts.collect().iter_rows():
+        file = taken[number]
+        file.antal += antal
+        file.foerste = min(filter(None, (file.foerste, first)), default=None)
+    session.insert("raw.indberetning", lines.select(list(Indberetning.to_schema().columns)))
+
+
+def _enter(session: Session, taken: TakenIn, month: date) -> None:
+    """The files in the register of files (`raw.fil`)."""
+    rows = [
+        (i, d.sti, d.path.name, d.kilde, d.enhed, d.maaned, d.loebenr, f.sha256, f.antal, f.foerste, False, month, None)
+        for i, f in taken.items()
+        for d in [f.delivery]
+    ]
+    schema = {name: column.dtype.type for name, column in Fil.to_schema().columns.items()}
+    session.insert("raw.fil", pl.DataFrame(rows, schema=schema, orient="row"))
+
+
+def _mark_duplicates(session: Session) -> None:
+    """FIL-004: the same content (with at least one line) counts once, in the order files are judged in."""
+    session.run("""
+        UPDATE raw.fil SET dublet = o.nr > 1 FROM (
+            SELECT fil_id, row_number() OVER (
+                PARTITION BY sha256 ORDER BY modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS nr
+            FROM raw.fil WHERE antal_raekker > 0) o
+        WHERE raw.fil.fil_id = o.fil_id AND raw.fil.dublet <> (o.nr > 1)""")
+
+
+def _missing_senders(session: Session, deliveries: list[Delivery], month: date) -> list[Fault]:
+    """FIL-006: senders of the month before that have delivered nothing this month, and their money then."""
+    senders: dict[date, set[tuple[str, str]]] = defaultdict(set)
+    for delivery in deliveries:
+        senders[delivery.maaned].add((delivery.kilde, delivery.enhed))
+    missing = sorted(senders[next_month(month, -1)] - senders[month])
+    then = (
+        {(kilde, enhed): oere for kilde, enhed, oere, _ in opslag.expected(session, month).iter_rows()}
+        if missing
+        else {}
+    )
+    return [_missing(kilde, enhed, then.get((kilde, enhed), 0), month) for kilde, enhed in missing]
+
+
+def _missing(kilde: str, enhed: str, oere: int, month: date) -> Fault:
+    """A sender that has not delivered, in words."""
+    text = f"har ikke leveret for {month:%Y-%m}, men leverede {kroner_text(oere)} måneden før; bed afsenderen om filen"
+    return Fault("FIL-006", f"{kilde}-{enhed}", text, oere)
+
+
+def reload(
+    session: Session,
+    place: Place,
+    month: date,
+    progress: Callable[[str], None],
+    knowingly: Knowingly | None = None,
+) -> Ingested:
+    """Every file received through `month` read again; the claims are left, so that only what differs is calculated.
+
+    A file stays known from the run that first knew it. One that no run has known is known from the next. Faulty if a
+    file that a run has read is gone or is another (FIL-008), unless this command lets it pass.
+    """
+    config = knowingly or Knowingly()
+    session.run("CREATE OR REPLACE TEMP TABLE kendt AS SELECT sti, kendt_fra FROM raw.fil")
+    for table in ("raw.indberetning", "raw.fil", *BY_FILE):
+        session.run(f"DELETE FROM {table}")
+    done, stops = _read_in(session, place, month, progress, config, laest.changes(session, place, month))
+    refuse_unneeded(config, stops)
+    keep_decisions(session, month, config)
+    passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
+    standing = [fault for fault in stops if (fault.regel, fault.genstand) not in passed]
+    if standing:
+        raise Faulty(standing)
+    session.run("UPDATE raw.fil SET kendt_fra = $coming", coming=next_month(month))
+    session.run("UPDATE raw.fil SET kendt_fra = kendt.kendt_fra FROM kendt WHERE raw.fil.sti = kendt.sti")
+    return done
+
+
+def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly) -> tuple[date, Ingested | Faulty]:
+    """The month, and what it took in or what is wrong with its files; then its earlier files are withdrawn.
+
+    Nothing is touched if something is to be let pass that stops nothing.
+    """
+    progress = place.telling(context.log.info)
+    with place.warehouse.open() as session:
+        asked = span(session, place, context)
+        if asked.fra is None:
+            gate(session, place, asked.month)
+        else:
+            forget_decisions(session, asked.month, BY_COMMAND)
+    if asked.fra:
+        try:
+            with place.warehouse.open() as session:
+                return asked.month, reload(session, place, asked.month, progress, config)
+        except Faulty as stop:
+            return asked.month, stop
+    return asked.month, _of_critical_week(place, context, asked.month, config)
+
+
+def _of_critical_week(
+    place: Place, context: dg.AssetExecutionContext, month: date, config: Knowingly
+) -> Ingested | Faulty:
+    """What a month took in or what is wrong with its files; its earlier files are withdrawn, whatever stops it.
+
+    Only a decision that cannot be kept stops it before anything is touched.
+    """
+    progress = place.telling(context.log.info)
+    try:
+        with place.warehouse.open() as session:
+            done: Ingested | Faulty = ingest(session, place, month, progress, config)
+    except Refused:
+        raise
+    except Faulty as stop:
+        done = stop
+    except BaseException:
+        _unfinish(place, context, month, Knowingly())
+        raise
+    _unfinish(place, context, month, config if isinstance(done, Faulty) else Knowingly())
+    return done
+
+
+def _unfinish(place: Place, context: dg.AssetExecutionContext, month: date, config: Knowingly) -> None:
+    """Without its files a run is not finished: the next month must not close it. What was let pass is kept."""
+    with place.warehouse.open() as session:
+        keep_decisions(session, month, config)
+        reopen(session, place, month)
+    take_back(context, place, month, anew=True)
+
+
+def _held(session: Session) -> dict[str, dict[str, int]]:
+    """What each month of receipt holds in the warehouse, however many runs it came with: lines, files, senders."""
+    rows = session.frame("""SELECT strftime(modtaget_maaned, '%Y-%m'), sum(antal_raekker)::BIGINT, count(*),
+        count(DISTINCT (kilde, enhed)) FROM raw.fil GROUP BY 1""")
+    return {month: dict(zip(NOTHING, numbers, strict=True)) for month, *numbers in rows.iter_rows()}
+
+
+def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
+    """The delivered lines, cut by month of receipt."""
+
+    @dg.asset(
+        key=["raw", "indberetning"],
+        partitions_def=months,
+        group_name="raw",
+        kinds=KINDS,
+        owners=[OWNER],
+        metadata=of_table("raw.indberetning"),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+        output_required=False,
+        check_specs=check_specs(FILE_CHECKS, ["raw", "indberetning"]),
+    )
+    def indberetning(
+        context: dg.AssetExecutionContext, config: Knowingly, place: dg.ResourceParam[Place]
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        """One row per delivered line: typed values as they came, and what could not be read.
+
+        Reads the files of reports received through the month. Stops the month on FIL-001, FIL-002, FIL-006.
+        """
+        with stopping():
+            month, taken = _take_in(place, context, config)
+        if isinstance(taken, Faulty):
+            yield from answers(taken.faults, FILE_CHECKS)
+            return
+        report_deliveries(context, place, taken.leveret, month)
+        with place.warehouse.open() as session:
+            passed = let_passed(session, month)
+            held = _held(session)
+        for key in context.partition_keys:
+            context.add_asset_metadata(held.get(key, NOTHING), partition_key=key)
+        lines = sum(said["dagster/partition_row_count"] for said in held.values())
+        critical = context.partition_keys == [f"{month:%Y-%m}"]
+        fresh = {"nye_filer": taken.filer, "nye_linjer": taken.linjer} if critical else {}
+        yield dg.MaterializeResult(metadata={"dagster/row_count": lines, **fresh})
+        yield from answers([], FILE_CHECKS, passed)
+
+    return [indberetning]

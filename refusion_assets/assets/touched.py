@@ -1,0 +1,350 @@
+"""Understands what has changed since the last calculation, so that only that is calculated again."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from typing import TypeVar
+
+import polars as pl
+
+from refusion_assets.assets.stale import PEOPLE, Stale, remember_basis, stale
+from refusion_assets.domain.calendar import Grid, last_day, monday, next_month
+from refusion_assets.domain.opgoerelse import BASIS
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.stop import Stop
+from refusion_assets.place import Place
+from refusion_assets.store.session import Session
+from refusion_assets.store.tables import TABLES
+
+T = TypeVar("T")
+FEW = 0.1
+MOST_LISTED = 20_000
+RESTED_ON = (
+    "refusion.borger_uge_ydelse",
+    "refusion.over_loft",
+    "refusion.fleksbidrag",
+    "refusion.uden_kommune",
+    "refusion.anden_betaler",
+)
+# Whose claims, due days or residence are others than at the last calculation, and the first day that is.
+NEW = """
+SELECT borger_id, fra_dag AS dag FROM classified.aendret
+UNION ALL SELECT borger_id, $due FROM classified.krav
+WHERE $due < $through AND periode_slut >= $due AND periode_start <= $through"""
+MOVED = "SELECT b.borger_id, s.fra FROM identitet.borger b JOIN {} s USING (cpr)"
+
+
+def moved(before: str, now: str) -> str:
+    """SQL for whose stays two snapshots (SQL: rows of `raw.bopael`) tell otherwise, and from which day: cpr, fra.
+
+    A stay that only ends otherwise is the same until the first of the two ends, if no other began on its first day:
+    who moves is counted on from then, and not from the day of moving in.
+    """
+    foer, nu = (f"SELECT DISTINCT * EXCLUDE modtaget_maaned FROM {rows}" for rows in (before, now))
+    return f"""(SELECT cpr, min(fra) AS fra FROM (
+        SELECT cpr, CASE WHEN count(*) = 2 AND count(*) FILTER (nu) = 1 AND min(kommunekode) = max(kommunekode)
+            THEN min(coalesce(bopael_slut, DATE '9999-12-31')) ELSE bopael_start END AS fra
+        FROM (SELECT *, false AS nu FROM ({foer}) UNION ALL SELECT *, true FROM ({nu}))
+        SEMI JOIN (({foer} EXCEPT {nu}) UNION ALL ({nu} EXCEPT {foer})) USING (cpr, bopael_start)
+        GROUP BY cpr, bopael_start) GROUP BY cpr)"""
+
+
+def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int, int]]:
+    """First and last id of runs of the sorted `ids` whose weights sum to about `most` at the most."""
+    bucket = (weights.cum_sum() - 1) // most
+    for _, run in pl.DataFrame({"id": ids, "bucket": bucket}).group_by("bucket", maintain_order=True):
+        yield run["id"][0], run["id"][-1]
+
+
+def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """What each piece of work gives, in order; while one result is used, the next is being worked out.
+
+    So one core counts and prices a shard while the other stores the one before. Only the work itself runs beside
+    the caller; taking the next piece from `work`, and so the reading of the warehouse, does not.
+    """
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        begun: Future[T] | None = None
+        for piece in work:
+            following = worker.submit(piece)
+            if begun is not None:
+                yield begun.result()
+            begun = following
+        if begun is not None:
+            yield begun.result()
+
+
+def listed(numbers: pl.Series) -> str:
+    """Numbers as a list in SQL. DuckDB leaves unread what a list rules out, but not what a join does."""
+    return ", ".join(map(str, numbers.unique().sort())) or "NULL"
+
+
+def changed_people(month: date, which: str = "true") -> str:
+    """SQL for whom the run calculated, and the first week that could change: borger_id, fra_uge; one row per person."""
+    whose = f"FROM refusion.aendret WHERE maaned = DATE '{month}' AND {which}"
+    return f"(SELECT borger_id, min(fra_uge) AS fra_uge {whose} GROUP BY borger_id)"
+
+
+def latest_people(month: date) -> str:
+    """SQL for whom the run calculated and has not settled yet; if there are none, whom it settled last. As above."""
+    settled = "CASE WHEN count(*) = count(opgjort) THEN max(opgjort) END"
+    last = f"(SELECT {settled} FROM refusion.aendret WHERE maaned = DATE '{month}')"
+    return changed_people(month, f"opgjort IS NOT DISTINCT FROM {last}")
+
+
+def settled_before(session: Session, month: date) -> bool:
+    """Whether the month was settled for everybody before some of them, `latest_people`, were calculated again."""
+    query = "SELECT count(DISTINCT coalesce(opgjort, 0)) > 1 FROM refusion.aendret WHERE maaned = $month"
+    return bool(session.value(query, month=month))
+
+
+def lately(session: Session, people: str) -> date:
+    """The week from which nearly all of some people (SQL: borger_id, fra_uge) have changed, at the earliest."""
+    query = f"SELECT coalesce(quantile_disc(fra_uge, {FEW}), DATE '9999-12-31') FROM {people}"
+    return session.value(query)  # type: ignore[return-value]
+
+
+def since_change(session: Session, table: str, day: str, people: str) -> str:
+    """SQL for the rows t of `table` of some people (SQL: borger_id, fra_uge), from the first week that could change.
+
+    DuckDB leaves unread what a list of people rules out. Of more people than a list should hold most have changed
+    lately, so that the older weeks are read for a few only.
+    """
+    if session.value(f"SELECT count(*) <= {MOST_LISTED} FROM {people}"):
+        return f"{_theirs(session, table, day, people)} t"
+    begin = lately(session, people)
+    earlier = f"(FROM {people} WHERE fra_uge < DATE '{begin}')"
+    return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a
+            ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge WHERE t.{day} >= DATE '{begin}'
+        UNION ALL FROM {_theirs(session, table, day, earlier)} t WHERE t.{day} < DATE '{begin}') t"""
+
+
+def _theirs(session: Session, table: str, day: str, people: str) -> str:
+    """As `since_change`; the people are listed if they are not too many for it."""
+    among = session.frame(f"SELECT borger_id FROM {people} LIMIT {MOST_LISTED + 1}")["borger_id"]
+    mine = f"t.borger_id IN ({listed(among)})" if among.len() <= MOST_LISTED else "true"
+    first = session.value(f"SELECT coalesce(min(fra_uge), DATE '9999-12-31') FROM {people}")
+    return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge
+        WHERE {mine} AND t.{day} >= DATE '{first}')"""
+
+
+def in_order(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
+    """Result rows as they are stored: the weeks before the last month of the grid, then the others; each by person.
+
+    The next month looks at the later ones of nearly everybody and at the earlier ones of a few. DuckDB leaves unread
+    what lies together and is not asked for.
+    """
+    begin = grid.monday_of(int(grid.cell_week[grid.cell_month == grid.cell_month[-1]][0]))
+    return rows.sort(pl.col("uge") >= begin, "borger_id", "uge", maintain_order=True)
+
+
+def newest_snapshot(session: Session, month: date) -> date | None:
+    """The month of the newest residence snapshot at or before `month`; None if there is none."""
+    query = "SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael' AND modtaget_maaned <= $month"
+    return session.value(query, month=month)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The snapshot of residences to use, and from when all rows are done again; None if only some people's are.
+
+    From the start: nothing of the earlier result could be trusted, as a later month was calculated last.
+    """
+
+    snapshot: date | None
+    since: date | None
+    from_the_start: bool
+
+
+def choose(session: Session, place: Place, month: date, fra: date | None = None) -> Chosen:
+    """What to calculate by; whom, and from which week, stand in `beroerte`.
+
+    Everybody if a later month was calculated last: then nothing of the earlier result can be trusted. Else those with
+    changed claims, with days of a claim that have come due, or with a changed residence; and whoever has days from
+    the first week that other rules can touch, or from `fra` if that is asked for. Stop if the claims are another
+    month's.
+    """
+    _refuse_other_lines(session, month)
+    rules = place.rules
+    snapshot = newest_snapshot(session, month)
+    last = session.frame("SELECT * FROM refusion.beregnet")
+    trusted = last.height == 1 and last["maaned"][0] <= month
+    changed = stale(session, place) if trusted else Stale([], None, [])
+    since = min((day for day in (changed.fra_uge, fra) if day), default=None)
+    if trusted:
+        queries, before = [NEW], last["bopael_maaned"][0]
+        values: dict[str, object] = {"through": last_day(month), "due": last_day(last["maaned"][0])}
+        if before != snapshot:
+            snapshots = (f"(FROM raw.bopael WHERE modtaget_maaned = ${name})" for name in ("before", "snapshot"))
+            queries.append(MOVED.format(moved(*snapshots)))
+            values |= {"before": before, "snapshot": snapshot}
+        if since:
+            queries.append(PEOPLE)
+            values |= {"since": since, "ydelser": changed.ydelser}
+    else:
+        since = rules.optaelling.gaelder_fra
+        queries, values = ["SELECT borger_id, $start AS dag FROM identitet.borger"], {"start": since}
+    # Where the count begins later than it did, what lies before is calculated away.
+    begin = min(monday(rules.optaelling.gaelder_fra), since or date.max)
+    session.run(
+        f"""CREATE OR REPLACE TEMP TABLE beroerte AS
+        SELECT borger_id, greatest(date_trunc('week', min(dag)), $begin)::DATE AS fra_uge
+        FROM ({" UNION ALL ".join(queries)}) GROUP BY 1 ORDER BY 1""",
+        begin=begin,
+        **values,
+    )
+    return Chosen(snapshot, since, from_the_start=not trusted)
+
+
+def _refuse_other_lines(session: Session, month: date) -> None:
+    """Stop if the claims are not made of the files received through `month`: another run has been here meanwhile."""
+    odd = session.value(
+        """SELECT count(*) FROM (SELECT fil_id AS f FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month)
+        FULL JOIN (SELECT fil_id AS g FROM classified.grundlag) ON f = g WHERE f IS NULL OR g IS NULL""",
+        month=month,
+    )
+    if odd:
+        raise Stop(f"kravene er ikke gjort op af filerne til og med {month:%Y-%m}; kør måneden forfra")
+
+
+def refuse_other_month(session: Session, month: date) -> None:
+    """Stop if the result rows are not as known in `month`: another run has been here meanwhile."""
+    if session.value("SELECT max(maaned) FROM refusion.beregnet") != month:
+        raise Stop(f"det, der er beregnet, er ikke som kendt i {month:%Y-%m}; kør måneden forfra")
+
+
+def take_sums(session: Session, name: str) -> None:
+    """One row per person with rows that a settling or its advice rests on: a sum of all they say but their basis."""
+    said = {table: ", ".join(sorted(set(TABLES[table].to_schema().columns) - set(BASIS))) for table in RESTED_ON}
+    parts = (
+        f"SELECT borger_id, hash('{table}', {columns}) AS h FROM {table} SEMI JOIN beroerte USING (borger_id)"
+        for table, columns in said.items()
+    )
+    session.run(f"""CREATE OR REPLACE TEMP TABLE {name} AS
+        SELECT borger_id, bit_xor(h) AS h FROM ({" UNION ALL ".join(parts)}) GROUP BY borger_id""")
+
+
+def leave_out_unchanged(session: Session, before: str, now: str) -> None:
+    """In `beroerte` only those are left whose sums (`take_sums`) are others than before, or whose claims are.
+
+    Who pays a claim is said in no row, but in the advice.
+    """
+    session.run(f"""DELETE FROM beroerte WHERE borger_id NOT IN (
+        SELECT borger_id FROM classified.aendret UNION ALL
+        SELECT borger_id FROM {before} f FULL JOIN {now} n USING (borger_id) WHERE f.h IS DISTINCT FROM n.h)""")
+
+
+def remember(session: Session, place: Place, month: date, chosen: Chosen) -> None:
+    """What the rows now rest on, and whom the settlement of the run must look at.
+
+    What is done again after a run is settled must be seen by the next one too. Where a later month was calculated last,
+    it has changed people too, and the run is settled as if for the first time: so it is kept whom the run before this
+    one changed, until a run after this one is calculated.
+    """
+    session.run("DELETE FROM classified.aendret")
+    row = {"maaned": [month], "regelversion": [place.rules.version], "bopael_maaned": [chosen.snapshot]}
+    schema = {"maaned": pl.Date, "regelversion": pl.String, "bopael_maaned": pl.Date}
+    remember_basis(session, place, chosen.since, month)
+    session.replace("refusion.beregnet", pl.DataFrame(row, schema=schema))
+    session.run("DELETE FROM refusion.aendret WHERE maaned < $before", before=next_month(month, -1))
+    if chosen.from_the_start:
+        session.run("UPDATE refusion.aendret SET maaned = $month, opgjort = NULL WHERE maaned >= $month", month=month)
+    settled = session.value("SELECT count(*) > 0 FROM opgoerelse.koersel WHERE maaned = $month", month=month)
+    for run in [month, next_month(month)] if settled else [month]:
+        session.run("INSERT INTO refusion.aendret SELECT $run, borger_id, fra_uge, NULL FROM beroerte", run=run)
+
+
+# The result rows and the fleksbidrag, both with the columns of the state (`refusion.tilstand` is the two together;
+# apart they are read faster, as a filter on persons and weeks reaches the stored rows).
+STATES = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag_raekke")
+
+# Who has the benefit that fleksbidrag follows, or had it when last calculated.
+THEIRS = """
+CREATE OR REPLACE TEMP TABLE fleks_borger AS
+SELECT borger_id FROM classified.krav WHERE ydelse_id IN (SELECT unnest($ydelser::VARCHAR[]))
+UNION SELECT borger_id FROM refusion.fleksbidrag"""
+
+# A month's fleksbidrag rests on all its weeks, so whoever may have one is calculated from the week of the first of
+# the month; the Sunday of that week lies in the month.
+WIDENED = """
+CREATE OR REPLACE TEMP TABLE beroerte AS
+SELECT b.borger_id, CASE WHEN f.borger_id IS NULL THEN fra_uge
+       ELSE greatest(date_trunc('week', date_trunc('month', fra_uge)), $begin)::DATE END AS fra_uge
+FROM beroerte b LEFT JOIN fleks_borger f USING (borger_id) ORDER BY b.borger_id"""
+
+# The first month of a person to calculate whose fleksbidrag is made anew.
+SINCE = "date_trunc('month', b.fra_uge + 6)::DATE"
+
+# The newest basis the run knows of each month to calculate: of the newest snapshot that has one, the last row.
+NEWEST = f"""
+CREATE OR REPLACE TEMP TABLE fleks_grundlag AS
+WITH egne AS (
+    SELECT i.cpr, b.borger_id, {SINCE} AS fra FROM beroerte b SEMI JOIN fleks_borger USING (borger_id)
+    JOIN identitet.borger i USING (borger_id)
+), kendte AS (
+    SELECT e.borger_id, g.maaned, g.beregningsgrundlag_oere, g.loen_oere,
+           date_diff('month', DATE '2000-01-01', g.modtaget_maaned) * 4294967296 + g.raekke AS orden
+    FROM raw.fleksgrundlag g JOIN egne e ON g.cpr = e.cpr AND g.maaned >= e.fra WHERE g.modtaget_maaned <= $month
+)
+SELECT borger_id, maaned, arg_max(beregningsgrundlag_oere, orden) AS beregningsgrundlag_oere,
+       arg_max(loen_oere, orden) AS loen_oere
+FROM kendte GROUP BY borger_id, maaned ORDER BY borger_id"""
+
+# Whose months rest on a basis that is no longer delivered, or do not rest on one that now is.
+OTHER_BASIS = """
+INSERT INTO classified.aendret
+SELECT f.borger_id, min(f.maaned) FROM refusion.fleksbidrag f JOIN identitet.borger b USING (borger_id) JOIN (
+    SELECT cpr, maaned, NULL AS beregningsgrundlag_oere, NULL AS loen_oere, true AS vaek FROM (
+        FROM fleks_foer EXCEPT FROM raw.fleksgrundlag WHERE modtaget_maaned = $month)
+    UNION ALL SELECT cpr, maaned, beregningsgrundlag_oere, loen_oere, false FROM (
+        FROM raw.fleksgrundlag WHERE modtaget_maaned = $month EXCEPT FROM fleks_foer)
+) ny ON ny.cpr = b.cpr AND ny.maaned = f.maaned
+WHERE ny.vaek OR ny.beregningsgrundlag_oere IS DISTINCT FROM f.beregningsgrundlag_oere
+   OR ny.loen_oere IS DISTINCT FROM f.loen_oere
+GROUP BY f.borger_id"""
+
+
+def keep_bases(session: Session, month: date) -> None:
+    """The bases that a snapshot holds, kept as they are before it is read anew (`fleks_foer`)."""
+    session.run("CREATE OR REPLACE TEMP TABLE fleks_foer AS FROM raw.fleksgrundlag WHERE modtaget_maaned = $m", m=month)
+
+
+def tell_bases(session: Session, month: date) -> None:
+    """Whom a snapshot, read anew, gives another basis than their fleksbidrag rests on (`classified.aendret`).
+
+    A month that a newer snapshot decides may be told too: it is calculated again, with the same result.
+    """
+    session.run(OTHER_BASIS, month=month)
+
+
+def withdraw_bases(session: Session) -> None:
+    """The bases of snapshots that are no longer there leave the warehouse, and whom they concern is told."""
+    gone = session.frame("""SELECT DISTINCT modtaget_maaned FROM raw.fleksgrundlag ANTI JOIN (
+        SELECT modtaget_maaned FROM raw.register WHERE art = 'fleksgrundlag') USING (modtaget_maaned)""")
+    for month in gone["modtaget_maaned"]:
+        keep_bases(session, month)
+        session.run("DELETE FROM raw.fleksgrundlag WHERE modtaget_maaned = $month", month=month)
+        tell_bases(session, month)
+
+
+def include_bases(session: Session, rules: Rulebook, month: date) -> None:
+    """The newest basis of each month to calculate (`fleks_grundlag`).
+
+    In `beroerte` those who may have fleksbidrag come to stand from the week that holds the first of the first month
+    touched.
+    """
+    session.run(THEIRS, ydelser=sorted({entry.ydelse_id for entry in rules.fleksbidrag}))
+    session.run(WIDENED, begin=monday(rules.optaelling.gaelder_fra))
+    session.run(NEWEST, month=month)
+
+
+def forget_fleksbidrag(session: Session) -> None:
+    """The fleksbidrag that is calculated anew leaves the warehouse."""
+    session.run(f"""DELETE FROM refusion.fleksbidrag t USING beroerte b
+        WHERE t.borger_id = b.borger_id AND t.maaned >= {SINCE}""")
+
+
+def bases(session: Session, first: int, last: int) -> pl.DataFrame:
+    """The bases of the people to calculate in a range of borger_id, one row per person and month. Øre."""
+    query = "SELECT * FROM fleks_grundlag WHERE borger_id BETWEEN $first AND $last"
+    return session.frame(query, first=first, last=last)

@@ -1,0 +1,1 @@
+"""Findings in words: what a caseworker must look at, of lines, weeks and files."""

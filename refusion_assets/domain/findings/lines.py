@@ -1,0 +1,232 @@
+"""Understands what is wrong with a delivered line, and which of its columns shows it."""
+
+from datetime import date
+
+import polars as pl
+
+from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.findings.words import found, week
+from refusion_assets.domain.raw import BIT, NAMES, REQUIRED
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.wording import kroner
+
+BETWEEN = " til "
+
+
+def line_findings(lines: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
+    """One finding (`FOUND`) per line and rule that it breaks. Øre; none on a reversal, whose amounts are ignored.
+
+    `lines`: regel, fil, linje, kilde, enhed, art, borger_id, ydelse_id, konto, indberetning_id, reference_id,
+    periode_start, periode_slut, beloeb_oere of the line, and from the raw row Kommunekode, Loenperiode_start,
+    Loenperiode_slut, Indkomsttype, Indtaegtsart, Felt0098, Felt0114, Felt0115, udfyldt, ulaeselig; and `mangler`, the
+    columns by which a waiting reversal found nothing, where that is asked for (EI-014). A municipal
+    sender's lines are its own; a national one's have no kommunekode yet. Source: input.md sections 3 and 4.
+    """
+    municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
+    if "mangler" not in lines.columns:
+        lines = lines.with_columns(mangler=pl.lit(None, dtype=pl.String))
+    return found(
+        lines,
+        pl.col("regel"),
+        ["fil", "linje"],
+        kommunekode=pl.when(municipal).then(pl.col("enhed")),
+        uge_fra=week("periode_start"),
+        uge_til=week("periode_slut"),
+        felt=_column(municipal, rules),
+        vaerdi=_value(rules),
+        beloeb_oere=pl.when(pl.col("art").fill_null("I") == "I").then(pl.col("beloeb_oere")),
+    )
+
+
+def _column(municipal: pl.Expr, rules: Rulebook) -> pl.Expr:
+    """The column to look at where the line says more than the rule does; else null."""
+    account = pl.when(_account_is_in_0114(rules)).then(pl.lit("Felt0114")).otherwise(pl.lit("Felt0115"))
+    by_employer = pl.col("konto").is_in([k.konto for k in rules.konti if k.kontoart == 2])
+    person = pl.when((pl.col("art") == "I") & by_employer).then(pl.lit("Felt0216")).otherwise(pl.lit("CPR"))
+    period = pl.when(_pay_period_is_wrong()).then(pl.lit("Loenperiode")).otherwise(pl.lit("Ydelsesperiode"))
+    regel = pl.col("regel")
+    return (
+        pl.when(regel.is_in(["YR-001", "YR-007", "YR-008"]))
+        .then(account)
+        .when(regel == "EI-001")
+        .then(_empty_or_unreadable(municipal))
+        .when(regel == "EI-002")
+        .then(period)
+        .when(regel == "EI-003")
+        .then(person)
+        .when(regel == "EI-014")
+        .then(pl.col("mangler"))
+    )
+
+
+def _account_is_in_0114(rules: Rulebook) -> pl.Expr:
+    """Whether the account that the rule is about stands in Felt0114: the unknown one, else the only one."""
+    known = [k.konto for k in rules.konti]
+    unknown = pl.col("Felt0114").is_not_null() & ~pl.col("Felt0114").is_in(known)
+    filled = pl.col("Felt0114").is_not_null() & pl.col("Felt0115").is_null()
+    return pl.when(pl.col("regel") == "YR-001").then(unknown).otherwise(filled)
+
+
+def _value(rules: Rulebook) -> pl.Expr:
+    """What stands there, as text; null where the column itself says it, or a person would be named."""
+    account = pl.when(_account_is_in_0114(rules)).then(pl.col("Felt0114")).otherwise(pl.col("Felt0115"))
+    pay = _span("Loenperiode_start", "Loenperiode_slut")
+    benefit = _span("periode_start", "periode_slut")
+    income = pl.concat_str([pl.col("Indkomsttype"), pl.col("Indtaegtsart").fill_null("tom")], separator="/")
+    negative = pl.when(pl.col("Felt0098") < 0).then(kroner(pl.col("Felt0098")))
+    regel = pl.col("regel")
+    return (
+        pl.when(regel.is_in(["YR-001", "YR-007", "YR-008"]))
+        .then(account)
+        .when(regel == "EI-001")
+        .then(negative)
+        .when(regel == "EI-002")
+        .then(pl.when(_pay_period_is_wrong()).then(pay).otherwise(benefit))
+        .when(regel == "EI-006")
+        .then(income)
+        .when(regel == "EI-007")
+        .then(benefit)
+        .when(regel == "EI-008")
+        .then(pl.col("Kommunekode"))
+        .when(regel == "EI-013")
+        .then(pl.col("indberetning_id"))
+        .when(regel.is_in(["EI-014", "EI-015"]))
+        .then(pl.col("reference_id"))
+    )
+
+
+def _pay_period_is_wrong() -> pl.Expr:
+    return (pl.col("Loenperiode_slut") < pl.col("Loenperiode_start")).fill_null(value=False)
+
+
+def _span(first: str, last: str) -> pl.Expr:
+    """Two dates as one text; an empty one is said to be."""
+    ends = [pl.col(name).cast(pl.String).fill_null("tom") for name in (first, last)]
+    return pl.concat_str(ends, separator=BETWEEN)
+
+
+def _empty_or_unreadable(municipal: pl.Expr) -> pl.Expr:
+    """The names of the columns that break EI-001: empty though required, unreadable, or negative. In order."""
+    reversal = pl.col("art") == "T"
+    required = {name: pl.lit(value=True) for name in REQUIRED} | {"ReferenceID": reversal, "Kommunekode": municipal}
+    names = []
+    for name in NAMES:
+        empty = (pl.col("udfyldt") & BIT[name]) == 0
+        wrong = (pl.col("ulaeselig") & BIT[name]) != 0
+        if name in required:
+            wrong |= empty & required[name].fill_null(value=False)
+        if name == "Felt0098":
+            wrong |= (pl.col(name) < 0).fill_null(value=False)
+        names.append(pl.when(wrong).then(pl.lit(name)))
+    listed = pl.concat_str(names, separator=", ", ignore_nulls=True)
+    return pl.when(listed != "").then(listed)
+
+
+SENDER = ["kilde", "enhed"]
+DIGITS = 4
+
+
+def file_findings(filer: pl.DataFrame, ventet: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
+    """FIL-003 to FIL-006 as a run of `month` knows them (`FOUND`). Øre: what a repeat holds, what is missing.
+
+    `filer`: kilde, enhed, modtaget_maaned, loebenr, filnavn, sha256, antal_raekker, dublet and beloeb_oere (of a
+    repeat) of every file received through the month. `ventet`: kilde, enhed, oere (reported of recent periods the
+    month before) and begrundelse (null unless the absence is accepted). A municipal sender's findings are its
+    own. Source: input.md section 4.
+    """
+    municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
+    rows = filer.with_columns(kommunekode=pl.when(municipal).then(pl.col("enhed"))).sort(*SENDER, "loebenr", "filnavn")
+    return pl.concat([_row_counts(rows, month, rules), _repeats(rows), _gaps(rows), _absent(rows, ventet, month)])
+
+
+def _row_counts(filer: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
+    """FIL-003 per sender whose rows of the month deviate too far from the mean of the months before.
+
+    Compared without division: count * months against the sum. A repeated file has no rows of its own.
+    """
+    own = pl.when(pl.col("dublet")).then(0).otherwise(pl.col("antal_raekker"))
+    first = next_month(month, -rules.graense("raekkeantal_maaneder"))
+    now, before = pl.col("modtaget_maaned") == month, pl.col("modtaget_maaned").is_between(first, month, closed="left")
+    counts = filer.with_columns(own=own).group_by(*SENDER, maintain_order=True).agg(
+        pl.col("kommunekode").first(),
+        fil=pl.col("filnavn").filter(now).last(),
+        antal=pl.col("own").filter(now).sum(),
+        foer=pl.col("own").filter(before).sum(),
+        maaneder=pl.col("modtaget_maaned").filter(before).n_unique().cast(pl.Int64),
+    )  # fmt: skip
+    off = (pl.col("antal") * pl.col("maaneder") - pl.col("foer")).abs() * 100
+    odd = counts.filter(
+        pl.col("fil").is_not_null()
+        & (pl.col("maaneder") > 0)
+        & (off > rules.graense("raekkeantal_procent") * pl.col("foer"))
+    )
+    rows = pl.when(pl.col("antal") == 1).then(pl.lit("række")).otherwise(pl.lit("rækker"))
+    value = pl.format("{}-{}: {} {} mod {} i gennemsnit", *SENDER, "antal", rows, _mean())
+    return found(odd.with_columns(maaned=pl.lit(month)), "FIL-003", [*SENDER, "maaned"], vaerdi=value)
+
+
+def _mean() -> pl.Expr:
+    """The mean of the months before in words: with one decimal where it is not whole."""
+    tenths = (20 * pl.col("foer") + pl.col("maaneder")) // (2 * pl.col("maaneder"))
+    whole, rest = (tenths // 10).cast(pl.String), (tenths % 10).cast(pl.String)
+    even = pl.col("foer") % pl.col("maaneder") == 0
+    return pl.when(even).then(whole).when(tenths == 0).then(pl.lit("under 0,1")).otherwise(whole + "," + rest)
+
+
+def _repeats(filer: pl.DataFrame) -> pl.DataFrame:
+    """FIL-004 per file whose content was delivered before."""
+    first = filer.filter(~pl.col("dublet")).select("sha256", original="filnavn").unique("sha256", keep="first")
+    again = filer.filter(pl.col("dublet")).join(first, on="sha256", how="left")
+    return found(again, "FIL-004", ["filnavn"], fil=pl.col("filnavn"), vaerdi=pl.col("original"))
+
+
+def _gaps(filer: pl.DataFrame) -> pl.DataFrame:
+    """FIL-005 per unbroken run of numbers that no file of the sender has, counted from 1."""
+    before = pl.col("loebenr").shift(1).over(SENDER).fill_null(0)
+    rows = filer.drop("beloeb_oere").with_columns(foerste=before + 1, sidste=pl.col("loebenr") - 1)
+    gaps = rows.filter(pl.col("foerste") <= pl.col("sidste"))
+    ends = [pl.col(name).cast(pl.String).str.zfill(DIGITS) for name in ("foerste", "sidste")]
+    value = pl.when(pl.col("foerste") == pl.col("sidste")).then(ends[0]).otherwise(pl.concat_str(ends, separator="-"))
+    return found(gaps, "FIL-005", [*SENDER, "foerste"], fil=pl.col("filnavn"), vaerdi=value)
+
+
+def _absent(filer: pl.DataFrame, ventet: pl.DataFrame, month: date) -> pl.DataFrame:
+    """FIL-006 per sender of the month before that has no file this month; somebody has accepted it, or we stopped."""
+    senders = filer.select(*SENDER, "kommunekode", "modtaget_maaned").unique(maintain_order=True)
+    now = senders.filter(pl.col("modtaget_maaned") == month)
+    gone = senders.filter(pl.col("modtaget_maaned") == next_month(month, -1)).join(now, on=SENDER, how="anti")
+    known = gone.join(ventet, on=SENDER, how="left", maintain_order="left")
+    reason = pl.when(pl.col("begrundelse").is_not_null()).then(pl.format(" (accepteret: {})", "begrundelse"))
+    name = pl.concat_str(pl.concat_str(SENDER, separator="-"), reason.otherwise(pl.lit("")))
+    return found(
+        known.with_columns(maaned=pl.lit(month)),
+        "FIL-006",
+        [*SENDER, "maaned"],
+        vaerdi=name,
+        beloeb_oere=pl.col("oere"),
+    )
+
+
+def folder_findings(rows: pl.DataFrame) -> pl.DataFrame:
+    """FIL-007 and FIL-008 (`FOUND`), to nobody: what lies under raw/ unread, and what is no longer as it was read.
+
+    `rows`: regel, hvad (the path), kilde and vaerdi. Source: input.md section 4.
+    """
+    read = pl.col("regel") == "FIL-008"
+    name = pl.when(read).then(pl.col("hvad").str.split("/").list.last())
+    return found(rows, pl.col("regel"), ["hvad"], fil=name)
+
+
+def passed_findings(rows: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
+    """EI-017 and REG-001 (`FOUND`) that somebody has let pass, with why; a line's goes to its municipal sender. Øre.
+
+    `rows`: regel, genstand, begrundelse, and of a line kilde, enhed and beloeb_oere. Source: input.md section 4.
+    """
+    municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
+    return found(
+        rows.with_columns(maaned=pl.lit(month)),
+        pl.col("regel"),
+        ["genstand", "maaned"],
+        vaerdi=pl.format("{} (accepteret: {})", "genstand", "begrundelse"),
+        kommunekode=pl.when(municipal).then(pl.col("enhed")),
+    )

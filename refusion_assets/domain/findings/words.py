@@ -1,0 +1,183 @@
+"""Understands a finding: what it says to a caseworker, and what became of it since the last run."""
+
+from string import Formatter
+
+import pandera.polars as pa
+import polars as pl
+
+from refusion_assets.domain.rules.entries import Kontrol, Rulebook
+from refusion_assets.domain.wording import kroner
+
+NY, AABEN, LOEST = "NY", "ÅBEN", "LØST"
+NOBODY = "000"
+KEY = ["noegle", "kommunekode"]
+
+# Hjemmel: input.md sections 3 and 4, rules.md sections 7 (FB-001) and 7a (FO-001): every id that a run can raise.
+REGLER = frozenset(
+    [f"FIL-00{n}" for n in range(1, 9)]
+    + [f"YR-00{n}" for n in range(1, 9)]
+    + [f"EI-{n:03}" for n in (1, 2, 3, 4, 6, 7, 8, 9, 10, 13, 14, 15, 16, 17, 18, 19)]
+    + ["REG-001", "REG-002", "FB-001", "FO-001"]
+)
+GRAENSER = frozenset(
+    [
+        *("periode_dage", "ugebeloeb_oere", "raekkeantal_procent", "raekkeantal_maaneder", "to_udbetalere_promille"),
+        *("forsinket_dage", "forsinket_procent", "aendring_procent", "aendring_mindst_oere", "stikproeve_borgere"),
+        *("linjebeloeb_oere", "bopael_faerre_procent"),
+    ]
+)
+PLADSHOLDERE = frozenset(
+    ["felt", "vaerdi", "beloeb", "uge_fra", "uge_til", "ydelse", "konto", "kilde", "fil", "linje", "mangel"]
+)
+# EI-014: why a reversal has found nothing, by the columns to look at. Hjemmel: input.md section 4.
+OTHER_PAYER, OTHER_PERSON = "ReferenceID og Pligt_SE", "ReferenceID og CPR"
+MANGEL = {
+    OTHER_PAYER: "som er modtaget, men fra en anden udbetaler (Pligt_SE)",
+    OTHER_PERSON: "som er modtaget, men uden en række om den borger, tilbageførslen nævner",
+}
+
+# Ten digits that stand alone, with or without the usual hyphen: it may be a person.
+CPR_FORM = r"(^|\D)\d{6}[- ]?\d{4}(\D|$)"
+
+FOUND: dict[str, type[pl.DataType]] = {
+    "regel": pl.String,
+    "identitet": pl.String,
+    "kommunekode": pl.String,
+    "borger_id": pl.Int64,
+    "uge_fra": pl.Date,
+    "uge_til": pl.Date,
+    "ydelse_id": pl.String,
+    "konto": pl.String,
+    "indberetning_id": pl.String,
+    "kilde": pl.String,
+    "felt": pl.String,
+    "vaerdi": pl.String,
+    "beloeb_oere": pl.Int64,
+    "fil": pl.String,
+    "linje": pl.Int64,
+}
+
+
+class Fund(pa.DataFrameModel):
+    """One row per finding of a run: rule, who gets it, what it is about, and its sentences. Amount in øre."""
+
+    noegle: pl.String = pa.Field(str_matches=r"^[0-9a-f]{24}$", description="the same in every run that finds it")
+    regel: pl.String
+    alvor: pl.String = pa.Field(isin=["FEJL", "ADVARSEL", "INFO"])
+    kommunekode: pl.String = pa.Field(str_matches=r"^\d{3}$", description="who gets it; 000 = nobody")
+    borger_id: pl.Int64 = pa.Field(nullable=True)
+    uge_fra: pl.Date = pa.Field(nullable=True, description="mandag")
+    uge_til: pl.Date = pa.Field(nullable=True, description="mandag")
+    ydelse_id: pl.String = pa.Field(nullable=True)
+    konto: pl.String = pa.Field(nullable=True)
+    indberetning_id: pl.String = pa.Field(nullable=True)
+    kilde: pl.String = pa.Field(nullable=True)
+    felt: pl.String
+    vaerdi: pl.String = pa.Field(nullable=True, description="never a CPR number")
+    beloeb_oere: pl.Int64 = pa.Field(nullable=True)
+    fil: pl.String = pa.Field(nullable=True)
+    linje: pl.Int64 = pa.Field(nullable=True)
+    tekst: pl.String
+    handling: pl.String
+
+    class Config:
+        """Exactly these columns; a finding stands once."""
+
+        strict = True
+        unique = ["noegle"]  # noqa: RUF012  pandera reads the list
+
+
+class Advis(Fund):
+    """One row per run and finding that it lists: the finding, and its status since the run before."""
+
+    koersel: pl.Int64 = pa.Field(ge=1)
+    status: pl.String = pa.Field(isin=[NY, AABEN, LOEST])
+
+    class Config:
+        """Exactly these columns; a run lists a finding once to a municipality."""
+
+        strict = True
+        unique = ["koersel", *KEY]  # noqa: RUF012
+
+
+def found(frame: pl.DataFrame, regel: str | pl.Expr, identity: list[str], **columns: pl.Expr) -> pl.DataFrame:
+    """Findings without words (`FOUND`): one per row of `frame`, its columns kept where they have the name.
+
+    `identity`: the columns that, with the rule, say it is the same finding in another run; never an amount.
+    """
+    rule = pl.lit(regel) if isinstance(regel, str) else regel
+    have = frame.with_columns(regel=rule).with_columns(**columns)
+    parts = [pl.col(name).cast(pl.String).fill_null("") for name in ("regel", *identity)]
+    have = have.with_columns(identitet=pl.concat_str(parts, separator="|"))
+    missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in FOUND.items() if name not in have.columns]
+    return have.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in FOUND.items())
+
+
+def week(day: str) -> pl.Expr:
+    """The Monday of a date column."""
+    return pl.col(day).dt.truncate("1w")
+
+
+def told(findings: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
+    """Findings with level, column, sentence and action from the rules; values that look like a person are gone.
+
+    `findings`: `FOUND` columns and any others, which are kept. KeyError on a rule the rules do not know.
+    Hjemmel: none, technical (contract: output.md section 3.2).
+    """
+    # A file name has month and number in that form.
+    ours = pl.col("regel").str.starts_with("FIL-") | pl.col("regel").is_in(["EI-017", "REG-001"])
+    safe = [pl.when(ours | ~pl.col(c).str.contains(CPR_FORM)).then(pl.col(c)).alias(c) for c in ("vaerdi", "konto")]
+    names = {y.ydelse_id: y.navn[:1].lower() + y.navn[1:] for y in rules.ydelser}
+    rows = findings.with_columns(safe)
+    done = []
+    for (regel,), part in rows.sort("regel", maintain_order=True).partition_by(
+        "regel", as_dict=True, maintain_order=True
+    ).items():  # fmt: skip
+        kontrol = rules.kontrol(str(regel))
+        worded = part.with_columns(alvor=pl.lit(kontrol.alvor), felt=pl.col("felt").fill_null(kontrol.felt))
+        done.append(worded.with_columns(**_sentences(kontrol, names)))
+    return pl.concat(done) if done else rows.with_columns(
+        pl.lit(None, dtype=pl.String).alias(name) for name in ("alvor", "tekst", "handling")
+    )  # fmt: skip
+
+
+def _sentences(kontrol: Kontrol, names: dict[str, str]) -> dict[str, pl.Expr]:
+    """The two sentences of a rule with their places filled for each row."""
+    fill = {
+        "felt": pl.col("felt"),
+        "vaerdi": pl.col("vaerdi").fill_null("tomt"),
+        "beloeb": kroner(pl.col("beloeb_oere")).fill_null("ukendt"),
+        "uge_fra": pl.col("uge_fra").cast(pl.String).fill_null("ukendt"),
+        "uge_til": pl.col("uge_til").cast(pl.String).fill_null("ukendt"),
+        "ydelse": pl.col("ydelse_id").replace_strict(names, default=None, return_dtype=pl.String).fill_null("ydelsen"),
+        "konto": pl.col("konto").fill_null("ukendt"),
+        "kilde": pl.col("kilde").fill_null("ukendt"),
+        "fil": pl.col("fil").fill_null("ukendt"),
+        "linje": pl.col("linje").cast(pl.String).fill_null("ukendt"),
+        "mangel": pl.col("felt").replace_strict(MANGEL, default="som ikke er modtaget", return_dtype=pl.String),
+    }
+    sentences = {}
+    for name, template in (("tekst", kontrol.tekst), ("handling", kontrol.handling)):
+        parts = [
+            piece
+            for words, place, _, _ in Formatter().parse(template)
+            for piece in (pl.lit(words), fill[place] if place else pl.lit(""))
+        ]
+        sentences[name] = pl.concat_str(parts)
+    return sentences
+
+
+def followed(now: pl.DataFrame, before: pl.DataFrame, koersel: int) -> pl.DataFrame:
+    """What a run lists (`Advis`): each finding as NY or ÅBEN, and as LØST what is no longer found.
+
+    `now`: the findings (`Fund`); `before`: the rows of the run before that were open then (not LØST). A
+    finding that another municipality now gets is solved where it was and new where it is. Source: output.md 3.2.
+    """
+    open_before = before.select(*KEY, kendt=pl.lit(value=True))
+    status = pl.when(pl.col("kendt").is_null()).then(pl.lit(NY)).otherwise(pl.lit(AABEN))
+    listed = now.join(open_before, on=KEY, how="left").with_columns(status=status)
+    solved = before.join(now, on=KEY, how="anti").with_columns(status=pl.lit(LOEST))
+    columns = list(Advis.to_schema().columns)
+    run = pl.lit(koersel, pl.Int64)
+    rows = pl.concat([part.with_columns(koersel=run).select(columns) for part in (listed, solved)])
+    return rows.sort("kommunekode", "regel", "noegle")

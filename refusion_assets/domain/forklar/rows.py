@@ -1,0 +1,465 @@
+"""Understands one row of the result or the ledger: its names, its entry in the rules, and who finances it."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from refusion_assets.domain.calendar import monday, years_before
+from refusion_assets.domain.classified import BRUGT, CLAIM, KARANTAENE, TILBAGEFOERT, VIRKET
+from refusion_assets.domain.findings.lines import line_findings
+from refusion_assets.domain.findings.words import found, told
+from refusion_assets.domain.forklar.model import (
+    Finansiering,
+    Forfra,
+    Indberetning,
+    OverLoft,
+    Post,
+    Postering,
+    Raekke,
+    Stykke,
+    entry,
+    restart_entry,
+)
+from refusion_assets.domain.forklar.words import small
+from refusion_assets.domain.rules.entries import Rulebook, Trappe, Ydelse
+
+WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class TaltUge:
+    """One week of a person: kind, which count it is of, n, and the weeks of self-support in its window."""
+
+    uge: date
+    art: str
+    taelling: int
+    n: int
+    fri: bool
+    genoptjent: bool
+    antal: int = 0
+    foerste: date | None = None
+
+
+@dataclass(frozen=True)
+class Krav:
+    """One claim of the person with its sender, in full and as a place; `linjer` are the lines that make it. Øre."""
+
+    ydelse_id: str
+    ydelse: str
+    afsender: str
+    sted: str
+    kommunekode_betaler: str | None
+    start: date
+    slut: date
+    oere: int
+    linjer: tuple[tuple[int, int], ...]
+
+
+def counted_weeks(forloeb: pl.DataFrame, through: date, rules: Rulebook) -> dict[date, TaltUge]:
+    """Every week of the person from the first week of support to `through`, by Monday.
+
+    `forloeb`: the spells of one person (`Forloeb`). The whole weeks after the last spell are self-support, and can
+    reach a restart. Hjemmel: § 5, stk. 2-3; § 6, stk. 1.
+    """
+    reached = rules.laesning("genoptjening_proeves") == "ved_opnaaelse"
+    found: dict[date, TaltUge] = {}
+    free: list[date] = []
+    taelling, forfra = 1, 0
+    for stored, own in _all_weeks(forloeb, through):
+        week = replace(stored, taelling=stored.taelling + forfra)
+        if week.taelling != taelling:
+            free, taelling = [], week.taelling
+        week = replace(week, n=0 if forfra else week.n, fri=week.fri and not forfra)
+        if week.fri:
+            free.append(week.uge)
+        rule = rules.genoptjening_on(week.uge)
+        inside = free[bisect_left(free, years_before(week.uge, rule.vindue_aar)) :]
+        restart = week.genoptjent or (not own and week.fri and reached and len(inside) >= rule.uger)
+        if restart:
+            week, inside = replace(week, genoptjent=True, n=0), []
+            forfra += not own
+        found[week.uge] = replace(week, antal=len(inside), foerste=inside[0] if inside else None)
+    return found
+
+
+def _all_weeks(forloeb: pl.DataFrame, through: date) -> Iterator[tuple[TaltUge, bool]]:
+    """The weeks of the spells, and the whole weeks after them; whether the week is of a spell."""
+    after, taelling, n = None, 1, 0
+    for spell in forloeb.sort("fra_uge").iter_rows(named=True):
+        taelling, n = spell["taelling"], spell["n_foer"]
+        for step in range(spell["antal_uger"]):
+            n += spell["art"] == "A"
+            last = spell["genoptjent"] and step == spell["antal_uger"] - 1
+            uge = spell["fra_uge"] + step * WEEK
+            yield TaltUge(uge, spell["art"], taelling, 0 if last else n, spell["taeller"], last), True
+        after = spell["fra_uge"] + spell["antal_uger"] * WEEK
+    while after is not None and after + WEEK - timedelta(days=1) <= through:
+        yield TaltUge(after, "C", taelling, n, n > 0, genoptjent=False), False
+        after += WEEK
+
+
+def begun(uger: dict[date, TaltUge], taelling: int) -> date | None:
+    """The first week of benefit of a count; None before it."""
+    return min((uge for uge, week in uger.items() if week.taelling == taelling and week.art == "A"), default=None)
+
+
+def restarted(uger: dict[date, TaltUge], taelling: int, rules: Rulebook) -> Forfra | None:
+    """When a count started over from the one before it; None for the first. § 6, stk. 1."""
+    before = [uge for uge, week in uger.items() if week.taelling == taelling - 1 and week.genoptjent]
+    own = [uge for uge, week in uger.items() if week.taelling == taelling]
+    if taelling == 1 or not own:
+        return None
+    uge = before[-1] if before else own[0]
+    rule = rules.genoptjening_on(uge)
+    return Forfra(uge=uge, kraevet=rule.uger, vindue_aar=rule.vindue_aar, post=restart_entry(rule))
+
+
+def days_in(krav: Krav, uge: date, through: date, rules: Rulebook) -> tuple[date, date] | None:
+    """The first and last day of a claim that count in a week; None if there is none. § 30, stk. 1."""
+    first = rules.optaelling.gaelder_fra
+    if rules.laesning("foerste_uge") != "taeller":
+        first = monday(first + timedelta(days=6))
+    fra, til = max(krav.start, uge, first), min(krav.slut, uge + timedelta(days=6), through)
+    return (fra, til) if fra <= til and krav.oere > 0 else None
+
+
+def history(uger: dict[date, TaltUge], krav: Sequence[Krav], fra: date, til: date, rules: Rulebook) -> list[Stykke]:
+    """The weeks from the beginning of the count that is in force in week `fra`, through week `til`, in runs.
+
+    A run is of one kind, one count and one set of benefits; so it can be followed how the number of a week came about.
+    """
+    if fra not in uger:
+        known = [uge for uge in uger if uge <= til]
+        if not known:
+            return []
+        fra = known[-1] if fra > known[-1] else known[0]
+    taelling = uger[fra].taelling
+    claims = _by_week(krav)
+    runs: list[Stykke] = []
+    for uge, week in uger.items():
+        if week.taelling < taelling or uge > til:
+            continue
+        ydelser = _benefits(claims.get(uge, []), week, rules)
+        n = week.n if week.art == "A" else None
+        last = runs[-1] if runs else None
+        same = last and (last.art, last.ydelser, last.taelling, last.genoptjent) == (
+            week.art, ydelser, week.taelling, False
+        )  # fmt: skip
+        if last and same:
+            runs[-1] = replace(
+                last,
+                til_uge=uge,
+                antal_uger=last.antal_uger + 1,
+                ydelsestaeller_til=n,
+                genoptjent=week.genoptjent and week.art == "C",
+            )
+        else:
+            restart = week.genoptjent and week.art == "C"
+            runs.append(
+                Stykke(
+                    fra_uge=uge, til_uge=uge, antal_uger=1, art=week.art, ydelser=ydelser, ydelsestaeller_fra=n,
+                    ydelsestaeller_til=n, taelling=week.taelling, genoptjent=restart,
+                )
+            )  # fmt: skip
+    return runs
+
+
+def _by_week(krav: Sequence[Krav]) -> dict[date, list[Krav]]:
+    """The claims with an amount, by each week they have days in."""
+    found: dict[date, list[Krav]] = {}
+    for claim in krav:
+        uge = monday(claim.start)
+        while claim.oere > 0 and uge <= claim.slut:
+            found.setdefault(uge, []).append(claim)
+            uge += WEEK
+    return found
+
+
+def _benefits(claims: Sequence[Krav], week: TaltUge, rules: Rulebook) -> list[str]:
+    """What gave a week its kind: benefit and sender, in alphabetical order."""
+    kinds = ((k, rules.ydelse_on(k.ydelse_id, week.uge).kategori) for k in claims)
+    return sorted({f"{small(k.ydelse)}, {k.sted}" for k, kategori in kinds if kategori == week.art})
+
+
+UKENDT = "Ukendt ydelse"
+
+
+@dataclass(frozen=True)
+class Navne:
+    """What things are called: benefits, municipalities and senders."""
+
+    ydelser: dict[str, str]
+    kommuner: dict[str, str]
+    kilder: dict[str, str]
+
+    @classmethod
+    def of(cls, rules: Rulebook) -> "Navne":
+        """The names that the rules know, fleksbidrag among the benefits; of each the last."""
+        return cls(
+            {e.id: e.navn for e in rules.fleksbidrag} | {y.ydelse_id: y.navn for y in rules.ydelser},
+            {k.kommunekode: k.navn for k in rules.kommuner},
+            {k.id: k.navn for k in rules.kilder},
+        )
+
+    def ydelse(self, ydelse_id: str | None) -> str:
+        """The name of a benefit."""
+        return self.ydelser.get(ydelse_id or "", ydelse_id or UKENDT)
+
+    def kommune(self, kode: str | None) -> str:
+        """The name of a municipality, or its code where it has none."""
+        return self.kommuner.get(kode or "", f"kommune {kode}")
+
+    def kilde(self, kilde_id: str) -> str:
+        """The name of a source."""
+        return self.kilder.get(kilde_id, kilde_id)
+
+    def afsender(self, kilde_id: str, kommunekode: str | None, pligt_se: str | None) -> str:
+        """Who reports: the municipality, or the national payer by name and SE number."""
+        if kommunekode:
+            return self.kommune(kommunekode)
+        return f"{self.kilde(kilde_id)} (SE-nr. {pligt_se})" if pligt_se else self.kilde(kilde_id)
+
+
+def spelled(regel: str, values: dict[str, Any], rules: Rulebook) -> str:
+    """The sentence of a rule about one finding. Amounts in øre."""
+    return str(told(found(pl.DataFrame([values]), regel, []), rules)["tekst"][0])
+
+
+def result_row(
+    row: dict[str, Any],
+    over: Sequence[dict[str, Any]],
+    krav: Sequence[Krav],
+    stays: pl.DataFrame,
+    navne: Navne,
+    rules: Rulebook,
+) -> Raekke:
+    """One result row (`BorgerUgeYdelse`) with the entry its percentage comes from and why its municipality pays.
+
+    `over`: what the maxima took of it (`OverLoft` of the kernel).
+    """
+    on_day = max(row["uge"], rules.overgang.gaelder_fra)
+    ydelse = rules.ydelse_on(row["ydelse_id"], on_day) if row["ydelse_id"] in navne.ydelser else None
+    trappe = rules.trappe_on(ydelse.trappe, on_day) if ydelse and ydelse.trappe else None
+    post, fra, til = _entry_of(row, ydelse, trappe)
+    before = row["uge"] < rules.overgang.gaelder_fra and row["trin"] is not None
+    return Raekke(
+        ydelse_id=row["ydelse_id"],
+        ydelse=navne.ydelse(row["ydelse_id"]),
+        side=_side(row, ydelse),
+        indberettet_oere=row["indberettet_oere"],
+        beloeb_oere=row["beloeb_oere"],
+        procent=row["procent"],
+        refusion_oere=row["refusion_oere"],
+        medfinansiering_oere=row["medfinansiering_oere"],
+        ydelsestaeller=row["ydelsestaeller"],
+        trin=row["trin"],
+        trin_fra_uge=fra,
+        trin_til_uge=til,
+        hjemmel=row["hjemmel"],
+        post=post,
+        overgang=entry(rules.overgang, "optaelling.toml", "overgang", on_day) if before else None,
+        over_loft=[_above(taken, rules) for taken in sorted(over, key=lambda taken: taken["refusion_oere"] > 0)],
+        finansiering=_financed(row, krav, stays, navne, rules),
+    )
+
+
+def _above(taken: dict[str, Any], rules: Rulebook) -> OverLoft:
+    """What one maximum took of a row; the maximum itself where the rules still say it."""
+    said = ((periode, rules.loft_on(taken["loft_id"], taken[periode])) for periode in ("uge", "maaned"))
+    same = next((m for periode, m in said if m and (m.periode, m.hjemmel) == (periode, taken["hjemmel"])), None)
+    return OverLoft(
+        periode=same.periode if same else None,
+        loft_oere=same.beloeb_oere if same else None,
+        post=entry(same, "lofter.toml", same.id, same.gaelder_fra) if same else None,
+        **{name: taken[name] for name in ("loft_id", "beloeb_oere", "refusion_oere", "hjemmel")},
+    )
+
+
+def _side(row: dict[str, Any], ydelse: Ydelse | None) -> str:
+    """Who pays whom: what the amounts say, and where both are nothing, the rules."""
+    if row["refusion_oere"] != row["medfinansiering_oere"]:
+        return "refusion" if row["refusion_oere"] else "medfinansiering"
+    return ydelse.side if ydelse else "refusion"
+
+
+def _entry_of(
+    row: dict[str, Any], ydelse: Ydelse | None, trappe: Trappe | None
+) -> tuple[Post | None, int | None, int | None]:
+    """The entry a row's percentage stands in, and the weeks of its step; none where the rules say another."""
+    if trappe is not None and row["trin"] is not None and row["trin"] <= len(trappe.trin):
+        step = trappe.trin[row["trin"] - 1]
+        if (step.procent, step.hjemmel) != (row["procent"], row["hjemmel"]):
+            return None, None, None
+        after = trappe.trin[row["trin"]].fra_uge - 1 if row["trin"] < len(trappe.trin) else None
+        return entry(trappe, "trapper.toml", trappe.id, trappe.gaelder_fra), step.fra_uge, after
+    if ydelse is not None and ydelse.fast_procent == row["procent"] and ydelse.hjemmel == row["hjemmel"]:
+        return entry(ydelse, "ydelser.csv", ydelse.ydelse_id, ydelse.gaelder_fra), None, None
+    return None, None, None
+
+
+def _financed(
+    row: dict[str, Any], krav: Sequence[Krav], stays: pl.DataFrame, navne: Navne, rules: Rulebook
+) -> Finansiering:
+    """Why a row's municipality finances it: it paid the benefit, or the person lived there. rules.md section 6."""
+    kode, sunday = row["kommunekode"], row["uge"] + timedelta(days=6)
+    own = [k for k in krav if k.ydelse_id == row["ydelse_id"] and k.start <= sunday and k.slut >= row["uge"]]
+    paid = rules.laesning("finansieringskommune_refusion") == "betaler" and any(
+        k.kommunekode_betaler == kode for k in own
+    )
+    day = row["uge"] if rules.laesning("bopael_paa") == "mandag" else sunday
+    lived = [
+        stay
+        for stay in stays.filter(pl.col("kommunekode") == kode).sort("bopael_start").iter_rows(named=True)
+        if stay["bopael_start"] <= sunday and (stay["bopael_slut"] is None or stay["bopael_slut"] >= monday(row["uge"]))
+    ]
+    on_the_day = [
+        s for s in lived if s["bopael_start"] <= day and (s["bopael_slut"] is None or s["bopael_slut"] >= day)
+    ]
+    stay = None if paid or not lived else (on_the_day or lived)[-1]
+    return Finansiering(
+        kommunekode=kode,
+        kommune=navne.kommune(kode),
+        grundlag="betaler" if paid else "bopael" if stay else "ukendt",
+        dag=day if stay else None,
+        bopael_start=stay["bopael_start"] if stay else None,
+        bopael_slut=stay["bopael_slut"] if stay else None,
+    )
+
+
+def ledger_row(row: dict[str, Any], koersler: pl.DataFrame, navne: Navne) -> Postering:
+    """One ledger row with the month of its run. Øre."""
+    months = dict(koersler.select("koersel", "maaned").iter_rows())
+    kept = ("koersel", "raekketype", "oprindelig_koersel", "ydelse_id", "procent", "beloeb_oere", "refusion_oere")
+    more = ("medfinansiering_oere", "ydelsestaeller", "regelversion")
+    return Postering(
+        maaned=months.get(row["koersel"]),
+        ydelse=navne.ydelse(row["ydelse_id"]),
+        kommune=navne.kommune(row["kommunekode"]),
+        **{name: row[name] for name in (*kept, *more)},
+    )
+
+
+Key = tuple[int, int]
+ARTER = {"I": "indberetning", "T": "tilbagefoersel"}
+
+
+def key(row: dict[str, Any]) -> Key:
+    """What names a line: its file and place."""
+    return row["fil_id"], row["linje"]
+
+
+@dataclass
+class Linjer:
+    """The lines of a person by key; a line gets its number (`nr`) when it is first mentioned."""
+
+    rows: dict[Key, dict[str, Any]]
+    texts: dict[Key, tuple[str, str]]
+    navne: Navne
+    mentioned: list[Key] = field(default_factory=list)
+
+    def nr(self, line: Key) -> int:
+        """The number of a line."""
+        if line not in self.mentioned:
+            self.mentioned.append(line)
+        return self.mentioned.index(line) + 1
+
+    def nrs(self, lines: Iterable[Key]) -> list[int]:
+        """The numbers of some lines, ascending."""
+        return sorted({self.nr(line) for line in lines})
+
+    def of_claim(self, krav: dict[str, Any]) -> tuple[Key, ...]:
+        """The standing lines that make a claim."""
+        return self._of_claims.get(tuple(krav[name] for name in CLAIM), ())
+
+    @cached_property
+    def _of_claims(self) -> dict[tuple[Any, ...], tuple[Key, ...]]:
+        """The standing lines by the claim they belong to."""
+        found: dict[tuple[Any, ...], tuple[Key, ...]] = {}
+        for line, row in self.rows.items():
+            if row["status"] == BRUGT:
+                claim = tuple(row[name] for name in CLAIM)
+                found[claim] = (*found.get(claim, ()), line)
+        return found
+
+    def touching(self, uge: date) -> list[int]:
+        """The lines about days of a week, in order: reports, and reversals that have had no effect."""
+        return [
+            self.nr(line)
+            for line, row in self.rows.items()
+            if touches(row, uge, uge + timedelta(days=6)) and (row["art"] != "T" or row["status"] != VIRKET)
+        ]
+
+    def reversals(self, row: dict[str, Any]) -> list[Key]:
+        """The reversals that took a report back."""
+        if row["art"] != "I" or not row["trukket"]:
+            return []
+        return [
+            line
+            for line, other in self.rows.items()
+            if other["status"] == VIRKET
+            and (other["reference_id"], other["pligt_se"]) == (row["indberetning_id"], row["pligt_se"])
+            and other["borger_id"] in (None, row["borger_id"])
+        ]
+
+    def shown(self) -> list[Indberetning]:
+        """The lines that are mentioned, and the reversals that took some of them back, by number."""
+        told_of, place = [], 0
+        while place < len(self.mentioned):
+            told_of.append(self._told(self.mentioned[place]))
+            place += 1
+        return told_of
+
+    def _told(self, line: Key) -> Indberetning:
+        """One line as it is shown."""
+        row, (tekst, handling) = self.rows[line], self.texts.get(line, ("", ""))
+        return Indberetning(
+            nr=self.nr(line),
+            art=ARTER.get(row["art"], "ukendt"),  # type: ignore[arg-type]
+            kilde=row["kilde_id"],
+            kilde_navn=self.navne.kilde(row["kilde_id"]),
+            afsender=self.navne.afsender(row["kilde_id"], row["kommunekode_betaler"], row["pligt_se"]),
+            ydelse_id=row["ydelse_id"],
+            ydelse=self.navne.ydelse(row["ydelse_id"]),
+            periode_start=row["periode_start"],
+            periode_slut=row["periode_slut"],
+            beloeb_oere=0 if row["art"] == "T" else row["beloeb_oere"],
+            indberetning_id=row["indberetning_id"],
+            reference_id=row["reference_id"],
+            fil=row["filnavn"],
+            linje=row["linje"],
+            modtaget_maaned=row["modtaget_maaned"],
+            modtaget_tidspunkt=row["Modtaget_tidspunkt"],
+            status=row["status"],
+            regel=row["regel"] if row["status"] == KARANTAENE else None,
+            regel_tekst=tekst or None,
+            handling=handling or None,
+            tilbagefoert_af=self.nrs(self.reversals(row)) if row["status"] == TILBAGEFOERT else [],
+        )
+
+
+def touches(row: dict[str, Any], fra: date, til: date) -> bool:
+    """Whether a line is about some of the days; one without a benefit period is about its pay period."""
+    start, end = row["periode_start"], row["periode_slut"]
+    if start is None or end is None:
+        start, end = row["Loenperiode_start"], row["Loenperiode_slut"]
+    return start is not None and end is not None and bool(start <= til and end >= fra)
+
+
+def read_lines(linjer: pl.DataFrame, raa: pl.DataFrame, navne: Navne, rules: Rulebook) -> Linjer:
+    """The lines of a person with their raw columns, in order of period and receipt, and what quarantine says of them.
+
+    `linjer`: `Linje` with status, trukket and the regel of the verdict, filnavn, enhed, modtaget_maaned; `raa`: the
+    raw columns of those that are shown.
+    """
+    order = ["periode_start", "periode_slut", "modtaget_maaned", "filnavn", "linje"]
+    both = linjer.join(raa, on=["fil_id", "linje"], how="left").sort(order, nulls_last=True)
+    bad = both.filter((pl.col("status") == KARANTAENE) & pl.col("udfyldt").is_not_null())
+    found = told(line_findings(bad.rename({"kilde_id": "kilde", "filnavn": "fil"}), rules), rules)
+    place = {(row["filnavn"], row["linje"]): key(row) for row in bad.iter_rows(named=True)}
+    texts = {place[row["fil"], row["linje"]]: (row["tekst"], row["handling"]) for row in found.iter_rows(named=True)}
+    return Linjer({key(row): row for row in both.iter_rows(named=True)}, texts, navne)

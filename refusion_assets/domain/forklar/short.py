@@ -1,0 +1,165 @@
+"""Understands the short answer: five lines that say what a month came to, why, and what has moved it since."""
+
+from collections.abc import Iterator, Sequence
+
+from refusion_assets.domain.forklar.model import Aendring, Forklaring, Raekke, Uge
+from refusion_assets.domain.forklar.text_money import brief, in_short
+from refusion_assets.domain.forklar.words import day, few, kroner, listed, month, paragraph, plural, runs, small
+
+REST = "Uge for uge: --alt."
+
+
+def short(sag: Forklaring, hvem: str) -> list[str]:
+    """The answer in at most five lines; the first says what is asked about, and what the answer rests on."""
+    return [
+        _asked(sag, hvem),
+        *{
+            "ukendt_borger": _unknown,
+            "ikke_beregnet": _not_calculated,
+            "ingen_uger": _no_weeks,
+            "forklaret": _explained,
+        }[sag.svar](sag),
+    ]
+
+
+def _asked(sag: Forklaring, hvem: str) -> str:
+    """Person, month and municipalities; the run that is the last to know, and whether the rules are others by now."""
+    kommuner = sorted({r.finansiering.kommune for uge in sag.uger for r in uge.raekker})
+    where = f", {few(kommuner)}" if kommuner else ""
+    known = month(sag.viden_til)
+    run = f"kørsel {sag.koersel} ({known}, {sag.koersel_status})" if sag.koersel else known
+    changed = "" if sag.regler_nu == sag.regelversion else (
+        f" Reglerne er ændret siden (nu {sag.regler_nu}); den næste kørsel kan give et andet svar."
+    )  # fmt: skip
+    return f"{month(sag.maaned)} for {hvem}{where}. Viden fra {run}.{changed}"
+
+
+def _unknown(sag: Forklaring) -> list[str]:
+    return [
+        f"Ingen afsender har indberettet noget om personnummeret til og med {month(sag.viden_til)}.",
+        "Derfor er der ingen uger at tælle og ingen beløb at afregne.",
+    ]
+
+
+def _not_calculated(sag: Forklaring) -> list[str]:
+    return [
+        f"{month(sag.maaned)} er ikke kørt endnu. Den seneste kørsel kender dage til og med {month(sag.viden_til)}.",
+        REST,
+    ]
+
+
+def _no_weeks(sag: Forklaring) -> list[str]:
+    text = [f"Ingen ydelse har dage i ugerne omkring {month(sag.maaned)}, og der er ikke afregnet noget for måneden."]
+    free = [uge for uge in sag.uger if uge.art == "C" and uge.genoptjening]
+    if free:
+        text += [line.strip() for line in counters(free[-1])]
+    elif not sag.forloeb or sag.forloeb[0].fra_uge > sag.uger[-1].uge:
+        text.append("Måneden ligger før borgerens første uge med ydelse og tæller ikke.")
+    return [*text, REST]
+
+
+def _explained(sag: Forklaring) -> list[str]:
+    rows = [row for uge in sag.uger for row in uge.raekker]
+    return [
+        f"Procent: {_percentages(rows)}.",
+        f"Uger: {_weeks(sag)}.",
+        f"Beløb: {_amounts(sag, rows)}.",
+        f"Rettet: {_moved(sag)} {REST}",
+    ]
+
+
+def _percentages(rows: Sequence[Raekke]) -> str:
+    """Each percentage with benefit, step and paragraph, and the weeks of support that it comes from."""
+    groups: dict[tuple[str, int, int | None, str], list[Raekke]] = {}
+    for r in rows:
+        groups.setdefault((r.ydelse, r.procent, r.trin, r.hjemmel), []).append(r)
+    return few(
+        [
+            f"{small(ydelse)} {procent} procent i {plural(len(mine), 'uge', 'uger')} ({_why(trin, mine)}{hjemmel})"
+            for (ydelse, procent, trin, hjemmel), mine in groups.items()
+        ]
+    ) or "ingen; der er ingen beløb at afregne i måneden"  # fmt: skip
+
+
+def _why(trin: int | None, rows: Sequence[Raekke]) -> str:
+    """The step, and the weeks of support that it comes from."""
+    if trin is None:
+        return "uden for trappen, "
+    numbers = sorted({r.ydelsestaeller for r in rows if r.ydelsestaeller is not None})
+    if any(r.overgang for r in rows) or not numbers:
+        return f"trin {trin}, "
+    return f"trin {trin}, uge {runs(numbers)} af støtte, "
+
+
+def _weeks(sag: Forklaring) -> str:
+    """The numbers of the month's weeks, since when they are counted, and how far the restart is."""
+    counted = [uge for uge in sag.uger if uge.art == "A" and uge.ydelsestaeller]
+    parts = []
+    if counted:
+        since = sorted({uge.taelling_fra_uge for uge in counted if uge.taelling_fra_uge})
+        numbers = runs(sorted({uge.ydelsestaeller or 0 for uge in counted}))
+        parts.append(f"uge {numbers} af støtte, talt siden ugen {listed([day(uge) for uge in since])}")
+    last = next((uge.genoptjening for uge in reversed(sag.uger) if uge.genoptjening), None)
+    reached = next((uge for uge in sag.uger if uge.genoptjening and uge.genoptjening.naaet), None)
+    if reached:
+        parts.append(f"optællingen begynder forfra med ugen {day(reached.uge)}")
+    if last:
+        parts.append(f"{last.antal} af {last.kraevet} uger med selvforsørgelse mod at begynde forfra")
+    return "; ".join(parts) or "ingen uge i måneden tælles"
+
+
+def _amounts(sag: Forklaring, rows: Sequence[Raekke]) -> str:
+    """What the amounts come to on each side, fleksbidrag, and what is not settled."""
+    parts = []
+    for side in sorted({r.side for r in rows}, reverse=True):
+        mine = [r for r in rows if r.side == side]
+        share = sum(r.refusion_oere + r.medfinansiering_oere for r in mine)
+        parts.append(f"{kroner(sum(r.beloeb_oere for r in mine))} giver {kroner(share)} i {side}")
+    parts += [in_short(b, sag.maaned) for uge in sag.uger for b in uge.fleksbidrag]
+    if any(uge.uden_kommune for uge in sag.uger):
+        parts.append("noget er ikke afregnet, fordi ingen kommune kendes (EI-018)")
+    parts += [
+        f"{small(old.ydelse)}, {old.kommune}: forskellen på {kroner(old.netto_oere)} er forældet efter {old.hjemmel} "
+        "(foraeldelse.toml) og afregnes ikke"
+        for old in sag.foraeldet
+    ]
+    return "; ".join(parts) or "0,00 kr."
+
+
+def _moved(sag: Forklaring) -> str:
+    """Which runs have changed the month since it was first settled, and what the last of them changed first."""
+    found = [(change.koersel, uge, change) for uge in sag.uger for change in uge.aendringer]
+    if not found:
+        return "nej."
+    names = dict(
+        sorted((change.koersel, f"kørsel {change.koersel} ({month(change.maaned)})") for _, _, change in found)
+    )
+    last = max(names)
+    of_last = [(uge, change) for koersel, uge, change in found if koersel == last]
+    uge, change = next((both for both in of_last if _paid_otherwise(both[1])), of_last[0])
+    others = f"i {few(list(names.values()))}; sidst " if len(names) > 1 else ""
+    return f"{others}i {names[last]}, ugen {day(uge.uge)}: {brief(change, {i.nr: i for i in sag.indberetninger})}"
+
+
+def _paid_otherwise(change: Aendring) -> bool:
+    """Whether a run changed what is paid, and not only how the week is counted."""
+    foer = change.procent_foer, change.beloeb_foer_oere, change.refusion_foer_oere, change.kommuner_foer
+    return foer != (change.procent_efter, change.beloeb_efter_oere, change.refusion_efter_oere, change.kommuner_efter)
+
+
+def counters(uge: Uge) -> Iterator[str]:
+    """The two counters of a week."""
+    if uge.art == "A" and uge.taelling_fra_uge:
+        yield f"  Uge {uge.ydelsestaeller} af støtte, talt siden ugen {day(uge.taelling_fra_uge)}."
+    elif uge.art and uge.ydelsestaeller:
+        yield f"  Ydelsestælleren bliver stående på {uge.ydelsestaeller}."
+    g = uge.genoptjening
+    if g and g.naaet:
+        yield f"  Genoptjening: de {g.kraevet} uger er nået, og optællingen begynder forfra ({paragraph(g.post)})."
+    elif g and g.antal and g.foerste_uge:
+        yield (
+            f"  Genoptjening: {g.antal} af {g.kraevet} hele uger med selvforsørgelse i vinduet fra {day(g.vindue_fra)} "
+            f"(den første er ugen {day(g.foerste_uge)})."
+        )
+    elif g:
+        yield f"  Genoptjening: ingen af {g.kraevet} uger endnu i vinduet fra {day(g.vindue_fra)}."

@@ -1,0 +1,352 @@
+"""Understands how the money of a week is told: the percentage and its paragraph, the municipality, and the ledger."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+
+import numpy as np
+
+from refusion_assets.domain.calendar import last_day
+from refusion_assets.domain.forklar.model import (
+    Aarsag,
+    Aendring,
+    Fleksbidrag,
+    Formel,
+    Indberetning,
+    OverLoft,
+    Postering,
+    Raekke,
+    Uge,
+)
+from refusion_assets.domain.forklar.words import (
+    day,
+    few,
+    kroner,
+    listed,
+    month,
+    paragraph,
+    plural,
+    small,
+    span,
+    weeks,
+    where,
+)
+from refusion_assets.domain.refusion.split import round_half_away
+from refusion_assets.domain.rules.entries import LOVENS_TAELLER
+
+OTHER_NOW = "Reglerne, som de er nu, siger andet; posten, der gjaldt ved beregningen, vises ikke."
+PERIODS = {"uge": "om ugen", "maaned": "om måneden"}
+
+
+def in_short(bidrag: Fleksbidrag, maaned: date) -> str:
+    """What the month's fleksbidrag came to."""
+    name = f"{small(bidrag.ydelse)}, {bidrag.kommune}"
+    if bidrag.beregningsgrundlag_oere is None:
+        return f"{name}: intet for {month(maaned)}, fordi grundlaget ikke er modtaget ({bidrag.regel})"
+    return f"{name}: {kroner(bidrag.refusion_oere)} for {month(maaned)}"
+
+
+def contribution(bidrag: Fleksbidrag, maaned: date) -> Iterator[str]:
+    """A fleksbidrag and how it came about: basis, wage, refusion, days, and the steps of the formula."""
+    subsidy = small(bidrag.formel.tilskud) if bidrag.formel else "tilskuddet"
+    step = f"{bidrag.formel.trin_procent} procent" if bidrag.formel else "trinnet"
+    if bidrag.beregningsgrundlag_oere is None or bidrag.loen_oere is None:
+        yield f"  {bidrag.ydelse}, {bidrag.kommune}: intet. {bidrag.regel}: {bidrag.regel_tekst}"
+    else:
+        yield f"  {bidrag.ydelse}, {bidrag.kommune}: {kroner(bidrag.refusion_oere)} for {month(maaned)}."
+        yield (
+            f"    Beregningsgrundlag {kroner(bidrag.beregningsgrundlag_oere)}, løn {kroner(bidrag.loen_oere)} og "
+            f"refusion af månedens {subsidy} {kroner(bidrag.tilskud_refusion_oere)}."
+        )
+    if bidrag.dage == last_day(maaned).day:
+        yield f"    {bidrag.dage_paa_trin} af månedens {bidrag.dage} dage er dage med {subsidy} på {step}."
+    else:
+        yield f"    {bidrag.dage_paa_trin} af månedens {bidrag.dage} dage med {subsidy} ligger på {step}."
+    if bidrag.formel and bidrag.formel.navn == "paragraf_7" and bidrag.beregningsgrundlag_oere is not None:
+        yield from _paragraf_7(bidrag, bidrag.formel, bidrag.beregningsgrundlag_oere, bidrag.loen_oere or 0)
+    yield f"    {bidrag.hjemmel}; {where(bidrag.post)}." if bidrag.post else f"    {bidrag.hjemmel}. {OTHER_NOW}"
+
+
+def _paragraf_7(bidrag: Fleksbidrag, formel: Formel, grundlag: int, loen: int) -> Iterator[str]:
+    """The steps of the formula of § 7, each rounded to øre as it is shown."""
+    beyond = formel.forskel_procent * (grundlag - bidrag.tilskud_refusion_oere)
+    ceiling = formel.beregningsgrundlag_procent * grundlag
+    wage = formel.loen_procent * loen
+    yield (
+        f"    {formel.forskel_procent} procent af ({kroner(grundlag)} - {kroner(bidrag.tilskud_refusion_oere)}) = "
+        f"{_oere(beyond, 100)}; {formel.beregningsgrundlag_procent} procent af {kroner(grundlag)} = "
+        f"{_oere(ceiling, 100)}. Det mindste af de to regnes der videre med."
+    )
+    left = min(beyond, ceiling) - wage
+    line = f"    {_oere(min(beyond, ceiling), 100)} - {formel.loen_procent} procent af lønnen ({_oere(wage, 100)}) = "
+    if left <= 0:
+        yield f"{line}{_oere(left, 100)}, så der er intet bidrag."
+        return
+    share = bidrag.dage_paa_trin, bidrag.dage
+    exact = _oere(left * share[0], 100 * share[1])
+    yield (
+        f"{line}{_oere(left, 100)}; x {share[0]}/{share[1]} = {exact}, afrundet til {kroner(bidrag.refusion_oere)} "
+        f"(nærmeste {kroner(formel.afrunding_oere)})."
+    )
+
+
+def _oere(numerator: int, denominator: int) -> str:
+    """A fraction of øre as kroner, rounded to øre."""
+    return kroner(int(round_half_away(np.array([numerator]), denominator)[0]))
+
+
+def counted(row: Raekke) -> tuple[str, str]:
+    """The amount that the percentage is taken of, less what is above a maximum; and what one on the share took."""
+    amount = sum(over.beloeb_oere for over in row.over_loft)
+    share = sum(over.refusion_oere for over in row.over_loft)
+    whole = kroner(row.beloeb_oere)
+    return (
+        f"({whole} - {kroner(amount)} over loft)" if amount else whole,
+        f" - {kroner(share)} over loft" if share else "",
+    )
+
+
+def above(over: OverLoft, side: str) -> str:
+    """One maximum that took something of a row."""
+    of = "beløbet" if over.beloeb_oere else f"{side}en"
+    most = f" (højst {kroner(over.loft_oere)} {PERIODS[over.periode]})" if over.loft_oere and over.periode else ""
+    place = f"{over.hjemmel}; {where(over.post)}." if over.post else f"{over.hjemmel}. {OTHER_NOW}"
+    return f"    Loftet {over.loft_id}{most}: {kroner(over.beloeb_oere + over.refusion_oere)} af {of} er over; {place}"
+
+
+def _other_basis(cause: Aarsag) -> str:
+    """That a basis came, or became another."""
+    if cause.grundlag_foer_oere is None or cause.loen_foer_oere is None:
+        new = [kroner(oere or 0) for oere in (cause.grundlag_efter_oere, cause.loen_efter_oere)]
+        return f"beregningsgrundlag ({new[0]}) og løn ({new[1]}) for måneden blev modtaget."
+    both = (
+        ("beregningsgrundlaget", cause.grundlag_foer_oere, cause.grundlag_efter_oere or 0),
+        ("lønnen", cause.loen_foer_oere, cause.loen_efter_oere or 0),
+    )
+    told = [f"{name} blev rettet fra {kroner(foer)} til {kroner(efter)}" for name, foer, efter in both if foer != efter]
+    return f"{' og '.join(told)}."
+
+
+def _other_subsidy(cause: Aarsag) -> str:
+    """That the benefit that fleksbidrag follows was settled otherwise by the same run."""
+    if cause.uge_fra is None or cause.uge_til is None:
+        return "tilskuddet, bidraget regnes af, er rettet i samme kørsel."
+    when = "ugen, der begynder" if cause.uge_fra == cause.uge_til else "ugerne, der begynder"
+    return f"tilskuddet, bidraget regnes af, er rettet i samme kørsel i {when} {span(cause.uge_fra, cause.uge_til)}."
+
+
+OF_FLEKSBIDRAG = {"grundlag": _other_basis, "tilskud": _other_subsidy}
+
+Reports = Mapping[int, Indberetning]
+WHO_PAYS = {"refusion": "i refusion fra staten", "medfinansiering": "i medfinansiering til staten"}
+ARTER = {"A": "ydelse", "B": "neutral", "C": "selvforsørgelse"}
+EGNE_ARTER = {"A": "talt", "B": "hverken talt eller fri", "C": "fri"}
+TYPES = {
+    "N": "afregnet",
+    "T": "taget tilbage",
+    "K": "afregnet på ny",
+    "Å": "regnet som afregnet",
+}
+
+
+def money(row: Raekke, week_number: int | None) -> Iterator[str]:
+    """What a benefit gives in the week, and why that percentage; `week_number` is the law's own number of the week."""
+    share = row.refusion_oere + row.medfinansiering_oere
+    amount, over = counted(row)
+    yield (
+        f"  {row.ydelse}, {row.finansiering.kommune}: {amount} x {row.procent} procent{over} = "
+        f"{kroner(share)} {WHO_PAYS.get(row.side, '')}".rstrip()
+        + "."
+    )
+    if row.indberettet_oere:
+        yield (
+            f"    Indberettet i alt {kroner(row.indberettet_oere)}; resten ligger på andre uger eller måneder."
+            if (row.indberettet_oere != row.beloeb_oere)
+            else f"    Indberettet i alt {kroner(row.indberettet_oere)}."
+        )
+    yield from (above(over_loft, row.side) for over_loft in row.over_loft)
+    place = f"; {where(row.post)}" if row.post else ""
+    yield f"    {row.procent} procent: {_step(row)}, {row.hjemmel}{place}."
+    if row.ydelsestaeller not in (None, week_number):
+        yield f"    Trappen følger en anden tæller; på den er ugen uge {row.ydelsestaeller}."
+    if row.overgang:
+        then = day(row.overgang.gaelder_fra)
+        yield f"    Ugen får den procent, som ugen {then} har eller ville have ({paragraph(row.overgang)})."
+    if not row.post:
+        yield "    Reglerne, som de er nu, siger en anden procent; posten, der gjaldt ved beregningen, vises ikke."
+
+
+def _step(row: Raekke) -> str:
+    """The step, or that there is none."""
+    if row.trin is None:
+        return "fast procent uden for trappen"
+    if row.trin_fra_uge is None:
+        return f"trin {row.trin}"
+    weeks = f"uge {row.trin_fra_uge}-{row.trin_til_uge}" if row.trin_til_uge else f"fra uge {row.trin_fra_uge}"
+    return f"trin {row.trin} ({weeks})"
+
+
+def finances(row: Raekke) -> str:
+    """Why a municipality finances a row."""
+    f = row.finansiering
+    if f.grundlag == "betaler":
+        return f"    {f.kommune} finansierer, fordi kommunen har udbetalt ydelsen."
+    if f.grundlag == "bopael" and f.dag and f.bopael_start:
+        until = f" til {day(f.bopael_slut)}" if f.bopael_slut else ""
+        covers = f.bopael_start <= f.dag and (f.bopael_slut is None or f.bopael_slut >= f.dag)
+        lived = f"boede der {day(f.dag)}" if covers else f"boede der i ugen, og ingen bopæl kendes {day(f.dag)}"
+        return f"    {f.kommune} finansierer, fordi borgeren {lived} (bopæl fra {day(f.bopael_start)}{until})."
+    return f"    Hvorfor {f.kommune} finansierer, kan ikke ses i de indberetninger og bopæle, der er kendt nu."
+
+
+def settled(uge: Uge, reports: Reports) -> list[str]:
+    """What each run settled for the week, and why a later one changed it."""
+    if not uge.posteringer:
+        return ["  Ikke afregnet i nogen kørsel endnu."] if uge.raekker else []
+    text = []
+    for koersel in sorted({row.koersel for row in uge.posteringer} | {change.koersel for change in uge.aendringer}):
+        mine = [row for row in uge.posteringer if row.koersel == koersel]
+        for ydelse_id, kommune in dict.fromkeys((row.ydelse_id, row.kommune) for row in mine):
+            text.append(_posted([row for row in mine if (row.ydelse_id, row.kommune) == (ydelse_id, kommune)]))
+        text += _changed([change for change in uge.aendringer if change.koersel == koersel], reports)
+    return text
+
+
+def _posted(rows: Sequence[Postering]) -> str:
+    """The ledger rows of one benefit, municipality and run: settled, or taken back and settled anew."""
+    row = rows[0]
+    when = f"Kørsel {row.koersel} ({month(row.maaned)})" if row.maaned else "Før den første kørsel"
+    said = []
+    for one in rows:
+        number = f"uge {one.ydelsestaeller}, " if one.ydelsestaeller is not None else ""
+        side = "medfinansiering" if one.medfinansiering_oere else "refusion"
+        share = kroner(one.refusion_oere + one.medfinansiering_oere)
+        of = f" fra kørsel {one.oprindelig_koersel}" if one.oprindelig_koersel else ""
+        capped = ", efter loft" if _capped(one) else ""
+        said.append(
+            f"{TYPES[one.raekketype]}{of} ({one.raekketype}): {number}{_of_amount(one)}{share} i {side}{capped}"
+        )
+    return f"  {when}: {small(row.ydelse)}, {row.kommune}: {'; '.join(said)}."
+
+
+def _of_amount(row: Postering) -> str:
+    """The percentage and the amount it was taken of; nothing where there is none, as for fleksbidrag."""
+    return f"{row.procent} procent af {kroner(row.beloeb_oere)} = " if row.procent or row.beloeb_oere else ""
+
+
+def _capped(row: Postering) -> bool:
+    """Whether a maximum left less than the percentage gives."""
+    share = abs(row.refusion_oere + row.medfinansiering_oere)
+    return share < int(round_half_away(np.array([abs(row.beloeb_oere) * row.procent]), 100)[0])
+
+
+def _changed(changes: Sequence[Aendring], reports: Reports) -> Iterator[str]:
+    """What a run changed, and the causes, each told once though several benefits have it."""
+    for place, change in enumerate(changes):
+        same = [other for other in changes if other.aarsager == change.aarsager]
+        if change.aarsager in [earlier.aarsager for earlier in changes[:place]]:
+            continue
+        told = listed([f"{small(other.ydelse)}: {_what(other)}" for other in same])
+        yield f"  Hvorfor kørsel {change.koersel} ({month(change.maaned)}): {told}, fordi"
+        yield from (f"    - {_cause(cause, reports)}" for cause in change.aarsager)
+
+
+def brief(change: Aendring, reports: Reports) -> str:
+    """What a run changed for one benefit, with its causes, in one sentence."""
+    causes = [_cause(cause, reports, short=True).rstrip(".") for cause in change.aarsager]
+    return f"{small(change.ydelse)}: {_what(change)}, fordi {listed(causes)}."
+
+
+def _what(change: Aendring) -> str:
+    """What became what."""
+    what = []
+    if change.procent_foer != change.procent_efter and None not in (change.procent_foer, change.procent_efter):
+        what.append(f"{change.procent_foer} procent blev {change.procent_efter} procent")
+    if change.beloeb_foer_oere != change.beloeb_efter_oere:
+        what.append(f"{kroner(change.beloeb_foer_oere)} blev {kroner(change.beloeb_efter_oere)}")
+    elif not change.beloeb_foer_oere and change.refusion_foer_oere != change.refusion_efter_oere:
+        what.append(f"{kroner(change.refusion_foer_oere)} blev {kroner(change.refusion_efter_oere)}")
+    if change.kommuner_foer != change.kommuner_efter and change.kommuner_foer and change.kommuner_efter:
+        what.append(f"{listed(change.kommuner_foer)} blev {listed(change.kommuner_efter)}")
+    if not what and change.procent_efter is not None and change.beloeb_foer_oere:
+        what.append(f"stadig {change.procent_efter} procent")
+    return listed(what) or "rækken er gjort om"
+
+
+def _cause(cause: Aarsag, reports: Reports, *, short: bool = False) -> str:
+    """One concrete cause; in short its reports by their own id, and no more than a few weeks."""
+    mentioned = [reports[nr] for nr in cause.indberetninger]
+    if cause.slags in ("taeller", "overgang"):
+        return _shifted(cause, mentioned, short=short)
+    if cause.slags in OF_FLEKSBIDRAG:
+        return OF_FLEKSBIDRAG[cause.slags](cause)
+    if cause.slags == "regler":
+        return _other_rules(cause)
+    said = {
+        "indberetning": f"{_reported(mentioned, short=short)} kom til.",
+        "tilbagefoersel": f"indberetning {few(sorted({str(i.reference_id) for i in mentioned}))} blev taget tilbage: "
+        f"{_reported(mentioned, short=short)}.",
+        "karantaene": f"{_reported(mentioned, short=short)} kom i karantæne eller ud af den.",
+        "bopael": f"bopælen i ugen er ændret fra {cause.kommune_foer or 'ukendt'} til "
+        f"{cause.kommune_efter or 'ukendt'} i det bopælsregister, som kørslen kendte.",
+    }
+    return said.get(cause.slags, "årsagen kan ikke ses i de indberetninger, bopæle og regler, der er kendt nu.")
+
+
+def _other_rules(cause: Aarsag) -> str:
+    """That the rules were others, and which paragraph became which."""
+    paragraphs = (
+        f": {cause.hjemmel_foer} blev {cause.hjemmel_efter}"
+        if cause.hjemmel_foer and cause.hjemmel_efter and cause.hjemmel_foer != cause.hjemmel_efter
+        else ""
+    )
+    return f"reglerne var ændret fra version {cause.regelversion_foer} til {cause.regelversion_efter}{paragraphs}."
+
+
+def _shifted(cause: Aarsag, mentioned: Sequence[Indberetning], *, short: bool) -> str:
+    """That a number became another, by which weeks and reports, and what became of the restart before it."""
+    before, after = cause.ydelsestaeller_foer, cause.ydelsestaeller_efter
+    number = f"uge {before} blev uge {after}"
+    if cause.slags == "overgang" and cause.maalt_uge:
+        number = f"nummeret i ugen {day(cause.maalt_uge)}, der giver procenten, gik fra {before} til {after}"
+    elif cause.taeller_id != LOVENS_TAELLER:
+        number = f"{number} på tælleren {cause.taeller_id}"
+    rules = ""
+    if cause.regelversion_efter:
+        rules = f"reglerne var ændret fra version {cause.regelversion_foer} til {cause.regelversion_efter}"
+    by = f", ved {_reported(mentioned, short=short)}" if mentioned else ""
+    shifted = f"{plural(len(cause.skiftede_uger), 'uge', 'uger')} skiftede: {_weeks(cause, short=short)}{by}"
+    why = " og ".join(part for part in (shifted if cause.skiftede_uger else "", rules) if part)
+    return f"{number}, da {why}{_restart(cause)}."
+
+
+def _weeks(cause: Aarsag, *, short: bool) -> str:
+    """The weeks that moved a number, by their Mondays, those of one kind together."""
+    names = ARTER if cause.taeller_id == LOVENS_TAELLER else EGNE_ARTER
+    groups: dict[tuple[str, str], list[date]] = {}
+    for week in cause.skiftede_uger:
+        groups.setdefault((week.art_foer, week.art_efter), []).append(week.uge)
+    said = few if short else listed
+    return "; ".join(
+        f"{said(weeks(mine))} ({names[foer]} blev {names[efter]})" for (foer, efter), mine in groups.items()
+    )
+
+
+def _restart(cause: Aarsag) -> str:
+    """That the count no longer starts over where it did, or does where it did not."""
+    if cause.forfra_foer == cause.forfra_efter:
+        return ""
+    old = f"; optællingen begynder ikke længere forfra med ugen {day(cause.forfra_foer)}" if cause.forfra_foer else ""
+    new = f"; optællingen begynder nu forfra med ugen {day(cause.forfra_efter)}" if cause.forfra_efter else ""
+    return old + new
+
+
+def _reported(mentioned: Sequence[Indberetning], *, short: bool) -> str:
+    """The first reports by number, in short by id, with benefit, sender and month of receipt, and how many more."""
+    return few(
+        [
+            f"{f'indberetning {i.indberetning_id}:' if short else f'[{i.nr}]'} "
+            f"{'tilbageførsel' if i.art == 'tilbagefoersel' else small(i.ydelse)} fra {i.afsender}, "
+            f"modtaget i {month(i.modtaget_maaned)}"
+            for i in mentioned
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Money of weeks: claims split, rates found, rows priced, maxima kept, fleksbidrag worked out."""

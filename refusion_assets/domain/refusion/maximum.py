@@ -1,0 +1,118 @@
+"""Understands a maximum: how much of a person's money of a week or month is left to be refunded under it."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import numpy as np
+import pandera.polars as pa
+import polars as pl
+
+from refusion_assets.domain.calendar import Ints
+from refusion_assets.domain.refusion.split import KEY, round_half_away
+from refusion_assets.domain.rules.entries import Rulebook
+
+GROUP = ["borger_id", "ydelse_id"]
+NO_LIMIT = 2**62
+
+
+class OverLoft(pa.DataFrameModel):
+    """One row per result row and maximum that took something of it. Øre.
+
+    The share of a row is the rounded percentage of its amount less `beloeb_oere` here, less `refusion_oere` here.
+    """
+
+    uge: pl.Date = pa.Field(description="mandag")
+    maaned: pl.Date = pa.Field(description="ydelsesmåned, første dag")
+    borger_id: pl.Int64
+    ydelse_id: pl.String
+    kommunekode: pl.String
+    loft_id: pl.String
+    beloeb_oere: pl.Int64 = pa.Field(ge=0, description="of the amount, above the maximum")
+    refusion_oere: pl.Int64 = pa.Field(ge=0, description="of the refusion or medfinansiering, above the maximum")
+    hjemmel: pl.String
+
+    class Config:
+        """Exactly these columns; one row per key and maximum."""
+
+        strict = True
+        unique = [*KEY, "loft_id"]  # noqa: RUF012  pandera reads the list
+
+
+def limit(rows: pl.DataFrame, rules: Rulebook) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The result rows with what the maxima leave of refusion and medfinansiering, and what they took (`OverLoft`). Øre.
+
+    `rows` must hold all rows of every week and month in it, by person, benefit, month, week and municipality: in
+    that order they use up a maximum. Maxima are taken one after the other: those on the amount first, those of a week
+    before those of a month, by name; each sees what the one before left.
+    Hjemmel: none of its own; the act that brings the maximum, as its entry says. Source: rules.md section 8, point 4.
+    """
+    first = {periode: _first_of_group(rows, periode) for periode in ("uge", "maaned")}
+    amount = rows["beloeb_oere"].to_numpy().copy()
+    share = (rows["refusion_oere"] + rows["medfinansiering_oere"]).to_numpy().copy()
+    taken: list[pl.DataFrame] = [OverLoft.empty()]
+    for paa, periode, loft_id in _stages(rules):
+        held = _held(rows, _in_force(rows, paa, periode, loft_id, rules), periode)
+        money = amount if paa == "beloeb" else share
+        over = _above(money, held["loft"].to_numpy(), first[periode])
+        money -= over
+        hit = np.flatnonzero(over)
+        if paa == "beloeb":
+            share[hit] = round_half_away(amount[hit] * rows["procent"].to_numpy()[hit], 100)
+        taken.append(_taken(held[hit], over[hit], paa, loft_id))
+    left = {
+        name: pl.when(pl.col(name) > 0).then(pl.Series(share)).otherwise(0)
+        for name in ("refusion_oere", "medfinansiering_oere")
+    }
+    return rows.with_columns(**left), pl.concat(taken).sort(*KEY, "loft_id")
+
+
+def _first_of_group(rows: pl.DataFrame, periode: str) -> Ints:
+    """Per row the place of the first row of the same person, benefit and period."""
+    begins = rows.select(pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift()) for c in (*GROUP, periode)))
+    place = np.arange(rows.height)
+    first: Ints = np.maximum.accumulate(np.where(begins.to_series().to_numpy(), place, 0)) if rows.height else place
+    return first
+
+
+def _stages(rules: Rulebook) -> list[tuple[str, str, str]]:
+    """What each maximum is of, the period it is for, and its name, in the order they are taken."""
+    found = {(loft.paa, loft.periode, loft.id) for loft in rules.lofter}
+    return sorted(found, key=lambda stage: (stage[0] != "beloeb", stage[1] != "uge", stage[2]))
+
+
+def _in_force(rows: pl.DataFrame, paa: str, periode: str, loft_id: str, rules: Rulebook) -> pl.DataFrame:
+    """One row per day that names a period, and benefit that a maximum holds for then: its øre and paragraph."""
+
+    def versions(days: list[date]) -> Iterator[tuple[date, str, int, str]]:
+        for day in days:
+            loft = rules.loft_on(loft_id, day)
+            if loft is not None and (loft.paa, loft.periode) == (paa, periode):
+                yield from ((day, ydelse_id, loft.beloeb_oere, loft.hjemmel) for ydelse_id in loft.ydelser)
+
+    schema = {periode: pl.Date, "ydelse_id": pl.String, "loft": pl.Int64, "loft_hjemmel": pl.String}
+    return pl.DataFrame(list(versions(rows[periode].unique().to_list())), schema=schema, orient="row")
+
+
+def _held(rows: pl.DataFrame, in_force: pl.DataFrame, periode: str) -> pl.DataFrame:
+    """The keys of the rows with the maximum that holds for each and its paragraph; where none does, more than any."""
+    keys = rows.select(KEY).join(in_force, on=[periode, "ydelse_id"], how="left", maintain_order="left")
+    return keys.with_columns(pl.col("loft").fill_null(NO_LIMIT))
+
+
+def _above(money: Ints, most: Ints, first: Ints) -> Ints:
+    """How much of each row's money lies above the maximum, when the rows before it have had theirs. Øre."""
+    through = np.cumsum(money)
+    in_group = through - (through - money)[first]
+    return np.clip(in_group - most, 0, money)
+
+
+def _taken(hit: pl.DataFrame, over: Ints, paa: str, loft_id: str) -> pl.DataFrame:
+    """The rows of `OverLoft` of one maximum."""
+    nothing = pl.Series(np.zeros_like(over))
+    return hit.select(
+        *KEY,
+        loft_id=pl.lit(loft_id),
+        beloeb_oere=pl.Series(over) if paa == "beloeb" else nothing,
+        refusion_oere=nothing if paa == "beloeb" else pl.Series(over),
+        hjemmel="loft_hjemmel",
+    )

@@ -1,0 +1,376 @@
+"""Understands the rules over time: what is in force in a benefit month, and which months a change touches."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+
+from refusion_assets.domain.calendar import last_day, monday, next_month
+
+Record = Mapping[str, Any]
+
+TEXTS = ("kilde", "kontrolleret", "note", "sikkerhed")
+# What no calculation of a benefit month reads: the calendar of runs, the texts and accounts of the files.
+SILENT = frozenset({"koersel", "kontrol", "kontering", "ikke_modelleret", "tilbagevirkning", "foraeldelse"})
+# What holds by run month: no benefit month rests on it, but what a run settles does.
+OF_RUNS = ("foraeldelse",)
+
+
+@dataclass(frozen=True)
+class View:
+    """What is looked at in an entry, and how far a change of it reaches.
+
+    `runs_on`: later weeks follow from it, as a count does. `tal`: it moves numbers, not only the paragraph that a row
+    shows. `mondays`: the rule of a week is the one of its Monday.
+    """
+
+    value: Callable[[Record], object]
+    runs_on: bool = True
+    tal: bool = True
+    mondays: bool = False
+
+
+@dataclass(frozen=True)
+class Emne:
+    """How the entries of a topic hold over time.
+
+    `key` names an entry. `dated` is the key of its first day, None where it holds for all time. `back`: the first
+    entry holds before its date too. `by_reference`: a new entry moves nothing until a changed one refers to it.
+    """
+
+    key: tuple[str, ...]
+    views: tuple[View, ...]
+    dated: str | None = "gaelder_fra"
+    back: bool = False
+    by_reference: bool = False
+
+
+def _only(*names: str) -> Callable[[Record], object]:
+    """Some keys of an entry."""
+    return lambda record: [str(record.get(name, "")) for name in names]
+
+
+def _but(*names: str) -> Callable[[Record], object]:
+    """Every key of an entry but its texts, its paragraph and these."""
+    left_out = {*TEXTS, "hjemmel", *names}
+    return lambda record: {name: value for name, value in record.items() if name not in left_out}
+
+
+def _steps(record: Record) -> object:
+    """A staircase without the paragraphs of its steps."""
+    steps = [{name: value for name, value in step.items() if name != "hjemmel"} for step in record.get("trin", ())]
+    return [_but("trin", "gaelder_fra")(record), steps]
+
+
+def _step_paragraphs(record: Record) -> object:
+    """The paragraphs of the steps of a staircase."""
+    return [step.get("hjemmel") for step in record.get("trin", ())]
+
+
+def _longest_period(record: Record) -> object:
+    """The one bound that decides whether a report is used."""
+    return record.get("vaerdi") if record.get("id") == "periode_dage" else None
+
+
+COUNTED = ("beloebsfelter", "lov_nr", "kategori")
+YDELSER = (
+    View(_only("kategori"), mondays=True),
+    View(_only("beloebsfelter", "lov_nr")),
+    View(_but("gaelder_fra", "navn", "kontering", *COUNTED), runs_on=False, mondays=True),
+    View(_only("hjemmel"), runs_on=False, tal=False, mondays=True),
+)
+TRAPPE = (View(_steps, runs_on=False, mondays=True), View(_step_paragraphs, runs_on=False, tal=False, mondays=True))
+PARAGRAPH = View(_only("hjemmel"), tal=False)
+EMNER: dict[str, Emne] = {
+    "ydelser": Emne(("ydelse_id",), YDELSER, back=True, by_reference=True),
+    "konti": Emne(("konto",), (View(_only("ydelse_id", "kilde_id", "felt", "kontoart")),), "gyldig_fra", back=True),
+    "kommuner": Emne(("kommunekode",), (View(_only("kommunekode")),), dated=None),
+    "kilde": Emne(("id",), (View(_only("art")),), dated=None, by_reference=True),
+    "trappe": Emne(("id",), TRAPPE, back=True, by_reference=True),
+    "taeller": Emne(("id",), (View(_but()), PARAGRAPH), by_reference=True),
+    "loft": Emne(("id",), (View(_but(), runs_on=False), View(_only("hjemmel"), runs_on=False, tal=False))),
+    "fleksbidrag": Emne(("id",), (View(_but("navn"), runs_on=False), View(_only("hjemmel"), runs_on=False, tal=False))),
+    "optaelling": Emne((), (View(_only("gaelder_fra")),), dated=None),
+    "overgang": Emne((), (View(_only("gaelder_fra")),), dated=None),
+    "genoptjening": Emne((), (View(_but("gaelder_fra"), mondays=True),), back=True),
+    "laesning": Emne(("navn",), (View(_only("vaerdi")),), dated=None),
+    "graense": Emne((), (View(_longest_period),), dated=None),
+}
+
+
+def emne_of(name: str, records: Iterable[Record]) -> Emne:
+    """How a topic holds over time; one we know nothing of by its dates, and for all time where it has none."""
+    if name in EMNER:
+        return EMNER[name]
+    found = list(records)
+    key = tuple(sorted({key for record in found for key in record} & {"id", "navn", "ydelse_id"}))
+    dated = "gaelder_fra" if found and all(record.get("gaelder_fra") for record in found) else None
+    return Emne(key, (View(_but()), PARAGRAPH), dated)
+
+
+# What the judgement of a delivered line reads of each topic (`domain/classified.py`); a test compares.
+JUDGED = {
+    "konti": (
+        "konto",
+        "ydelse_id",
+        "kilde_id",
+        "felt",
+        "kontoart",
+        "indkomsttype",
+        "indtaegtsart",
+        "gyldig_fra",
+        "gyldig_til",
+    ),
+    "kilde": ("id", "art"),
+    "kommuner": ("kommunekode",),
+    "graense": ("id", "vaerdi"),
+    "laesning": ("navn", "vaerdi"),
+    "ydelser": ("ydelse_id", "gaelder_fra", "beloebsfelter", "lov_nr"),
+}
+JUDGED_ENTRIES = {"graense": "periode_dage", "laesning": "beloebsgrundlag"}
+
+Topics = Mapping[str, Sequence[Record]]
+Line = list[tuple[date, str]]
+
+ALWAYS = date.min
+WEEK = timedelta(days=7)
+
+
+class Regelgrundlag(pa.DataFrameModel):
+    """One row per benefit month: the rules that its rows were last calculated under."""
+
+    maaned: pl.Date
+    regelversion: pl.String
+
+    class Config:
+        """Exactly these columns; one row per month."""
+
+        strict = True
+        unique = ["maaned"]  # noqa: RUF012  pandera reads the list
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a change of one entry touches: days from `fra` until before `til` (None = for good)."""
+
+    emne: str
+    post: str
+    fra: date
+    til: date | None
+    tal: bool
+
+    def touches(self, month: date) -> bool:
+        """Whether a week with a day in the month, named by its first day, can come out otherwise."""
+        return self.fra <= last_day(month) and (self.til is None or self.til > monday(month))
+
+
+def _canonical(value: object) -> str:
+    """A value as text that is the same whatever order its keys stand in."""
+    return json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
+
+
+def _by_key(records: Iterable[Record], emne: Emne) -> dict[str, list[Record]]:
+    """The entries of a topic by what names them."""
+    groups = defaultdict(list)
+    for record in records:
+        groups[" ".join(str(record.get(name, "")) for name in emne.key)].append(record)
+    return dict(groups)
+
+
+def _line(records: Iterable[Record], emne: Emne, view: View, *, back: bool) -> Line:
+    """The values of an entry over time: each with its first day, in order."""
+    values = defaultdict(list)
+    for record in records:
+        start = _day(record[emne.dated]) if emne.dated else ALWAYS
+        values[_next_monday(start) if view.mondays else start].append(_canonical(view.value(record)))
+    line = [(start, _canonical(sorted(found))) for start, found in sorted(values.items())]
+    return [(ALWAYS, line[0][1]), *line[1:]] if back and line else line
+
+
+def _day(value: object) -> date:
+    """A date as TOML or CSV writes it."""
+    return value if isinstance(value, date) else date.fromisoformat(str(value))
+
+
+def _next_monday(day: date) -> date:
+    """The first Monday on or after a day."""
+    return day if day == ALWAYS else monday(day + timedelta(days=6))
+
+
+def _at(line: Line, day: date) -> str | None:
+    """The value in force on a day; None before the first."""
+    return next((value for start, value in reversed(line) if start <= day), None)
+
+
+def _difference(before: Line, now: Line) -> tuple[date, date | None] | None:
+    """From when until when two lines differ at all; None if they never do."""
+    bounds = sorted({start for start, _ in (*before, *now)})
+    apart = [place for place, day in enumerate(bounds) if _at(before, day) != _at(now, day)]
+    if not apart:
+        return None
+    return bounds[apart[0]], ([*bounds, None])[apart[-1] + 1]
+
+
+def changes(before: Topics, now: Topics) -> list[Change]:
+    """Every entry whose change can give a benefit month another result, with the days it touches; in order of topic.
+
+    What texts, bounds of checks, accounts of the books and the calendar say is not looked at. A change that is in
+    force in the week of the overgang, or before it, reaches back to the first day, as that week decides the
+    percentage of all weeks before it. Hjemmel: § 29, stk. 3 (overgang); § 6 (a count is a function of history).
+    """
+    begins = _Begins.of(before, now)
+    found = []
+    for name in sorted({*before, *now} - SILENT):
+        emne = emne_of(name, [*before.get(name, ()), *now.get(name, ())])
+        old, new = (_by_key(topics.get(name, ()), emne) for topics in (before, now))
+        for post in sorted({*old, *new}):
+            both = post in old and post in new
+            if not both and emne.by_reference:
+                continue
+            for view in emne.views:
+                lines = [_line(side.get(post, ()), emne, view, back=emne.back and both) for side in (old, new)]
+                span = _difference(*lines)
+                if span:
+                    found.append(begins.change(name, post, span, view))
+    return [change for change in found if change.til is None or change.til > change.fra]
+
+
+@dataclass(frozen=True)
+class _Begins:
+    """The first days that there is anything to touch: of counting, of money; and the end of the overgang's week."""
+
+    count: date
+    money: date
+    settled_week: date
+
+    @classmethod
+    def of(cls, *rules: Topics) -> "_Begins":
+        """The first days under either of two rule sets."""
+
+        def days(topic: str, key: str) -> list[date]:
+            return [_day(record[key]) for topics in rules for record in topics.get(topic, ()) if record.get(key)]
+
+        count = monday(min(days("optaelling", "gaelder_fra")))
+        money = monday(min(days("ydelser", "finansieres_fra"), default=count))
+        return cls(count, max(count, money), monday(max(days("overgang", "gaelder_fra"))) + WEEK)
+
+    def change(self, emne: str, post: str, span: tuple[date, date | None], view: View) -> Change:
+        """A difference as a change of results."""
+        first = self.count if view.runs_on else self.money
+        fra = first if span[0] < self.settled_week else span[0]
+        return Change(emne, post, max(first, fra), None if view.runs_on else span[1], view.tal)
+
+
+def run_changes(before: Topics, now: Topics) -> list[Change]:
+    """Every entry that holds by run month and says another thing: `fra` is the first run month that it touches.
+
+    No benefit month is calculated again for it; what runs settle from then on is another.
+    """
+    found = []
+    for name in OF_RUNS:
+        said = [{_canonical(_but_texts(record)) for record in topics.get(name, ())} for topics in (before, now)]
+        apart = said[0] ^ said[1]
+        found += [Change(name, "", _day(json.loads(text)["gaelder_fra"]), None, tal=True) for text in sorted(apart)]
+    return found
+
+
+def _but_texts(record: Record) -> dict[str, object]:
+    """An entry without its texts; its paragraph stands on what a run lists."""
+    return {name: value for name, value in record.items() if name not in TEXTS}
+
+
+def months_touched(found: Iterable[Change], months: Iterable[date]) -> list[date]:
+    """The months, in order, that any of the changes touches."""
+    known = list(found)
+    return [month for month in months if any(change.touches(month) for change in known)]
+
+
+def topics_of_results(topics: Topics) -> list[str]:
+    """The topics that a benefit month's result rests on, in order."""
+    return sorted(set(topics) - SILENT)
+
+
+def data_version(topics: Topics, name: str, month: date) -> str:
+    """The fingerprint of a topic's values in force in a benefit month: 16 hex digits.
+
+    Entries in force on any day of the month's weeks; before the overgang, in its week. A value that holds for all
+    time is in force in every month.
+    """
+    emne = emne_of(name, topics.get(name, ()))
+    overgang = max((_day(record["gaelder_fra"]) for record in topics.get("overgang", ())), default=ALWAYS)
+    first, last = monday(month), max(last_day(month), overgang)
+    held = [
+        (post, number, value)
+        for post, records in sorted(_by_key(topics.get(name, ()), emne).items())
+        for number, view in enumerate(emne.views)
+        for value in _in_force(_line(records, emne, view, back=False), first, last)
+    ]
+    return hashlib.sha256(_canonical(held).encode()).hexdigest()[:16]
+
+
+def _in_force(line: Line, first: date, last: date) -> list[str]:
+    """The values in force on any of the days first..last."""
+    ends = [start for start, _ in line[1:]] + [date.max]
+    return [value for (start, value), end in zip(line, ends, strict=True) if start <= last and end > first]
+
+
+def undeclared(found: Iterable[Change], closed: date, before: Topics, now: Topics) -> list[Change]:
+    """The changes of numbers that touch a month through `closed`, and that no new `tilbagevirkning` declares.
+
+    A declaration speaks for its topic, from its first month. One that stood in the earlier rules has been used.
+    """
+    used = {_said(entry) for entry in before.get("tilbagevirkning", ())}
+    fresh = [entry for entry in now.get("tilbagevirkning", ()) if _said(entry) not in used]
+    return [
+        change
+        for change in found
+        if change.tal
+        and first_month(change) <= closed
+        and not any(
+            entry["emne"] == change.emne and _day(entry["fra"]).replace(day=1) <= first_month(change) for entry in fresh
+        )
+    ]
+
+
+def _said(entry: Record) -> str:
+    """What a declaration says, whoever checked it and when."""
+    return _canonical([entry.get(name) for name in ("emne", "fra", "begrundelse")])
+
+
+def first_month(change: Change) -> date:
+    """The first benefit month that a change touches."""
+    return change.fra.replace(day=1)
+
+
+def as_ranges(months: Sequence[date]) -> str:
+    """Months in order as text: `2016-01..2016-03, 2017-05`."""
+    return ", ".join(f"{a:%Y-%m}" if a == b else f"{a:%Y-%m}..{b:%Y-%m}" for a, b in _runs(months))
+
+
+def _runs(months: Sequence[date]) -> Iterator[tuple[date, date]]:
+    """The unbroken runs of some months: first and last."""
+    begin: date | None = None
+    for place, month in enumerate(months):
+        begin = begin or month
+        if place + 1 == len(months) or months[place + 1] != next_month(month):
+            yield begin, month
+            begin = None
+
+
+def judgement_version(topics: Topics) -> str:
+    """The fingerprint of what the judgement of delivered lines reads of the rules; 64 hex digits."""
+    read = {
+        name: [
+            [str(record.get(key, "")) for key in keys]
+            for record in topics.get(name, ())
+            if JUDGED_ENTRIES.get(name) in (None, record.get(keys[0]))
+        ]
+        for name, keys in JUDGED.items()
+    }
+    return hashlib.sha256(_canonical(read).encode()).hexdigest()

@@ -1,0 +1,390 @@
+"""Understands the shape of a rule: frozen entries as the kernel reads them, with their citations."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cited:
+    """Where an entry comes from and how sure we are; required on every entry."""
+
+    hjemmel: str
+    kilde: str
+    kontrolleret: date
+    sikkerhed: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taeller(Cited):
+    """A counter beside the law's own: weeks of some benefits only, whatever their kategori.
+
+    A week that a day from `gaelder_fra` in a claim of one of `ydelser` touches is counted. Free weeks are the law's
+    whole weeks of self-support that no such claim touches (`selvforsoergelse`), or all whole weeks that no such claim
+    touches (`uden_ydelserne`). `genoptjening_uger` free weeks within `vindue_aar` years start the count over; it never
+    starts over where both are missing, and then the weeks have no genoptjeningstaeller. Else as the law's own counter.
+    """
+
+    id: str
+    gaelder_fra: date
+    ydelser: tuple[str, ...]
+    fri_uge: Literal["selvforsoergelse", "uden_ydelserne"]
+    genoptjening_uger: int | None = None
+    vindue_aar: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loft(Cited):
+    """A maximum from a date on, of one person's money of each of some benefits in a week or calendar month. Øre.
+
+    Of the amount that the percentage is taken of (`beloeb`), or of the refusion or medfinansiering (`refusion`).
+    The one in force on the week's Monday or on the first of the month holds; before the first there is none.
+    """
+
+    id: str
+    gaelder_fra: date
+    ydelser: tuple[str, ...]
+    periode: Literal["uge", "maaned"]
+    beloeb_oere: int
+    paa: Literal["beloeb", "refusion"]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleksbidrag(Cited):
+    """The state's contribution for the benefit `ydelse_id` on one step, from a date on; the numbers of its formula.
+
+    The entry in force on the first of a month holds for the month; before the first entry there is none. Whole per
+    cent; `afrunding_oere` is the unit that the contribution is rounded to; `formel` names a function.
+    """
+
+    id: str
+    navn: str
+    ydelse_id: str
+    gaelder_fra: date
+    trin_procent: int
+    forskel_procent: int
+    beregningsgrundlag_procent: int
+    loen_procent: int
+    afrunding_oere: int
+    formel: str
+    note: str = ""
+
+
+LOVENS_TAELLER = "ydelser"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ydelse(Cited):
+    """One benefit from a date on: how its weeks count and which percentage its money gets."""
+
+    ydelse_id: str
+    gaelder_fra: date
+    navn: str
+    lov_nr: str = ""
+    kategori: Literal["A", "B", "-"]
+    side: Literal["refusion", "medfinansiering", "ingen"]
+    sats: str = ""
+    beloebsfelter: str
+    finansieres_fra: date | None = None
+    kontering: str = ""
+
+    @property
+    def felter(self) -> tuple[str, ...]:
+        """The amount fields that are summed, as four-digit field numbers."""
+        return tuple(self.beloebsfelter.split(","))
+
+    @property
+    def trappe(self) -> str | None:
+        """The staircase this benefit stands on: the one of its side, or one named in `sats`."""
+        kind, _, name = self.sats.partition(" ")
+        return (name or self.side) if kind == "trappe" else None
+
+    @property
+    def fast_procent(self) -> int | None:
+        """The fixed percentage outside the staircase, whole per cent."""
+        kind, _, number = self.sats.partition(" ")
+        return int(number) if kind == "fast" else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Konto(Cited):
+    """One YR account: the benefit it means and the form a report on it must have."""
+
+    konto: str
+    ydelse_id: str
+    kilde_id: str
+    felt: Literal["0114", "0115"]
+    kontoart: Literal[1, 2, 3]
+    indkomsttype: str
+    indtaegtsart: str = ""
+    gyldig_fra: date
+    gyldig_til: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kilde(Cited):
+    """One sender of raw files."""
+
+    id: str
+    navn: str
+    art: Literal["kommunal", "national"]
+    gaelder_fra: date
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trin:
+    """One step: the first week number it covers and its whole per cent."""
+
+    fra_uge: int
+    procent: int
+    hjemmel: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trappe(Cited):
+    """One staircase from a date on, and the counter whose number it is climbed by."""
+
+    id: str
+    gaelder_fra: date
+    trin: tuple[Trin, ...]
+    taeller: str = LOVENS_TAELLER
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skaering(Cited):
+    """A date the count or the percentages turn on (`optaelling`, `overgang`)."""
+
+    gaelder_fra: date
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Genoptjening(Cited):
+    """What it takes to start over: so many whole weeks within so many years."""
+
+    gaelder_fra: date
+    uger: int
+    vindue_aar: int
+    metode: Literal["hele_kalenderuger"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laesning(Cited):
+    """A named switch where the text can be read in more than one way."""
+
+    navn: str
+    vaerdi: str
+    muligheder: tuple[str, ...]
+    gaelder_fra: date
+    spoergsmaal: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Koersel(Cited):
+    """The calendar of the runs: the first run month and the day of the month after."""
+
+    gaelder_fra: date
+    koerselsdag: int
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graense(Cited):
+    """One bound that reports are tested against."""
+
+    id: str
+    vaerdi: int
+    gaelder_fra: date
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kontrol(Cited):
+    """One rule that deliveries are checked by: how bad a breach is, what a caseworker reads, and who acts."""
+
+    id: str
+    navn: str
+    alvor: Literal["FEJL", "ADVARSEL", "INFO"]
+    felt: str
+    tekst: str
+    handling: str
+    gaelder_fra: date
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kontering(Cited):
+    """Where a side's money is posted in a municipality's books, for a benefit, a function or any (`*`)."""
+
+    ydelse_id: str = ""
+    funktion: str
+    side: Literal["refusion", "medfinansiering", "mellemregning"]
+    procent: int | None = None
+    dranst: str
+    gruppering: str
+    verificeret: bool
+    gaelder_fra: date
+    note: str = ""
+
+    def konto(self, funktion: str, procent: int) -> str:
+        """The account string; `funktion` is the benefit's own, for an entry that fits any function."""
+        own = funktion if self.funktion == "*" else self.funktion
+        return f"{own}.{self.dranst}.{self.gruppering.format(procent=f'{procent:02d}')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IkkeModelleret(Cited):
+    """A paragraph we knowingly leave out, and what that means."""
+
+    hvad: str
+    konsekvens: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tilbagevirkning(Cited):
+    """That a change of a topic is meant to reach back into settled benefit months, from one on, and why."""
+
+    emne: str
+    fra: date
+    begrundelse: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foraeldelse(Cited):
+    """How old a benefit month may be before a run no longer corrects it, from a run month on.
+
+    `aar` or `maaneder`; `regnes_fra`: to the run month, or to the receipt of what changes it; `gaelder`: which way.
+    """
+
+    gaelder_fra: date
+    aar: int | None = None
+    maaneder: int | None = None
+    regnes_fra: Literal["ydelsesmaaned", "modtaget"]
+    gaelder: Literal["begge", "til_kommunen", "til_staten"]
+    note: str = ""
+
+    @property
+    def graense(self) -> int:
+        """The limit in months."""
+        return 12 * (self.aar or 0) + (self.maaneder or 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kommune:
+    """One of the municipalities."""
+
+    kommunekode: str
+    navn: str
+    region: str
+    indbyggertal: int
+    aar: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)  # known by identity, so that what is found in it can be remembered
+class Rulebook:
+    """All rules, frozen; `version` is the hash of their content (`emner`), comments and layout apart."""
+
+    ydelser: tuple[Ydelse, ...]
+    konti: tuple[Konto, ...]
+    kilder: tuple[Kilde, ...]
+    trapper: tuple[Trappe, ...]
+    optaelling: Skaering
+    overgang: Skaering
+    genoptjening: tuple[Genoptjening, ...]
+    laesninger: tuple[Laesning, ...]
+    koersel: Koersel
+    graenser: tuple[Graense, ...]
+    kontroller: tuple[Kontrol, ...]
+    konteringer: tuple[Kontering, ...]
+    ikke_modelleret: tuple[IkkeModelleret, ...]
+    kommuner: tuple[Kommune, ...]
+    taellere: tuple[Taeller, ...] = ()
+    lofter: tuple[Loft, ...] = ()
+    fleksbidrag: tuple[Fleksbidrag, ...] = ()
+    tilbagevirkninger: tuple[Tilbagevirkning, ...] = ()
+    foraeldelse: tuple[Foraeldelse, ...] = ()
+    version: str
+    emner: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
+
+    def ydelse_on(self, ydelse_id: str, day: date) -> Ydelse:
+        """The version of a benefit in force on a day; before its first date, the first version."""
+        mine = [y for y in self.ydelser if y.ydelse_id == ydelse_id]
+        return next((y for y in reversed(mine) if y.gaelder_fra <= day), mine[0])
+
+    def trappe_on(self, trappe_id: str, day: date) -> Trappe:
+        """The staircase in force on a day; before its first date, the first one."""
+        mine = [t for t in self.trapper if t.id == trappe_id]
+        return next((t for t in reversed(mine) if t.gaelder_fra <= day), mine[0])
+
+    def loft_on(self, loft_id: str, day: date) -> Loft | None:
+        """The maximum in force on a day; None before its first date."""
+        return next((m for m in reversed(self.lofter) if m.id == loft_id and m.gaelder_fra <= day), None)
+
+    def genoptjening_on(self, day: date) -> Genoptjening:
+        """What a restart takes on a day; before its first date, the first entry."""
+        return next((g for g in reversed(self.genoptjening) if g.gaelder_fra <= day), self.genoptjening[0])
+
+    def fleksbidrag_months(self) -> Iterator[tuple[Fleksbidrag, date, date]]:
+        """Every entry of fleksbidrag with the days that the first of a month it holds for can be: from, to before."""
+        ends = [entry.gaelder_fra for entry in self.fleksbidrag[1:]]
+        for entry, until in zip(self.fleksbidrag, [*ends, date.max], strict=False):
+            yield entry, entry.gaelder_fra, until
+
+    def foraeldelse_on(self, run_month: date, vej: str) -> Foraeldelse | None:
+        """The limit that a run puts on differences `til_kommunen` or `til_staten`; None if it puts none."""
+        mine = (e for e in self.foraeldelse if e.gaelder in ("begge", vej) and e.gaelder_fra <= run_month)
+        return max(mine, key=lambda entry: entry.gaelder_fra, default=None)
+
+    @property
+    def ydelse_ids(self) -> list[str]:
+        """Every benefit once, in code point order; the position is the benefit's number in the kernel."""
+        return sorted({y.ydelse_id for y in self.ydelser})
+
+    @property
+    def koder(self) -> list[str]:
+        """The code of every municipality, in the order of the rules."""
+        return [kommune.kommunekode for kommune in self.kommuner]
+
+    def laesning(self, navn: str) -> str:
+        """The value of one reading."""
+        return next(entry.vaerdi for entry in self.laesninger if entry.navn == navn)
+
+    def graense(self, graense_id: str) -> int:
+        """The value of one bound."""
+        return next(entry.vaerdi for entry in self.graenser if entry.id == graense_id)
+
+    def graense_for(self, graense_id: str, ydelse_id: str) -> int:
+        """The value of a bound for one benefit: its own entry (`id:YDELSE`) if it has one, else the common one."""
+        own = (entry.vaerdi for entry in self.graenser if entry.id == f"{graense_id}:{ydelse_id}")
+        return next(own, self.graense(graense_id))
+
+    def kontrol(self, regel: str) -> Kontrol:
+        """The entry of one rule id; KeyError if the rules do not know it."""
+        found = next((entry for entry in self.kontroller if entry.id == regel), None)
+        if found is None:
+            raise KeyError(regel)
+        return found
+
+    def kontering(self, ydelse_id: str, side: str, procent: int | None = None) -> Kontering:
+        """The posting that fits a benefit's money best: its own entry before its function's, with a percentage first.
+
+        KeyError if none fits; the loader sees to it that one always does.
+        """
+        funktion = next((y.kontering for y in reversed(self.ydelser) if y.ydelse_id == ydelse_id), "")
+        fits = [
+            entry
+            for entry in self.konteringer
+            if entry.side == side
+            and entry.ydelse_id in ("", ydelse_id)
+            and (entry.ydelse_id or entry.funktion in ("*", funktion) or side == "mellemregning")
+            and entry.procent in (None, procent)
+        ]
+        if not fits:
+            raise KeyError(ydelse_id)
+        return max(fits, key=lambda e: (e.ydelse_id != "", e.funktion != "*", e.procent is not None))

@@ -1,0 +1,214 @@
+"""Understands the raw files of the example: reports with their manifests, and the two registers.
+
+The shapes are those of the input contract (input.md sections 1 and 5). A file grows by pieces, so that no month need
+be in memory.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from refusion_assets.example.lives import COUNT_MONTH
+from refusion_assets.example.people import FAR, draw, month_start
+from refusion_assets.example.reports import World
+from refusion_assets.example.rows import COLUMNS, date_text, kroner, raw_rows
+
+PIECE = 150_000
+"""Rows made into text at a time."""
+
+COMES = (True,) * 49 + (False,)
+WRONG = (True,) * 3 + (False,) * 47
+"""For whom among so many the basis of fleksbidrag comes, and whose wage comes once more the month after."""
+
+TWICE_EVERY = 11
+"""In one month of so many, the third first, a sender delivers the same content twice (FIL-004)."""
+
+
+def month_text(maaned: int) -> str:
+    """The month (year * 12 + month - 1) as YYYY-MM."""
+    return f"{maaned // 12:04}-{maaned % 12 + 1:02}"
+
+
+@dataclass
+class File:
+    """A raw file that grows, and what its manifest says of it; sums in øre, None for a register."""
+
+    path: Path
+    maaned: int
+    kilde: str | None = None
+    enhed: str | None = None
+    loebenr: int | None = None
+    rows: int = 0
+    sum0014: int | None = None
+    sum0037: int | None = None
+    reversals: int | None = None
+
+    def begin(self, columns: Sequence[str]) -> None:
+        """The file with only its header."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(";".join(columns) + "\n", encoding="utf-8", newline="\n")
+
+    def append(self, frame: pl.DataFrame) -> None:
+        """The file with these rows at its end."""
+        with self.path.open("ab") as file:
+            frame.write_csv(file, separator=";", include_header=False)
+        self.rows += frame.height
+
+    def close(self) -> None:
+        """The manifest beside the file; its keys stand in the order of the contract."""
+        with self.path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        manifest = {
+            "filnavn": self.path.name,
+            "kilde": self.kilde,
+            "enhed": self.enhed,
+            "modtaget_maaned": month_text(self.maaned),
+            "loebenr": self.loebenr,
+            "oprettet": f"{month_text(self.maaned)}-28T23:00:00",
+            "antal_raekker": self.rows,
+            "sum_felt0014": _decimal(self.sum0014),
+            "sum_felt0037": _decimal(self.sum0037),
+            "antal_T": self.reversals,
+            "sha256": sha256,
+            "skemaversion": "1",
+        }
+        said = {name: value for name, value in manifest.items() if value is not None}
+        self.path.with_suffix(".manifest.json").write_text(json.dumps(said), encoding="utf-8", newline="\n")
+
+
+def _decimal(oere: int | None) -> str | None:
+    if oere is None:
+        return None
+    return f"{'-' if oere < 0 else ''}{abs(oere) // 100}.{abs(oere) % 100:02}"
+
+
+class Outbox:
+    """All senders' files of one month of receipt after another, with running numbers that are never reused."""
+
+    def __init__(self, root: Path, world: World) -> None:
+        """Nothing is written until a month is opened."""
+        self.root, self.world = root / "raw", world
+        self.numbers = [0] * world.senders.height
+        self.files: list[File] = []
+        self.maaned = 0
+
+    def open(self, maaned: int) -> None:
+        """A file with only a header for every sender."""
+        self.maaned = maaned
+        self.files = [self._next(sender) for sender in range(len(self.numbers))]
+        for file in self.files:
+            file.begin(("Lb_nr", *COLUMNS))
+
+    def _next(self, sender: int) -> File:
+        self.numbers[sender] += 1
+        number, kilde, enhed = self.numbers[sender], *self.world.senders.select("kilde", "enhed").row(sender)
+        month = month_text(self.maaned)
+        name = f"eindkomst-yr-{kilde}-{enhed}-{month.replace('-', '')}-{number:04}.csv"
+        return File(self.root / kilde / month / name, self.maaned, kilde, enhed, number, 0, 0, 0, 0)
+
+    def add(self, events: pl.DataFrame) -> None:
+        """The files with the events received in the open month: one row per event, in its sender's file."""
+        sender = events["afsender"].to_numpy()
+        upto = np.cumsum(np.bincount(sender, minlength=len(self.numbers)))
+        # Whole senders at a time, so that each file gets one piece and the text of one piece is in memory.
+        for piece in events.with_columns(piece=upto[sender] // PIECE).partition_by("piece", include_key=False):
+            raw = raw_rows(self.world, piece, self.maaned)
+            for (number, *_), rows in raw.partition_by("afsender", as_dict=True, maintain_order=True).items():
+                self._append(self.files[int(number)], rows)
+
+    def _append(self, file: File, rows: pl.DataFrame) -> None:
+        sums = rows.select(pl.col("er_T", "sum0014", "sum0037").sum()).row(0)
+        file.reversals = (file.reversals or 0) + sums[0]
+        file.sum0014 = (file.sum0014 or 0) + sums[1]
+        file.sum0037 = (file.sum0037 or 0) + sums[2]
+        file.append(rows.select(COLUMNS).with_row_index("Lb_nr", offset=file.rows + 1))
+
+    def close(self) -> list[File]:
+        """The files of the month, with their manifests; in a few months one content comes twice."""
+        files = [*self.files, *self._twice()]
+        for file in files:
+            file.close()
+        return files
+
+    def _twice(self) -> list[File]:
+        if (self.maaned - self.world.fra) % TWICE_EVERY != TWICE_EVERY // 5:
+            return []
+        kommuner = self.world.senders["Kommunekode"]
+        municipal = [nr for nr, file in enumerate(self.files) if file.rows and kommuner[nr]]
+        lot = int(draw(self.world.people.seed, "leveret to gange", np.array([self.maaned]))[0])
+        return [self._copy(nr) for nr in municipal[lot % max(1, len(municipal)) :][:1]]
+
+    def _copy(self, sender: int) -> File:
+        first, again = self.files[sender], self._next(sender)
+        shutil.copyfile(first.path, again.path)
+        return replace(first, path=again.path, loebenr=again.loebenr)
+
+
+def write_bopael(root: Path, world: World, maaned: int) -> File:
+    """The residences as known in a month: one row per person and residence, none for people without one.
+
+    A move that lies ahead is not known yet; who was abroad before a move has days without a residence.
+    """
+    people, last_day = world.people, month_start(maaned + 1) - 1
+    starts = np.column_stack([np.where(people.bopael > last_day, FAR, people.bopael), np.full(people.antal, FAR)])
+    slut = np.where(starts[:, 1:] == FAR, FAR, starts[:, 1:] - 1)
+    slut[:, 0] -= np.where(slut[:, 0] == FAR, 0, people.huller)
+    person, nr = np.nonzero((starts[:, :3] < FAR) & ~people.uden_bopael[:, None])
+    frame = pl.DataFrame({"person": person, "kommune": people.kommune[person, nr]}).select(
+        CPR=pl.lit(people.cpr).gather(pl.col("person")),
+        Kommunekode=pl.lit(pl.Series(people.kommuner)).gather(pl.col("kommune")),
+        Bopael_start=date_text(pl.lit(pl.Series(starts[person, nr]))),
+        Bopael_slut=date_text(pl.lit(pl.Series(slut[person, nr]).replace(FAR, None))),
+    )
+    return _register(root, "bopael", maaned, [frame])
+
+
+def write_fleksgrundlag(root: Path, world: World, maaned: int) -> File:
+    """The basis of fleksbidrag as received in a month: one row per person with FLEKS and benefit month.
+
+    The first month of receipt brings all benefit months since the count began; later ones bring their own and
+    the wages of the month before that were wrong. For two in a hundred the basis never comes (FB-001).
+    """
+    first = maaned == world.fra
+    paid = pl.col("ydelse").is_in(world.konti.of("FLEKS"))
+    spells = pl.concat([part.filter(paid) for part in world.spells])
+    benefits = range(COUNT_MONTH if first else maaned - 1, maaned + 1)
+    frames = [
+        _fleks(world, spells, benefit, maaned - benefit, WRONG if benefit < maaned and not first else COMES)
+        for benefit in benefits
+    ]
+    return _register(root, "fleksgrundlag", maaned, frames)
+
+
+def _fleks(world: World, spells: pl.DataFrame, benefit: int, later: int, comes: tuple[bool, ...]) -> pl.DataFrame:
+    """The basis of one benefit month for those whom the lot gives one; a wage that comes later is another."""
+    a, b = month_start(benefit), month_start(benefit + 1) - 1
+    paid = spells.filter(pl.col("start") <= b, pl.col("slut") >= a)["person"].unique().sort().to_numpy()
+    person, seed = paid.astype(np.int64), world.people.seed
+    lot = draw(seed, "fleksgrundlag", person, np.full(len(person), benefit))
+    given = np.array(comes)[lot % len(comes)]
+    person, lot = person[given], lot[given] // len(comes)
+    basis = 1_755_000 + draw(seed, "beregningsgrundlag", person) % 9_000 * 100
+    wage = np.where(lot % 4 == 0, 0, (lot // 4 + 77_777 * later) % 2_200_000)
+    return pl.DataFrame({"person": person, "basis": basis, "wage": wage}).select(
+        CPR=pl.lit(world.people.cpr).gather(pl.col("person")),
+        Maaned=pl.lit(month_text(benefit)),
+        Beregningsgrundlag=kroner(pl.col("basis")),
+        Loen=kroner(pl.col("wage")),
+    )
+
+
+def _register(root: Path, name: str, maaned: int, frames: list[pl.DataFrame]) -> File:
+    month = month_text(maaned)
+    file = File(root / "raw" / name / month / f"{name}-{month.replace('-', '')}.csv", maaned)
+    file.begin(frames[0].columns)
+    for frame in frames:
+        file.append(frame)
+    file.close()
+    return file

@@ -1,0 +1,352 @@
+"""Understands how an estimate is told: short tables, a plot, and a line for each rule that changes."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from refusion_assets.domain.calendar import last_day
+from refusion_assets.domain.findings.verdict import kroner_text
+from refusion_assets.domain.konsekvens import COUNTS, FORSLAG, GAELDENDE, MONEY, UDEN_TRIN, Virkning
+from refusion_assets.domain.refusion.split import round_half_away
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.rules.proposal import FORAELDELSE, Forskel
+from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.wording import kroner
+from refusion_assets.files.outgoing import Outgoing
+
+MOST_EACH_WAY = 10
+NET = {book: pl.col(f"refusion_oere_{book}") - pl.col(f"medfinansiering_oere_{book}") for book in (GAELDENDE, FORSLAG)}
+BAR, BARS, NAMES_WIDTH, GAIN, LOSS = 13, 300, 150, "#1b6ca8", "#d1495b"
+
+
+@dataclass(frozen=True)
+class Konsekvens:
+    """What a proposal would do to some benefit months, as the run of the month `kendt` knows them.
+
+    `beregnet`: the warehouse holds the months under the rules in force, and its money is that of the estimate.
+    """
+
+    gaeldende: Rulebook
+    forslag: Rulebook
+    maaneder: tuple[date, ...]
+    kendt: date
+    forskelle: tuple[Forskel, ...]
+    nye_konti: tuple[str, ...]
+    virkning: Virkning
+    beregnet: bool
+
+
+@dataclass(frozen=True)
+class Tabel:
+    """A small table of words: a title, headings, and rows whose first `ord` columns are words and the rest numbers."""
+
+    titel: str
+    hoved: tuple[str, ...]
+    raekker: list[tuple[str, ...]]
+    ord: int = 1
+
+    def lines(self) -> Iterator[str]:
+        """The table for a terminal."""
+        widths = [max(map(len, column)) for column in zip(self.hoved, *self.raekker, strict=True)]
+        yield f"{self.titel}:"
+        for row in (self.hoved, *self.raekker):
+            cells = [
+                text.ljust(width) if place < self.ord else text.rjust(width)
+                for place, (text, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            yield f"  {'  '.join(cells).rstrip()}"
+
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        below = [*["---"] * self.ord, *["---:"] * (len(self.hoved) - self.ord)]
+        rows = "\n".join(f"| {' | '.join(row)} |" for row in (self.hoved, below, *self.raekker))
+        return f"**{self.titel}**\n\n{rows}"
+
+
+def _money(frame: pl.DataFrame, words: Sequence[str], *more: str) -> list[tuple[str, ...]]:
+    """Rows of words, the money under both rule sets and the difference, and more counts."""
+    return [
+        (*(str(row[w]) for w in words), *_three(row[GAELDENDE], row[FORSLAG]), *(_count(row[m]) for m in more))
+        for row in frame.iter_rows(named=True)
+    ]
+
+
+def _three(gaeldende: int, forslag: int) -> tuple[str, str, str]:
+    """Two amounts and their difference, in kroner."""
+    return kroner_text(gaeldende), kroner_text(forslag), kroner_text(forslag - gaeldende)
+
+
+def _count(number: int) -> str:
+    """A whole number as one reads it."""
+    return f"{number:,}".replace(",", ".")
+
+
+def _net(celler: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """What the municipalities get, net, under both rule sets, by some columns. Øre."""
+    return celler.group_by(by).agg(**{book: net.sum() for book, net in NET.items()}).sort(by)
+
+
+def net_difference(result: Konsekvens) -> int:
+    """What all municipalities get more (or less) net by the proposal, in all the months. Øre."""
+    return int(result.virkning.celler.select((NET[FORSLAG] - NET[GAELDENDE]).sum()).item())
+
+
+def _people(result: Konsekvens, *, by_month: bool, by_kommune: bool) -> pl.DataFrame:
+    """Persons whose money is another, and who change step, by month, municipality, or over all of them."""
+    where = [pl.col("maaned").is_not_null() == by_month, pl.col("kommunekode").is_not_null() == by_kommune]
+    return result.virkning.beroerte.filter(where)
+
+
+def _kommuner(result: Konsekvens) -> pl.DataFrame:
+    """One row per municipality: its name, net money under both, the difference, and persons whose money is another."""
+    people, kommuner = _people(result, by_month=False, by_kommune=True).drop("maaned"), result.gaeldende.kommuner
+    return (
+        _net(result.virkning.celler, "kommunekode")
+        .join(people, on="kommunekode", how="left")
+        .with_columns(
+            pl.col("borgere", "skifter").fill_null(0),
+            kommune=pl.col("kommunekode").replace({k.kommunekode: k.navn for k in kommuner}),
+            indbyggere=pl.col("kommunekode").replace_strict({k.kommunekode: k.indbyggertal for k in kommuner}),
+            forskel=pl.col(FORSLAG) - pl.col(GAELDENDE),
+        )
+        .sort("forskel", "kommunekode", descending=[True, False])
+    )
+
+
+def ydelse_navne(result: Konsekvens) -> dict[str, str]:
+    """What every benefit and fleksbidrag is called."""
+    books = (result.gaeldende, result.forslag)
+    fleksbidrag = {entry.id: entry.navn for book in books for entry in book.fleksbidrag}
+    return fleksbidrag | {y.ydelse_id: y.navn for book in books for y in book.ydelser}
+
+
+def _by_month(result: Konsekvens) -> Tabel:
+    """Month by month, year by year where there are more, and in all."""
+    people = _people(result, by_month=True, by_kommune=False).drop("kommunekode")
+    months = _net(result.virkning.celler, "maaned").join(people, on="maaned", how="left")
+    named = months.with_columns(pl.col("borgere", "skifter").fill_null(0), pl.col("maaned").dt.strftime("%Y-%m"))
+    rows = _money(named, ["maaned"], "borgere", "skifter")
+    years = _net(result.virkning.celler.with_columns(aar=pl.col("maaned").dt.year()), "aar")
+    for year, gaeldende, forslag in years.iter_rows() if years.height > 1 else ():
+        rows.append((f"{year} i alt", *_three(gaeldende, forslag), "", ""))
+    whole = _people(result, by_month=False, by_kommune=False)
+    counts = [_count(int(whole[name].sum())) for name in ("borgere", "skifter")]
+    rows.append(("I alt", *_three(*(int(months[book].sum()) for book in (GAELDENDE, FORSLAG))), *counts))
+    head = ("Måned", "Gældende", "Forslag", "Forskel", "Borgere med andet beløb", "Borgere på andet trin")
+    return Tabel("Netto til kommunerne, måned for måned", head, rows)
+
+
+def _by_kommune(result: Konsekvens, *, gain: bool) -> Tabel:
+    """The municipalities that get most more, or most less."""
+    moved = _kommuner(result).filter(pl.col("forskel") > 0 if gain else pl.col("forskel") < 0)
+    first = (moved if gain else moved.reverse()).head(MOST_EACH_WAY)
+    each = round_half_away(first["forskel"].to_numpy(), first["indbyggere"].to_numpy()).tolist()
+    told = [(*row, kroner_text(oere)) for row, oere in zip(_money(first, ["kommune"], "borgere"), each, strict=True)]
+    head = ("Kommune", "Gældende", "Forslag", "Forskel", "Borgere med andet beløb", "Forskel pr. indbygger")
+    return Tabel(f"De kommuner, der får mest {'mere' if gain else 'mindre'}", head, told)
+
+
+def _by_ydelse(result: Konsekvens) -> Tabel:
+    """By benefit and side, where anything moves."""
+    moved = _net(result.virkning.celler, "ydelse_id", "side").filter(pl.col(GAELDENDE) != pl.col(FORSLAG))
+    named = moved.with_columns(pl.col("ydelse_id").replace(ydelse_navne(result))).sort("ydelse_id", "side")
+    head = ("Ydelse", "Side", "Gældende", "Forslag", "Forskel")
+    return Tabel("Netto til kommunerne for de ydelser, der flytter sig", head, _money(named, ["ydelse_id", "side"]), 2)
+
+
+def _by_step(result: Konsekvens) -> Tabel:
+    """By side and step: what they give net, and the person-weeks on them."""
+    by = ["side", "trin"]
+    weeks = [pl.col(f"personuger_{book}").sum().alias(f"uger_{book}") for book in (GAELDENDE, FORSLAG)]
+    rows = _net(result.virkning.celler, *by).join(result.virkning.celler.group_by(by).agg(weeks), on=by).sort(by)
+    named = rows.with_columns(pl.col("trin").map_elements(step, return_dtype=pl.String))
+    head = ("Side", "Trin", "Gældende", "Forslag", "Forskel", "Personuger gældende", "Personuger forslag")
+    told = _money(named, by, *(f"uger_{book}" for book in (GAELDENDE, FORSLAG)))
+    return Tabel("Netto til kommunerne efter trin", head, told, 2)
+
+
+def step(trin: int) -> str:
+    """A step as one says it."""
+    return "uden trin" if trin == UDEN_TRIN else f"trin {trin}"
+
+
+def _matrix(result: Konsekvens) -> Tabel:
+    """From which step to which: persons over all months and all municipalities, each once a cell."""
+    skift = result.virkning.skift.filter(pl.col("maaned").is_null() & pl.col("kommunekode").is_null())
+    people = {(fra, til): n for fra, til, n in skift.select("fra_trin", "til_trin", "borgere").iter_rows()}
+    fra, til = (sorted({pair[place] for pair in people}) for place in (0, 1))
+    rows = [(f"fra {step(one)}", *(_count(people.get((one, two), 0)) for two in til)) for one in fra]
+    return Tabel("Borgere, der skifter trin", ("", *(f"til {step(two)}" for two in til)), rows)
+
+
+def tables(result: Konsekvens) -> dict[str, Tabel]:
+    """The short tables of an estimate, by name."""
+    return {
+        "maaneder": _by_month(result),
+        "kommuner_mere": _by_kommune(result, gain=True),
+        "kommuner_mindre": _by_kommune(result, gain=False),
+        "ydelser": _by_ydelse(result),
+        "trin": _by_step(result),
+        "skift": _matrix(result),
+    }
+
+
+def proposal(result: Konsekvens) -> Iterator[str]:
+    """What the proposal says otherwise, which of the months it can touch, and what cannot be seen here; a line each."""
+    first, last = result.maaneder[0], result.maaneder[-1]
+    months = f"ydelsesmåned {first:%Y-%m}" if first == last else f"ydelsesmånederne {first:%Y-%m}..{last:%Y-%m}"
+    yield (
+        f"Forslag {result.forslag.version[:12]} over for de gældende regler {result.gaeldende.version[:12]}, "
+        f"{months}, som kørsel {result.kendt:%Y-%m} kender {'den' if first == last else 'dem'}"
+    )
+    for forskel in result.forskelle:
+        said = f"{forskel.felt}: {forskel.gaeldende} -> {forskel.forslag}"
+        yield f"  {forskel.fil}, {forskel.post}, {said}; {reach(result, forskel)}"
+    if not result.forskelle:
+        yield "  Forslaget siger det samme som de gældende regler."
+    if any(forskel.fil == FORAELDELSE for forskel in result.forskelle):
+        yield (
+            "  Bemærk: forslaget ændrer, hvad kørsler retter i gamle måneder. Her sammenlignes ydelsesmåneder, som de "
+            "er beregnet, så det ses ikke i beløbene; det ses, når en kopi af dataroden køres under forslaget."
+        )
+    for konto in result.nye_konti:
+        yield f"  Bemærk: {konto} er ny; ingen indberetning på den er regnet med, så den giver ingen penge her."
+    if not result.beregnet:
+        yield "  Bemærk: lageret er ikke beregnet efter de gældende regler; begge sider er beregnet her."
+
+
+def reach(result: Konsekvens, forskel: Forskel) -> str:
+    """Which of the months asked for a difference can touch, in words."""
+    touched = [month for month in result.maaneder if forskel.touches(month, last_day(month))]
+    if forskel.fil == FORAELDELSE:
+        return "rører kørsler, ikke ydelsesmåneder"
+    if not forskel.penge:
+        return "flytter ingen penge"
+    return f"kan røre {touched[0]:%Y-%m}..{touched[-1]:%Y-%m}" if touched else "rører ingen af månederne"
+
+
+def text(result: Konsekvens) -> list[str]:
+    """The estimate for a terminal."""
+    return [*proposal(result), *(line for tabel in tables(result).values() if tabel.raekker for line in tabel.lines())]
+
+
+def image(result: Konsekvens) -> str:
+    """The plot in Markdown, without a file beside it."""
+    return f"![kommuner](data:image/svg+xml;base64,{base64.b64encode(plot(result).encode()).decode()})"
+
+
+def plot(result: Konsekvens) -> str:
+    """One bar per municipality (SVG), who gets most more at the top: the difference, net."""
+    rows = _kommuner(result).filter(pl.col("forskel") != 0).select("kommune", "forskel").rows()
+    most = max((abs(oere) for _, oere in rows), default=1)
+    middle = NAMES_WIDTH + (BARS if any(oere < 0 for _, oere in rows) else 0)
+    right = middle + (BARS if any(oere > 0 for _, oere in rows) else 0) + 120
+    parts = []
+    for number, (kommune, oere) in enumerate(rows):
+        y, width = 30 + BAR * number, BARS * abs(oere) // most
+        x, colour = (middle, GAIN) if oere > 0 else (middle - width, LOSS)
+        parts.append(f'<text x="0" y="{y + BAR - 4}">{kommune}</text>')
+        parts.append(f'<rect x="{x}" y="{y}" width="{max(width, 1)}" height="{BAR - 2}" fill="{colour}"/>')
+        parts.append(f'<text x="{right}" y="{y + BAR - 4}" text-anchor="end">{kroner_text(oere)}</text>')
+    title = (
+        f'<text x="0" y="14">{"Forskel, netto til kommunen" if rows else "Ingen kommune får mere eller mindre"}</text>'
+    )
+    size = f'width="{right + 10}" height="{40 + BAR * len(rows)}" font-family="sans-serif" font-size="11"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{title}{"".join(parts)}</svg>'
+
+
+EFFEKT, SKIFT, REGLER = "effekt.csv", "personer_der_skifter_trin.csv", "regler_der_aendres.csv"
+PLOT, RESULTAT = "kommuner.svg", "resultat.txt"
+HELE_LANDET, ALLE = "Hele landet", "alle"
+TITLES = {
+    "personuger": "Personuger",
+    "borgere": "Borgere",
+    "beloeb_oere": "Beløb",
+    "refusion_oere": "Refusion",
+    "medfinansiering_oere": "Medfinansiering",
+}
+BOOKS = {GAELDENDE: "gældende", FORSLAG: "forslag"}
+
+
+def folder_of(root: Path, forslag: Rulebook) -> Path:
+    """Where the files of a proposal's estimate lie, unless another place is asked for."""
+    return root / "konsekvens" / forslag.version[:12]
+
+
+def write(result: Konsekvens, folder: Path) -> None:
+    """The files of an estimate: a reader sees all the old ones or all the new. Stop if the folder holds others.
+
+    No row is about one person; persons are counted by month, municipality, benefit and step.
+    """
+    made = {EFFEKT, SKIFT, REGLER, PLOT, RESULTAT}
+    others = {path.name for path in folder.iterdir()} - made if folder.is_dir() else set()
+    if others or folder.is_file():
+        raise Stop(f"{folder} rummer andet end et anslag; vælg en tom eller ny mappe med --til")
+    outgoing = Outgoing.begun(folder)
+    tables = {EFFEKT: _effekt(result), SKIFT: _skift(result), REGLER: _regler(result)}
+    for name, table in tables.items():
+        table.write_csv(outgoing.ready / name, separator=";", line_terminator="\n")
+    (outgoing.ready / PLOT).write_text(plot(result), encoding="utf-8")
+    (outgoing.ready / RESULTAT).write_text("".join(f"{line}\n" for line in text(result)), encoding="utf-8")
+    outgoing.publish()
+
+
+def _kommune(result: Konsekvens) -> list[pl.Expr]:
+    """Code and name of a municipality; all of them where there is none."""
+    names = {k.kommunekode: k.navn for k in result.gaeldende.kommuner}
+    code = pl.col("kommunekode")
+    return [
+        code.fill_null(ALLE).alias("Kommunekode"),
+        code.replace(names).fill_null(HELE_LANDET).alias("Kommune"),
+    ]
+
+
+def _maaned() -> pl.Expr:
+    """The month as `YYYY-MM`; all of them where there is none."""
+    return pl.col("maaned").dt.strftime("%Y-%m").fill_null(ALLE).alias("Måned")
+
+
+def _trin(column: str, title: str) -> pl.Expr:
+    """A step as one says it."""
+    return pl.col(column).map_elements(step, return_dtype=pl.String).alias(title)
+
+
+def _effekt(result: Konsekvens) -> pl.DataFrame:
+    """One row per month, municipality, benefit, side and step: counts and kroner under both, and the difference."""
+    measures = []
+    for name in (*COUNTS, *MONEY):
+        for book, title in BOOKS.items():
+            column = pl.col(f"{name}_{book}")
+            measures.append((kroner(column) if name in MONEY else column).alias(f"{TITLES[name]} {title}"))
+    return result.virkning.celler.select(
+        _maaned(),
+        *_kommune(result),
+        pl.col("ydelse_id").replace(ydelse_navne(result)).alias("Ydelse"),
+        pl.col("side").alias("Side"),
+        _trin("trin", "Trin"),
+        *measures,
+        kroner(NET[FORSLAG] - NET[GAELDENDE]).alias("Forskel netto til kommunen"),
+    )
+
+
+def _skift(result: Konsekvens) -> pl.DataFrame:
+    """One row per month, municipality, step and new step: persons and person-weeks; and over all, each person once."""
+    return result.virkning.skift.select(
+        _maaned(),
+        *_kommune(result),
+        _trin("fra_trin", "Fra trin"),
+        _trin("til_trin", "Til trin"),
+        pl.col("borgere").alias("Borgere"),
+        pl.col("personuger").alias("Personuger"),
+    )
+
+
+def _regler(result: Konsekvens) -> pl.DataFrame:
+    """One row per difference of the rules: where it stands, old and new, and which of the months it can touch."""
+    head = ("Fil", "Post", "Felt", "Gældende", "Forslag", "Rækkevidde")
+    rows = [(f.fil, f.post, f.felt, f.gaeldende, f.forslag, reach(result, f)) for f in result.forskelle]
+    return pl.DataFrame(rows, schema=dict.fromkeys(head, pl.String), orient="row")

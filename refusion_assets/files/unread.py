@@ -1,0 +1,139 @@
+"""Understands what lies under raw/ that the rules take in nowhere, and how a file is known to be as it was."""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+from refusion_assets.domain.rules.entries import Kilde, Rulebook
+from refusion_assets.files.delivered import MANIFEST, fingerprint, manifest_of, month_named, register_name, report_name
+
+REGISTERS = ("bopael", "fleksgrundlag")
+# Ten or twelve digits that stand alone; a birth begins with day and month, which month and number of a file do not.
+PERSON = re.compile(r"(?<!\d)(\d\d)(\d\d)(?:\d\d){1,2}[-_. ]?\d{4}(?!\d)")
+HIDDEN = "(personnummer)"
+Fits = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Print:
+    """What tells without reading that a file is as it was: its size in bytes, and when it was changed (ns)."""
+
+    stoerrelse: int
+    aendret_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Print | None":
+        """The print of a file; None if there is no such file."""
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return cls(found.st_size, found.st_mtime_ns) if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Read:
+    """A file and its manifest as they were read: hashes, and the prints from just before."""
+
+    fil: Print
+    manifest: Print
+    sha256: str
+    manifest_sha256: str
+
+    def differs(self, path: Path, *, thoroughly: bool) -> str | None:
+        """What has become of the file since, in words; None if it and its manifest are as they were.
+
+        What has its old print is not read again, unless it is asked for `thoroughly`.
+        """
+        said = (
+            (path, self.fil, self.sha256, "er væk", "har fået et andet indhold"),
+            (manifest_of(path), self.manifest, self.manifest_sha256, "mangler sit manifest", "har et andet manifest"),
+        )
+        for lies, before, sha256, gone, changed in said:
+            now = Print.of(lies)
+            if now is None:
+                return gone
+            if (thoroughly or now != before) and fingerprint(lies) != sha256:
+                return changed
+        return None
+
+
+def unread(raw: Path, rules: Rulebook) -> list[str]:
+    """What lies under raw/ and is taken in by no run, whatever its month: paths from the data root, sorted.
+
+    A folder stands here only if it is empty and no source's. A number that may be a person's is hidden.
+    Source: input.md sections 1 and 4 (FIL-007).
+    """
+    kilder = {kilde.id: kilde for kilde in rules.kilder}
+    found: list[Path] = []
+    for source in _entries(raw):
+        if not source.is_dir() or not (source.name in kilder or source.name in REGISTERS):
+            found += _all_within(source)
+            continue
+        for folder in _entries(source):
+            month = month_named(folder.name)
+            if month is None or not folder.is_dir():
+                found += _all_within(folder)
+            else:
+                found += _unread_of(folder, partial(_fits, kilder.get(source.name), source.name, month))
+    return sorted({_shown(path, raw) for path in found})
+
+
+def _fits(kilde: Kilde | None, art: str, month: date, name: str) -> bool:
+    """Whether a file of this name is taken in from the month folder of a source, or of a register."""
+    return report_name(name, kilde, month) is not None if kilde else name == register_name(art, month)
+
+
+def _unread_of(folder: Path, fits: Fits) -> list[Path]:
+    """What a month folder of a source holds besides its files and their manifests; the folder itself if it is empty."""
+    entries = _entries(folder)
+    files = {path.name.rpartition(".")[0] for path in entries if fits(path.name) and path.is_file()}
+    odd = [
+        path
+        for path in entries
+        if not path.is_file()
+        or not (fits(path.name) or (path.name.endswith(MANIFEST) and path.name.removesuffix(MANIFEST) in files))
+    ]
+    return [within for path in odd for within in _all_within(path)] if entries else [folder]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, by name; nothing where there is no such folder."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _all_within(path: Path) -> list[Path]:
+    """Every file at or below a path, and every empty folder; a link is not followed, nor a folder that is closed."""
+    found, waiting = [], [path]
+    while waiting:
+        here = waiting.pop()
+        try:
+            inside = [] if here.is_symlink() or not here.is_dir() else [Path(entry.path) for entry in os.scandir(here)]
+        except OSError:
+            inside = []
+        waiting += inside
+        if not inside:
+            found.append(here)
+    return found
+
+
+def _shown(path: Path, raw: Path) -> str:
+    """A path as people are told it, from the data root: on one line, and without a number that may be a person's."""
+    text = str(path.relative_to(raw.parent)) + ("/" if path.is_dir() and not path.is_symlink() else "")
+    legible = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return without_persons(legible)
+
+
+def without_persons(text: str) -> str:
+    """What somebody has written, on one line and without a number that may be a person's."""
+    return PERSON.sub(_hidden, "".join(letter if letter.isprintable() else "?" for letter in text))
+
+
+def _hidden(found: re.Match[str]) -> str:
+    """Ten digits, or what stands for them if they begin with a day (also a replacement number's) and a month."""
+    day, month = int(found[1]), int(found[2])
+    return HIDDEN if 1 <= (day - 60 if day > 60 else day) <= 31 and 1 <= month <= 12 else found[0]

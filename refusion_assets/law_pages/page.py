@@ -1,0 +1,303 @@
+"""Understands a law page: one file of the rules with its values, its code, its proof and its doubts."""
+
+import csv
+import dataclasses
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from refusion_assets.domain.stop import Stop
+from refusion_assets.law_pages.markdown import Record, cited, entries, heading, side_by_side, source, table, value
+from refusion_assets.law_pages.proof import SECOND, case_table, funktion, of_topic, proeve_link, reading_cases, users
+from refusion_assets.law_pages.topics import PAGES, Emne, Emner, read_emner
+from refusion_assets.place import REPOSITORY
+from refusion_assets.rulebook.load import TOPICS, load
+
+PAGE = "tests/data/laesninger.toml"
+
+
+def _outcome(rows: Sequence[Record]) -> str:
+    """The rows that one value gives, as one cell."""
+    lines = ["; ".join(f"{heading(name).lower()} {value(row[name])}" for name in row) for row in rows]
+    return "<br>".join(lines) or "ingen rækker"
+
+
+def _reports(case: Record) -> str:
+    """What is reported in a case, as a list."""
+    letters = {"K": "kontanthjælp", "D": "dagpenge", "U": "SU"}
+    rows = []
+    for report in case["raekker"]:
+        more = "".join(f", {name} {value(report[name])}" for name in report if name.startswith("Felt") and report[name])
+        rows.append(f"- {letters[report['art']]} {report['fra']} til {report['til']}: {report['beloeb']} kr.{more}")
+    rows += [f"- bopæl i kommune {stay['kommune']} fra {stay['fra']}" for stay in case.get("bopael", [])]
+    rows += [
+        f"- beregningsgrundlag for {basis['maaned']}: {basis['beregningsgrundlag']} kr., løn {basis['loen']} kr."
+        for basis in case.get("grundlag", [])
+    ]
+    return "\n".join(rows)
+
+
+def _case(reading: Record, case: Record) -> str:
+    """One worked case of a reading: what is reported, and what comes out under each value."""
+    proven = "" if "raekker" in case else "Vist ved prøverne nedenfor."
+    parts = [f"**{case['id']}: {value(case['navn'])}** (kilde: {value(case['kilde'])})", proven]
+    if "raekker" in case:
+        outcomes = [[f"`{choice}`", _outcome(case["ud"][choice])] for choice in reading["muligheder"]]
+        parts += [_reports(case), table(["Værdi", f"Rækker i kørsel {case['koersel']}"], outcomes)]
+    links = [f"- {proeve_link(reference, PAGE)}" for reference in case["proever"]]
+    return "\n\n".join([*filter(None, parts), "Prøver, der viser begge værdier:\n\n" + "\n".join(links)])
+
+
+def reading(entry: Record) -> str:
+    """The part of the page about one reading; Stop where no case shows what its values do."""
+    name = entry["navn"]
+    cases = [case for case in reading_cases() if case["laesning"] == name]
+    if not cases:
+        raise Stop(f"{PAGE}: læsningen {name} har intet eksempel; skriv et, hvor værdierne giver hver sit")
+    asking = users().get(("laesning", name), [])
+    first = [f"`{by}`" for by in asking if SECOND not in by]
+    second = [f"`{by}`" for by in asking if SECOND in by]
+    choices = ", ".join(f"`{choice}`" for choice in entry["muligheder"])
+    return "\n\n".join(
+        [
+            f"### {name}",
+            value(entry.get("spoergsmaal")),
+            f"Valgt: **`{entry['vaerdi']}`**. Muligheder: {choices}.",
+            value(entry.get("note")),
+            ". ".join(
+                [
+                    f"Hjemmel: {cited(entry)}",
+                    *([f"Kilde: {source(entry)}"] if source(entry) else []),
+                    f"Kontrolleret {entry['kontrolleret']}",
+                    f"Sikkerhed: {value(entry['sikkerhed'])}.",
+                ]
+            ),
+            f"Læses af {', '.join(first)}; i den anden beregning af {', '.join(second)}.",
+            *(_case(entry, case) for case in cases),
+        ]
+    )
+
+
+SURE = "set i lovteksten"
+KEYS = ("id", "ydelse_id", "konto", "kommunekode", "navn")
+NAMES = ("navn", "id", "hvad", "konto", "funktion")
+MOST_NAMED = 8
+SHOWN_BELOW = {"laesning": ("note", "kilde")}
+MARK = "<!-- Lavet af `make regelsider`. Ret ikke her: ret reglerne, koden eller docs/regler/emner.toml. -->"
+Topics = dict[str, list[Record]]
+
+
+def topics_of(folder: Path, fil: str) -> Topics:
+    """The entries of one file of the rules by topic, as they are written; none where the file may be left out."""
+    path = folder / fil
+    if not path.exists():
+        return {}
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            return {path.stem: list(csv.DictReader(file, delimiter=";"))}
+    return tomllib.loads(path.read_text("utf-8"))
+
+
+def _name(record: Record) -> str:
+    """What an entry is called in a sentence."""
+    return next((value(record[key]) for key in NAMES if record.get(key)), value(record.get("gaelder_fra")))
+
+
+def _in_time(records: Sequence[Record]) -> list[Record]:
+    """Entries of one name together, the earliest first; else as they are written."""
+    key = next((key for key in KEYS if all(record.get(key) for record in records)), None)
+    if key is None:
+        return list(records)
+    place: dict[str, int] = {}
+    for record in records:
+        place.setdefault(record[key], len(place))
+    return sorted(records, key=lambda record: (place[record[key]], str(record.get("gaelder_fra", ""))))
+
+
+def _list(content: object) -> list[object]:
+    """A list as it is, and anything else as none."""
+    return content if isinstance(content, list) else []
+
+
+def _values(topic: str, records: list[Record]) -> Iterator[str]:
+    """The values of one topic over time."""
+    ordered = _in_time(records)
+    names = [f.name for f in dataclasses.fields(TOPICS[topic][1]) if f.name not in SHOWN_BELOW.get(topic, ())]
+    nested = [n for n in names if any(isinstance(part, dict) for r in ordered for part in _list(r.get(n)))]
+    if topic == "graense":
+        asked = {r["id"]: users().get(("graense", r["id"].partition(":")[0]), []) for r in ordered}
+        ordered = [record | {"bruges_af": [f"`{by}`" for by in asked[record["id"]]]} for record in ordered]
+        names.append("bruges_af")
+    for inner in nested:
+        for name in dict.fromkeys(map(_name, ordered)):
+            same = [record for record in ordered if _name(record) == name and record.get(inner)]
+            if same:
+                yield f"**{name}**\n\n{side_by_side(same, inner)}"
+    yield entries(ordered, [name for name in names if name not in nested])
+
+
+def _section_values(emne: Emne, topics: Topics) -> str:
+    """The section with the values of every topic of the file."""
+    parts = [] if topics else ["Ingen poster i dag."]
+    for topic, records in topics.items():
+        title = f"### {heading(topic)}\n\n" if len(topics) > 1 else ""
+        parts.append(title + "\n\n".join(_values(topic, records)))
+    return "\n\n".join([*parts, emne.datoen.strip()])
+
+
+def _section_code(emne: Emne) -> str:
+    """The section with the functions that read the rules, in the order of the entry."""
+    parts = [emne.laest.strip()]
+    if emne.funktioner:
+        parts.append("Funktionernes egne ord (på engelsk, som de står i koden):")
+    for reference in emne.funktioner:
+        found = funktion(reference)
+        which = "Den anden beregning" if found.anden else "Beregningen"
+        quoted = "\n".join(f"> {line}".rstrip() for line in found.ord.splitlines())
+        parts.append(
+            f"**{which}: [`{found.navn}`](../../{found.sti})**\n\n{quoted}\n>\n> *Hjemmel:* {value(found.hjemmel)}"
+        )
+    return "\n\n".join(parts)
+
+
+def _section_proof(emne: Emne, emner: Emner) -> str:
+    """The section with the worked cases and the named tests."""
+    parts = []
+    for name, cases in of_topic(emne).items():
+        words = emner.tabeller.get(name, {"titel": heading(name), "forklaring": ""})
+        parts += [f"**{words['titel']}**", *filter(None, [words["forklaring"]]), case_table(cases)]
+    lines = [f"- {says} {proeve_link(ref, 'docs/regler/emner.toml')}" for ref, says in emne.proever]
+    if lines:
+        parts.append("**Prøver**\n\n" + "\n".join(lines))
+    return "\n\n".join(parts) or "Intet i koden afhænger af siden, så der er intet at vise."
+
+
+def _section_doubts(emne: Emne, topics: Topics, readings: Sequence[Record]) -> str:
+    """The section with what is not certain: how sure the entries are, what nobody has seen, readings, own words."""
+    lines = []
+    for topic, records in topics.items():
+        which = f"{heading(topic)}: " if len(topics) > 1 else ""
+        groups: dict[str, list[str]] = {}
+        for record in records:
+            if record.get("sikkerhed", SURE) != SURE:
+                groups.setdefault(record["sikkerhed"], []).append(_name(record))
+        for said, names in groups.items():
+            some = "; ".join(dict.fromkeys(names))
+            who = f"{len(names)} af {len(records)} poster, se tabellen" if len(names) > MOST_NAMED else some
+            lines.append(f"- {which}*{value(said)}*: {who}.")
+        unseen = [record for record in records if record.get("verificeret") is False]
+        if unseen:
+            what = ", ".join(f"{r['funktion']} {r['side']} {r['gruppering']}" for r in unseen)
+            lines.append(f"- {which}{len(unseen)} poster er ikke verificeret (`verificeret = false`): {value(what)}.")
+    known = {record["navn"]: record for record in readings}
+    for name in emne.laesninger:
+        entry = known[name]
+        lines.append(f"- Læsning [`{name}`](laesninger.md#{name}) (valgt: `{entry['vaerdi']}`): {value(entry['note'])}")
+    return "\n".join([*lines, *(f"- {text}" for text in emne.tvivl)]) or "Ingen kendte."
+
+
+def _section_left_out(emne: Emne, left_out: Sequence[Record]) -> str:
+    """The section with what belongs here and is knowingly not calculated."""
+    mine = [record for record in left_out if record["hjemmel"] in emne.ikke_modelleret]
+    lines = [
+        f"- {value(record['hjemmel'])}: {value(record['hvad'])}. "
+        f"Konsekvens: {value(record['konsekvens'])}. (*{value(record['sikkerhed'])}*)"
+        for record in mine
+    ]
+    return "\n".join(lines) or "Intet, vi kender til."
+
+
+def _where(emne: Emne, topics: Topics) -> str:
+    """The sentence that says where the rules of a page are written."""
+    if not topics:
+        return f"Reglerne skrives i `rules/{emne.fil}`; i dag er der ingen, og filen mangler derfor."
+    return f"Reglerne står i [`rules/{emne.fil}`](../../rules/{emne.fil})."
+
+
+def page(emne: Emne, emner: Emner, folder: Path) -> str:
+    """One law page as Markdown; Stop where something it names is gone. Hjemmel: none, technical."""
+    topics = topics_of(folder, emne.fil)
+    left_out = topics_of(folder, "ikke_modelleret.toml")["ikke_modelleret"]
+    readings = topics_of(folder, "laesninger.toml")["laesning"]
+    paragraphs = f"Paragraffer: {'; '.join(emne.paragraffer)}." if emne.paragraffer else "Ingen paragraf: teknisk."
+    parts = [
+        MARK,
+        f"# {emne.titel}",
+        f"{_where(emne, topics)} Alle sider: [oversigten](README.md).",
+        f"## Hvad siden handler om\n\n{emne.regulerer.strip()}\n\n{paragraphs}",
+        f"## Værdierne\n\n{_section_values(emne, topics)}",
+        f"## Sådan læser koden dem\n\n{_section_code(emne)}",
+    ]
+    if "laesning" in topics:
+        parts.append("## Læsningerne een for een\n\n" + "\n\n".join(reading(entry) for entry in topics["laesning"]))
+    parts += [
+        f"## Det, der viser det\n\n{_section_proof(emne, emner)}",
+        f"## Tvivl\n\n{_section_doubts(emne, topics, readings)}",
+    ]
+    if "ikke_modelleret" not in topics:
+        parts.append(f"## Ikke modelleret\n\n{_section_left_out(emne, left_out)}")
+    return "\n\n".join(parts) + "\n"
+
+
+GUIDES = REPOSITORY / "docs" / "vejledning"
+
+
+def _all_records(folder: Path, fil: str) -> list[Record]:
+    """The entries of a file, whatever their topic."""
+    return [record for records in topics_of(folder, fil).values() for record in records]
+
+
+def front(emner: Emner, folder: Path) -> str:
+    """The front page: from question to page to guide, and every page with its entries and doubts."""
+    ways = []
+    for vej in emner.veje:
+        if vej.vejledning and not (GUIDES / vej.vejledning).exists():
+            raise Stop(f"docs/regler/emner.toml: vejledningen {vej.vejledning} findes ikke i docs/vejledning")
+        guide = f"[vejledning](../vejledning/{vej.vejledning})"
+        emne = next((emne for emne in emner.sider if emne.side == vej.side), None)
+        if emne is None:
+            raise Stop(f"docs/regler/emner.toml, vej: siden {vej.side} findes ikke")
+        ways.append([vej.spoergsmaal, f"[{emne.titel}]({emne.side}.md)", f"`rules/{emne.fil}`", guide])
+    pages = []
+    for emne in emner.sider:
+        records = _all_records(folder, emne.fil)
+        said = [record["sikkerhed"] for record in records if "sikkerhed" in record]
+        unsure = str(sum(text != SURE for text in said)) if said or not records else "ikke angivet"
+        link = f"[{emne.titel}]({emne.side}.md)"
+        pages.append([link, "; ".join(emne.paragraffer) or "teknisk", str(len(records)), unsure])
+    return (
+        "\n\n".join(
+            [
+                MARK,
+                emner.forside.format(
+                    veje=table(["Jeg vil", "Læs siden", "Ret filen", "Følg"], ways),
+                    sider=table(["Side", "Paragraffer", "Poster", "Heraf ikke set i lovteksten"], pages),
+                ),
+            ]
+        )
+        + "\n"
+    )
+
+
+def pages(folder: Path) -> dict[str, str]:
+    """Every law page by file name, from the rules of `folder`; the same bytes for the same rules, code and tests.
+
+    Stop where a file of the rules has no page, or a page names what is gone. Hjemmel: none, technical.
+    """
+    load(folder)
+    emner = read_emner()
+    for fil in dict.fromkeys(file for file, _ in TOPICS.values()):
+        emner.of_file(fil)
+    made = {f"{emne.side}.md": page(emne, emner, folder) for emne in emner.sider}
+    return {"README.md": front(emner, folder)} | made
+
+
+def write(folder: Path, target: Path = PAGES) -> list[str]:
+    """The law pages of the rules of `folder` written to `target`; the names of the files, those gone taken away."""
+    made = pages(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    for stale in sorted(path for path in target.glob("*.md") if path.name not in made):
+        stale.unlink()
+    for name, text in made.items():
+        (target / name).write_text(text, encoding="utf-8")
+    return sorted(made)

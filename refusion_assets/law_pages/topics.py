@@ -1,0 +1,90 @@
+"""Understands what people have written for the law pages: one entry for each file of `rules/`."""
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from refusion_assets.domain.stop import Stop
+from refusion_assets.place import REPOSITORY
+
+PAGES = REPOSITORY / "docs" / "regler"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emne:
+    """One page: a file of the rules, what it is about, and what shows how it is read and that it holds.
+
+    `funktioner` are written `module:name`, `proever` as pairs of `file::test` and a Danish sentence; `laesninger`
+    are names of readings, `eksempler` ids of cases beyond those that cite one of the `paragraffer`, and
+    `ikke_modelleret` the paragraphs of entries in `ikke_modelleret.toml`.
+    """
+
+    fil: str
+    titel: str
+    regulerer: str
+    paragraffer: list[str]
+    datoen: str
+    laest: str
+    funktioner: list[str]
+    proever: list[tuple[str, str]]
+    laesninger: list[str]
+    eksempler: list[str]
+    tvivl: list[str]
+    ikke_modelleret: list[str]
+
+    @property
+    def side(self) -> str:
+        """The name of the page, without its ending."""
+        return Path(self.fil).stem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vej:
+    """One line of the front page: what the rule owner wants to do, and the page that answers."""
+
+    spoergsmaal: str
+    side: str
+    vejledning: str = ""
+
+
+@dataclass(frozen=True)
+class Emner:
+    """All that is written by hand: the pages, the front page, and how each table of cases is read."""
+
+    sider: list[Emne]
+    veje: list[Vej]
+    forside: str
+    tabeller: dict[str, dict[str, str]]
+
+    @cached_property
+    def by_file(self) -> dict[str, Emne]:
+        """The page of each file of the rules."""
+        return {emne.fil: emne for emne in self.sider}
+
+    def of_file(self, fil: str) -> Emne:
+        """The page of a file of the rules; Stop in Danish where it has none."""
+        if fil not in self.by_file:
+            raise Stop(f"docs/regler/emner.toml: rules/{fil} har ingen side; tilføj en [[side]] med fil = {fil!r}")
+        return self.by_file[fil]
+
+
+LISTS = ("funktioner", "proever", "laesninger", "eksempler", "tvivl", "ikke_modelleret")
+
+
+def _pages(records: list[dict[str, Any]]) -> Iterator[Emne]:
+    """The pages as written, with what is left out as empty; Stop names an entry that is not whole."""
+    for record in records:
+        try:
+            yield Emne(**({name: [] for name in LISTS} | record))
+        except TypeError as error:
+            raise Stop(f"docs/regler/emner.toml, side {record.get('fil', '?')}: {error}") from error
+
+
+def read_emner(path: Path = PAGES / "emner.toml") -> Emner:
+    """The hand-written part of the law pages. Hjemmel: none, technical."""
+    tables = tomllib.loads(path.read_text("utf-8"))
+    veje = [Vej(**record) for record in tables["vej"]]
+    return Emner(list(_pages(tables["side"])), veje, tables["forside"].strip(), tables["tabeller"])

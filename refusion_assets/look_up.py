@@ -1,0 +1,316 @@
+"""Understands how one person is looked up in the published copy: a few queries by person, never a whole table."""
+
+import fcntl
+import json
+import os
+import pwd
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from refusion_assets.assets.touched import listed
+from refusion_assets.domain.calendar import month_of, next_month
+from refusion_assets.domain.classified import judge
+from refusion_assets.domain.forklar.explain import Kendt, explain, unknown, weeks_of
+from refusion_assets.domain.forklar.history import JUDGEMENT
+from refusion_assets.domain.forklar.model import Forklaring, as_json
+from refusion_assets.domain.forklar.text import told
+from refusion_assets.domain.opgoerelse import Foraeldet, standing
+from refusion_assets.domain.raw import is_possible_cpr
+from refusion_assets.domain.rules.change import judgement_version
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.stop import Stop
+from refusion_assets.place import Place, archive, kept
+from refusion_assets.rulebook.load import load
+from refusion_assets.store.session import Session
+
+# The line, its verdict and its file; a reversal of a whole report names no person, and is asked for only where one was
+# taken back. Raw lines are asked for by a list of their files, so that DuckDB leaves the rest unread.
+FILES = """SELECT * EXCLUDE (kendt_fra),
+    min(kendt_fra) OVER (PARTITION BY CASE WHEN antal_raekker > 0 THEN sha256 ELSE sti END) AS kendt_fra,
+    row_number() OVER (ORDER BY dublet, modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS fil_orden
+    FROM raw.fil QUALIFY NOT dublet"""
+MINE = "SELECT * FROM classified.linje WHERE borger_id = $borger"
+POINTING = """SELECT * FROM classified.linje
+    WHERE art = 'T' AND reference_id IN (SELECT unnest($ids::VARCHAR[])) AND borger_id IS NULL"""
+JUDGED = f"""SELECT m.* EXCLUDE (regel), coalesce(d.status, 'brugt') AS status,
+    coalesce(d.trukket, false) AS trukket, d.regel,
+    m.regel AS egen_regel, f.filnavn, f.enhed, f.modtaget_maaned, f.kendt_fra, f.fil_orden
+    FROM mine m SEMI JOIN classified.grundlag USING (fil_id)
+    LEFT JOIN classified.dom d ON d.fil_id = m.fil_id AND d.linje = m.linje
+    JOIN ({FILES}) f ON f.fil_id = m.fil_id"""
+# A report whose id another file has taken before is judged by the files that have it, whoever their lines are about.
+OTHERS = f"""SELECT l.*, f.kendt_fra, f.fil_orden FROM (
+        SELECT indberetning_id, fil_id, any_value(linje) AS linje FROM classified.linje
+        WHERE art = 'I' AND indberetning_id IN (SELECT unnest($ids::VARCHAR[])) GROUP BY ALL) o
+    JOIN classified.linje l ON l.fil_id = o.fil_id AND l.linje = o.linje
+    JOIN ({FILES}) f ON f.fil_id = l.fil_id WHERE l.borger_id IS DISTINCT FROM $borger"""
+AS_RECEIVED = """SELECT i.*, f.kilde, f.enhed FROM raw.indberetning i JOIN raw.fil f ON f.fil_id = i.fil_id
+    SEMI JOIN vist v ON i.fil_id = v.fil_id AND i.linje = v.linje AND i.fil_id IN ({filer})"""
+RAW = """SELECT i.fil_id, i.linje, i.Loenperiode_start, i.Loenperiode_slut, i.Modtaget_tidspunkt, i.Kommunekode,
+    i.Indkomsttype, i.Indtaegtsart, i.Felt0098, i.Felt0114, i.Felt0115, i.udfyldt, i.ulaeselig
+    FROM raw.indberetning i JOIN vist v ON i.fil_id = v.fil_id AND i.linje = v.linje AND i.fil_id IN ({filer})"""
+ROWS = "SELECT * FROM {table} WHERE borger_id = $borger AND maaned = $maaned ORDER BY ALL"
+LEDGER = """SELECT * FROM opgoerelse.postering WHERE borger_id = $borger AND maaned = $maaned
+    ORDER BY uge, koersel, raekketype DESC, ydelse_id, kommunekode"""
+TOO_OLD = """SELECT * FROM opgoerelse.foraeldet WHERE borger_id = $borger AND maaned = $maaned
+    ORDER BY uge, koersel, ydelse_id, kommunekode"""
+BASES = """SELECT modtaget_maaned, raekke, beregningsgrundlag_oere, loen_oere FROM raw.fleksgrundlag
+    WHERE cpr = $cpr AND maaned = $maaned ORDER BY ALL"""
+STAYS = """SELECT modtaget_maaned, kommunekode, bopael_start, bopael_slut FROM raw.bopael
+    WHERE cpr = $cpr AND modtaget_maaned IN (SELECT unnest($maaneder::DATE[])) ORDER BY ALL"""
+
+
+def look_up(place: Place, cpr: str, maaned: date) -> Forklaring:
+    """The explanation of a person's benefit month as the last run knows it; Stop if nothing is published yet."""
+    with place.warehouse.reading() as session:
+        beregnet = session.frame("SELECT * FROM refusion.beregnet").rows(named=True)
+        if not beregnet:
+            raise Stop("der er ingen kørsel at forklare endnu; kør en måned først")
+        borger = session.value("SELECT borger_id FROM identitet.borger WHERE cpr = $cpr", cpr=cpr)
+        if not isinstance(borger, int):
+            return unknown(maaned, beregnet[0]["maaned"], beregnet[0]["regelversion"], place.rules)
+        return explain(known(session, place, borger, cpr, maaned), maaned, place.rules)
+
+
+def known(session: Session, place: Place, borger: int, cpr: str, maaned: date) -> Kendt:
+    """All that is known of one person around a month (`Kendt`)."""
+    beregnet = session.frame("SELECT * FROM refusion.beregnet").row(0, named=True)
+    koersler = session.frame("SELECT koersel, maaned, status, regelversion FROM opgoerelse.koersel ORDER BY 1")
+    linjer = _lines(session, borger)
+    posteringer = session.frame(LEDGER, borger=borger, maaned=maaned)
+    regler = rules_of_runs(place, koersler["regelversion"].unique().to_list())
+    snapshots = session.frame("SELECT DISTINCT modtaget_maaned FROM raw.register WHERE art = 'bopael' ORDER BY 1")
+    maaneder = snapshots["modtaget_maaned"].to_list()
+    return Kendt(
+        borger_id=borger,
+        viden=beregnet["maaned"],
+        regelversion=beregnet["regelversion"],
+        bopael_maaned=beregnet["bopael_maaned"],
+        koersler=koersler,
+        forloeb=session.frame("SELECT * FROM duration.forloeb WHERE borger_id = $borger", borger=borger),
+        krav=session.frame("SELECT * FROM classified.krav WHERE borger_id = $borger", borger=borger),
+        raekker=session.frame(ROWS.format(table="refusion.borger_uge_ydelse"), borger=borger, maaned=maaned),
+        over_loft=session.frame(ROWS.format(table="refusion.over_loft"), borger=borger, maaned=maaned),
+        fleksbidrag=session.frame(ROWS.format(table="refusion.fleksbidrag"), borger=borger, maaned=maaned),
+        grundlag=session.frame(BASES, cpr=cpr, maaned=maaned),
+        uden_kommune=session.frame(ROWS.format(table="refusion.uden_kommune"), borger=borger, maaned=maaned),
+        posteringer=posteringer,
+        foraeldet=_too_old(session, borger, maaned),
+        linjer=linjer,
+        andre=_others(session, borger, linjer),
+        regler=regler,
+        bedoemt=_judged_then(session, place, borger, cpr, linjer, regler),
+        raa=_raw(session, linjer, maaned, koersler),
+        bopael=_stays(session, cpr, posteringer, koersler, [beregnet["bopael_maaned"], *maaneder]),
+        bopael_maaneder=maaneder,
+    )
+
+
+def _too_old(session: Session, borger: int, maaned: date) -> pl.DataFrame:
+    """What stands as too old to be settled in the month; a copy that an earlier program published has none."""
+    if not session.has("opgoerelse.foraeldet"):
+        return Foraeldet.empty()
+    return standing(session.frame(TOO_OLD, borger=borger, maaned=maaned))
+
+
+def _lines(session: Session, borger: int) -> pl.DataFrame:
+    """Every line of a person and every reversal that points at one, with verdict and file."""
+    mine = _judged(session, session.frame(MINE, borger=borger))
+    ids = mine.filter(pl.col("trukket") | (pl.col("regel") == "EI-013"))["indberetning_id"].unique().to_list()
+    if not ids:
+        return mine
+    return pl.concat([mine, _judged(session, session.frame(POINTING, ids=ids))])
+
+
+def _others(session: Session, borger: int, linjer: pl.DataFrame) -> pl.DataFrame:
+    """A line of each file that shares an id with a report of the person that came second (EI-013)."""
+    ids = linjer.filter(pl.col("regel") == "EI-013")["indberetning_id"].unique().to_list()
+    return session.frame(OTHERS, ids=ids, borger=borger)
+
+
+def rules_of_runs(place: Place, versions: Sequence[str]) -> dict[str, Rulebook]:
+    """The rules of some runs by version; those in force where a run's were not kept."""
+    found = dict.fromkeys(versions, place.rules)
+    for version in versions:
+        if version != place.rules.version and (archive(place) / version).exists():
+            found[version] = load(kept(place, version))
+    return found
+
+
+def _judged_then(
+    session: Session, place: Place, borger: int, cpr: str, linjer: pl.DataFrame, regler: Mapping[str, Rulebook]
+) -> dict[str, pl.DataFrame]:
+    """The person's lines as rules judge them that judge lines otherwise than those in force, by version."""
+    now = judgement_version(place.rules.emner)
+    other = {version: rules for version, rules in regler.items() if judgement_version(rules.emner) != now}
+    if not other:
+        return {}
+    with session.lending("vist", linjer.select("fil_id", "linje")):
+        rows = session.frame(AS_RECEIVED.format(filer=listed(linjer["fil_id"])))
+    mine = pl.when(pl.col("subjekt") == cpr).then(pl.lit(borger, pl.Int64)).alias("borger_id")
+    return {
+        version: judge(rows, rules).with_columns(mine).select("fil_id", "linje", *JUDGEMENT)
+        for version, rules in other.items()
+    }
+
+
+def _judged(session: Session, lines: pl.DataFrame) -> pl.DataFrame:
+    """Some lines with verdict and file."""
+    with session.lending("mine", lines):
+        return session.frame(JUDGED)
+
+
+def _raw(session: Session, linjer: pl.DataFrame, maaned: date, koersler: pl.DataFrame) -> pl.DataFrame:
+    """The raw columns of the lines that can be shown: about the month's weeks, without a period, or news to a run."""
+    weeks = weeks_of(maaned)
+    until = next_month(maaned).replace(day=7)
+    about = (pl.col("periode_start") <= until) & (pl.col("periode_slut") >= weeks[0])
+    news = pl.col("kendt_fra") > koersler["maaned"].min() if koersler.height else pl.lit(value=True)
+    shown = linjer.filter((about | news).fill_null(value=True)).select("fil_id", "linje")
+    with session.lending("vist", shown):
+        return session.frame(RAW.format(filer=listed(shown["fil_id"])))
+
+
+def _stays(
+    session: Session, cpr: str, posteringer: pl.DataFrame, koersler: pl.DataFrame, snapshots: list[date | None]
+) -> pl.DataFrame:
+    """The person's stays in the snapshot in use, and in those of each run that settled the month and the run before."""
+    months = dict(koersler.select("koersel", "maaned").iter_rows())
+    runs = [months[number] for number in posteringer["koersel"].unique() if number in months]
+    wanted = set(snapshots[:1])
+    for run in runs:
+        for known_to in (run, next_month(run, -1)):
+            wanted.add(max((s for s in snapshots[1:] if s is not None and s <= known_to), default=None))
+    return session.frame(STAYS, cpr=cpr, maaneder=sorted(filter(None, wanted)))
+
+
+LOG = Path("opslag") / "opslag.jsonl"
+MOST_CHARACTERS = 300
+# Ten digits with at most a few separators between them, read at every place they can begin.
+TEN_DIGITS = re.compile(r"(?<!\d)(?=((?:\d[ .\-/]{0,3}){9}\d)(?!\d))")
+EXAMPLE = "--formaal 'klage, sag 24-1234'"
+USAGE = "skriv refusion forklar CPR ÅÅÅÅ-MM, fx med måneden 2026-10"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked: a person by number, a benefit month, and what for."""
+
+    cpr: str
+    maaned: date
+    formaal: str
+
+
+def asked(words: Sequence[str], formaal: str | None, ask: Callable[[], str]) -> Asked:
+    """The person, month and purpose of a command; Stop in one line that repeats nothing of what was typed.
+
+    `ask` gives the purpose where the command has none.
+    """
+    if len(words) != 2:
+        raise Stop(f"der skal stå eet personnummer og een måned; {USAGE}")
+    cpr = words[0].replace("-", "", 1)
+    if not re.fullmatch(r"[0-9]{10}", cpr):
+        raise Stop(f"det første er ikke et personnummer på ti cifre; {USAGE}")
+    if not pl.select(is_possible_cpr(pl.lit(cpr), pl.lit(date.today()))).item():  # noqa: DTZ011  the day here
+        raise Stop("personnummeret kan ikke findes: dagen eller måneden i det er umulig")
+    try:
+        maaned = month_of(words[1]) if re.fullmatch(r"[0-9]{4}-[0-9]{2}", words[1]) else None
+    except ValueError:
+        maaned = None
+    if maaned is None:
+        raise Stop(f"det andet er ikke en måned; {USAGE}")
+    said = ask() if formaal is None else formaal
+    if formaal is None and not said.strip():
+        raise Stop(f"skriv, hvad opslaget er til, med --formaal, fx {EXAMPLE}")
+    return Asked(cpr, maaned, purpose(said, cpr))
+
+
+def purpose(text: str, cpr: str) -> str:
+    """The purpose of a look-up, on one line; Stop if it is empty, long, or holds a personal number."""
+    formaal = " ".join(text.split())
+    if not formaal:
+        raise Stop(f"formålet er tomt; skriv, hvad opslaget er til, fx {EXAMPLE}")
+    if not re.search(r"[^\W\d_]{3}", formaal):
+        raise Stop(f"formålet er for kort; skriv mindst et ord på tre bogstaver, fx {EXAMPLE}")
+    if len(formaal) > MOST_CHARACTERS:
+        raise Stop(f"formålet må højst fylde {MOST_CHARACTERS} tegn")
+    if cpr in re.sub(r"\D", "", formaal) or any(_personal(hit[1]) for hit in TEN_DIGITS.finditer(formaal)):
+        raise Stop("der står et personnummer i formålet; skriv sagens nummer i stedet")
+    return formaal
+
+
+def _personal(text: str) -> bool:
+    """Whether ten digits begin like a personal number: a day (or day + 60) and a month."""
+    digits = re.sub(r"\D", "", text)
+    day, month = int(digits[:2]), int(digits[2:4])
+    return 1 <= (day - 60 if day > 60 else day) <= 31 and 1 <= month <= 12
+
+
+def answer(place: Place, question: Asked, *, som_json: bool, alt: bool = False) -> str:
+    """What is shown: the explanation as JSON, or as text, in short or with `alt` whole.
+
+    It is in the log first; Stop if it cannot be.
+    """
+    found = look_up(place, question.cpr, question.maaned)
+    log(place, question, found)
+    hvem = f"borger {found.borger_id} ({question.cpr[:6]}-xxxx)" if found.borger_id is not None else "en ukendt borger"
+    return as_json(found) + "\n" if som_json else told(found, hvem, alt=alt)
+
+
+def log(place: Place, question: Asked, found: Forklaring) -> None:
+    """One line more in the log of look-ups, on the disk when this returns; Stop if it cannot be written.
+
+    Never the CPR number: the person is the surrogate, or nobody where the number is unknown.
+    """
+    entry = {
+        "tidspunkt": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "bruger": user(),
+        "opslag": "forklar",
+        "borger_id": found.borger_id,
+        "maaned": f"{question.maaned:%Y-%m}",
+        "formaal": question.formaal,
+        "fundet": found.borger_id is not None,
+        "svar": found.svar,
+        "viden_til": f"{found.viden_til:%Y-%m}",
+    }
+    try:
+        _append(place.root / LOG, json.dumps(entry, ensure_ascii=False))
+    except OSError as error:
+        raise Stop(
+            f"opslaget kan ikke skrives i loggen ({error.strerror}), så intet vises; sig det til driften"
+        ) from None
+
+
+def user() -> str:
+    """Who runs the command, as the operating system knows it; not what the environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def _append(path: Path, line: str) -> None:
+    """A line put at the end of a file and on the disk; a line cut short by an earlier fall is ended first."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        size = os.fstat(file).st_size
+        cut_short = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        data = f"{chr(10) if cut_short else ''}{line}\n".encode()
+        if os.write(file, data) != len(data):
+            raise OSError(0, "disken er fuld")
+        os.fsync(file)
+    finally:
+        os.close(file)
+    if size == 0:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,195 @@
+"""Understands where a run works: the data root, the rules folder, and the warehouse between them."""
+
+import hashlib
+import os
+import re
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache, cached_property
+from pathlib import Path
+
+from refusion_assets.domain.rules.change import Topics
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.stop import Stop
+from refusion_assets.rulebook.load import RuleError, load, read_topics
+from refusion_assets.store.session import Warehouse
+
+PACKAGE = Path(__file__).resolve().parent
+REPOSITORY = PACKAGE.parent
+DATA, REGLER = "REFUSION_DATA", "REFUSION_REGLER"
+BEGIN = "Begynd med at lægge leverancer i mappen raw, eller skriv opdigtede med refusion eksempel"
+# DuckDB and Dagster's storage read these as something else than a part of a name; the rest is what no name should hold.
+ODD = re.compile(r"[?*\[\]%\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# SQLite opens no file whose path has more than 512 bytes, and Dagster names some of its own below the home.
+LONGEST = 400
+SECONDS_BETWEEN_LINES = 3.0
+
+
+def patient(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says a line of progress if it is some seconds since the last one."""
+    last = time.monotonic()
+
+    def now_and_then(line: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            say(f"  {line}")
+
+    return now_and_then
+
+
+def unforeseen(error: Exception) -> str:
+    """What is said of an error that nobody foresaw: where it arose, as its text may hold a person's number."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__} i {Path(where.filename).name}:{where.lineno}"
+    return f"uventet fejl, {said}; er der plads på disken, så meld den til systemets ejere"
+
+
+@cache
+def program() -> str:
+    """The sha256 of the program that runs, over all its files."""
+    every = sorted(path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".sql"})
+    return hashlib.sha256(b"".join(path.read_bytes() for path in every)).hexdigest()
+
+
+def _named(variable: str, default: str) -> Path:
+    """The folder that a variable names, or the one of the checkout; Stop if there is none."""
+    said = os.environ.get(variable)
+    if said is None:
+        if (REPOSITORY / "pyproject.toml").exists():
+            return (REPOSITORY / default).resolve()
+        what = "dataroden" if variable == DATA else "mappen med reglerne"
+        raise Stop(f"{variable} er ikke sat; sæt den til {what}, fx export {variable}=/srv/refusion/{default}")
+    if not said.strip():
+        raise Stop(f"{variable} er sat, men tom; sæt den til en mappe, eller fjern den")
+    try:
+        return Path(said).expanduser().resolve()
+    except (OSError, RuntimeError):
+        raise Stop(f"{variable} er ikke en mappe, der kan findes: {said!r}") from None
+
+
+def fit(folder: Path, variable: str) -> None:
+    """Stop if a folder cannot hold what DuckDB and Dagster keep, for the characters or the length of its path."""
+    odd = ODD.search(str(folder))
+    if odd:
+        raise Stop(f"{variable} har tegnet {odd[0]!a} i stien {str(folder)!a}; flyt den til en sti uden tegnet")
+    if len(os.fsencode(folder)) > LONGEST:
+        raise Stop(f"{variable} har en sti på mere end {LONGEST} byte; flyt den til en kortere sti")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A data root and the rules that hold there; `tell` is where long work says how far it is, besides the log.
+
+    `kept`: the rules are those of an earlier run, which stand as they were.
+    """
+
+    root: Path
+    rules_folder: Path
+    tell: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
+    kept: bool = False
+
+    @classmethod
+    def from_environment(cls) -> "Place":
+        """The place named by REFUSION_DATA and REFUSION_REGLER; `data/` and `rules/` in a checkout of the repository.
+
+        Nothing is made. Stop if one is not named in an installed program, is empty, or cannot name a folder.
+        """
+        root, rules = _named(DATA, "data"), _named(REGLER, "rules")
+        fit(root, DATA)
+        return cls(root, rules)
+
+    def begun(self) -> "Place":
+        """The place, if deliveries lie in its data root; Stop that says how to begin if not. Nothing is made."""
+        if self.root.exists() and not self.root.is_dir():
+            raise Stop(f"dataroden {self.root} er en fil og ikke en mappe; ret {DATA}")
+        if not self.raw.is_dir():
+            what = "findes ikke" if not self.root.exists() else "har ingen mappe raw"
+            raise Stop(f"dataroden {self.root} {what}, så der er ingen leverancer; er {DATA} rigtig? {BEGIN}")
+        return self
+
+    @cached_property
+    def rules(self) -> Rulebook:
+        """The rules, read and proved once."""
+        return load(self.rules_folder, kept=True) if self.kept else load(self.rules_folder, date.today())  # noqa: DTZ011
+
+    def telling(self, log: Callable[[str], None]) -> Callable[[str], None]:
+        """What long work calls with a line of progress: the log, and whoever else listens."""
+
+        def say(line: str) -> None:
+            log(line)
+            if self.tell:
+                self.tell(line)
+
+        return say
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The warehouse of the data root."""
+        return Warehouse(self.root)
+
+    @property
+    def raw(self) -> Path:
+        """Where deliveries lie."""
+        return self.root / "raw"
+
+    @property
+    def outgoing(self) -> Path:
+        """Where the municipalities' files are put."""
+        return self.root / "udgaaende"
+
+    @property
+    def withdrawn(self) -> Path:
+        """Where the outgoing files of the month that is run again lie until its new ones are shown."""
+        return self.warehouse.path.parent / "tilbagetrukket"
+
+
+FORMS = ("*.toml", "*.csv")
+
+
+def archive(place: Place) -> Path:
+    """Where the rules of earlier calculations and runs lie: a folder for each hash."""
+    return place.root / "regler"
+
+
+def keep(place: Place) -> None:
+    """The files of the rules in force kept as they are, under their hash; Stop if the disk holds others by now."""
+    folder = archive(place) / place.rules.version
+    if folder.exists():
+        return
+    ready = folder.with_name(f".{folder.name}")
+    shutil.rmtree(ready, ignore_errors=True)
+    ready.mkdir(parents=True)
+    for path in sorted(path for form in FORMS for path in place.rules_folder.glob(form)):
+        shutil.copyfile(path, ready / path.name)
+    if load(ready, kept=True).version != place.rules.version:
+        shutil.rmtree(ready)
+        raise Stop("reglerne på disken er ændret, siden de blev læst; start kommandoen (eller kørslen) igen")
+    os.rename(ready, folder)
+
+
+def kept(place: Place, version: str) -> Path:
+    """The folder of the rules with a hash; Stop if they were not kept, or are not what they were."""
+    folder = archive(place) / version
+    short = version[:12]
+    if not folder.exists():
+        raise Stop(f"reglerne {short} er ikke gemt; læg deres filer tilbage i {folder.parent.name}/{version}")
+    try:
+        found = load(folder, kept=True).version
+    except RuleError as error:
+        raise Stop(f"de gemte regler {short} kan ikke læses: {error}") from None
+    if found != version:
+        raise Stop(f"de gemte regler {short} er ændret: indholdet er nu {found[:12]}; læg de rigtige filer tilbage")
+    return folder
+
+
+def topics_of(place: Place, version: str) -> Topics | None:
+    """The content of the rules with a hash, as it stands in their files; None if they were not kept."""
+    if version == place.rules.version:
+        return place.rules.emner
+    folder = archive(place) / version
+    return read_topics(folder) if folder.exists() else None

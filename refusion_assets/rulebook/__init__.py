@@ -1,0 +1,1 @@
+"""The rules folder: read, and proved before anything is calculated."""

@@ -1,0 +1,266 @@
+"""Understands edits that read well and cannot be meant: names alike, restarts out of reach, days to come."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+
+from refusion_assets.domain.findings.words import GRAENSER, REGLER
+from refusion_assets.domain.rules.entries import Rulebook, Ydelse
+from refusion_assets.rulebook.prove import LAESNINGER, MOST_YEARS, RuleError, said
+
+FIRST_YEAR, LAST_YEAR, MOST_WEEKS = 1970, 2100, 5200
+AT_LEAST_ONE = ("periode_dage", "raekkeantal_maaneder", "stikproeve_borgere")
+MUNICIPALITIES = 98
+LETTER, THREE_DIGITS, FUNKTION = (
+    re.compile("[a-zæøåA-ZÆØÅ]"),
+    re.compile("[0-9]{3}"),
+    re.compile(r"[0-9]\.[0-9]{2}\.[0-9]{2}"),
+)
+
+
+def folded(text: str) -> str:
+    """A name as it looks: without regard to capitals, blanks and how its letters are coded."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _edit_names(rules: Rulebook) -> Iterator[str]:
+    """Names that look alike: two of one kind, a benefit's and another's, a benefit's and fleksbidrag's."""
+    kinds: list[tuple[str, Iterable[str]]] = [
+        ("ydelser.csv: ydelse_id", rules.ydelse_ids),
+        ("konti.csv: konto", [k.konto for k in rules.konti]),
+        ("kilder.toml: id", [k.id for k in rules.kilder]),
+        ("trapper.toml: id", dict.fromkeys(t.id for t in rules.trapper)),
+        ("taellere.toml: id", [t.id for t in rules.taellere]),
+        ("lofter.toml: id", dict.fromkeys(m.id for m in rules.lofter)),
+        ("kommuner.csv: navn", [k.navn for k in rules.kommuner]),
+    ]
+    for where, names in kinds:
+        seen: dict[str, str] = {}
+        for name in names:
+            if (other := seen.setdefault(folded(name), name)) is not name:
+                yield f"{where} {name} ligner {other}; to navne skal kunne skelnes, også uden store bogstaver"
+    owner: dict[str, str] = {}
+    for ydelse in rules.ydelser:
+        where = f"ydelser.csv, ydelse {ydelse.ydelse_id} fra {ydelse.gaelder_fra}"
+        other = owner.setdefault(folded(ydelse.navn), ydelse.ydelse_id)
+        if other != ydelse.ydelse_id:
+            yield f"{where}: navnet {ydelse.navn} har {other} allerede; skriv et andet, så linjerne kan skelnes"
+        for entry in rules.fleksbidrag:
+            if folded(ydelse.navn) in (folded(entry.navn), folded(entry.id)):
+                yield f"{where}: navnet {ydelse.navn} er bidragets i fleksbidrag.toml; skriv et andet"
+            if folded(ydelse.ydelse_id) in (folded(entry.id), folded(entry.navn)):
+                yield f"{where}: ydelse_id er bidragets navn i fleksbidrag.toml; skriv et andet"
+
+
+def _edit_restarts(rules: Rulebook) -> Iterator[str]:
+    """Restarts that no person can reach, as the window has fewer weeks."""
+    asked = [(f"optaelling.toml, genoptjening fra {g.gaelder_fra}", g.uger, g.vindue_aar) for g in rules.genoptjening]
+    asked += [(f"taellere.toml, taeller {t.id}", t.genoptjening_uger or 0, t.vindue_aar or 0) for t in rules.taellere]
+    at_once = rules.laesning("genoptjening_proeves") == "ved_opnaaelse"
+    for where, weeks, years in asked:
+        # The week that is tried counts itself if it is tried when it is reached; a year of four has a day more.
+        most = (365 * years - (-years // 4)) // 7 + at_once
+        if weeks > most:
+            yield f"{where}: {weeks} uger kan aldrig nås inden for {years} år; skriv højst {most}"
+
+
+def _steps_of(ydelse: Ydelse, since: date, until: date, rules: Rulebook) -> set[int]:
+    """The percentages that a benefit's weeks can have from a day until another."""
+    if ydelse.fast_procent is not None:
+        return {ydelse.fast_procent}
+    mine = [t for t in rules.trapper if t.id == ydelse.trappe]
+    ends = [t.gaelder_fra for t in mine[1:]] + [date.max]
+    starts = [date.min] + [t.gaelder_fra for t in mine[1:]]
+    return {
+        trin.procent
+        for trappe, begins, ends_on in zip(mine, starts, ends, strict=True)
+        if begins < until and ends_on > since
+        for trin in trappe.trin
+    }
+
+
+def _lost_steps(rules: Rulebook) -> Iterator[tuple[str, bool]]:
+    """Steps of fleksbidrag that the benefit never has while the entry is in force; True where no staircase has it."""
+    everywhere = {trin.procent for trappe in rules.trapper for trin in trappe.trin}
+    ends = [entry.gaelder_fra for entry in rules.fleksbidrag[1:]] + [date.max]
+    for entry, until in zip(rules.fleksbidrag, ends, strict=False):  # without an entry there is an end too many
+        mine = [y for y in rules.ydelser if y.ydelse_id == entry.ydelse_id]
+        upto = [y.gaelder_fra for y in mine[1:]] + [date.max]
+        fits = [
+            (y, end) for y, end in zip(mine, upto, strict=True) if end > entry.gaelder_fra and y.gaelder_fra < until
+        ]
+        since = entry.gaelder_fra
+        steps = {p for y, end in fits for p in _steps_of(y, max(since, y.gaelder_fra), min(until, end), rules)}
+        if entry.trin_procent not in steps:
+            choices = ", ".join(map(str, sorted(steps))) or "ingen"
+            yield (
+                (
+                    f"fleksbidrag.toml, {entry.id} fra {since}: trin_procent = {entry.trin_procent} er ikke et trin "
+                    f"for {entry.ydelse_id}; vælg blandt {choices}"
+                ),
+                entry.trin_procent not in everywhere,
+            )
+
+
+def _edit_steps(rules: Rulebook) -> Iterator[str]:
+    """Steps of fleksbidrag that no staircase has; one that the benefit alone lacks is only doubtful."""
+    yield from (sentence for sentence, nowhere in _lost_steps(rules) if nowhere)
+
+
+def _misfits(rules: Rulebook) -> Iterator[tuple[str, bool]]:
+    """A sentence for each account and time whose sender does not pay that side; True where no time fits."""
+    arter = {kilde.id: kilde.art for kilde in rules.kilder}
+    wanted = {"refusion": "kommunal", "medfinansiering": "national"}
+    for konto in rules.konti:
+        art = arter[konto.kilde_id]
+        mine = [y for y in rules.ydelser if y.ydelse_id == konto.ydelse_id]
+        ends = [y.gaelder_fra for y in mine[1:]] + [date.max]
+        used = [
+            ydelse
+            for ydelse, end in zip(mine, ends, strict=True)
+            if ydelse.gaelder_fra <= (konto.gyldig_til or date.max) and end > konto.gyldig_fra
+        ]
+        wrong = [ydelse for ydelse in used if wanted.get(ydelse.side, art) != art]
+        for ydelse in wrong:
+            yield (
+                (
+                    f"konti.csv, konto {konto.konto}: ydelse {ydelse.ydelse_id} har side {ydelse.side} fra "
+                    f"{ydelse.gaelder_fra}, men kilde {konto.kilde_id} er {art}; side refusion har kommunale kilder, "
+                    "og side medfinansiering nationale"
+                ),
+                len(wrong) == len(used),
+            )
+
+
+def _edit_senders(rules: Rulebook) -> Iterator[str]:
+    """Accounts whose sender never pays the benefit; one that changes side and keeps its account is only doubtful."""
+    yield from (sentence for sentence, never in _misfits(rules) if never)
+
+
+def _edit_benefits(rules: Rulebook) -> Iterator[str]:
+    """Benefits with money that is not settled, the same amount twice, or no account of the books."""
+    settled = {y.ydelse_id for y in rules.ydelser if y.side != "ingen"}
+    for ydelse in rules.ydelser:
+        where = f"ydelser.csv, ydelse {ydelse.ydelse_id} fra {ydelse.gaelder_fra}"
+        if ydelse.ydelse_id not in settled and ydelse.finansieres_fra is not None:
+            yield f"{where}: finansieres_fra står ved side ingen, der aldrig afregnes; fjern datoen, eller ret siden"
+        if not LETTER.search(ydelse.navn):
+            yield f"{where}: navn = {said(ydelse.navn)} har ingen bogstaver; skriv ydelsens navn"
+        if len(set(ydelse.felter)) < len(ydelse.felter):
+            yield f"{where}: et beloebsfelt står to gange og ville tælle dobbelt; behold det ene"
+        if not FUNKTION.fullmatch(ydelse.kontering) and (ydelse.kontering or ydelse.side != "ingen"):
+            yield f"{where}: kontering = {said(ydelse.kontering)}; skriv funktionen som 5.57.71"
+    for kontering in rules.konteringer:
+        where = f"kontering.toml, {kontering.funktion} {kontering.side}"
+        if kontering.funktion != "*" and not FUNKTION.fullmatch(kontering.funktion):
+            yield f'{where}: funktion = {said(kontering.funktion)}; skriv den som 5.57.71, eller "*" for dem alle'
+        if not re.fullmatch("[0-9]", kontering.dranst):
+            yield f"{where}: dranst = {said(kontering.dranst)}; skriv eet ciffer"
+        if kontering.verificeret and not THREE_DIGITS.fullmatch(kontering.gruppering):
+            yield f"{where}: gruppering = {said(kontering.gruppering)}; en verificeret gruppering er tre cifre"
+
+
+def _edit_tables(rules: Rulebook) -> Iterator[str]:
+    """Codes, counts and bounds that cannot be what was meant."""
+    for kommune in rules.kommuner:
+        where = f"kommuner.csv, kommune {kommune.kommunekode}"
+        if not THREE_DIGITS.fullmatch(kommune.kommunekode):
+            yield f"{where}: kommunekode skal være tre cifre, som 101; ret den"
+        if not LETTER.search(kommune.navn) or not LETTER.search(kommune.region):
+            yield f"{where}: navn og region skal have bogstaver; er kolonnerne byttet om?"
+        if kommune.indbyggertal < 1:
+            yield f"{where}: indbyggertal = {kommune.indbyggertal}; skriv mindst 1"
+        if not FIRST_YEAR <= kommune.aar <= LAST_YEAR:
+            yield f"{where}: aar = {kommune.aar}; skriv et årstal fra {FIRST_YEAR} til {LAST_YEAR}"
+    for konto in rules.konti:
+        where = f"konti.csv, konto {konto.konto}"
+        for name, digits in (("indkomsttype", 2), ("indtaegtsart", 4)):
+            value = getattr(konto, name)
+            if value and not re.fullmatch(f"[0-9]{{{digits}}}", value):
+                yield f"{where}: {name} = {said(value)}; skriv {digits} cifre, også foranstillede nuller"
+
+
+def _edit_bounds(rules: Rulebook) -> Iterator[str]:
+    """Bounds that no report can meet, or that are no bound of the program."""
+    for graense in rules.graenser:
+        where = f"drift.toml eller kontrol.toml, graense {graense.id}"
+        least = 1 if graense.id in AT_LEAST_ONE else 0
+        if graense.vaerdi < least:
+            yield f"{where}: vaerdi = {graense.vaerdi}; skriv {least} eller mere"
+        name, colon, ydelse_id = graense.id.partition(":")
+        if name not in GRAENSER:
+            yield f"{where}: {name} kendes ikke; vælg blandt {', '.join(sorted(GRAENSER))}"
+        if colon and ydelse_id not in rules.ydelse_ids:
+            yield f"{where}: ydelse {ydelse_id} findes ikke i ydelser.csv; ret navnet"
+    for trappe in rules.trapper:
+        where = f"trapper.toml, trappe {trappe.id} fra {trappe.gaelder_fra}"
+        if trappe.trin[-1].fra_uge > MOST_WEEKS:
+            yield f"{where}: fra_uge = {trappe.trin[-1].fra_uge} når ingen; skriv højst {MOST_WEEKS}"
+    for entry in rules.foraeldelse:
+        if entry.graense > 12 * MOST_YEARS:
+            yield f"foraeldelse.toml, foraeldelse fra {entry.gaelder_fra}: grænsen er over {MOST_YEARS} år; ret den"
+
+
+def _edit_beginning(rules: Rulebook) -> Iterator[str]:
+    """A count that begins after the weeks that it is for."""
+    begins, overgang = rules.optaelling.gaelder_fra, rules.overgang.gaelder_fra
+    if begins > overgang:
+        yield f"optaelling.toml, optaelling: gaelder_fra {begins} er efter overgangen {overgang}; ret den"
+
+
+def _edit_unknown(rules: Rulebook) -> Iterator[str]:
+    """Readings and checks that the program does not know, so that the entry would do nothing."""
+    for reading in rules.laesninger:
+        if reading.navn not in LAESNINGER:
+            yield f"laesninger.toml, {reading.navn}: læsningen kendes ikke; ret navnet, eller fjern posten"
+        if len(set(reading.muligheder)) < len(reading.muligheder):
+            yield f"laesninger.toml, {reading.navn}: en mulighed står to gange; behold den ene"
+    for kontrol in rules.kontroller:
+        if kontrol.id not in REGLER:
+            yield f"kontrol.toml, {kontrol.id}: kontrollen kendes ikke; ret navnet, eller fjern posten"
+
+
+def _edit_days(rules: Rulebook, today: date, files: Mapping[str, str]) -> Iterator[str]:
+    """Entries that were checked on a day that has not come."""
+    for topic, entries in rules.emner.items():
+        for number, entry in enumerate(entries, 1):
+            if (day := entry.get("kontrolleret")) is not None and str(day) > str(today):
+                where = f"{files[topic]}, {topic}, post {number}"
+                yield f"{where}: kontrolleret {day} er efter i dag ({today}); skriv den dag, det skete"
+
+
+def prove_edits(rules: Rulebook, today: date | None, files: Mapping[str, str]) -> None:
+    """RuleError on the first edit that reads well and cannot be meant; with `today` also on a later day of control.
+
+    `files`: the file of each topic. Not asked of the rules of earlier runs. Hjemmel: none, technical.
+    """
+    every = (
+        _edit_names, _edit_restarts, _edit_steps, _edit_senders,
+        _edit_benefits, _edit_tables, _edit_bounds, _edit_beginning, _edit_unknown,
+    )  # fmt: skip
+    for faults in every:
+        for fault in faults(rules):
+            raise RuleError(fault)
+    for fault in _edit_days(rules, today, files) if today else ():
+        raise RuleError(fault)
+
+
+def doubts(rules: Rulebook) -> list[str]:
+    """What stands in the rules and has no effect yet, a Danish sentence each; such rules can be used."""
+    paid = {konto.ydelse_id for konto in rules.konti}
+    sends = {konto.kilde_id for konto in rules.konti}
+    climbed = {trappe.taeller for trappe in rules.trapper}
+    known = {"", *rules.ydelse_ids, *(entry.id for entry in rules.fleksbidrag)}
+    lost = [k for k in rules.konteringer if k.ydelse_id not in known]
+    moved = [sentence for sentence, never in _misfits(rules) if not never]
+    few = len(rules.kommuner) != MUNICIPALITIES
+    return [
+        *([f"kommuner.csv: der står {len(rules.kommuner)} kommuner og ikke {MUNICIPALITIES}"] if few else []),
+        *moved,
+        *(sentence for sentence, nowhere in _lost_steps(rules) if not nowhere),
+        *(f"ydelser.csv, ydelse {y}: ingen konto i konti.csv fører til den" for y in rules.ydelse_ids if y not in paid),
+        *(f"kilder.toml, kilde {k.id}: ingen konto i konti.csv har den" for k in rules.kilder if k.id not in sends),
+        *(f"taellere.toml, taeller {t.id}: ingen trappe følger den" for t in rules.taellere if t.id not in climbed),
+        *(f"kontering.toml, {k.funktion} {k.side}: ydelse {k.ydelse_id} findes ikke" for k in lost),
+    ]

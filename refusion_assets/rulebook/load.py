@@ -1,0 +1,334 @@
+"""Understands `rules/`: reads the law as data and refuses what a lawyer would refuse."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import re
+import tomllib
+import types
+import typing
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from refusion_assets.domain.refusion.fleksbidrag import rule_faults
+from refusion_assets.domain.rules.entries import (
+    Fleksbidrag,
+    Foraeldelse,
+    Genoptjening,
+    Graense,
+    IkkeModelleret,
+    Kilde,
+    Koersel,
+    Kommune,
+    Kontering,
+    Konto,
+    Kontrol,
+    Laesning,
+    Loft,
+    Rulebook,
+    Skaering,
+    Taeller,
+    Tilbagevirkning,
+    Trappe,
+    Ydelse,
+)
+from refusion_assets.rulebook.edits import prove_edits
+from refusion_assets.rulebook.prove import RuleError, prove, said
+
+__all__ = ["TOPICS", "RuleError", "load"]
+T = TypeVar("T")
+NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
+FORMS = (".toml", ".csv")
+YEARS, MOST_DIGITS = (1900, 2100), 12
+DIGITS, DAY = re.compile("-?[0-9]+"), re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+MANGLED = re.compile("\ufffd|Ã[¦¸¥†˜…\x80-\x9f]")  # æ, ø and å read in the wrong alphabet and written again
+
+
+class Form(Enum):
+    """How values are written: by the types of TOML, as text, or in rules of an earlier run, which stand as they are."""
+
+    TOML = "toml"
+    CSV = "csv"
+    KEPT = "kept"
+
+
+def _value(text: Any, kind: Any, form: Form) -> Any:
+    """One value read as the type its field declares; ValueError where it cannot be."""
+    origin, choices = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:
+        if text == "" and form is Form.TOML:
+            raise ValueError("er tom; skriv en værdi, eller fjern nøglen")
+        return None if text in ("", None) else _value(text, choices[0], form)
+    if origin is Literal:
+        chosen = _number(text, form) if isinstance(choices[0], int) else text
+        if chosen not in choices:
+            raise ValueError(f"er ikke en af {', '.join(map(str, choices))}")
+        return chosen
+    if origin is tuple:
+        return _list(text, choices[0], form)
+    if kind is date:
+        return _day(text, form)
+    if kind is int:
+        return _number(text, form)
+    if kind is bool and type(text) is not bool:
+        raise ValueError("er ikke true eller false")
+    return _text(text, form) if kind is str else text
+
+
+def _list(values: Any, kind: Any, form: Form) -> tuple[Any, ...]:
+    """A list whose every part is of a kind: texts, or entries within the entry."""
+    if not isinstance(values, list):
+        raise ValueError("er ikke en liste; skriv [ ] om den")  # noqa: TRY004  refused as the rest
+    read = []
+    for number, part in enumerate(values, 1):
+        try:
+            read.append(_value(part, kind, form) if kind is str else _entry(kind, part, form))
+        except ValueError as error:
+            shown = f" = {said(part)}" if kind is str else ""
+            raise ValueError(f"nr. {number}{shown}: {error}") from error
+    return tuple(read)
+
+
+def _text(text: Any, form: Form) -> str:
+    """A text without what nobody sees: blanks at its ends, and signs that are not printed."""
+    if type(text) is not str:
+        raise ValueError("er ikke en tekst; skriv den i citationstegn")
+    if form is Form.KEPT:
+        return text
+    if text != text.strip():
+        raise ValueError("begynder eller slutter med blanktegn; fjern dem")
+    if not text.replace("\n", " ").isprintable():
+        raise ValueError("har et usynligt tegn (et hårdt mellemrum, en tabulator eller lignende); skriv teksten igen")
+    if MANGLED.search(text):
+        raise ValueError("har ødelagte bogstaver; skriv æ, ø og å igen, og gem filen som UTF-8")
+    return text
+
+
+def _day(text: Any, form: Form) -> date:
+    """A date of TOML, or of a CSV file as a text like 2026-07-01."""
+    if form is Form.TOML and type(text) is str and DAY.fullmatch(text):
+        raise ValueError("er skrevet som tekst; skriv datoen uden citationstegn")
+    try:
+        if type(text) is str and form is not Form.KEPT and not DAY.fullmatch(text):
+            raise ValueError  # noqa: TRY301  one sentence for every text that is no date
+        day = text if type(text) is date else date.fromisoformat(text)
+    except (ValueError, TypeError):
+        raise ValueError("er ikke en dato; skriv ÅÅÅÅ-MM-DD") from None
+    if form is not Form.KEPT and not YEARS[0] <= day.year <= YEARS[1]:
+        raise ValueError(f"ligger uden for årene {YEARS[0]} til {YEARS[1]}; ret årstallet")
+    return day
+
+
+def _number(text: Any, form: Form) -> int:
+    """A whole number of TOML, or of a CSV file as a text of digits."""
+    if form is Form.TOML and type(text) is str and DIGITS.fullmatch(text):
+        raise ValueError("er skrevet som tekst; skriv tallet uden citationstegn")
+    if type(text) is str and DIGITS.fullmatch(text) and len(text) <= MOST_DIGITS:
+        text = int(text)
+    if type(text) is not int:
+        raise ValueError("er ikke et helt tal; skriv kun cifrene 0 til 9")
+    if abs(text) >= 10**MOST_DIGITS:
+        raise ValueError("er for stort et tal; ret det")
+    return text
+
+
+def _entry(cls: type[T], record: dict[str, Any], form: Form) -> T:
+    """One entry as `cls`; ValueError on unknown, missing or unreadable keys."""
+    if not isinstance(record, dict):
+        raise ValueError(f"{said(record)} er ikke en post; skriv nøgler med værdier")  # noqa: TRY004  refused as the rest
+    if None in record:
+        raise ValueError("linjen har flere felter end overskriften; fjern det ekstra semikolon")
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(record) - set(fields))
+    if unknown:
+        raise ValueError(f"ukendt nøgle {', '.join(map(str, unknown))}; ret stavningen eller fjern den")
+    if form is Form.CSV and None in record.values():
+        raise ValueError("linjen har færre felter end overskriften; tilføj de semikoloner, der mangler")
+    values = {}
+    for name, field in fields.items():
+        optional = field.default is not dataclasses.MISSING
+        if record.get(name, "") in ("", None) and not optional:
+            raise ValueError(f"mangler {name}; skriv den i posten")
+        if name in record:
+            try:
+                values[name] = _value(record[name], field.type, form)
+            except (ValueError, TypeError) as error:
+                shown = "" if isinstance(record[name], list) else f" = {said(record[name])}"
+                raise ValueError(f"{name}{shown}: {error}") from error
+    return cls(**values)
+
+
+def _entries(cls: type[T], records: Sequence[dict[str, Any]], where: str, form: Form) -> tuple[T, ...]:
+    """All entries of one topic; RuleError names file and entry."""
+    built = []
+    for number, record in enumerate(records, 1):
+        try:
+            built.append(_entry(cls, record, form))
+        except ValueError as error:
+            raise RuleError(f"{where}, post {number}: {error}") from error
+    return tuple(built)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of rules in a folder, TOML before CSV; RuleError where there is no such folder."""
+    there = "sæt REFUSION_REGLER til mappen med reglerne, eller fjern den, så bruges rules/"
+    try:
+        paths = sorted(folder.iterdir())
+    except FileNotFoundError:
+        raise RuleError(f"{folder}: mappen med regler findes ikke; {there}") from None
+    except NotADirectoryError:
+        raise RuleError(f"{folder}: er en fil og ikke en mappe; {there}") from None
+    except OSError:
+        raise RuleError(f"{folder}: mappen må ikke læses; ret dens rettigheder, eller {there}") from None
+    for path in paths:
+        if path.suffix not in FORMS and path.suffix.lower() in FORMS:
+            raise RuleError(f"{path.name}: endelsen er {path.suffix}; skriv den med små bogstaver")
+    return [path for form in FORMS for path in paths if path.suffix == form and not path.name.startswith(".")]
+
+
+def _written(path: Path) -> str:
+    """The text of one file, without a byte order mark; RuleError where it cannot be read."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RuleError(f"{path.name}: {NOT_UTF8}") from error
+    except IsADirectoryError:
+        raise RuleError(f"{path.name}: er en mappe og ikke en fil; flyt den ud af mappen med regler") from None
+    except FileNotFoundError:
+        raise RuleError(f"{path.name}: findes ikke dér, hvor henvisningen peger hen; læg filen selv i mappen") from None
+    except OSError:
+        raise RuleError(f"{path.name}: må ikke læses; ret filens rettigheder") from None
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """The tables of one TOML file; RuleError with the line where it is not TOML."""
+    text = _written(path)
+    try:
+        return tomllib.loads(text.replace("\r\n", "\n"))
+    except (ValueError, RecursionError) as error:
+        line = re.search(r"line (\d+)", str(error))
+        last = f", linje {len(text.splitlines())}" if "end of document" in str(error) else ""
+        where = f"{path.name}, linje {line[1]}" if line else f"{path.name}{last}"
+        raise RuleError(
+            f"{where}: kan ikke læses som TOML; se efter en nøgle, der står to gange, et manglende citationstegn "
+            "eller en dato, der ikke findes"
+        ) from error
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of one CSV file by its header; RuleError where it is not one that semicolons part."""
+    reader = csv.DictReader(io.StringIO(_written(path), newline=""), delimiter=";", strict=True)
+    try:
+        header = list(reader.fieldnames or ())
+        if len(header) == 1:
+            for sign, name in ((",", "komma"), ("\t", "tabulator")):
+                if sign in header[0]:
+                    raise RuleError(
+                        f"{path.name}: felterne er skilt med {name}; gem filen igen med semikolon (;) mellem felterne"
+                    )
+        for name in header:
+            if header.count(name) > 1:
+                raise RuleError(f"{path.name}: kolonnen {said(name)} står to gange i overskriften; behold den ene")
+        return list(reader)
+    except csv.Error:
+        raise RuleError(
+            f"{path.name}, linje {reader.line_num}: kan ikke læses som CSV; se efter et citationstegn, der mangler"
+        ) from None
+
+
+def read_topics(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """All records of the folder by topic: a TOML table name or the name of a CSV file."""
+    topics: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for path in _files(folder):
+        if path.suffix == ".csv":
+            topics[path.stem].extend(_lines(path))
+            continue
+        for topic, records in _tables(path).items():
+            topics[topic].extend(records if isinstance(records, list) else [records])
+    return dict(topics)
+
+
+TOPICS: dict[str, tuple[str, type]] = {
+    "ydelser": ("ydelser.csv", Ydelse),
+    "konti": ("konti.csv", Konto),
+    "kommuner": ("kommuner.csv", Kommune),
+    "kilde": ("kilder.toml", Kilde),
+    "trappe": ("trapper.toml", Trappe),
+    "taeller": ("taellere.toml", Taeller),
+    "loft": ("lofter.toml", Loft),
+    "optaelling": ("optaelling.toml", Skaering),
+    "overgang": ("optaelling.toml", Skaering),
+    "genoptjening": ("optaelling.toml", Genoptjening),
+    "laesning": ("laesninger.toml", Laesning),
+    "koersel": ("drift.toml", Koersel),
+    "graense": ("drift.toml", Graense),
+    "kontrol": ("kontrol.toml", Kontrol),
+    "kontering": ("kontering.toml", Kontering),
+    "ikke_modelleret": ("ikke_modelleret.toml", IkkeModelleret),
+    "fleksbidrag": ("fleksbidrag.toml", Fleksbidrag),
+    "tilbagevirkning": ("tilbagevirkning.toml", Tilbagevirkning),
+    "foraeldelse": ("foraeldelse.toml", Foraeldelse),
+}
+OPTIONAL = ("taeller", "loft", "fleksbidrag", "tilbagevirkning", "foraeldelse")
+ONCE = ("optaelling", "overgang", "koersel")
+
+
+def _parts(topics: dict[str, list[dict[str, Any]]], *, kept: bool) -> dict[str, tuple[Any, ...]]:
+    """The entries of each topic; RuleError on a topic that is unknown, missing, or said more often than once."""
+    for topic in sorted(set(topics) - set(TOPICS)):
+        raise RuleError(f"{topic}: ukendt emne; de kendte er {', '.join(sorted(TOPICS))}")
+    parts: dict[str, tuple[Any, ...]] = {}
+    for topic, (file, cls) in TOPICS.items():
+        if not topics.get(topic) and topic not in OPTIONAL:
+            raise RuleError(f"{file}: emnet {topic} mangler; hver regelmappe har mindst een post")
+        if topic in ONCE and len(topics[topic]) != 1:
+            raise RuleError(f"{file}, {topic}: skal stå præcis een gang")
+        form = Form.KEPT if kept else Form.CSV if file.endswith(".csv") else Form.TOML
+        parts[topic] = _entries(cls, topics.get(topic, []), f"{file}, {topic}", form)
+    return parts
+
+
+def load(folder: Path, today: date | None = None, *, kept: bool = False) -> Rulebook:
+    """The rules of `folder`, proved whole: RuleError on gap, overlap, unknown key or missing citation.
+
+    With `today`, no entry may have been checked later. The rules of an earlier run (`kept`) stood then, and are not
+    held to what is refused since. Hjemmel: none, technical; the paragraphs stand on the entries.
+    """
+    topics = read_topics(folder)
+    parts = _parts(topics, kept=kept)
+    canonical = json.dumps(topics, sort_keys=True, default=str, ensure_ascii=False)
+    rules = Rulebook(
+        ydelser=tuple(sorted(parts["ydelser"], key=lambda y: (y.ydelse_id, y.gaelder_fra))),
+        konti=parts["konti"],
+        kilder=parts["kilde"],
+        trapper=tuple(sorted(parts["trappe"], key=lambda t: (t.id, t.gaelder_fra))),
+        optaelling=parts["optaelling"][0],
+        overgang=parts["overgang"][0],
+        genoptjening=tuple(sorted(parts["genoptjening"], key=lambda g: g.gaelder_fra)),
+        laesninger=parts["laesning"],
+        koersel=parts["koersel"][0],
+        graenser=parts["graense"],
+        kontroller=tuple(sorted(parts["kontrol"], key=lambda k: k.id)),
+        konteringer=parts["kontering"],
+        ikke_modelleret=parts["ikke_modelleret"],
+        kommuner=parts["kommuner"],
+        taellere=tuple(sorted(parts["taeller"], key=lambda t: t.id)),
+        lofter=tuple(sorted(parts["loft"], key=lambda m: (m.id, m.gaelder_fra))),
+        fleksbidrag=tuple(sorted(parts["fleksbidrag"], key=lambda f: f.gaelder_fra)),
+        tilbagevirkninger=parts["tilbagevirkning"],
+        foraeldelse=tuple(sorted(parts["foraeldelse"], key=lambda e: e.gaelder_fra)),
+        emner=topics,
+        version=hashlib.sha256(canonical.encode()).hexdigest(),
+    )
+    prove(rules)
+    if fault := next(rule_faults(rules), None):
+        raise RuleError(fault)
+    if not kept:
+        prove_edits(rules, today, {topic: file for topic, (file, _) in TOPICS.items()})
+    return rules

@@ -1,0 +1,293 @@
+"""Understands which rules can stand together: no gap, no overlap, no reference to what is not there."""
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import date
+from string import Formatter
+from typing import Any
+
+from refusion_assets.domain.findings.words import GRAENSER, PLADSHOLDERE, REGLER
+from refusion_assets.domain.rules.entries import LOVENS_TAELLER, Rulebook, Ydelse
+
+LAESNINGER = {
+    "uge_beroert", "foerste_uge", "genoptjening_proeves", "fordeling", "beloebsgrundlag",
+    "finansieringskommune_refusion", "bopael_paa", "fleksbidrag_andel",
+}  # fmt: skip
+MOST_YEARS, LAST_DAY_OF_ALL_MONTHS = 100, 28
+WHOLE = re.compile("0|[1-9][0-9]*")
+BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")
+
+
+class RuleError(ValueError):
+    """A rule that cannot stand; the text names file, entry and what to do, in Danish."""
+
+
+def said(value: Any) -> str:
+    """A value as a lawyer writes it, and not as the program does."""
+    if isinstance(value, str):
+        return f"'{value}'"
+    if value is None or isinstance(value, bool):
+        return "intet" if value is None else str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "en liste"
+    return "en post" if isinstance(value, dict) else str(value)
+
+
+def _unique(items: Iterable[Any], key: Callable[[Any], Any], where: str) -> None:
+    """RuleError where two entries answer to the same key: one date, two rules."""
+    seen = set()
+    for item in items:
+        name = key(item)
+        if name in seen:
+            parts = [str(part) for part in name if part not in ("", None)] if isinstance(name, tuple) else [str(name)]
+            between = " fra " if isinstance(name, tuple) and len(name) == 2 else ", "
+            raise RuleError(f"{where}: {between.join(parts)} står to gange; behold een post")
+        seen.add(name)
+
+
+def _prove_staircases(rules: Rulebook) -> None:
+    """Every staircase begins at week 1, rises, stays within 100 and covers the weeks it is used for."""
+    for trappe in rules.trapper:
+        where = f"trapper.toml, trappe {trappe.id} fra {trappe.gaelder_fra}"
+        weeks = [trin.fra_uge for trin in trappe.trin]
+        if not weeks or weeks[0] != 1:
+            raise RuleError(f"{where}: første trin skal have fra_uge = 1")
+        if weeks != sorted(set(weeks)):
+            raise RuleError(f"{where}: fra_uge skal stige fra trin til trin; ret rækkefølgen")
+        for trin in trappe.trin:
+            if not 0 <= trin.procent <= 100:
+                raise RuleError(f"{where}: procent {trin.procent} ligger ikke mellem 0 og 100")
+    first = {t.id: t.gaelder_fra for t in reversed(rules.trapper)}
+    for name, begins in first.items():
+        used = any(y.trappe == name for y in rules.ydelser)
+        if used and begins > rules.overgang.gaelder_fra and name in ("refusion", "medfinansiering"):
+            raise RuleError(
+                f"trapper.toml, trappe {name}: hul før {begins}; den første skal gælde fra "
+                f"{rules.overgang.gaelder_fra} eller før"
+            )
+
+
+def _prove_rate(ydelse: Ydelse, where: str) -> None:
+    """The rate is one we can read, within 100, and fits the side."""
+    kind, _, number = ydelse.sats.partition(" ")
+    if kind not in ("", "trappe", "fast") or (kind == "fast" and not WHOLE.fullmatch(number)):
+        raise RuleError(f"{where}: sats = {said(ydelse.sats)}; skriv trappe, trappe NAVN, fast NN eller intet")
+    if ydelse.fast_procent is not None and ydelse.fast_procent > 100:
+        raise RuleError(f"{where}: fast {ydelse.fast_procent} er over 100 procent")
+    if (ydelse.side == "ingen") != (ydelse.sats == ""):
+        raise RuleError(f"{where}: side {ydelse.side} og sats {said(ydelse.sats)} passer ikke sammen")
+    if ydelse.side != "ingen" and ydelse.finansieres_fra is None:
+        raise RuleError(f"{where}: mangler finansieres_fra; skriv den første dag, der afregnes")
+
+
+def _prove_benefits(rules: Rulebook) -> None:
+    """Every benefit has a rate its side can carry, on a staircase that exists when its money begins."""
+    first = {t.id: t.gaelder_fra for t in reversed(rules.trapper)}
+    own = {t.id for t in rules.trapper if t.taeller != LOVENS_TAELLER}
+    for ydelse in rules.ydelser:
+        where = f"ydelser.csv, ydelse {ydelse.ydelse_id} fra {ydelse.gaelder_fra}"
+        _prove_rate(ydelse, where)
+        if ydelse.trappe is not None:
+            if ydelse.trappe not in first:
+                raise RuleError(f"{where}: trappe {ydelse.trappe} findes ikke i trapper.toml")
+            if ydelse.kategori != "A" and ydelse.trappe not in own:
+                raise RuleError(f"{where}: en ydelse på en trappe uden egen tæller skal have kategori A")
+            begins = max(ydelse.gaelder_fra, ydelse.finansieres_fra or date.max, rules.overgang.gaelder_fra)
+            if first[ydelse.trappe] > begins:
+                raise RuleError(f"{where}: hul; trappe {ydelse.trappe} begynder først {first[ydelse.trappe]}")
+        for felt in ydelse.felter:
+            if felt not in BELOEBSFELTER:
+                raise RuleError(f"{where}: beloebsfelt {felt} findes ikke; vælg blandt {', '.join(BELOEBSFELTER)}")
+
+
+def _prove_accounts(rules: Rulebook) -> None:
+    """Every account means a benefit, has a sender of its own kind, and does not end before it begins."""
+    arter = {kilde.id: kilde.art for kilde in rules.kilder}
+    for konto in rules.konti:
+        where = f"konti.csv, konto {konto.konto}"
+        if konto.ydelse_id not in rules.ydelse_ids:
+            raise RuleError(
+                f"{where}: ydelse {konto.ydelse_id} findes ikke i ydelser.csv; ret den, eller tilføj ydelsen"
+            )
+        if konto.kilde_id not in arter:
+            raise RuleError(f"{where}: kilde {konto.kilde_id} findes ikke i kilder.toml; ret den, eller tilføj kilden")
+        if (arter[konto.kilde_id] == "kommunal") != (konto.felt == "0115"):
+            raise RuleError(f"{where}: felt {konto.felt} passer ikke til kilden; skriv 0115 for kommunale, ellers 0114")
+        if konto.gyldig_til is not None and konto.gyldig_til < konto.gyldig_fra:
+            raise RuleError(
+                f"{where}: gyldig_til {konto.gyldig_til} er før gyldig_fra {konto.gyldig_fra}; ret en af dem"
+            )
+
+
+def _prove_calendar(rules: Rulebook) -> None:
+    """The count has its rules from its first day, the overgang names a week, and every month has the run day."""
+    if rules.genoptjening[0].gaelder_fra > rules.optaelling.gaelder_fra:
+        raise RuleError("optaelling.toml, genoptjening: hul før den første post; den skal gælde fra optællingens dato")
+    for genoptjening in rules.genoptjening:
+        where = f"optaelling.toml, genoptjening fra {genoptjening.gaelder_fra}"
+        _prove_restart(genoptjening.uger, genoptjening.vindue_aar, where)
+    if rules.overgang.gaelder_fra.weekday() != 0:
+        raise RuleError(
+            f"optaelling.toml, overgang: {rules.overgang.gaelder_fra} er ikke en mandag; skriv ugens mandag"
+        )
+    if not 1 <= rules.koersel.koerselsdag <= LAST_DAY_OF_ALL_MONTHS:
+        raise RuleError(f"drift.toml, koersel: koerselsdag = {rules.koersel.koerselsdag}; skriv en dag fra 1 til 28")
+
+
+def _prove_listed(names: tuple[str, ...], rules: Rulebook, where: str) -> None:
+    """The benefits of a list exist and stand once."""
+    if not names:
+        raise RuleError(f"{where}: ydelser er tom; skriv mindst een ydelse")
+    _unique(names, str, f"{where}: ydelser")
+    for name in names:
+        if name not in rules.ydelse_ids:
+            raise RuleError(f"{where}: ydelse {name} findes ikke i ydelser.csv; ret navnet, eller tilføj ydelsen der")
+
+
+def _prove_counters(rules: Rulebook) -> None:
+    """Every counter has a name of its own, benefits to count, and either both parts of a restart or none."""
+    known = {LOVENS_TAELLER, *(t.id for t in rules.taellere)}
+    for taeller in rules.taellere:
+        where = f"taellere.toml, taeller {taeller.id}"
+        if taeller.id == LOVENS_TAELLER:
+            raise RuleError(f"{where}: navnet er lovens egen tællers; vælg et andet")
+        if taeller.gaelder_fra < rules.optaelling.gaelder_fra:
+            begins = rules.optaelling.gaelder_fra
+            raise RuleError(f"{where}: gaelder_fra er før optællingen begynder; skriv {begins} eller senere")
+        if (taeller.genoptjening_uger is None) != (taeller.vindue_aar is None):
+            raise RuleError(f"{where}: genoptjening_uger og vindue_aar hører sammen; skriv begge eller ingen af dem")
+        if taeller.genoptjening_uger is not None and taeller.vindue_aar is not None:
+            _prove_restart(taeller.genoptjening_uger, taeller.vindue_aar, where)
+        _prove_listed(taeller.ydelser, rules, where)
+    for trappe in rules.trapper:
+        where = f"trapper.toml, trappe {trappe.id} fra {trappe.gaelder_fra}"
+        if trappe.taeller not in known:
+            raise RuleError(
+                f"{where}: taeller {trappe.taeller} findes ikke i taellere.toml; ret navnet, eller tilføj den"
+            )
+        if trappe.taeller != (first := next(t.taeller for t in rules.trapper if t.id == trappe.id)):
+            raise RuleError(f"{where}: taeller er {trappe.taeller}, men var {first}; skriv samme tæller i alle poster")
+
+
+def _prove_restart(uger: int, aar: int, where: str) -> None:
+    """A restart takes at least a week within a window of years that is no slip of the pen."""
+    if uger < 1:
+        raise RuleError(f"{where}: så få uger kan ikke genoptjenes; skriv mindst 1")
+    if not 1 <= aar <= MOST_YEARS:
+        raise RuleError(f"{where}: vindue_aar = {aar}; skriv et helt tal fra 1 til {MOST_YEARS}")
+
+
+def _prove_maxima(rules: Rulebook) -> None:
+    """Every maximum is an amount of something that is settled."""
+    settled = {y.ydelse_id for y in rules.ydelser if y.side != "ingen"}
+    for loft in rules.lofter:
+        where = f"lofter.toml, loft {loft.id} fra {loft.gaelder_fra}"
+        if loft.beloeb_oere < 0:
+            raise RuleError(f"{where}: beloeb_oere = {loft.beloeb_oere} er under 0; skriv 0 eller mere, i øre")
+        _prove_listed(loft.ydelser, rules, where)
+        for name in loft.ydelser:
+            if name not in settled:
+                raise RuleError(f"{where}: ydelse {name} afregnes aldrig (side ingen); fjern den fra ydelser")
+
+
+def _prove_limits(rules: Rulebook) -> None:
+    """Every limit on corrections has one length, begins with a run month, and is alone in its direction from it."""
+    for entry in rules.foraeldelse:
+        where = f"foraeldelse.toml, foraeldelse fra {entry.gaelder_fra}"
+        if (entry.aar is None) == (entry.maaneder is None):
+            raise RuleError(f"{where}: skriv enten aar eller maaneder, og kun den ene")
+        if entry.graense < 1:
+            raise RuleError(f"{where}: grænsen er under 1 måned; skriv et helt tal fra 1")
+        if entry.gaelder_fra.day != 1:
+            raise RuleError(f"{where}: gaelder_fra er en kørselsmåned; skriv den første i måneden")
+        same = [e for e in rules.foraeldelse if e.gaelder_fra == entry.gaelder_fra]
+        if len(same) > 1 and ("begge" in {e.gaelder for e in same} or len({e.gaelder for e in same}) < len(same)):
+            raise RuleError(f"{where}: datoen står to gange for samme retning; behold een post")
+
+
+def _prove_declarations(rules: Rulebook) -> None:
+    """Every declaration that a change reaches back names a topic of the rules."""
+    for entry in rules.tilbagevirkninger:
+        if entry.emne not in rules.emner:
+            where = f"tilbagevirkning.toml, {entry.emne} fra {entry.fra}"
+            raise RuleError(f"{where}: emnet findes ikke; vælg blandt {', '.join(sorted(rules.emner))}")
+
+
+def _places(text: str) -> set[str]:
+    """The names of the places that a text wants filled."""
+    parts = list(Formatter().parse(text))
+    if any(form or turned for _, _, form, turned in parts):
+        raise ValueError("en plads må kun have sit navn")
+    return {name for _, name, _, _ in parts if name is not None}
+
+
+def _prove_places(text: str, known: Iterable[str], where: str) -> None:
+    """The places of a text are ones that can be filled."""
+    choices = ", ".join(sorted(known))
+    try:
+        places = _places(text)
+    except ValueError:
+        raise RuleError(f"{where}: en plads i teksten står ikke mellem {{ og }} alene med sit navn; ret den") from None
+    for part in sorted(places - set(known)):
+        raise RuleError(f"{where}: {{{part}}} kendes ikke; vælg blandt {choices}")
+
+
+def _prove_controls(rules: Rulebook) -> None:
+    """Every rule id that a run can raise has its entry, and every text says only what a finding knows."""
+    known = {kontrol.id for kontrol in rules.kontroller}
+    for regel in sorted(REGLER - known):
+        raise RuleError(f"kontrol.toml: {regel} mangler; hver regel har en post, så intet fund bliver uden tekst")
+    for kontrol in rules.kontroller:
+        for text in (kontrol.tekst, kontrol.handling):
+            _prove_places(text, PLADSHOLDERE, f"kontrol.toml, {kontrol.id}")
+    for needed in sorted(GRAENSER - {graense.id for graense in rules.graenser}):
+        raise RuleError(f"drift.toml eller kontrol.toml, graense: {needed} mangler; skriv den i en af dem")
+
+
+def _prove_postings(rules: Rulebook) -> None:
+    """Every benefit's money finds an account, and there is one account to balance against."""
+    for side in ("refusion", "medfinansiering"):
+        if not any(k.side == side and k.funktion == "*" and k.procent is None for k in rules.konteringer):
+            raise RuleError(f'kontering.toml: side {side} mangler en post med funktion = "*" uden procent')
+    if sum(k.side == "mellemregning" for k in rules.konteringer) != 1:
+        raise RuleError("kontering.toml: side mellemregning skal stå præcis een gang")
+    for kontering in rules.konteringer:
+        where = f"kontering.toml, {kontering.funktion} {kontering.side}"
+        if not 0 <= (kontering.procent or 0) <= 100:
+            raise RuleError(f"{where}: procent {kontering.procent} er ikke mellem 0 og 100")
+        _prove_places(kontering.gruppering, ["procent"], f"{where}: gruppering {kontering.gruppering}")
+
+
+def prove(rules: Rulebook) -> None:
+    """RuleError on the first gap, overlap or reference to something that is not there.
+
+    Hjemmel: none, technical.
+    """
+    _unique(rules.ydelser, lambda y: (y.ydelse_id, str(y.gaelder_fra)), "ydelser.csv")
+    _unique(rules.konti, lambda k: k.konto, "konti.csv")
+    _unique(rules.kommuner, lambda k: k.kommunekode, "kommuner.csv")
+    _unique(rules.trapper, lambda t: (t.id, str(t.gaelder_fra)), "trapper.toml")
+    _unique(rules.taellere, lambda t: t.id, "taellere.toml")
+    _unique(rules.lofter, lambda m: (m.id, str(m.gaelder_fra)), "lofter.toml")
+    _unique(rules.genoptjening, lambda g: str(g.gaelder_fra), "optaelling.toml, genoptjening")
+    _unique(rules.kilder, lambda k: k.id, "kilder.toml")
+    _unique(rules.laesninger, lambda r: r.navn, "laesninger.toml")
+    _unique(rules.graenser, lambda g: g.id, "graense")
+    _unique(rules.kontroller, lambda k: k.id, "kontrol.toml")
+    _unique(rules.konteringer, lambda k: (k.ydelse_id, k.funktion, k.side, k.procent), "kontering.toml")
+    _prove_accounts(rules)
+    for needed in sorted(LAESNINGER - {reading.navn for reading in rules.laesninger}):
+        raise RuleError(f"laesninger.toml: {needed} mangler; en læsning vælges altid")
+    for reading in rules.laesninger:
+        choices = ", ".join(map(str, reading.muligheder))
+        if reading.vaerdi not in reading.muligheder:
+            raise RuleError(f"laesninger.toml, {reading.navn}: {reading.vaerdi} er ikke en af {choices}")
+    _prove_calendar(rules)
+    _prove_counters(rules)
+    _prove_maxima(rules)
+    _prove_staircases(rules)
+    _prove_benefits(rules)
+    _prove_controls(rules)
+    _prove_postings(rules)
+    _prove_limits(rules)
+    _prove_declarations(rules)

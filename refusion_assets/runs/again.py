@@ -1,0 +1,157 @@
+"""Understands how a run is made again from the raw files and the rules it knew, and compared with what was sent."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from refusion_assets.assets.classified import classify_through
+from refusion_assets.assets.opgoerelse import known_files, settle_month
+from refusion_assets.assets.outgoing import show, write_files
+from refusion_assets.assets.raw.register import ingest_registers
+from refusion_assets.assets.raw.reports import ingest
+from refusion_assets.assets.refusion import calculate
+from refusion_assets.assets.wiring import AABEN, LUKKET, gate, settled
+from refusion_assets.domain.findings.verdict import MOST_NAMED
+from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.wording import plural
+from refusion_assets.files import delivered
+from refusion_assets.files import outgoing as files
+from refusion_assets.files.delivered import MANIFEST
+from refusion_assets.place import Place, kept, patient
+
+
+@dataclass(frozen=True)
+class Then:
+    """A run as it was: its rules, the raw files it knew by hash, what was let pass and noticed, and its filsum."""
+
+    maaned: date
+    regelversion: str
+    filer: Mapping[str, str]
+    accepteret: pl.DataFrame
+    bemaerket: pl.DataFrame
+    filsum: str
+    koder: list[str]
+
+
+def make_again(place: Place, month: date, til: Path | None, say: Callable[[str], None]) -> Iterator[str]:
+    """The files of run `month` made again in a folder of their own, and the lines that tell whether they are the same.
+
+    Every run from the first one is made again in turn, each from the raw files it knew and under its own rules, in a
+    data root that is thrown away. The warehouse is only read, and the outgoing files too. Stop if anything it rests on
+    is gone or changed, or if a file comes out otherwise than it was sent.
+    """
+    runs = _runs(place, month)
+    folder = til or place.root / "genskabt" / f"{month:%Y-%m}"
+    if til and til.exists() and any(til.iterdir()):
+        raise Stop(f"{til} er ikke tom; vælg en anden mappe med --til")
+    _unchanged(place, runs)
+    with tempfile.TemporaryDirectory(prefix=".genskab-", dir=place.root) as scratch:
+        for run in runs:
+            say(f"{run.maaned:%Y-%m}: genskabes under reglerne {run.regelversion[:12]} ...")
+            made = _run(Place(Path(scratch), kept(place, run.regelversion), kept=True), place.raw, run, patient(say))
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(made, folder)
+    yield from _compared(place.outgoing / f"{month:%Y-%m}", folder, runs[-1])
+
+
+def _runs(place: Place, month: date) -> list[Then]:
+    """The runs from the first one to `month`, as they were; Stop if they cannot be known."""
+    if not place.warehouse.path.exists():
+        raise Stop(f"der er ingen kørsel {month:%Y-%m} at genskabe")
+    with place.warehouse.watching() as session:
+        rows = session.frame("SELECT * FROM opgoerelse.koersel WHERE maaned <= $m ORDER BY maaned", m=month)
+        if rows.is_empty() or rows["maaned"][-1] != month or rows["status"][-1] not in (AABEN, LUKKET):
+            raise Stop(f"der er ingen færdig kørsel {month:%Y-%m} at genskabe")
+        if not session.has("kontrol.bemaerket") or not known_files(session, rows["maaned"][0]):
+            raise Stop(f"kørsel {rows['maaned'][0]:%Y-%m} er fra, før det blev gemt, hvad en kørsel kendte")
+        accepted, noticed = (session.frame(f"SELECT * FROM kontrol.{table}") for table in ("accept", "bemaerket"))
+        return [
+            Then(
+                maaned,
+                version,
+                known_files(session, maaned),
+                accepted.filter(pl.col("maaned") == maaned),
+                noticed.filter(pl.col("maaned") == maaned),
+                filsum,
+                settled(session, koersel),
+            )
+            for koersel, maaned, version, filsum in rows.select(
+                "koersel", "maaned", "regelversion", "filsum"
+            ).iter_rows()
+        ]
+
+
+def _unchanged(place: Place, runs: Sequence[Then]) -> None:
+    """Stop if a raw file that one of the runs knew is gone or is another; the rules are proved as they are read."""
+    wrong, seen = [], {}
+    for run in runs:
+        kept(place, run.regelversion)
+        for sti, sha256 in run.filer.items():
+            path = place.raw / sti
+            if sti not in seen:
+                seen[sti] = delivered.fingerprint(path) if path.exists() else None
+            if seen[sti] != sha256:
+                what = "er ændret" if seen[sti] else "mangler"
+                wrong.append(f"{sti} {what}, siden kørsel {run.maaned:%Y-%m} læste den")
+    if wrong:
+        more = f" (og {len(wrong) - 1} mere)" if len(wrong) > 1 else ""
+        raise Stop(f"kørslen kan ikke genskabes: raw/{wrong[0]}{more}; læg de oprindelige filer tilbage")
+
+
+def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path:
+    """One run made again in a data root with exactly the files it knew and what it let pass; its outgoing folder."""
+    shutil.rmtree(place.raw, ignore_errors=True)
+    for sti in run.filer:
+        _link(raw / sti, place.raw / sti)
+        manifest = f"{Path(sti).with_suffix('')}{MANIFEST}"
+        if (raw / manifest).exists():
+            _link(raw / manifest, place.raw / manifest)
+    month = run.maaned
+    with place.warehouse.open() as session:
+        session.insert("kontrol.accept", run.accepteret)
+        gate(session, place, month)
+        ingest(session, place, month, say)
+        ingest_registers(session, place, month)
+        # What lay around the files is not made again.
+        session.run("DELETE FROM kontrol.bemaerket WHERE maaned = $month", month=month)
+        session.insert("kontrol.bemaerket", run.bemaerket)
+        classify_through(session, place, month, say)
+        calculate(session, place, month, say)
+        settle_month(session, place, month, run.koder)
+        outgoing = write_files(session, place, month)
+    show(place, month, outgoing)
+    return outgoing.folder
+
+
+def _link(source: Path, target: Path) -> None:
+    """A raw file as it lies, under another data root."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.symlink(source, target)
+
+
+def _compared(sent: Path, made: Path, run: Then) -> Iterator[str]:
+    """The lines that say that every file is the same as was sent; Stop with the first that is not."""
+    now = files.sums_of(made)
+    odd = files.apart(now, files.sums_of(sent))
+    named = ", ".join(odd[:MOST_NAMED])
+    filsum = delivered.fingerprint(made / files.SUMS)
+    if filsum != run.filsum:
+        named = named or f"{files.SUMS} i kørslens register"
+        raise Stop(
+            f"kørsel {run.maaned:%Y-%m} er ikke genskabt: {plural(len(odd), 'fil er', 'filer er')} anderledes "
+            f"({named}); se {made}"
+        )
+    count = plural(len(now), "fil", "filer")
+    yield f"Kørsel {run.maaned:%Y-%m} er genskabt byte for byte: {count}, SHA256SUMS {filsum[:12]}."
+    yield f"  Filer: {made}"
+    if odd:
+        raise Stop(
+            f"{sent.parent.name}/{sent.name} er ikke længere, hvad kørslen sendte: "
+            f"{plural(len(odd), 'fil', 'filer')} mangler eller er ændret ({named}); de rigtige ligger i {made}"
+        )

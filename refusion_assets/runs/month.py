@@ -1,0 +1,402 @@
+"""Understands the critical week as the command line runs it: the same jobs, one after the other."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
+from refusion_assets.assets.konsekvens import STEP
+from refusion_assets.assets.opgoerelse import refuse_number
+from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand, told
+from refusion_assets.assets.raw.accept import BEFORE_READING, Knowingly, refuse_unneeded, wanted
+from refusion_assets.assets.raw.reports import stops_before_reading
+from refusion_assets.assets.refusion import difference, sums
+from refusion_assets.assets.stale import stale
+from refusion_assets.assets.wiring import (
+    GENBEREGN,
+    GENINDLAES,
+    POOL,
+    gate,
+    held_back,
+    last_run,
+    never_run,
+    reopen,
+    settle_command,
+    settled,
+    withdraw,
+)
+from refusion_assets.definitions import (
+    COMMAND_LINE,
+    KRITISK_UGE,
+    OPGOER,
+    STARTED_BY,
+    build_defs,
+    settle_tags,
+)
+from refusion_assets.domain.calendar import month_of, month_range, next_month
+from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.rules.change import as_ranges
+from refusion_assets.domain.stop import Stop, of_the_disk
+from refusion_assets.domain.wording import plural
+from refusion_assets.files import delivered
+from refusion_assets.files.estimate import RESULTAT, folder_of
+from refusion_assets.place import Place, patient
+from refusion_assets.rulebook.load import load
+from refusion_assets.shown import last_month, range_tags
+from refusion_assets.store import events
+from refusion_assets.store.session import Locked, Session
+
+SECONDS_BETWEEN_LOOKS = 1.0
+RUNS_SHOWN = 3
+LOCK = "kommando.laas"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def critical_week(
+    place: Place,
+    month: date,
+    say: Callable[[str], None],
+    accepter: Sequence[str] = (),
+    begrundelse: str = "",
+    undtagen: Sequence[str] = (),
+) -> Iterator[str]:
+    """Run month `month` from raw files to the municipalities' files; the lines of a short statement.
+
+    `accepter` names stops that are let pass (`FIL-006:ksd-657`), `undtagen` municipalities that are held back, both
+    with their reason. Stop with one line if it cannot be done; nothing half-written is left.
+    """
+    cell = f"{month:%Y-%m}"
+    known(place, undtagen)
+    koder = [kode for kode in place.rules.koder if kode not in undtagen]
+    if undtagen and not begrundelse.strip():
+        raise Stop("kommuner kan kun holdes tilbage med en begrundelse; skriv den med --begrundelse")
+    refuse_number(begrundelse)
+    if not koder:
+        raise Stop("alle kommuner kan ikke holdes tilbage; nævn dem, der skal vente")
+    place = replace(place, tell=patient(say))
+    config = Knowingly(accepter=list(accepter), begrundelse=begrundelse)
+    wanted(config)
+    with _instance(place, say) as instance:
+        _may_run(place, month, config)
+        defs = build_defs(place)
+        say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
+        _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, _as_config(config))
+        yield from _settle(place, month, koder, instance, begrundelse if undtagen else "", say)
+
+
+def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[str], None]) -> Iterator[str]:
+    """Municipalities that run `month` holds back settled and given their files; the lines of a short statement.
+
+    Stop if the month has not been calculated, is closed, or if a later one has been run.
+    """
+    place = replace(place, tell=patient(say))
+    known(place, kommuner)
+    with _instance(place, say) as instance:
+        with place.warehouse.open() as session:
+            if last_run(session) != month:
+                raise Stop(
+                    f"{month:%Y-%m} er ikke den sidste kørsel; kun den kan opgøre kommuner, der blev holdt tilbage"
+                )
+            gate(session, place, month)
+            held = held_back(session, place, month)
+            ready = stand(session, place, month)
+        asked = [kode for kode in kommuner if kode in held]
+        if not asked and ready:
+            yield f"{', '.join(kommuner)} er allerede opgjort i kørsel {month:%Y-%m}; intet er ændret."
+            return
+        yield from _settle(place, month, sorted(asked or kommuner), instance, "", say)
+
+
+def known(place: Place, kommuner: Sequence[str]) -> None:
+    """Stop if a code is no municipality's."""
+    if strange := sorted(set(kommuner) - set(place.rules.koder)):
+        raise Stop(f"{', '.join(strange)} er ikke en kommunekode i kommuner.csv; skriv tre cifre, fx 706")
+
+
+def _settle(
+    place: Place,
+    month: date,
+    koder: Sequence[str],
+    instance: dg.DagsterInstance,
+    begrundelse: str,
+    say: Callable[[str], None],
+) -> Iterator[str]:
+    """Some municipalities of a calculated month settled, their files shown; the lines of the statement.
+
+    The answer is what stands on the disk: where the files of the run stand, no later trouble takes them back; where a
+    part of it stopped, none stand.
+    """
+    cell = f"{month:%Y-%m}"
+    say(f"{cell}: opgør {plural(len(koder), 'kommune', 'kommuner')} ...")
+    defs, why = build_defs(place), {"ops": {"opgoerelse__postering": {"config": {"begrundelse": begrundelse}}}}
+    late = ""
+    for part in stretches(place.rules.koder, koder):
+        try:
+            _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(part, cell)}, config=why)
+        except Exception as error:
+            with place.warehouse.open() as session:
+                whole = stand(session, place, month) and set(koder) <= set(
+                    settled(session, run_number(month, place.rules))
+                )
+                if not whole and part[0] != koder[0]:
+                    reopen(session, place, month)
+            if not whole:
+                if part[0] != koder[0]:
+                    withdraw(place, month)
+                raise
+            late = f"  Bemærk: filerne er skrevet, men kørslen blev ikke ført til ende i Dagster: {error_text(error)}"
+    with place.warehouse.open() as session:
+        yield from told(session, place, month)
+        current = published_is_current(session, place, month)
+    if late:
+        yield late
+    if not current:
+        yield f"  Bemærk: {copy_is_old()}"
+
+
+def status(place: Place, month: date | None) -> Iterator[str]:
+    """What has been delivered for a month, sender by sender, and what stands of the last runs; nothing is changed.
+
+    The month after the last run, or the last that somebody has delivered for, if none is named.
+    """
+    runs, held = _runs_known(place)
+    last = max((maaned for maaned, *_ in runs), default=None)
+    asked = month or (next_month(last) if last else last_month(place.root, place.rules, date.min))
+    if asked == date.min:
+        yield f"Der er ingen leverancer under {place.raw}."
+        return
+    yield from _senders(place, asked)
+    yield from _registers(place, asked)
+    if not runs:
+        yield "Ingen kørsel endnu."
+    for maaned, state, kommuner in runs[-RUNS_SHOWN:]:
+        folder = place.outgoing / f"{maaned:%Y-%m}"
+        shown = f"{len(list(folder.glob('*.csv')))} filer i {folder}" if folder.exists() else "ingen filer"
+        yield f"Kørsel {maaned:%Y-%m}: {state}, {kommuner} kommuner opgjort, {shown}"
+        waiting = [(kode, why) for month_held, kode, why in held if month_held == maaned]
+        for kode, why in waiting:
+            yield f"  Holdt tilbage: {kode}: {why or 'uden begrundelse'}; opgøres med {settle_command(maaned, [kode])}"
+
+
+def _runs_known(place: Place) -> tuple[list[tuple[date, str, int]], list[tuple[date, str, str]]]:
+    """The runs, with status and how many municipalities are settled, and who is held back and why.
+
+    From the warehouse, or from the copy while a run has the warehouse open; nothing where there is none yet.
+    """
+    if not place.warehouse.path.exists():
+        return [], []
+    try:
+        with place.warehouse.watching() as session:
+            return _runs_in(session)
+    except Locked:
+        with place.warehouse.reading() as session:
+            return _runs_in(session)
+
+
+def _runs_in(session: Session) -> tuple[list[tuple[date, str, int]], list[tuple[date, str, str]]]:
+    """The runs and who is held back, as a warehouse or its copy says."""
+    if not session.has("opgoerelse.koersel"):
+        return [], []
+    runs = session.frame(
+        """SELECT r.maaned, r.status, count(k.kommunekode) AS kommuner FROM opgoerelse.koersel r
+        LEFT JOIN opgoerelse.kommune k USING (koersel) GROUP BY ALL ORDER BY 1"""
+    ).rows()
+    if not session.has("opgoerelse.tilbageholdt"):
+        return runs, []
+    return runs, session.frame(
+        "SELECT maaned, kommunekode, begrundelse FROM opgoerelse.tilbageholdt ORDER BY ALL"
+    ).rows()
+
+
+def _senders(place: Place, month: date) -> Iterator[str]:
+    """How many expected senders have delivered for a month, and a line for each, those that are missing first."""
+    deliveries, _ = delivered.find(place.raw, month, place.rules)
+    files: dict[tuple[str, str], int] = {}
+    expected = {(d.kilde, d.enhed) for d in deliveries if d.maaned == next_month(month, -1)}
+    for delivery in deliveries:
+        if delivery.maaned == month:
+            sender = (delivery.kilde, delivery.enhed)
+            files[sender] = files.get(sender, 0) + 1
+    missing = sorted(expected - files.keys())
+    yield f"Leverancer for {month:%Y-%m}: {len(files)} af {len(expected | files.keys())} afsendere har leveret."
+    yield from (f"  mangler  {kilde}-{enhed}" for kilde, enhed in missing)
+    yield from (
+        f"  leveret  {kilde}-{enhed}: {antal} {'fil' if antal == 1 else 'filer'}"
+        for (kilde, enhed), antal in sorted(files.items())
+    )
+
+
+def _registers(place: Place, month: date) -> Iterator[str]:
+    """The newest month of each supporting register at or before a month."""
+    for art in ("bopael", "fleksgrundlag"):
+        found = [
+            maaned
+            for maaned, folder in delivered.months_on_disk(place.raw, art, month)
+            if any(folder.glob(f"{art}-*.csv"))
+        ]
+        yield f"  {art}: " + (f"seneste er {max(found):%Y-%m}" if found else "intet leveret")
+
+
+def error_text(error: Exception) -> str:
+    """What an error says, if it is one of ours or of the disk; else only its kind, as it may say a person's number."""
+    return str(error) if isinstance(error, Stop) else of_the_disk(error) or type(error).__name__
+
+
+def stretches(every: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
+    """The chosen codes as stretches that lie side by side among all of them: a run covers one stretch of cells."""
+    parts: list[list[str]] = []
+    before = -2
+    for place_of, kode in enumerate(every):
+        if kode in chosen:
+            if place_of != before + 1:
+                parts.append([])
+            parts[-1].append(kode)
+            before = place_of
+    return parts
+
+
+def _as_config(knowingly: Knowingly) -> dict[str, Any]:
+    """The run config that lets stops pass."""
+    said = {"accepter": knowingly.accepter, "begrundelse": knowingly.begrundelse}
+    return {"ops": {"raw__indberetning": {"config": said}}}
+
+
+def recalculate(place: Place, months: Sequence[date] | None, say: Callable[[str], None]) -> Iterator[str]:
+    """Benefit months calculated again as the last run knows them, without settling; the difference by municipality.
+
+    The months that the rules have made old, if none are named. If some are, the old ones are done too, as what is
+    calculated must be by one law; only the difference of those named is told. Stop if a month has not been run. The
+    next run settles the difference as corrections.
+    """
+    with place.warehouse.open() as session:
+        last, old = last_run(session), stale(session, place).maaneder
+    asked = months or (month_range(old[0], old[-1]) if old else [])
+    if not asked:
+        yield "Ingen ydelsesmåneder er forældede; reglerne giver det, der er beregnet."
+        return
+    if last is None or asked[-1] > last:
+        raise never_run(asked[-1])
+    if asked[0] < place.rules.optaelling.gaelder_fra.replace(day=1):
+        raise Stop(f"{asked[0]:%Y-%m} ligger før {place.rules.optaelling.gaelder_fra}, hvor optællingen begynder")
+    if old:
+        yield f"Forældede ydelsesmåneder, som regnes om: {as_ranges(old)}"
+    yield from _done_again(place, GENBEREGN, asked, say)
+
+
+def reload(
+    place: Place, say: Callable[[str], None], accepter: Sequence[str] = (), begrundelse: str = ""
+) -> Iterator[str]:
+    """Everything read again from the raw files, through the last run; the difference by municipality, if any.
+
+    `accepter` names stops that are let pass (`FIL-008:<file name>`), with their reason.
+    """
+    config = Knowingly(accepter=list(accepter), begrundelse=begrundelse)
+    wanted(config)
+    with place.warehouse.open() as session:
+        last = last_run(session)
+    if last is None:
+        raise Stop("der er ingen kørsel endnu; den første kørsel læser alt ind af sig selv")
+    yield from _done_again(place, GENINDLAES, month_range(place.rules.optaelling.gaelder_fra, last), say, config)
+
+
+def consequence(
+    place: Place, regler: Path, months: Sequence[date], til: Path | None, say: Callable[[str], None]
+) -> Iterator[str]:
+    """What a proposal would do to some benefit months; the lines of a short statement, and where the files are."""
+    asked = {"regler": str(regler.resolve()), "fra": f"{months[0]:%Y-%m}", "til": f"{months[-1]:%Y-%m}"}
+    config = {"ops": {STEP: {"config": asked | ({"mappe": str(til.resolve())} if til else {})}}}
+    place = replace(place, tell=patient(say))
+    with _instance(place, say) as instance:
+        _execute(build_defs(place), KONSEKVENS, instance, {STARTED_BY: COMMAND_LINE}, config=config)
+    folder = til.resolve() if til else folder_of(place.root, load(regler))
+    yield from (folder / RESULTAT).read_text("utf-8").splitlines()
+    yield f"Filer: {folder}"
+
+
+def _done_again(
+    place: Place, job: str, months: Sequence[date], say: Callable[[str], None], config: Knowingly | None = None
+) -> Iterator[str]:
+    """A job run over some months, and what it has made different in them."""
+    before = _sums(place, months)
+    tags = {STARTED_BY: COMMAND_LINE, **range_tags(f"{months[0]:%Y-%m}", f"{months[-1]:%Y-%m}")}
+    with _instance(place, say) as instance:
+        knowingly = _as_config(config) if config else None
+        _execute(build_defs(replace(place, tell=patient(say))), job, instance, tags, config=knowingly)
+    yield from difference(before, _sums(place, months), {k.kommunekode: k.navn for k in place.rules.kommuner})
+
+
+@contextmanager
+def _alone(place: Place, say: Callable[[str], None]) -> Iterator[None]:
+    """While it lasts, no other command runs months of the data root; one that is going on is waited for.
+
+    Steps of two commands between each other would settle what the other has calculated. The system gives the lock back
+    however the command ends.
+    """
+    place.warehouse.path.parent.mkdir(parents=True, exist_ok=True)
+    with (place.warehouse.path.parent / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("venter på en anden kommando, som er i gang ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance in the home that the environment names, once nothing else works in the warehouse."""
+    home = Path(os.environ["DAGSTER_HOME"])
+    with _alone(place, say), events.readable(home), events.instance(home) as opened:
+        others = events.living_runs(opened, POOL)
+        if others:
+            say(f"venter på kørsel {min(others)[:8]}, som er i gang i brugerfladen ...")
+        while others:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            others = events.living_runs(opened, POOL)
+        yield opened
+
+
+def _sums(place: Place, months: Sequence[date]) -> pl.DataFrame:
+    """What the state gives each municipality, net, for some benefit months: kommunekode, oere."""
+    with place.warehouse.open() as session:
+        return sums(session, months[0], months[-1])
+
+
+def _may_run(place: Place, month: date, config: Knowingly) -> None:
+    """Stop if the month may not be run, before anything is started; a month outside the grid is no partition.
+
+    Stop, too, if something is to be let pass that stops nothing, as far as that is known before the files are read.
+    """
+    with place.warehouse.open() as session:
+        gate(session, place, month)
+        if config.accepter:
+            refuse_unneeded(config, stops_before_reading(session, place, month), BEFORE_READING)
+    if month > last_month(place.root, place.rules, month_of(f"{datetime.now():%Y-%m}")):  # noqa: DTZ005
+        raise Stop(f"der er ingen leverancer for {month:%Y-%m} endnu; er måneden rigtig?")
+
+
+def _execute(
+    defs: dg.Definitions,
+    job: str,
+    instance: dg.DagsterInstance,
+    tags: dict[str, str],
+    cell: str | None = None,
+    config: dict[str, Any] | None = None,
+) -> None:
+    """One job run in this process and kept in the instance; Stop with its reason if it fails."""
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance, tags=tags, partition_key=cell, raise_on_error=False, run_config={**QUIET, **(config or {})}
+    )
+    if not result.success:
+        reason = events.reason_of(result.all_events)
+        events.last_word(instance, result.dagster_run, reason)
+        raise Stop(reason)

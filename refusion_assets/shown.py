@@ -1,0 +1,93 @@
+"""Understands the grids of months and municipalities, and what a cell is called."""
+
+import os
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandera.polars as pa
+
+from refusion_assets.domain.calendar import month_range
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.files.delivered import months_on_disk, report_name
+from refusion_assets.store.session import SQL_TYPE
+from refusion_assets.store.tables import TABLES
+
+KOMMUNE, MAANED, AFSENDER = "kommune", "maaned", "afsender"
+
+
+def last_month(root: Path, rules: Rulebook, today: date) -> date:
+    """The last month of the grids: this month, or the last one that somebody has delivered for."""
+    found = (month for k in rules.kilder for month, _ in months_on_disk(root / "raw", k.id, date.max))
+    return max([today.replace(day=1), *found])
+
+
+@lru_cache(maxsize=4)
+def month_grid(first: date, last: date) -> dg.StaticPartitionsDefinition:
+    """Months as cells `YYYY-MM`; a fixed list, so that the clock decides nothing in a run."""
+    return dg.StaticPartitionsDefinition([f"{month:%Y-%m}" for month in month_range(first, last)])
+
+
+def cell_grid(koder: list[str], months: dg.StaticPartitionsDefinition) -> dg.MultiPartitionsDefinition:
+    """Municipality x month as cells `KKK|YYYY-MM`."""
+    return dg.MultiPartitionsDefinition({KOMMUNE: dg.StaticPartitionsDefinition(koder), MAANED: months})
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """The run tags that make one run cover every cell from the first to the last."""
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+
+
+def senders(root: Path, rules: Rulebook) -> list[str]:
+    """Every sender (`kilde-enhed`) that has a file by its name under raw/, in order."""
+    return sorted(
+        {
+            f"{name['kilde']}-{name['enhed']}"
+            for kilde in rules.kilder
+            for month, folder in months_on_disk(root / "raw", kilde.id, date.max)
+            for entry in os.scandir(folder)
+            if (name := report_name(entry.name, kilde, month))
+        }
+    )
+
+
+def sender_grid(afsendere: list[str], months: dg.StaticPartitionsDefinition) -> dg.MultiPartitionsDefinition:
+    """Sender x month as cells `kilde-enhed|YYYY-MM`."""
+    return dg.MultiPartitionsDefinition({AFSENDER: dg.StaticPartitionsDefinition(afsendere), MAANED: months})
+
+
+def sender_cell(kilde: str, enhed: str, month: date) -> dg.MultiPartitionKey:
+    """The cell of a sender and a month of receipt."""
+    return dg.MultiPartitionKey({AFSENDER: f"{kilde}-{enhed}", MAANED: f"{month:%Y-%m}"})
+
+
+KINDS = {"duckdb", "polars"}
+OWNER = "team:ydelsesrefusion"
+
+
+def table_schema(model: type[pa.DataFrameModel]) -> dg.TableSchema:
+    """The columns of a contract as the UI shows them: type, constraints and description."""
+    columns = []
+    for name, column in model.to_schema().columns.items():
+        checks = [str(check.error or check.name) for check in column.checks]
+        columns.append(
+            dg.TableColumn(
+                name,
+                SQL_TYPE[column.dtype.type.base_type()],
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, other=checks),
+            )
+        )
+    return dg.TableSchema(columns)
+
+
+def of_table(table: str) -> dict[str, Any]:
+    """The metadata every asset of a table carries: its columns and where it lies."""
+    return {"dagster/column_schema": table_schema(TABLES[table]), "dagster/table_name": table}
+
+
+def kroner(oere: int) -> float:
+    """Øre as kroner for plotting in the UI only; money is never computed from it."""
+    return oere / 100

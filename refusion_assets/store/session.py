@@ -1,0 +1,418 @@
+"""Understands DuckDB: the one door to it. Transactions, tables from contracts, a published copy."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import struct
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from copy import copy
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import duckdb
+import pandera.errors
+import polars as pl
+
+from refusion_assets.domain.stop import Stop
+from refusion_assets.store.tables import TABLES
+
+HEADERS = 3 * 4096
+"""Bytes before the first block of a DuckDB file: one main header and two database headers, 4096 bytes each."""
+
+MAGIC = b"DUCK"
+CHECKSUM = 8
+PIECE = 4 * 2**20
+READERS, BLOCKS_ASKED = 16, 256
+BLOCK_SIZE_AT = 8 + 4 * 8
+"""Where a database header says its block size: after its checksum, iteration, two block numbers and block count."""
+
+
+def publish(live: Path, published: Path) -> None:
+    """The published file, with the bytes of the live one; put in place by rename, so readers keep what they have open.
+
+    What is written to is the copy of the time before, which nobody opens: only its blocks that differ are, so the cost
+    follows the change and not the country. It takes a third file; one that somebody still reads is left to them.
+    """
+    published.parent.mkdir(parents=True, exist_ok=True)
+    spare, fresh = published.with_suffix(".forrige"), published.with_suffix(".ny")
+    # A file by this name was being written when the process ended, so nothing in it can be trusted.
+    fresh.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        os.rename(spare, fresh)
+    if not (fresh.exists() and _made_like(fresh, live)):
+        fresh.unlink(missing_ok=True)
+        shutil.copyfile(live, fresh)
+    # Where a file cannot have two names, all is copied every time.
+    with suppress(OSError):
+        os.link(published, spare)
+    # A log belongs to the file it was copied with, by hand; it must not be read into another.
+    published.with_name(f"{published.name}.wal").unlink(missing_ok=True)
+    os.replace(fresh, published)
+
+
+def _made_like(old: Path, live: Path) -> bool:
+    """Whether an old copy could be given the bytes of the live file; not if a reader has it open."""
+    with live.open("rb") as source, old.open("r+b") as target:
+        if _in_use(target):
+            return False
+        block = _block_size(source)
+        if not block or block != _block_size(target):
+            return False
+        size = os.fstat(source.fileno()).st_size
+        _write(source, target, 0, HEADERS)
+        for first, after in _differing(source, target, block, size):
+            _write(source, target, first, after)
+        target.truncate(size)
+        return True
+
+
+def _in_use(file: BinaryIO) -> bool:
+    """Whether somebody has the file open in DuckDB, which holds a lock on it; else the lock is ours.
+
+    The lock is one of an open file, not of a process, so that it meets a reader in this process too.
+    """
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except OSError:
+        return True
+    return False
+
+
+def _block_size(file: BinaryIO) -> int:
+    """The bytes of a block, as both headers of a DuckDB file say; 0 if it is none, or they differ."""
+    head = os.pread(file.fileno(), HEADERS, 0)
+    said = {struct.unpack_from("<Q", head, start + BLOCK_SIZE_AT)[0] for start in (4096, 8192)} - {0}
+    return said.pop() if head[8:12] == MAGIC and len(head) == HEADERS and len(said) == 1 else 0
+
+
+def _differing(source: BinaryIO, target: BinaryIO, block: int, size: int) -> Iterator[tuple[int, int]]:
+    """The runs of bytes that differ, first and after the last: blocks whose checksums, which they begin with, do."""
+
+    def changed(starts: range) -> list[bool]:
+        said = ([os.pread(file.fileno(), CHECKSUM, start) for start in starts] for file in (source, target))
+        return [ours != theirs for ours, theirs in zip(*said, strict=True)]
+
+    starts = range(HEADERS, size, block)
+    # Each is a few bytes far from the last, so the disk is waited for, by many at a time.
+    with ThreadPoolExecutor(READERS) as readers:
+        answers = readers.map(changed, (starts[i : i + BLOCKS_ASKED] for i in range(0, len(starts), BLOCKS_ASKED)))
+        differs = [answer for some in answers for answer in some]
+    for other, run in groupby(zip(starts, differs, strict=True), key=itemgetter(1)):
+        if other:
+            first, *rest = (start for start, _ in run)
+            yield first, min((rest or [first])[-1] + block, size)
+
+
+def _write(source: BinaryIO, target: BinaryIO, first: int, after: int) -> None:
+    """Some bytes of one file put in their place in another."""
+    for at in range(first, after, PIECE):
+        os.pwrite(target.fileno(), os.pread(source.fileno(), min(PIECE, after - at), at), at)
+
+
+LOCK_PATIENCE_SECONDS = 30.0
+# DuckDB keeps what it has read up to this limit and spills beyond it; the frames of a shard come on top.
+MEMORY_LIMIT = "2500MB"
+SQL_TYPE = {
+    pl.Date: "DATE",
+    pl.Int64: "BIGINT",
+    pl.String: "VARCHAR",
+    pl.Boolean: "BOOLEAN",
+    pl.Datetime: "TIMESTAMP",
+}
+# What a step commits is read again whenever a step opens the file, until it is moved into its place.
+COMMITTED_LIMIT = "1MB"
+# A thread that waits for the disk leaves its core to another.
+THREADS = 2 * (os.cpu_count() or 1)
+WAREHOUSE = "lager"
+VIEWS = Path(__file__).parent / "views.sql"
+
+
+class ContractError(ValueError):
+    """A table that breaks its contract; the text holds check names and counts, never values."""
+
+
+class Locked(RuntimeError):
+    """Somebody else has the warehouse open."""
+
+
+# What DuckDB says of a file, or of the log beside it, whose bytes are not what it wrote.
+DAMAGED = re.compile(
+    r"corrupt|replaying WAL|not a valid DuckDB|Could not read|Is a directory|INTERNAL Error|Serializ", re.IGNORECASE
+)
+OF_THE_LOCK = re.compile(r"Could not set lock|Conflicting lock")
+OF_ANOTHER_DUCKDB = re.compile(r"version number", re.IGNORECASE)
+
+
+def validate(table: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame, proved against its table's contract; ContractError without any cell value.
+
+    pandera looks at data only in collected frames, so nothing lazy comes through here.
+    """
+    schema = TABLES[table].to_schema()
+    if schema.unique and set(schema.unique) <= set(frame.columns) and _distinct(frame.select(schema.unique)):
+        schema = copy(schema)
+        schema.unique = None
+    try:
+        return schema.validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        cases = error.failure_cases.group_by("column", "check").len().sort("column", "check")
+        found = "; ".join(f"{column}: {check} ({count})" for column, check, count in cases.iter_rows())
+    raise ContractError(f"{table} bryder sin kontrakt: {found}")
+
+
+def _distinct(keys: pl.DataFrame) -> bool:
+    """Whether no key stands twice, proved by their hashes: where all hashes differ, all keys do.
+
+    Many times faster than comparing the keys. False says nothing: then the contract itself compares them.
+    """
+    return keys.hash_rows().n_unique() == keys.height
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The DuckDB file of a data root. One writer; readers get the published copy."""
+
+    root: Path
+
+    @property
+    def path(self) -> Path:
+        """The live file."""
+        return self.root / WAREHOUSE / "ydelsesrefusion.duckdb"
+
+    @property
+    def published(self) -> Path:
+        """The copy that analysts open; replaced by atomic rename after a run."""
+        return self.root / "udgivet" / "ydelsesrefusion.duckdb"
+
+    @contextmanager
+    def open(self) -> Iterator["Session"]:
+        """A session in one transaction: committed if the block ends well, else the state before it."""
+        with self._readable(self.path), self._connect(self.path) as connection:
+            session = Session(connection)
+            connection.execute("BEGIN")
+            session.prepare()
+            yield session
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def reading(self) -> Iterator["Session"]:
+        """A session that only reads the published copy, so that no run ever waits for it; Stop if there is none."""
+        if not self.published.exists():
+            raise Stop(f"der er ingen udgivet kørsel i {self.root} endnu; er REFUSION_DATA rigtig? kør en måned først")
+        with self._readable(self.published), self._connect(self.published, read_only=True) as connection:
+            yield Session(connection)
+
+    @contextmanager
+    def watching(self) -> Iterator["Session"]:
+        """A session on the live file that changes nothing, not even the layout; the file must be there."""
+        with self._readable(self.path), self._connect(self.path, read_only=True) as connection:
+            yield Session(connection)
+
+    @contextmanager
+    def _readable(self, path: Path) -> Iterator[None]:
+        """While it lasts, a file that DuckDB cannot read becomes a Stop that says what to do."""
+        try:
+            yield
+        except duckdb.Error as error:
+            said = str(error)
+            if OF_ANOTHER_DUCKDB.search(said):
+                raise Stop(f"{path} er skrevet af en anden udgave af DuckDB; brug den udgave af programmet") from None
+            if not DAMAGED.search(said):
+                raise
+            what = "loggen ved siden af den (.wal)" if "WAL" in said else "filen"
+            raise Stop(f"{path} kan ikke læses, {what} er beskadiget; {self._remedy(path)}") from None
+
+    def _remedy(self, path: Path) -> str:
+        """What to do about a file that cannot be read. The published copy is the live file after the last run."""
+        if path == self.published:
+            return f"flyt mappen {path.parent.name} et andet sted hen; den næste kørsel laver en ny"
+        aside = f"flyt mappen {WAREHOUSE} et andet sted hen"
+        if not self.published.exists():
+            return f"{aside}, og kør månederne igen fra den første"
+        copy = f"{self.published.parent.name}/{self.published.name}"
+        return f"{aside}, læg en kopi af {copy} i en ny mappe {WAREHOUSE}, og kør det samme igen"
+
+    def _connect(self, path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+        if not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+        while True:
+            try:
+                connection = duckdb.connect(str(path), read_only=read_only)
+                break
+            except duckdb.IOException as error:
+                if not OF_THE_LOCK.search(str(error)):
+                    raise
+                if time.monotonic() > deadline:
+                    raise Locked("lageret er åbnet af et andet program; luk det og kør igen") from None
+                time.sleep(0.25)
+        # What a step has written is made safe when it commits; a little is moved into its place by a later step.
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        connection.execute(f"SET checkpoint_threshold = '{COMMITTED_LIMIT}'")
+        connection.execute("SET preserve_insertion_order = true")
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute(f"SET threads = {THREADS}")
+        return connection
+
+    def publish(self) -> Path:
+        """The published copy, made anew from the live file; readers keep the copy they have open."""
+        with self._readable(self.path), self._connect(self.path) as connection:
+            connection.execute("CHECKPOINT")
+        publish(self.path, self.published)
+        return self.published
+
+
+# Each pandera check as SQL that is true where a value breaks it; a missing value is asked of by itself.
+BROKEN: dict[str, Callable[[str, dict[str, Any]], str]] = {
+    "isin": lambda name, said: f"{name} NOT IN ({', '.join(map(_literal, said['allowed_values']))})",
+    "greater_than": lambda name, said: f"{name} <= {_literal(said['min_value'])}",
+    "greater_than_or_equal_to": lambda name, said: f"{name} < {_literal(said['min_value'])}",
+    "less_than_or_equal_to": lambda name, said: f"{name} > {_literal(said['max_value'])}",
+    "str_matches": lambda name, said: f"NOT regexp_matches({name}, {_literal(said['pattern'])})",
+    "str_length": lambda name, said: (
+        f"length({name}) NOT BETWEEN {said['min_value'] or 0} AND {said['max_value'] or 2**31}"
+    ),
+}
+
+
+def _literal(value: object) -> str:
+    """A value of a contract as SQL."""
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+def _conditions(name: str, column: Any) -> Iterator[tuple[str, str]]:
+    """What a column's contract asks, as a word and the SQL that is true where a row breaks it."""
+    if not column.nullable:
+        yield "not_nullable", f'"{name}" IS NULL'
+    for check in column.checks:
+        yield check.name, BROKEN[check.name](f'"{name}"', check.statistics)
+
+
+def _how_many(table: str, name: str, what: str, condition: str) -> str:
+    """SQL for how many rows of a table break one condition of a column.
+
+    DuckDB leaves unread the rows that it knows from its statistics to be none that is asked for; a list of values it
+    compares with every row, so there each value is taken once: an aggregate, as a key would be asked of every row too.
+    """
+    if what != "isin":
+        return f"SELECT count(*) FROM {table} WHERE {condition}"
+    each = f'SELECT any_value("{name}") AS "{name}", count(*) AS antal FROM {table} GROUP BY "{name}"'
+    return f"SELECT coalesce(sum(antal), 0)::BIGINT FROM ({each}) WHERE {condition}"
+
+
+@cache
+def _layout() -> tuple[str, ...]:
+    """The statements that make every schema, table and view; tables follow their contracts."""
+    statements = []
+    for table, model in TABLES.items():
+        columns = model.to_schema().columns
+        body = ", ".join(f'"{name}" {SQL_TYPE[column.dtype.type.base_type()]}' for name, column in columns.items())
+        statements.append(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
+        statements.append(f"CREATE TABLE IF NOT EXISTS {table} ({body})")
+    views = VIEWS.read_text("utf-8").split(";\n")
+    return (*statements, *(view for view in views if view.strip()))
+
+
+@dataclass(frozen=True)
+class Session:
+    """One open transaction on the warehouse."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def prepare(self) -> None:
+        """Schemas, tables and views, made where they are missing or described otherwise than here.
+
+        Stop if a table has other columns: then an earlier version of the program has made it.
+        """
+        wanted = _layout()
+        digest = hashlib.sha256(";".join(wanted).encode()).hexdigest()
+        known = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'identitet' AND comment = $digest"
+        if self.value(known, digest=digest):
+            return
+        self._refuse_other_columns()
+        for statement in wanted:
+            self.connection.execute(statement)
+        self.connection.execute(f"COMMENT ON TABLE identitet.borger IS '{digest}'")
+
+    def _refuse_other_columns(self) -> None:
+        """Stop if a table that is there has other columns than its contract."""
+        found = self.frame("""SELECT schema_name || '.' || table_name AS tabel, list(column_name) AS kolonner
+            FROM duckdb_columns() GROUP BY 1""")
+        for tabel, kolonner in found.iter_rows():
+            if tabel in TABLES and set(kolonner) != set(TABLES[tabel].to_schema().columns):
+                raise Stop(
+                    f"lageret er lavet af en tidligere udgave af programmet ({tabel}); flyt mappen "
+                    f"{WAREHOUSE} et andet sted hen, og kør månederne igen fra den første"
+                )
+
+    def has(self, table: str) -> bool:
+        """Whether the warehouse has a table; one made by an earlier version of the program may lack it."""
+        known = "SELECT count(*) > 0 FROM duckdb_tables() WHERE schema_name = $schema AND table_name = $name"
+        schema, _, name = table.partition(".")
+        return bool(self.value(known, schema=schema, name=name))
+
+    def frame(self, query: str, **parameters: object) -> pl.DataFrame:
+        """The rows of a query as a frame; `$name` in the query takes the parameter of that name.
+
+        A relation of a query with parameters (`sql`) would pass every value through Python, twenty times slower.
+        """
+        return self.connection.execute(query, parameters or None).pl()
+
+    @contextmanager
+    def lending(self, name: str, frame: pl.DataFrame) -> Iterator[None]:
+        """While it lasts, queries can read the frame under the name; for small ones, as the transaction keeps it."""
+        self.connection.register(name, frame)
+        try:
+            yield
+        finally:
+            self.connection.unregister(name)
+
+    def value(self, query: str, **parameters: object) -> object:
+        """The single value of a query."""
+        row = self.connection.execute(query, parameters or None).fetchone()
+        return row[0] if row else None
+
+    def run(self, statement: str, **parameters: object) -> None:
+        """A statement that gives no rows."""
+        self.connection.execute(statement, parameters or None)
+
+    def insert(self, table: str, frame: pl.DataFrame) -> int:
+        """Rows added to a table, by column name, after its contract is proved.
+
+        DuckDB finds the frame by the name of the variable. If it were registered, the catalog would hold it, and
+        with it its memory, until the transaction ends.
+        """
+        if frame.is_empty():
+            return 0
+        # Without the newest form the text of every column is copied before DuckDB copies it.
+        proved = validate(table, frame).to_arrow(compat_level=pl.CompatLevel.newest())  # noqa: F841
+        names = ", ".join(f'"{name}"' for name in TABLES[table].to_schema().columns)
+        self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM proved")
+        return frame.height
+
+    def breaches(self, table: str) -> dict[str, int]:
+        """How many rows of a table break each part of its contract, asked of DuckDB; only what is broken.
+
+        For tables too large to pass through a frame. Keys are not looked at. KeyError on a check it cannot ask.
+        """
+        found = {
+            f"{name}: {what}": self.value(_how_many(table, name, what, condition))
+            for name, column in TABLES[table].to_schema().columns.items()
+            for what, condition in _conditions(name, column)
+        }
+        return {what: int(number) for what, number in found.items() if number}  # type: ignore[call-overload]
+
+    def replace(self, table: str, frame: pl.DataFrame) -> int:
+        """A table with exactly these rows."""
+        self.connection.execute(f"DELETE FROM {table}")
+        return self.insert(table, frame)

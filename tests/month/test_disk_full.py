@@ -1,0 +1,102 @@
+"""Where the disk is full: exit code 0 if and only if the files stand there, one line, and the run can be made again."""
+
+import errno
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from refusion_assets.assets import opgoerelse
+from refusion_assets.assets import outgoing as filer
+from refusion_assets.files import outgoing as files
+from refusion_assets.store import events
+from refusion_assets.store.session import Session, Warehouse
+from tests.conftest import DataRoot, Example
+
+MONTH = "2024-03"
+NO_SPACE = OSError(errno.ENOSPC, "No space left on device", "/disk")
+OF_DUCKDB = duckdb.IOException("IO Error: Could not write file: No space left on device")
+OF_SQLITE = sqlite3.OperationalError("database or disk is full")
+Place = tuple[object, str, Callable[[Any, Any], Any]]
+
+
+def always(error: Exception) -> Callable[[Any, Any], Any]:
+    """What raises instead of doing what was asked."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    return lambda _plain, _root: refuse
+
+
+def when_shown(error: Exception) -> Callable[[Any, Any], Any]:
+    """What raises once the month's files are in sight."""
+
+    def patched(plain: Callable[..., Any], root: DataRoot) -> Callable[..., Any]:
+        def store(*arguments: object, **named: object) -> Any:
+            if root.files(MONTH):
+                raise error
+            return plain(*arguments, **named)
+
+        return store
+
+    return patched
+
+
+def into(table: str, error: Exception) -> Callable[[Any, Any], Any]:
+    """What raises when rows are put in a table."""
+
+    def patched(plain: Callable[..., Any], _root: DataRoot) -> Callable[..., Any]:
+        def insert(self: Session, name: str, *arguments: object) -> Any:
+            if name == table:
+                raise error
+            return plain(self, name, *arguments)
+
+        return insert
+
+    return patched
+
+
+STEPS: dict[str, tuple[Place, int]] = {
+    "the lines are stored": ((Session, "insert", into("raw.indberetning", OF_DUCKDB)), 1),
+    "the ledger is made": ((opgoerelse, "settle_month", always(OF_DUCKDB)), 1),
+    "a file is written": ((files, "_write", always(NO_SPACE)), 1),
+    "the files are put in sight": ((files.Outgoing, "publish", always(NO_SPACE)), 1),
+    "the run is opened": ((filer, "record", always(OF_DUCKDB)), 1),
+    "the copy is published": ((Warehouse, "publish", always(NO_SPACE)), 0),
+    "the log is written after the files": ((events.Haendelseslog, "store_event", when_shown(OF_SQLITE)), 0),
+    "the log is written before the files": ((events.Haendelseslog, "store_event", always(OF_SQLITE)), 1),
+}
+
+
+@pytest.fixture(scope="module")
+def before(example: Example, tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
+    """The example with its first run made."""
+    root = DataRoot(tmp_path_factory.mktemp("fuld"))
+    shutil.copytree(example.root.path / "raw", root.path / "raw")
+    root.koer("2024-02")
+    return root
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_exit_code_0_means_that_the_files_stand_there_whichever_step_finds_the_disk_full(
+    step: str, before: DataRoot, example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = DataRoot(Path(shutil.copytree(before.path, tmp_path / "data")))
+    (where, name, patched), code = STEPS[step]
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, patched(getattr(where, name), root))
+        ran = root.refusion("koer", MONTH)
+    assert ran.code == code, ran.err
+    assert "uventet" not in ran.err + ran.out
+    if code:
+        assert "disken er fuld" in ran.err
+        assert (ran.err.count("STOPPET"), root.files(MONTH)) == (1, {})
+        root.koer(MONTH)
+    else:
+        assert "Bemærk" in ran.out
+    assert root.files(MONTH) == example.files[MONTH]

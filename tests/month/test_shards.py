@@ -1,0 +1,103 @@
+"""The pass over the people in shards: the same rows whatever their size, and what it says on the way."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from refusion_assets.assets import refusion, touched
+from refusion_assets.assets.checks import calculated
+from refusion_assets.assets.wiring import Asked
+from refusion_assets.domain.calendar import month_of
+from refusion_assets.store.session import ContractError, validate
+from refusion_assets.store.tables import TABLES
+from tests.conftest import DataRoot
+from tests.kit.data_root import EXAMPLE
+
+RESULTS = (*refusion.BY_PERSON, *refusion.BY_WEEK, "refusion.anden_betaler")
+MONTH = "2024-02"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> DataRoot:
+    """The contract's example, run through a month."""
+    shutil.copytree(EXAMPLE / "data", tmp_path, dirs_exist_ok=True)
+    root = DataRoot(tmp_path)
+    root.run(MONTH)
+    return root
+
+
+def everybody_again(root: DataRoot) -> list[str]:
+    """What the pass says when everybody is calculated anew."""
+    said: list[str] = []
+    with root.place.warehouse.open() as session:
+        session.run("DELETE FROM refusion.beregnet")
+        refusion.calculate(session, root.place, month_of(MONTH), said.append)
+    return said
+
+
+def results(root: DataRoot) -> dict[str, list[tuple[object, ...]]]:
+    """Every row that the pass has made."""
+    return {table: root.rows(f"SELECT * FROM {table} ORDER BY ALL") for table in RESULTS}
+
+
+def test_a_shard_of_one_person_gives_the_rows_of_one_shard_of_all(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = results(root)
+    monkeypatch.setattr(refusion, "CLAIMS_PER_SHARD", 1)
+    said = everybody_again(root)
+    (people,) = root.rows("SELECT count(DISTINCT borger_id) FROM classified.krav")[0]
+    assert results(root) == before
+    assert len(said) == people > 1
+    assert said[0].startswith(f"skive 1 af {people}: 1 af {people} borgere beregnet")
+    assert said[-1].endswith(f"{len(before['refusion.borger_uge_ydelse'])} rækker, 0 borgere mangler")
+
+
+def test_of_very_many_people_the_checks_look_at_a_part_the_same_in_every_question(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calculated, "PEOPLE_LOOKED_AT", 7)
+    with root.place.warehouse.open() as session:
+        asked = Asked(session, root.place, month_of(MONTH))
+        for question in (
+            calculated.noegler_er_unikke,
+            calculated.kravets_dele_er_kravet,
+            calculated.kladde_er_tilstand,
+        ):
+            assert question(asked).bestaaet
+        session.run("UPDATE classified.krav SET beloeb_oere = beloeb_oere + 1")
+        found = calculated.kravets_dele_er_kravet(asked)
+        assert (found.bestaaet, found.antal) == (False, 7)
+
+
+def test_work_is_taken_in_order_one_piece_ahead_of_its_use() -> None:
+    taken: list[int] = []
+
+    def pieces() -> Iterator[Callable[[], int]]:
+        for number in range(4):
+            taken.append(number)
+            yield lambda number=number: 10 * number  # type: ignore[misc]
+
+    used = [(result, list(taken)) for result in touched.ahead(pieces())]
+    assert [result for result, _ in used] == [0, 10, 20, 30]
+    assert [len(begun) for _, begun in used] == [2, 3, 4, 4]
+    assert list(touched.ahead([])) == []
+
+
+def test_what_goes_wrong_ahead_is_told_where_it_would_be_used() -> None:
+    results = touched.ahead([lambda: 1, lambda: 1 // 0])
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_a_key_that_stands_twice_breaks_the_contract(root: DataRoot) -> None:
+    with root.place.warehouse.open() as session:
+        rows = session.frame("SELECT * FROM refusion.borger_uge_ydelse")
+    assert validate("refusion.borger_uge_ydelse", rows).height == rows.height
+    with pytest.raises(ContractError, match="multiple_fields_uniqueness"):
+        validate("refusion.borger_uge_ydelse", pl.concat([rows, rows[-1:]]))
+    assert TABLES["refusion.borger_uge_ydelse"].to_schema().unique

@@ -1,0 +1,103 @@
+"""Months that report nothing, or take back more than they pay: every check answers, and the month is settled."""
+
+import shutil
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from refusion_assets.assets.checks.asset import ask, looks
+from refusion_assets.assets.wiring import Asked
+from refusion_assets.domain.calendar import month_of
+from refusion_assets.domain.findings.verdict import Outcome
+from tests.conftest import DataRoot
+from tests.kit import timeline
+from tests.kit.data_root import Row, write_file, write_register
+from tests.kit.timeline import CPR
+
+OTHER = "7001662194"
+WEEK = date(2024, 2, 5), date(2024, 2, 11)
+MONTHS = ("2024-02", "2024-03", "2024-04")
+
+
+def kth(number: int, kroner: str, **changes: str) -> Row:
+    """One report of kontanthjælp for the week."""
+    return timeline.row("K", *WEEK, number, kroner, Indtaegtsart="0041", **changes)
+
+
+def deliver(root: DataRoot, month: str, rows: Sequence[Row]) -> None:
+    """A month's file of the only sender."""
+    write_file(root.path, timeline.fil("K", list(rows), month, MONTHS.index(month) + 1))
+
+
+@pytest.fixture(scope="module")
+def february(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
+    """A month of two reports, settled."""
+    root = DataRoot(tmp_path_factory.mktemp("summer"))
+    stays = [
+        {"CPR": cpr, "Kommunekode": "169", "Bopael_start": "2010-01-01", "Bopael_slut": ""} for cpr in (CPR, OTHER)
+    ]
+    write_register(root.path, "bopael", "2024-02", stays)
+    deliver(root, "2024-02", [kth(1, "1000,00"), kth(2, "1000,00", cpr=OTHER)])
+    root.run("2024-02")
+    return root
+
+
+def copied(root: DataRoot, folder: Path) -> DataRoot:
+    """A copy of a root."""
+    return DataRoot(Path(shutil.copytree(root.path, folder / "copy")))
+
+
+def answers(root: DataRoot, month: str) -> dict[str, Outcome]:
+    """What every check of the month answers, by name."""
+    every = list(looks(root.place.rules))
+    names = {check.name for look in every for check in look.checks}
+    with root.place.warehouse.open() as session:
+        said = {c.name: outcome for c, outcome in ask(Asked(session, root.place, month_of(month)), every, names)}
+    assert said.keys() == names
+    return said
+
+
+def said_no(root: DataRoot, month: str) -> list[str]:
+    """The blocking checks of a month that say no."""
+    blocking = {check.name for look in looks(root.place.rules) for check in look.checks if check.blocks}
+    return [name for name, outcome in answers(root, month).items() if name in blocking and not outcome.bestaaet]
+
+
+def test_a_month_below_zero_is_settled_in_full_after_one_without_money(february: DataRoot, tmp_path: Path) -> None:
+    root = copied(february, tmp_path)
+    deliver(root, "2024-03", [])
+    root.run("2024-03")
+    assert said_no(root, "2024-03") == []
+    deliver(root, "2024-04", [kth(3, "-500,00")])
+    below = root.koer("2024-04")
+    assert "1 borger, " in below.out
+    assert next(line.split(":")[1].strip() for line in below.out.splitlines() if "rettelser" in line) == "-400,00 kr."
+    said = root.rows("SELECT tekst FROM kontrol.resultat WHERE kontrol = 'een_udbetaler'")
+    assert said == [("To udbetalere for samme dage: 0,00 kr., under grænsen.",)]
+
+
+@pytest.mark.parametrize("other", ["-500,00", "-100,00"], ids=["below zero", "zero"])
+def test_a_double_payment_in_a_month_without_money_is_above_the_bound(
+    february: DataRoot, tmp_path: Path, other: str
+) -> None:
+    root = copied(february, tmp_path)
+    deliver(root, "2024-03", [kth(3, other), kth(4, "100,00", cpr=OTHER, Pligt_SE="29169001")])
+    root.run("2024-03")
+    double = answers(root, "2024-03")["een_udbetaler"]
+    words = ("EI-009", "100,00 kr. for samme dage, over 5 promille af månedens 0,00 kr.", "29169000 og 29169001")
+    assert (double.bestaaet, [word for word in words if word not in double.tekst]) == (False, [])
+
+
+def test_every_check_answers_in_months_of_the_most_and_the_least_that_can_be_written(
+    february: DataRoot, tmp_path: Path
+) -> None:
+    root = copied(february, tmp_path)
+    most = [kth(n, "9999999999,99", cpr=cpr) for n, cpr in ((3, CPR), (4, OTHER), (5, OTHER))]
+    least = [kth(n, "-9999999999,99", cpr=cpr) for n, cpr in ((6, CPR), (7, OTHER), (8, OTHER))]
+    for month, rows in zip(MONTHS[1:3], (most, least), strict=True):
+        deliver(root, month, rows)
+        root.run(month)
+        assert set(said_no(root, month)) <= {"beloeb_er_under_graensen"}  # EI-017: what no operator has let pass
+    assert root.rows("SELECT sum(beloeb_oere)::BIGINT FROM refusion.borger_uge_ydelse") == [(2_000_00,)]

@@ -1,0 +1,187 @@
+"""What the user interface shows: cells, runs, reasons and differences as they are."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
+
+from refusion_assets.assets import classified
+from refusion_assets.assets.wiring import GENBEREGN
+from refusion_assets.cli import environment
+from refusion_assets.definitions import KRITISK_UGE, build_defs
+from refusion_assets.place import PACKAGE
+from refusion_assets.shown import range_tags
+from refusion_assets.store import events
+from tests.conftest import DataRoot
+from tests.kit import rule_edits
+from tests.kit.data_root import RULES
+from tests.kit.timeline import CPR
+from tests.month.test_month_stops import deliver
+
+MONTH = "2024-01"
+RAW = dg.AssetKey(["raw", "indberetning"])
+FILER, POSTERING = dg.AssetKey(["opgoerelse", "filer"]), dg.AssetKey(["opgoerelse", "postering"])
+
+
+@contextmanager
+def opened(root: DataRoot) -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance of a root, with the environment of a command in it."""
+    with (
+        mock.patch.dict(os.environ, root.environment | environment(root.place)),
+        events.instance(root.path / "dagster") as instance,
+    ):
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def january(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
+    """A root after its first month, run by the command, with rules of its own; only to be copied and looked at."""
+    path = tmp_path_factory.mktemp("brugerflade")
+    made = DataRoot(path / "data", Path(shutil.copytree(RULES, path / "rules")))
+    deliver(made.path, MONTH)
+    made.koer(MONTH)
+    return made
+
+
+@pytest.fixture
+def root(january: DataRoot, tmp_path: Path) -> DataRoot:
+    """A copy of that root."""
+    copied = Path(shutil.copytree(january.path.parent, tmp_path / "copy"))
+    return DataRoot(copied / "data", copied / "rules")
+
+
+def from_the_ui(root: DataRoot, instance: dg.DagsterInstance, job: str, tags: dict[str, str]) -> dg.DagsterRun:
+    """A job carried out as a run of the user interface is: by the executor of the code location."""
+    found = build_defs(root.place).resolve_job_def(job)
+    run = instance.create_run_for_job(job_def=found, tags=tags)
+    list(execute_run_iterator(InMemoryJob(found), run, instance))
+    return instance.get_runs(filters=dg.RunsFilter(run_ids=[run.run_id]))[0]
+
+
+def cells(instance: dg.DagsterInstance, key: dg.AssetKey) -> set[str]:
+    """The cells of an asset that are shown as made."""
+    return instance.get_materialized_partitions(key)
+
+
+def last_said(instance: dg.DagsterInstance, run_id: str) -> str:
+    """The last that is told of a run."""
+    return str(instance.all_logs(run_id)[-1].message)
+
+
+def told_of(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, Any]:
+    """What the newest cell of an asset shows, as plain values."""
+    [record] = instance.fetch_materializations(key, limit=1).records
+    assert record.asset_materialization
+    return {name: value.value for name, value in record.asset_materialization.metadata.items()}
+
+
+def spoilt(root: DataRoot) -> tuple[Path, bytes]:
+    """A delivered file that no longer fits its manifest, and what it held."""
+    path = next((root.path / "raw" / "ky").rglob("*.csv"))
+    good = path.read_bytes()
+    path.write_bytes(good + b"\n")
+    return path, good
+
+
+def test_runs_of_the_command_belong_to_the_code_location_whose_runs_the_start_page_shows(january: DataRoot) -> None:
+    [told] = yaml.safe_load((PACKAGE / "workspace.yaml").read_text("utf-8"))["load_from"]
+    name = build_defs(january.place).get_repository_def().name
+    label = f"{name}@{told['python_module']['location_name']}"
+    with opened(january) as instance:
+        runs = instance.get_runs(filters=dg.RunsFilter(tags={".dagster/repository": label}))
+        origins = [run.remote_job_origin.repository_origin.get_label() for run in runs if run.remote_job_origin]
+        assert sorted(run.job_name for run in runs) == ["kritisk_uge", "opgoer"]
+    assert origins == [label] * 2
+
+
+def test_a_month_shows_what_it_holds_however_often_it_is_run(root: DataRoot) -> None:
+    held = {"dagster/row_count": 2, "dagster/partition_row_count": 2, "filer": 2, "afsendere": 2}
+    with opened(root) as instance:
+        assert told_of(instance, RAW) == held | {"nye_filer": 2, "nye_linjer": 2}
+    root.koer(MONTH)
+    with opened(root) as instance:
+        assert told_of(instance, RAW) == held | {"nye_filer": 0, "nye_linjer": 0}
+
+
+def test_cells_whose_files_are_withdrawn_are_not_shown_as_made_until_they_are_there_again(root: DataRoot) -> None:
+    everyone = {f"{kode}|{MONTH}" for kode in root.place.rules.koder}
+    path, good = spoilt(root)
+    assert root.refusion("koer", MONTH).code == 1
+    with opened(root) as instance:
+        assert (cells(instance, FILER), cells(instance, POSTERING)) == (set(), set())
+        assert passed(instance) is False
+    path.write_bytes(good)
+    root.koer(MONTH)
+    with opened(root) as instance:
+        assert (cells(instance, FILER), cells(instance, POSTERING)) == (everyone, everyone)
+        assert passed(instance) is True
+
+
+def passed(instance: dg.DagsterInstance) -> bool:
+    """What the newest answer of the check of the files says."""
+    key = dg.AssetCheckKey(FILER, "filer_er_kladden")
+    found = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0]
+    assert found.event
+    return bool(found.event.get_dagster_event().asset_check_evaluation_data.passed)
+
+
+def test_only_the_cells_of_a_withdrawn_month_and_municipality_are_forgotten(january: DataRoot, root: DataRoot) -> None:
+    with opened(root) as instance:
+        events.forget(instance, FILER.path, [f"101|{MONTH}", f"101|{MONTH[:-1]}2"])
+        assert cells(instance, FILER) == {f"{kode}|{MONTH}" for kode in january.place.rules.koder if kode != "101"}
+        assert len(cells(instance, POSTERING)) == len(january.place.rules.koder)
+
+
+def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_the_ui(root: DataRoot) -> None:
+    spoilt(root)
+    ran = root.refusion("koer", MONTH)
+    with opened(root) as instance:
+        [run] = instance.get_runs(limit=1)
+        assert f"{last_said(instance, run.run_id)}\n" == ran.err
+        again = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH})
+        assert again.status == dg.DagsterRunStatus.FAILURE
+        assert f"{last_said(instance, again.run_id)}\n" == ran.err
+        [failed] = instance.all_logs(again.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+        error = failed.get_dagster_event().job_failure_data.error
+    assert error
+    assert (error.stack, f"STOPPET: {error.message}\n") == ([], ran.err)
+
+
+def test_a_reason_that_is_no_check_stands_last_too(root: DataRoot) -> None:
+    root.refusion("luk", MONTH)
+    with opened(root) as instance:
+        run = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH})
+        assert last_said(instance, run.run_id).startswith(f"STOPPET: kørsel {MONTH} er lukket og ændres ikke")
+
+
+def test_an_error_that_nobody_foresaw_ends_in_danish_and_names_no_person(root: DataRoot) -> None:
+    error = ValueError(f"could not parse {CPR}")
+    with opened(root) as instance, mock.patch.object(classified, "classify_through", side_effect=error):
+        run = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH})
+        said = last_said(instance, run.run_id)
+        everything = "".join(map(str, instance.all_logs(run.run_id)))
+    assert said.startswith("STOPPET: uventet fejl, ValueError i ")
+    assert CPR not in everything
+
+
+def test_the_ui_tells_the_difference_that_the_command_tells(root: DataRoot, tmp_path: Path) -> None:
+    rule_edits.staircase(root.rules, "refusion", date(2024, 1, 1), 75, 40, 30, 20)
+    rule_edits.declare(root.rules, "trappe", date(2024, 1, 1))
+    copied = DataRoot(Path(shutil.copytree(root.path, tmp_path / "again")), root.rules)
+    ran = copied.refusion("genberegn", MONTH)
+    told = ran.out[ran.out.index("  1") :].splitlines()
+    assert (ran.err, len(told) > 1, told[-1].startswith("Forskel, netto til kommunerne: ")) == ("", True, True)
+    with opened(root) as instance:
+        from_the_ui(root, instance, GENBEREGN, range_tags(MONTH, MONTH))
+        shown = told_of(instance, dg.AssetKey(["refusion", "borger_uge_ydelse"]))
+    assert [line.removeprefix("    ") for line in shown["forskel"].splitlines()] == told

@@ -1,0 +1,105 @@
+"""The copy for analysts: the live file's bytes, at the cost of what has changed, and never under a reader."""
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from refusion_assets.store import session
+
+BLOCK = 262_144
+
+
+def change(live: Path, *statements: str) -> None:
+    with duckdb.connect(str(live)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Path:
+    path = tmp_path / "levende.duckdb"
+    change(path, "CREATE TABLE t AS SELECT range AS i, hash(range) AS h FROM range(2_000_000)")
+    return path
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    return tmp_path / "udgivet" / "kopi.duckdb"
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes of every write of `udgivelse`, as they come."""
+    sizes: list[int] = []
+    write = session._write
+
+    def counted(source: object, target: object, first: int, after: int) -> None:
+        sizes.append(after - first)
+        write(source, target, first, after)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(session, "_write", counted)
+    return sizes
+
+
+def test_the_copy_has_the_bytes_of_the_live_file_after_every_change(live: Path, published: Path) -> None:
+    changes = [
+        "INSERT INTO t SELECT range, 7 FROM range(300_000)",
+        "DELETE FROM t WHERE i % 10 = 3",
+        "UPDATE t SET h = 1 WHERE i = 1_999_999",
+        "CREATE TABLE u AS FROM t LIMIT 10",
+        "DROP TABLE t",
+    ]
+    for statement in ["SELECT 1", *changes]:
+        change(live, statement)
+        session.publish(live, published)
+        assert published.read_bytes() == live.read_bytes(), statement
+
+
+def test_what_is_written_follows_the_change_and_not_the_file(live: Path, published: Path, written: list[int]) -> None:
+    for _ in range(2):
+        session.publish(live, published)
+    assert not written  # there is nothing to build upon yet
+    change(live, "UPDATE t SET h = 1 WHERE i = 5")
+    session.publish(live, published)
+    assert 0 < sum(written) < live.stat().st_size // 2
+    assert published.read_bytes() == live.read_bytes()
+
+
+def test_a_reader_keeps_the_copy_it_has_open_however_often_a_new_one_is_published(live: Path, published: Path) -> None:
+    session.publish(live, published)
+    with duckdb.connect(str(published), read_only=True) as reader:
+        for number in range(4):
+            change(live, f"UPDATE t SET h = {number}")
+            session.publish(live, published)
+            assert reader.execute("SELECT count(*) FROM t WHERE h = hash(i)").fetchone() == (2_000_000,)
+        assert published.read_bytes() == live.read_bytes()
+
+
+def test_a_copy_that_was_being_written_when_the_process_ended_is_not_built_upon(live: Path, published: Path) -> None:
+    for _ in range(2):
+        session.publish(live, published)
+    torn = bytearray(live.read_bytes())
+    torn[session.HEADERS + 100 : session.HEADERS + 200] = bytes(100)  # under a check sum that is right
+    published.with_suffix(".forrige").unlink()
+    published.with_suffix(".ny").write_bytes(torn)
+    session.publish(live, published)
+    assert published.read_bytes() == live.read_bytes()
+
+
+def test_a_file_of_other_blocks_is_copied_whole(tmp_path: Path, live: Path, published: Path) -> None:
+    small = tmp_path / "smaa.duckdb"
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{small}' AS s (BLOCK_SIZE 16384)")
+        connection.execute("CREATE TABLE s.t AS SELECT range AS i FROM range(500_000)")
+    for source in (live, live, small, small, live):
+        session.publish(source, published)
+        assert published.read_bytes() == source.read_bytes()
+
+
+def test_the_block_size_is_read_from_the_file_and_not_taken_for_granted(tmp_path: Path, live: Path) -> None:
+    other = tmp_path / "tekst.duckdb"
+    other.write_bytes(bytes(session.HEADERS))
+    with live.open("rb") as file, other.open("rb") as text:
+        assert session._block_size(file) == BLOCK
+        assert session._block_size(text) == 0
