@@ -180,7 +180,7 @@ def test_a_look_up_neither_waits_for_a_run_nor_stops_one(root: DataRoot) -> None
 
 
 def test_a_look_up_loads_no_dagster() -> None:
-    assert python("import sys, refusion_assets.opslag; print('dagster' in sys.modules)") == "False"
+    assert python("import sys, refusion_assets.look_up; print('dagster' in sys.modules)") == "False"
 
 
 def keys_of(model: type) -> set[str]:

@@ -266,7 +266,8 @@ def test_a_part_settled_under_other_rules_settles_all_that_is_settled_anew_under
 
 
 def test_the_command_says_what_the_rules_touch_and_why_they_are_refused(root: DataRoot) -> None:
-    assert root.refusion("regler").out.count("\n") == 1
+    said = [line for line in root.refusion("regler").out.splitlines() if not line.startswith("ADVARSEL")]
+    assert len(said) == 1
     root.run("2024-02")
     assert "Ingen beregnet ydelsesmåned rammes" in root.refusion("regler").out
     rule_edits.staircase(root.rules, "refusion", date(2024, 2, 5), 75, 35)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from support import EXAMPLE, RULES, read_csv, read_root
 
 from refusion_assets.domain.efterregning.reports import judge, possible_cpr
 from refusion_assets.example import write
 from refusion_assets.rulebook.load import load
+from tests.kit.data_root import EXAMPLE, RULES, read_csv, read_root
 
 REJECTED = {f"YR-00{nr}" for nr in range(1, 9)} | {"EI-001", "EI-002", "EI-003", "EI-008"}
 BY_SET = {"EI-010", "EI-013", "EI-015"}
