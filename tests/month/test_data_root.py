@@ -101,9 +101,9 @@ def test_a_variable_that_is_empty_is_not_taken_for_the_default(
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files of the package that setuptools puts in a wheel, and nothing of the repository."""
     patterns = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
-    kept = ["*.py", *patterns["refusion_assets"]]
     folder = tmp_path_factory.mktemp("installeret")
-    for path in (path for pattern in kept for path in PACKAGE.rglob(pattern)):
+    data = [path for room, kept in patterns.items() for p in kept for path in (REPO / room.replace(".", "/")).glob(p)]
+    for path in (*PACKAGE.rglob("*.py"), *data):
         target = folder / PACKAGE.name / path.relative_to(PACKAGE)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
