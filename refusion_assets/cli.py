@@ -14,7 +14,7 @@ from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.place import DATA, PACKAGE, Place, fit, unforeseen
 from refusion_assets.rulebook.edits import doubts
-from refusion_assets.rulebook.load import RuleError
+from refusion_assets.rulebook.load import TOPICS, RuleError
 from refusion_assets.store.session import Locked
 
 STOPPED, MISUSED = 1, 2
@@ -278,7 +278,8 @@ def regler(sider: Path | None) -> None:
     if not place.root.exists():
         click.echo(f"Dataroden {place.root} findes ikke, så det siges ikke, hvad reglerne rammer.")
     click.echo(f"Reglerne kan stå: {plural(len(rules.ydelse_ids), 'ydelse', 'ydelser')}, version {rules.version[:12]}.")
-    for doubt in doubts(rules):
+    today = date.today()  # noqa: DTZ011  the day here
+    for doubt in doubts(rules, today, {topic: file for topic, (file, _) in TOPICS.items()}):
         click.echo(f"ADVARSEL: {doubt}")
     lines, refused = told(place)
     for line in lines:

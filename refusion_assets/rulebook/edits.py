@@ -1,5 +1,6 @@
 """Understands edits that read well and cannot be meant: names alike, restarts out of reach, days to come."""
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,13 +11,28 @@ from refusion_assets.domain.rules.entries import Rulebook, Ydelse
 from refusion_assets.rulebook.prove import LAESNINGER, MOST_YEARS, RuleError, said
 
 FIRST_YEAR, LAST_YEAR, MOST_WEEKS = 1970, 2100, 5200
-AT_LEAST_ONE = ("periode_dage", "raekkeantal_maaneder", "stikproeve_borgere")
-MUNICIPALITIES = 98
-LETTER, THREE_DIGITS, FUNKTION = (
+AT_LEAST_ONE = ("periode_dage", "raekkeantal_maaneder", "stikproeve_borgere", "ugebeloeb_oere", "linjebeloeb_oere")
+MUNICIPALITIES, MOST_INHABITANTS = 98, 10_000_000
+ALL_MUNICIPALITIES = "000"  # what advice to the operator is kept under
+YEARS_AHEAD = 10
+LETTER, THREE_DIGITS, FUNKTION, SENDER, NUMBER = (
     re.compile("[a-zæøåA-ZÆØÅ]"),
     re.compile("[0-9]{3}"),
     re.compile(r"[0-9]\.[0-9]{2}\.[0-9]{2}"),
+    re.compile("[a-z0-9]+"),
+    re.compile("[1-9][0-9]?( [a-zæøå])?"),
 )
+# The answers to a reading that both calculations know.
+ANSWERS = {
+    "uge_beroert": {"een_dag", "hele_ugen"},
+    "foerste_uge": {"taeller", "taeller_ikke"},
+    "genoptjening_proeves": {"ved_opnaaelse", "ved_naeste_ydelse"},
+    "fordeling": {"kalenderdage", "hverdage"},
+    "beloebsgrundlag": {"felt0014_er_efter_atp", "felt0014_er_foer_atp"},
+    "finansieringskommune_refusion": {"betaler", "bopael"},
+    "bopael_paa": {"mandag", "soendag"},
+    "fleksbidrag_andel": {"maanedens_dage", "kravets_dage"},
+}
 
 
 def folded(text: str) -> str:
@@ -66,9 +82,11 @@ def _edit_restarts(rules: Rulebook) -> Iterator[str]:
 
 
 def _steps_of(ydelse: Ydelse, since: date, until: date, rules: Rulebook) -> set[int]:
-    """The percentages that a benefit's weeks can have from a day until another."""
+    """The percentages that a benefit's weeks can have from a day until another; none where it is not settled."""
     if ydelse.fast_procent is not None:
         return {ydelse.fast_procent}
+    if ydelse.trappe is None:
+        return set()
     mine = [t for t in rules.trapper if t.id == ydelse.trappe]
     ends = [t.gaelder_fra for t in mine[1:]] + [date.max]
     starts = [date.min] + [t.gaelder_fra for t in mine[1:]]
@@ -104,7 +122,16 @@ def _lost_steps(rules: Rulebook) -> Iterator[tuple[str, bool]]:
 
 
 def _edit_steps(rules: Rulebook) -> Iterator[str]:
-    """Steps of fleksbidrag that no staircase has; one that the benefit alone lacks is only doubtful."""
+    """Steps of fleksbidrag that no staircase has, and benefits that it cannot belong to.
+
+    A step that the benefit alone lacks is only doubtful.
+    """
+    for entry in rules.fleksbidrag:
+        if "refusion" not in {y.side for y in rules.ydelser if y.ydelse_id == entry.ydelse_id}:
+            yield (
+                f"fleksbidrag.toml, {entry.id} fra {entry.gaelder_fra}: ydelse {entry.ydelse_id} har ingen refusion at "
+                "lægge bidraget til; skriv en ydelse med side refusion"
+            )
     yield from (sentence for sentence, nowhere in _lost_steps(rules) if nowhere)
 
 
@@ -145,12 +172,18 @@ def _edit_benefits(rules: Rulebook) -> Iterator[str]:
         where = f"ydelser.csv, ydelse {ydelse.ydelse_id} fra {ydelse.gaelder_fra}"
         if ydelse.ydelse_id not in settled and ydelse.finansieres_fra is not None:
             yield f"{where}: finansieres_fra står ved side ingen, der aldrig afregnes; fjern datoen, eller ret siden"
+        if ydelse.lov_nr and not NUMBER.fullmatch(ydelse.lov_nr):
+            yield f"{where}: lov_nr = {said(ydelse.lov_nr)}; skriv nummeret i § 3, stk. 1, som 8, eller intet"
         if not LETTER.search(ydelse.navn):
             yield f"{where}: navn = {said(ydelse.navn)} har ingen bogstaver; skriv ydelsens navn"
         if len(set(ydelse.felter)) < len(ydelse.felter):
             yield f"{where}: et beloebsfelt står to gange og ville tælle dobbelt; behold det ene"
         if not FUNKTION.fullmatch(ydelse.kontering) and (ydelse.kontering or ydelse.side != "ingen"):
             yield f"{where}: kontering = {said(ydelse.kontering)}; skriv funktionen som 5.57.71"
+
+
+def _edit_postings(rules: Rulebook) -> Iterator[str]:
+    """Accounts of the books that are written in another form than the plan of accounts."""
     for kontering in rules.konteringer:
         where = f"kontering.toml, {kontering.funktion} {kontering.side}"
         if kontering.funktion != "*" and not FUNKTION.fullmatch(kontering.funktion):
@@ -161,20 +194,36 @@ def _edit_benefits(rules: Rulebook) -> Iterator[str]:
             yield f"{where}: gruppering = {said(kontering.gruppering)}; en verificeret gruppering er tre cifre"
 
 
-def _edit_tables(rules: Rulebook) -> Iterator[str]:
-    """Codes, counts and bounds that cannot be what was meant."""
+def _edit_municipalities(rules: Rulebook) -> Iterator[str]:
+    """Codes, names and counts of municipalities that cannot be what was meant."""
     for kommune in rules.kommuner:
         where = f"kommuner.csv, kommune {kommune.kommunekode}"
         if not THREE_DIGITS.fullmatch(kommune.kommunekode):
             yield f"{where}: kommunekode skal være tre cifre, som 101; ret den"
+        if kommune.kommunekode == ALL_MUNICIPALITIES:
+            yield f"{where}: {ALL_MUNICIPALITIES} er driftens egen kode i adviseringer; skriv kommunens"
         if not LETTER.search(kommune.navn) or not LETTER.search(kommune.region):
             yield f"{where}: navn og region skal have bogstaver; er kolonnerne byttet om?"
         if kommune.indbyggertal < 1:
             yield f"{where}: indbyggertal = {kommune.indbyggertal}; skriv mindst 1"
+        if kommune.indbyggertal > MOST_INHABITANTS:
+            yield f"{where}: indbyggertal = {kommune.indbyggertal}; skriv højst {MOST_INHABITANTS}"
         if not FIRST_YEAR <= kommune.aar <= LAST_YEAR:
             yield f"{where}: aar = {kommune.aar}; skriv et årstal fra {FIRST_YEAR} til {LAST_YEAR}"
+
+
+def _edit_accounts(rules: Rulebook) -> Iterator[str]:
+    """Senders and accounts that no file and no report can name."""
+    for kilde in rules.kilder:
+        if not SENDER.fullmatch(kilde.id):
+            yield (
+                f"kilder.toml, kilde {kilde.id}: id står i filnavnene (eindkomst-yr-{kilde.id}-...); skriv det med små "
+                "bogstaver a til z og cifre"
+            )
     for konto in rules.konti:
         where = f"konti.csv, konto {konto.konto}"
+        if not konto.konto.isascii() or " " in konto.konto:
+            yield f"{where}: en konto har hverken mellemrum eller æ, ø, å; skriv den, som den står i indberetningen"
         for name, digits in (("indkomsttype", 2), ("indtaegtsart", 4)):
             value = getattr(konto, name)
             if value and not re.fullmatch(f"[0-9]{{{digits}}}", value):
@@ -214,6 +263,10 @@ def _edit_unknown(rules: Rulebook) -> Iterator[str]:
     for reading in rules.laesninger:
         if reading.navn not in LAESNINGER:
             yield f"laesninger.toml, {reading.navn}: læsningen kendes ikke; ret navnet, eller fjern posten"
+            continue
+        for unknown in sorted(set(reading.muligheder) - ANSWERS[reading.navn]):
+            choices = ", ".join(sorted(ANSWERS[reading.navn]))
+            yield f"laesninger.toml, {reading.navn}: {unknown} kan programmet ikke regne med; vælg blandt {choices}"
         if len(set(reading.muligheder)) < len(reading.muligheder):
             yield f"laesninger.toml, {reading.navn}: en mulighed står to gange; behold den ene"
     for kontrol in rules.kontroller:
@@ -237,7 +290,8 @@ def prove_edits(rules: Rulebook, today: date | None, files: Mapping[str, str]) -
     """
     every = (
         _edit_names, _edit_restarts, _edit_steps, _edit_senders,
-        _edit_benefits, _edit_tables, _edit_bounds, _edit_beginning, _edit_unknown,
+        _edit_benefits, _edit_postings, _edit_municipalities, _edit_accounts, _edit_bounds, _edit_beginning,
+        _edit_unknown,
     )  # fmt: skip
     for faults in every:
         for fault in faults(rules):
@@ -246,8 +300,51 @@ def prove_edits(rules: Rulebook, today: date | None, files: Mapping[str, str]) -
         raise RuleError(fault)
 
 
-def doubts(rules: Rulebook) -> list[str]:
-    """What stands in the rules and has no effect yet, a Danish sentence each; such rules can be used."""
+def _odd_staircases(rules: Rulebook) -> Iterator[str]:
+    """Staircases that go both up and down or stand still, and benefits on the staircase of the other side."""
+    for trappe in rules.trapper:
+        where = f"trapper.toml, trappe {trappe.id} fra {trappe.gaelder_fra}"
+        moves = {(after.procent > before.procent) - (after.procent < before.procent) for before, after in
+                 itertools.pairwise(trappe.trin)}  # fmt: skip
+        if 0 in moves:
+            yield f"{where}: to trin efter hinanden har samme procent"
+        if {1, -1} <= moves:
+            yield f"{where}: procenten både stiger og falder"
+    for ydelse in rules.ydelser:
+        if ydelse.trappe in {"refusion", "medfinansiering"} - {ydelse.side}:
+            where = f"ydelser.csv, ydelse {ydelse.ydelse_id} fra {ydelse.gaelder_fra}"
+            yield f"{where}: side er {ydelse.side}, men satsen er trappen for {ydelse.trappe}"
+
+
+def _unused_postings(rules: Rulebook) -> Iterator[str]:
+    """Accounts of the books for a function, side or percentage that no benefit has."""
+    used = {(y.kontering, y.side) for y in rules.ydelser} | {("*", y.side) for y in rules.ydelser}
+    steps = {trin.procent for trappe in rules.trapper for trin in trappe.trin} | {y.fast_procent for y in rules.ydelser}
+    for kontering in rules.konteringer:
+        where = f"kontering.toml, {kontering.funktion} {kontering.side}"
+        if kontering.side in ("refusion", "medfinansiering"):
+            if not kontering.ydelse_id and (kontering.funktion, kontering.side) not in used:
+                yield f"{where}: ingen ydelse i ydelser.csv har den kontering og side"
+            if kontering.procent is not None and kontering.procent not in steps:
+                yield f"{where}: procent = {kontering.procent} er ikke et trin i trapper.toml eller en fast sats"
+
+
+def _far_ahead(rules: Rulebook, today: date, files: Mapping[str, str]) -> Iterator[str]:
+    """Entries that begin so late that the year looks like a slip of the pen."""
+    latest = today.year + YEARS_AHEAD
+    for topic, entries in rules.emner.items():
+        for number, entry in enumerate(entries, 1):
+            for name in ("gaelder_fra", "gyldig_fra", "finansieres_fra"):
+                day = str(entry.get(name, ""))
+                if day[:4].isdigit() and int(day[:4]) > latest:
+                    yield f"{files[topic]}, {topic}, post {number}: {name} {day} ligger over {YEARS_AHEAD} år frem"
+
+
+def doubts(rules: Rulebook, today: date | None = None, files: Mapping[str, str] | None = None) -> list[str]:
+    """What stands in the rules and has no effect yet or looks odd, a Danish sentence each; such rules can be used.
+
+    With `today` and the file of each topic also what begins far ahead.
+    """
     paid = {konto.ydelse_id for konto in rules.konti}
     sends = {konto.kilde_id for konto in rules.konti}
     climbed = {trappe.taeller for trappe in rules.trapper}
@@ -263,4 +360,7 @@ def doubts(rules: Rulebook) -> list[str]:
         *(f"kilder.toml, kilde {k.id}: ingen konto i konti.csv har den" for k in rules.kilder if k.id not in sends),
         *(f"taellere.toml, taeller {t.id}: ingen trappe følger den" for t in rules.taellere if t.id not in climbed),
         *(f"kontering.toml, {k.funktion} {k.side}: ydelse {k.ydelse_id} findes ikke" for k in lost),
+        *_unused_postings(rules),
+        *_odd_staircases(rules),
+        *(_far_ahead(rules, today, files) if today and files else ()),
     ]

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import difflib
 import hashlib
 import io
 import json
@@ -18,6 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from refusion_assets.domain.refusion.fleksbidrag import rule_faults
 from refusion_assets.domain.rules.entries import (
+    Cited,
     Fleksbidrag,
     Foraeldelse,
     Genoptjening,
@@ -47,6 +49,17 @@ NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
 FORMS = (".toml", ".csv")
 YEARS, MOST_DIGITS = (1900, 2100), 12
 DIGITS, DAY = re.compile("-?[0-9]+"), re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+TOML_REASONS = (  # what the reader of TOML says, and what a lawyer must look for
+    (("Cannot overwrite", "Cannot declare", "Cannot mutate", "Duplicate"), "en nøgle eller overskrift står to gange"),
+    (("Invalid date",), "en dato findes ikke; skriv ÅÅÅÅ-MM-DD"),
+    (("Illegal character", "invalid character"), "et citationstegn lukkes ikke, eller linjeskiftene er forkerte"),
+    (("after a statement",), "efter værdien står noget mere; en dato skrives 2026-07-01, et tal kun med cifre"),
+    (("Unterminated", "end of document"), "et citationstegn eller en parentes bliver ikke lukket"),
+    (("Invalid value",), "en værdi mangler, eller en tekst står uden almindelige citationstegn"),
+    (("key part", "after a key", "Invalid statement"), "skriv nøgle = værdi, nøglen uden æ, ø, å, tal kun med cifre"),
+    (("declaration",), "skriv overskriften som [[navn]]"),
+    (("array", "inline table"), "et komma eller en parentes mangler, eller efter et tal står andet end cifre"),
+)  # fmt: skip
 MANGLED = re.compile("\ufffd|Ã[¦¸¥†˜…\x80-\x9f]")  # æ, ø and å read in the wrong alphabet and written again
 
 
@@ -101,6 +114,8 @@ def _text(text: Any, form: Form) -> str:
         raise ValueError("er ikke en tekst; skriv den i citationstegn")
     if form is Form.KEPT:
         return text
+    if form is Form.CSV and "\n" in text:
+        raise ValueError("har et linjeskift; skriv teksten på een linje")
     if text != text.strip():
         raise ValueError("begynder eller slutter med blanktegn; fjern dem")
     if not text.replace("\n", " ").isprintable():
@@ -189,6 +204,8 @@ def _files(folder: Path) -> list[Path]:
     for path in paths:
         if path.suffix not in FORMS and path.suffix.lower() in FORMS:
             raise RuleError(f"{path.name}: endelsen er {path.suffix}; skriv den med små bogstaver")
+    if not {path.name for path in paths} & (known := {file for file, _ in TOPICS.values()}):
+        raise RuleError(f"{folder}: i mappen ligger ingen af reglernes filer ({', '.join(sorted(known))}); {there}")
     return [path for form in FORMS for path in paths if path.suffix == form and not path.name.startswith(".")]
 
 
@@ -215,10 +232,11 @@ def _tables(path: Path) -> dict[str, Any]:
         line = re.search(r"line (\d+)", str(error))
         last = f", linje {len(text.splitlines())}" if "end of document" in str(error) else ""
         where = f"{path.name}, linje {line[1]}" if line else f"{path.name}{last}"
-        raise RuleError(
-            f"{where}: kan ikke læses som TOML; se efter en nøgle, der står to gange, et manglende citationstegn "
-            "eller en dato, der ikke findes"
-        ) from error
+        reason = next(
+            (why for signs, why in TOML_REASONS if any(sign in str(error) for sign in signs)),
+            "se efter tegn, der ikke hører til",
+        )
+        raise RuleError(f"{where}: kan ikke læses som TOML; {reason}") from error
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -226,15 +244,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     reader = csv.DictReader(io.StringIO(_written(path), newline=""), delimiter=";", strict=True)
     try:
         header = list(reader.fieldnames or ())
-        if len(header) == 1:
-            for sign, name in ((",", "komma"), ("\t", "tabulator")):
-                if sign in header[0]:
-                    raise RuleError(
-                        f"{path.name}: felterne er skilt med {name}; gem filen igen med semikolon (;) mellem felterne"
-                    )
-        for name in header:
-            if header.count(name) > 1:
-                raise RuleError(f"{path.name}: kolonnen {said(name)} står to gange i overskriften; behold den ene")
+        _refuse_header(path, header)
         return list(reader)
     except csv.Error:
         raise RuleError(
@@ -242,14 +252,49 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         ) from None
 
 
+def _refuse_header(path: Path, header: list[str]) -> None:
+    """RuleError where the first line of a CSV file is not the names of its columns, parted by semicolons."""
+    wanted = [field.name for field in dataclasses.fields(TOPICS[path.stem][1])]
+    wanted.sort(key=CITATION.__contains__)
+    if header and header[0].lower().startswith("sep="):
+        raise RuleError(f"{path.name}, linje 1: {said(header[0])} er en linje til regneark; fjern den")
+    if len(header) == 1:
+        signs = {",": "komma", "\t": "tabulator", "|": "lodret streg"}
+        sign = next((name for sign, name in signs.items() if sign in header[0]), "noget andet")
+        raise RuleError(f"{path.name}: felterne er skilt med {sign}; gem filen igen med semikolon (;) mellem felterne")
+    if not set(header) & set(wanted) and (header or path.stat().st_size):
+        raise RuleError(f"{path.name}, linje 1: er ikke overskriften; dér skal stå {';'.join(wanted)}")
+    if "" in header:
+        raise RuleError(f"{path.name}, linje 1: en kolonne i overskriften har intet navn; fjern det ekstra semikolon")
+    for name in header:
+        if header.count(name) > 1:
+            raise RuleError(f"{path.name}: kolonnen {said(name)} står to gange i overskriften; behold den ene")
+
+
+def _refuse_unknown(path: Path, topic: str) -> None:
+    """RuleError on what no topic of the rules is called, with the one that was perhaps meant."""
+    if topic in TOPICS and (path.suffix == ".toml" or f"{topic}.csv" == TOPICS[topic][0]):
+        return
+    files = {file: Path(file).stem for file, _ in TOPICS.values() if file.endswith(".csv")}
+    choices = sorted(files) if path.suffix == ".csv" else sorted(set(TOPICS) - set(files.values()))
+    name = path.name if path.suffix == ".csv" else topic
+    near = difflib.get_close_matches(name.casefold(), choices, 1)
+    meant = f"; var {near[0]} ment?" if near else ""
+    if path.suffix == ".csv":
+        raise RuleError(f"{path.name}: ukendt fil; de kendte er {', '.join(choices)}{meant}")
+    raise RuleError(f"{path.name}, {topic}: ukendt emne; de kendte er {', '.join(choices)}{meant}")
+
+
 def read_topics(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """All records of the folder by topic: a TOML table name or the name of a CSV file."""
+    """All records of the folder by topic: a TOML table name or the name of a CSV file; RuleError on an unknown one."""
     topics: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for path in _files(folder):
         if path.suffix == ".csv":
+            _refuse_unknown(path, path.stem)
             topics[path.stem].extend(_lines(path))
             continue
         for topic, records in _tables(path).items():
+            _refuse_unknown(path, topic)
             topics[topic].extend(records if isinstance(records, list) else [records])
     return dict(topics)
 
@@ -275,18 +320,26 @@ TOPICS: dict[str, tuple[str, type]] = {
     "tilbagevirkning": ("tilbagevirkning.toml", Tilbagevirkning),
     "foraeldelse": ("foraeldelse.toml", Foraeldelse),
 }
+CITATION = tuple(field.name for field in dataclasses.fields(Cited))
 OPTIONAL = ("taeller", "loft", "fleksbidrag", "tilbagevirkning", "foraeldelse")
 ONCE = ("optaelling", "overgang", "koersel")
 
 
-def _parts(topics: dict[str, list[dict[str, Any]]], *, kept: bool) -> dict[str, tuple[Any, ...]]:
-    """The entries of each topic; RuleError on a topic that is unknown, missing, or said more often than once."""
-    for topic in sorted(set(topics) - set(TOPICS)):
-        raise RuleError(f"{topic}: ukendt emne; de kendte er {', '.join(sorted(TOPICS))}")
+def _refuse_missing(folder: Path, file: str, topic: str) -> None:
+    """RuleError on a topic without an entry: the file is not there, has another ending, or says nothing of it."""
+    if (folder / file).exists():
+        raise RuleError(f"{file}: emnet {topic} mangler; hver regelmappe har mindst een post")
+    other = sorted(path.name for path in folder.iterdir() if path.name.startswith(Path(file).stem + "."))
+    instead = f"gem {other[0]} som {file}" if other else "læg den i mappen"
+    raise RuleError(f"{file}: filen findes ikke i {folder}, så emnet {topic} mangler; {instead}")
+
+
+def _parts(topics: dict[str, list[dict[str, Any]]], folder: Path, *, kept: bool) -> dict[str, tuple[Any, ...]]:
+    """The entries of each topic; RuleError on a topic that is missing, or said more often than once."""
     parts: dict[str, tuple[Any, ...]] = {}
     for topic, (file, cls) in TOPICS.items():
         if not topics.get(topic) and topic not in OPTIONAL:
-            raise RuleError(f"{file}: emnet {topic} mangler; hver regelmappe har mindst een post")
+            _refuse_missing(folder, file, topic)
         if topic in ONCE and len(topics[topic]) != 1:
             raise RuleError(f"{file}, {topic}: skal stå præcis een gang")
         form = Form.KEPT if kept else Form.CSV if file.endswith(".csv") else Form.TOML
@@ -301,7 +354,7 @@ def load(folder: Path, today: date | None = None, *, kept: bool = False) -> Rule
     held to what is refused since. Hjemmel: none, technical; the paragraphs stand on the entries.
     """
     topics = read_topics(folder)
-    parts = _parts(topics, kept=kept)
+    parts = _parts(topics, folder, kept=kept)
     canonical = json.dumps(topics, sort_keys=True, default=str, ensure_ascii=False)
     rules = Rulebook(
         ydelser=tuple(sorted(parts["ydelser"], key=lambda y: (y.ydelse_id, y.gaelder_fra))),

@@ -25,7 +25,7 @@ class RuleError(ValueError):
 def said(value: Any) -> str:
     """A value as a lawyer writes it, and not as the program does."""
     if isinstance(value, str):
-        return f"'{value}'"
+        return f"'{' '.join(value.splitlines())}'"
     if value is None or isinstance(value, bool):
         return "intet" if value is None else str(value).lower()
     if isinstance(value, (list, tuple)):

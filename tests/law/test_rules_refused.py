@@ -11,8 +11,8 @@ import pytest
 
 from refusion_assets.definitions import build_defs
 from refusion_assets.place import Place
-from refusion_assets.rulebook.edits import doubts
-from refusion_assets.rulebook.load import RuleError, load
+from refusion_assets.rulebook.edits import ANSWERS, doubts
+from refusion_assets.rulebook.load import TOPICS, RuleError, load
 from tests.conftest import DataRoot
 from tests.kit.data_root import REPO, RULES
 from tests.kit.other_counters import CITED, append, change, entry, staircase
@@ -42,6 +42,15 @@ def refused(folder: Path) -> str:
         load(folder)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def stood(folder: Path) -> str | None:
+    """Nothing if the rules stand, else why they are refused; any other error is a fault of the program."""
+    try:
+        load(folder)
+    except RuleError as error:
+        return str(error)
+    return None
 
 
 # file, what stands there, what is put there instead, what the refusal says
@@ -148,7 +157,26 @@ SPOILT: list[tuple[str, str, str, str]] = [
     ("ydelser.csv", ";Løntilskud, privat;", ";Løntilskud,\u00a0privat;", r"navn = .*har et usynligt tegn"),
     ("ydelser.csv", ";Kontanthjælp;", ";KontanthjÃ¦lp;", r"navn = .*har ødelagte bogstaver"),
     ("trapper.toml", 'hjemmel = "§ 5, stk. 2, nr. 1"', "hjemmel = 2016-01-04", r"hjemmel = 2016-01-04: er ikke"),
+    ("fleksbidrag.toml", 'ydelse_id = "FLEKS"', 'ydelse_id = "SU"', r"FLEKSBIDRAG .*SU har ingen refusion at"),
+    ("fleksbidrag.toml", 'ydelse_id = "FLEKS"', 'ydelse_id = "ADP"', r"FLEKSBIDRAG .*ADP har ingen refusion at"),
+    ("laesninger.toml", '"mandag", "soendag"', '"mandag", "fredag"', r"bopael_paa: fredag kan programmet ikke"),
+    ("ydelser.csv", ";8;A;", ";-8;A;", r"LED .*: lov_nr = '-8'; skriv nummeret i § 3, stk\. 1, som 8, eller"),
+    ("ydelser.csv", ";1;A;", ";01;A;", r"ADP .*: lov_nr = '01'; skriv nummeret"),
+    ("ydelser.csv", ";Ledighedsydelse;", ';"Ledigheds\nydelse";', r"navn = .*: har et linjeskift; skriv"),
+    ("kommuner.csv", "\n147;", "\n000;", r"kommune 000: 000 er driftens egen kode"),
+    ("kommuner.csv", ";671714;", ";67171400;", r"kommune 101: indbyggertal = 67171400; skriv højst 10000000"),
+    ("kilder.toml", 'id = "ky"', 'id = "k-y"', r"kilde ky findes ikke i kilder\.toml"),
+    ("konti.csv", "urn:oio:akasse:konto:adp;", "urn:oio:akasse:konto: adp;", r"konto: adp: en konto har"),
+    ("kontrol.toml", "vaerdi = 1200000", "vaerdi = 0", r"graense ugebeloeb_oere: vaerdi = 0; skriv 1 eller mere"),
     # files that cannot be read
+    ("lofter.toml", "[[loft]]", "[[Loft]]", r"lofter\.toml, Loft: ukendt emne; .*; var loft ment\?"),
+    ("ydelser.csv", "ydelse_id;gaelder_fra", "sep=;\nydelse_id;gaelder_fra", r"linje 1: 'sep=' er en linje"),
+    ("ydelser.csv", "ydelse_id;gaelder_fra", "\nydelse_id;gaelder_fra", r"linje 1: er ikke overskriften; dér"),
+    ("ydelser.csv", "sikkerhed\n", "sikkerhed;\n", r"linje 1: en kolonne i overskriften har intet navn"),
+    ("trapper.toml", "gaelder_fra = 2016-01-04", "gaelder_fra = 04-01-2016", r"linje \d+: .*; en dato skrives"),
+    ("trapper.toml", 'id = "refusion"', "id = “refusion”", r"linje \d+: .*uden almindelige citationstegn"),
+    ("trapper.toml", "[[trappe]]", "[trappe]", r"linje \d+: .*en nøgle eller overskrift står to gange"),
+    ("trapper.toml", "procent = 80,", "procent = 80 %,", r"linje \d+: .*efter et tal står andet end cifre"),
     ("ydelser.csv", "ydelse_id;gaelder_fra", "ydelse_id;ydelse_id", r"kolonnen 'ydelse_id' står to gange"),
     ("ydelser.csv", ";set i lovforslaget og på elov.dk\n", "\n", r"post 1: linjen har færre felter end overskriften"),
     ("ydelser.csv", ";Ledighedsydelse;", ';"Ledighedsydelse;', r"ydelser\.csv, linje \d+: kan ikke læses som CSV"),
@@ -243,6 +271,67 @@ def test_a_folder_of_rules_that_is_not_there_is_told_with_the_way_to_set_it(fold
         load(folder / "konti.csv")
 
 
+def test_a_folder_that_holds_no_rules_is_told_so_with_the_way_to_set_it(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]\n", encoding="utf-8")
+    with pytest.raises(RuleError, match=r"i mappen ligger ingen af reglernes filer .*; sæt REFUSION_REGLER til mappen"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "said"),
+    [
+        ("trapper.toml", "trapper.toml.txt", "emnet trappe mangler; gem trapper.toml.txt som trapper.toml"),
+        ("konti.csv", "konti.xlsx", "emnet konti mangler; gem konti.xlsx som konti.csv"),
+        ("konti.csv", "konto.csv", "konto.csv: ukendt fil; de kendte er .*; var konti.csv ment"),
+        ("optaelling.toml", "../optaelling.toml", "optaelling.toml: filen findes ikke i .* mangler; læg den i mappen"),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_name_is_told_with_the_name_it_should_have(
+    folder: Path, file: str, name: str, said: str
+) -> None:
+    (folder / file).rename(folder / name)
+    assert re.search(said, refused(folder))
+
+
+def test_a_sender_whose_id_no_file_name_can_hold_is_refused(folder: Path) -> None:
+    append(folder, "kilder.toml", entry("kilde", 'id = "k-y"\nnavn = "X"\nart = "national"\ngaelder_fra = 2026-01-01'))
+    assert "kilder.toml, kilde k-y: id står i filnavnene" in refused(folder)
+
+
+def test_the_answers_to_a_reading_are_those_that_the_rules_offer() -> None:
+    offered = {reading.navn: set(reading.muligheder) for reading in load(RULES).laesninger}
+    assert offered == ANSWERS
+
+
+def test_fleksbidrag_of_any_benefit_stands_or_is_refused_also_of_one_that_stops_being_settled(folder: Path) -> None:
+    benefit(folder, "FLEKS", date(2027, 1, 1), side="ingen", sats="", finansieres_fra="")
+    stands = set()
+    for ydelse_id in load(folder).ydelse_ids:
+        change(folder, "fleksbidrag.toml", 'ydelse_id = "FLEKS"', f'ydelse_id = "{ydelse_id}"')
+        if (why := stood(folder)) is None:
+            stands.add(ydelse_id)
+        assert why is None or "har ingen refusion at lægge bidraget til" in why
+        change(folder, "fleksbidrag.toml", f'ydelse_id = "{ydelse_id}"', 'ydelse_id = "FLEKS"')
+    assert stands == {y.ydelse_id for y in load(folder).ydelser if y.side == "refusion"}
+
+
+@pytest.mark.parametrize("value", ["-5", "[1]", '{ a = "x" }', "", "9999-12-31"])
+def test_any_value_of_the_wrong_form_stands_or_is_refused_in_danish(folder: Path, value: str) -> None:
+    seen = set()
+    for path in sorted(folder.glob("*.toml")):
+        text = path.read_text("utf-8")
+        for found in re.finditer(r"(?m)^(\w+) = .*[^\[]$", text):
+            if (path.name, found[1]) in seen:
+                continue
+            seen.add((path.name, found[1]))
+            path.write_text(f"{text[: found.start()]}{found[1]} = {value}{text[found.end() :]}", encoding="utf-8")
+            why = stood(folder) or "x.toml"
+            assert re.match(r"[a-z_]+\.(toml|csv)\b", why), why
+            assert not re.search(r"\n|\bNone\b|True|False|datetime|\[[^ ]|\('", why), why
+            path.write_text(text, encoding="utf-8")
+    assert len(seen) > 60
+
+
 def test_what_is_no_file_of_rules_is_refused_by_name(folder: Path) -> None:
     (folder / "mere.toml").mkdir()
     assert refused(folder) == "mere.toml: er en mappe og ikke en fil; flyt den ud af mappen med regler"
@@ -278,6 +367,26 @@ def test_what_has_no_effect_yet_is_a_warning_and_no_stop(folder: Path, tmp_path:
         "ADVARSEL: kilder.toml, kilde x: ingen konto i konti.csv har den",
         "ADVARSEL: taellere.toml, taeller t: ingen trappe følger den",
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("trapper.toml", "procent = 40", "procent = 90", "trappe refusion fra .*: procenten både stiger og falder"),
+        ("trapper.toml", "procent = 40", "procent = 30", "to trin efter hinanden har samme procent"),
+        ("kontering.toml", "procent = 80", "procent = 79", "5.57.71 refusion: procent = 79 er ikke et trin"),
+        ("kontering.toml", '"5.57.71"', '"5.57.99"', "5.57.99 refusion: ingen ydelse i ydelser.csv har den kontering"),
+        ("ydelser.csv", ";8;A;refusion;trappe;", ";8;A;refusion;trappe medfinansiering;", "LED .*er trappen for"),
+        ("ydelser.csv", "LED;2014-07-01", "LED;2094-07-01", "post 10: gaelder_fra 2094-07-01 ligger over 10 år"),
+        ("konti.csv", ";2014-07-01;2018-12-31;", ";2018-07-01;2018-12-31;", None),
+    ],
+)  # fmt: skip
+def test_what_looks_odd_is_told_and_no_more(tmp_path: Path, file: str, old: str, new: str, said: str | None) -> None:
+    rules = Path(shutil.copytree(RULES, tmp_path / "rules"))
+    change(rules, file, old, new)
+    told = doubts(load(rules), date(2026, 11, 28), {topic: file for topic, (file, _) in TOPICS.items()})
+    assert bool(told) == (said is not None)
+    assert said is None or any(re.search(said, doubt) for doubt in told)
 
 
 def test_the_shipped_rules_leave_no_doubt() -> None:
