@@ -86,6 +86,21 @@ def test_published_examples_of_four_weeks_come_out_as_printed(first: int, kroner
     assert found["refusion_oere"].sum() == refusion
 
 
+@pytest.mark.parametrize(
+    ("fra", "til", "left"),
+    [
+        # Cabi, business cases: 7.552 kr. on the last step leaves 6.042 kr.; cut into weeks, 31 days leave an øre less.
+        (date(2018, 1, 1), date(2018, 1, 31), 604_159),
+        (date(2018, 2, 1), date(2018, 2, 28), 604_160),
+    ],
+)
+def test_a_published_month_on_the_last_step_leaves_what_is_printed(fra: date, til: date, left: int) -> None:
+    before = timeline.files("K60", START, "2018-03")[0].rows
+    rows = run([*before, timeline.row("K", fra, til, 999, "7552,00")], "2018-03").rows.filter(pl.col("maaned") == fra)
+    assert set(rows["procent"]) == {20}
+    assert 755_200 - rows["refusion_oere"].sum() == left
+
+
 def test_a_result_of_half_an_oere_is_rounded_up() -> None:
     found = run([week("K", START, "0,02"), week("K", START + timedelta(weeks=1), "0,03")], "2016-01").rows
     assert found["refusion_oere"].to_list() == [2, 2]
