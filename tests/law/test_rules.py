@@ -173,6 +173,13 @@ def test_the_shipped_rules_stand() -> None:
     assert re.fullmatch("[0-9a-f]{64}", RULEBOOK.version)
 
 
+@pytest.mark.parametrize("konto", ["557731009", "557731011"])
+def test_special_support_and_forrevalidering_count_as_kontanthjaelp(konto: str) -> None:
+    [found] = [entry for entry in RULEBOOK.konti if entry.konto == f"urn:oio:kommune:konto:{konto}"]
+    assert found.ydelse_id == "KTH"
+    assert "læsning" in found.sikkerhed
+
+
 def test_comments_and_layout_make_no_new_version_and_any_value_does(folder: Path) -> None:
     append(folder, "trapper.toml", "\n\n# En bemærkning.\n")
     spoil(folder, "optaelling.toml", "uger = 52", "uger    =    52   # § 6")
