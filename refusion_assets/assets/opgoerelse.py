@@ -1,6 +1,5 @@
 """Opgoerelse: the month settled against everything settled before, and told to the municipalities."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -9,6 +8,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.findings.advise import advise
+from refusion_assets.assets.raw.accept import refuse_number
 from refusion_assets.assets.stale import refuse_other_rules
 from refusion_assets.assets.touched import STATES, changed_people, lately, ranges, refuse_other_month, since_change
 from refusion_assets.assets.wiring import (
@@ -25,7 +25,7 @@ from refusion_assets.assets.wiring import (
     stopping,
     take_back,
 )
-from refusion_assets.domain.findings.words import CPR_FORM, NOBODY
+from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opgoerelse import (
     AABNING,
     LEDGER,
@@ -148,12 +148,6 @@ def _leave_out(session: Session, month: date, number: int, koder: Sequence[str])
     session.run(f"DELETE FROM opgoerelse.foraeldet WHERE {theirs} AND koersel = $n", koder=koder, n=number)
     session.run(f"DELETE FROM opgoerelse.advis WHERE {theirs} AND koersel = $n", koder=[*koder, NOBODY], n=number)
     session.run("UPDATE refusion.aendret SET opgjort = NULL WHERE maaned = $month", month=month)
-
-
-def refuse_number(begrundelse: str) -> None:
-    """Stop if a reason, which is kept and shown, holds a person's number."""
-    if re.search(CPR_FORM, begrundelse):
-        raise Stop("begrundelsen må ikke indeholde et personnummer; skriv den uden")
 
 
 def hold_back(session: Session, place: Place, month: date, begrundelse: str) -> None:

@@ -1,7 +1,7 @@
 """Filer: what the municipalities get of a run, proved against the ledger before anybody sees it."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from functools import partial
 
@@ -246,14 +246,14 @@ def told(session: Session, place: Place, month: date) -> list[str]:
     return [
         f"Kørsel {month:%Y-%m}: {counts}",
         *(f"  {name + ':':<42}{kroner_text(row[column]):>24}" for column, name in names.items()),
-        *(f"  Holdt tilbage: {held}" for held in _held_back_lines(session, place, month)),
+        *(f"  Holdt tilbage: {held}" for held in held_back_lines(session, place, month)),
         *(f"  Accepteret: {regel} {genstand}: {why}" for regel, genstand, why in let_passed(session, month)),
         *(f"  Bemærk: {tekst}" for (tekst,) in doubts.iter_rows()),
         f"  Filer: {place.outgoing / f'{month:%Y-%m}'}",
     ]
 
 
-def _held_back_lines(session: Session, place: Place, month: date) -> Iterator[str]:
+def held_back_lines(session: Session, place: Place, month: date) -> Iterator[str]:
     """A line per municipality that the run holds back: code, name, why, and the command that settles it."""
     rows = session.frame(
         "SELECT kommunekode, begrundelse FROM opgoerelse.tilbageholdt WHERE maaned = $m ORDER BY 1", m=month
@@ -264,33 +264,29 @@ def _held_back_lines(session: Session, place: Place, month: date) -> Iterator[st
         yield f"{said}; opgøres med {settle_command(month, [kode])}"
 
 
-def _written(place: Place, month: date) -> tuple[files.Outgoing, Outcome, list[str]]:
-    """A month's files made ready, whether they are the ledger's, and the short statement; not yet shown."""
+def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Outgoing, Outcome, list[str], list[str]]:
+    """A month's files made ready, whether they are the ledger's, the statement, and who is settled; not yet shown.
+
+    Stop if one of the chosen `koder` has not been settled: it would get files without rows.
+    """
     with place.warehouse.open() as session:
+        done = settled(session, run_number(month, place.rules))
+        if missing := sorted(set(koder) - set(done)):
+            raise Stop(f"{', '.join(missing)} er ikke opgjort for {month:%Y-%m}; start jobbet opgoer for dem")
         outgoing = write_files(session, place, month)
         outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules))
         keep(session, month, [(CHECK, outcome)])
         if not outcome.bestaaet:  # what was found wrong is never used again
             session.run("DELETE FROM opgoerelse.fil_grundlag")
-        return outgoing, outcome, told(session, place, month)
+        return outgoing, outcome, told(session, place, month), done
 
 
-def _mark_others(context: dg.AssetExecutionContext, place: Place, month: date, koder: Sequence[str]) -> None:
-    """The cells of the municipalities that were settled before and have their files again shown as made."""
-    with place.warehouse.open() as session:
-        others = sorted(set(settled(session, run_number(month, place.rules))) - set(koder))
+def _mark(context: dg.AssetExecutionContext, month: date, koder: Iterable[str]) -> None:
+    """The cells of municipalities that were settled before, and have their files again, shown as made."""
     with together(context.instance, context.run.run_id):
-        for kode in others:
+        for kode in sorted(koder):
             cell = dg.MultiPartitionKey({KOMMUNE: kode, MAANED: f"{month:%Y-%m}"})
             context.log_event(dg.AssetMaterialization(FILER, partition=cell))
-
-
-def _refuse_unsettled(place: Place, month: date, koder: Sequence[str]) -> None:
-    """Stop if a chosen municipality has not been settled: it would get files without rows."""
-    with place.warehouse.open() as session:
-        done = settled(session, run_number(month, place.rules))
-    if missing := sorted(set(koder) - set(done)):
-        raise Stop(f"{', '.join(missing)} er ikke opgjort for {month:%Y-%m}; start jobbet opgoer for dem")
 
 
 def _published(place: Place) -> list[str]:
@@ -346,15 +342,14 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
         said: list[str] = []
         for month, koder in chosen_cells(context).items():
             with stopping():
-                _refuse_unsettled(place, month, koder)
-                outgoing, outcome, lines = _written(place, month)
+                outgoing, outcome, lines, done = _written(place, month, koder)
             if not outcome.bestaaet:
                 yield answer(CHECK, outcome)
                 return
             with stopping():
                 show(place, month, outgoing)
             shutil.rmtree(place.withdrawn, ignore_errors=True)
-            _mark_others(context, place, month, koder)
+            _mark(context, month, set(done) - set(koder))
             said += lines
         said += _published(place)
         yield dg.MaterializeResult(

@@ -7,7 +7,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +19,7 @@ from typing import Any
 
 import polars as pl
 
+from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.raw import HEADER, oere
 from refusion_assets.domain.rules.entries import Kilde, Rulebook
@@ -126,6 +128,16 @@ def find(raw: Path, through: date, rules: Rulebook) -> tuple[list[Delivery], lis
                 sti = str(path.relative_to(raw))
                 deliveries.append(Delivery(path, sti, kilde.id, name["enhed"], month, int(name["nr"])))
     return deliveries, faults
+
+
+def senders(deliveries: Iterable[Delivery], month: date) -> Counter[tuple[str, str]]:
+    """The senders (kilde, enhed) that have delivered for a month, each with its number of files."""
+    return Counter((delivery.kilde, delivery.enhed) for delivery in deliveries if delivery.maaned == month)
+
+
+def missing(deliveries: Sequence[Delivery], month: date) -> list[tuple[str, str]]:
+    """The senders of the month before that have delivered nothing for a month, in order (FIL-006)."""
+    return sorted(senders(deliveries, next_month(month, -1)).keys() - senders(deliveries, month).keys())
 
 
 def report_name(name: str, kilde: Kilde, month: date) -> re.Match[str] | None:

@@ -15,9 +15,8 @@ import polars as pl
 
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
-from refusion_assets.assets.opgoerelse import refuse_number
-from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand, told
-from refusion_assets.assets.raw.accept import BEFORE_READING, Knowingly, refuse_unneeded, wanted
+from refusion_assets.assets.outgoing import copy_is_old, held_back_lines, published_is_current, stand, told
+from refusion_assets.assets.raw.accept import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
 from refusion_assets.assets.raw.reports import stops_before_reading
 from refusion_assets.assets.refusion import difference, sums
 from refusion_assets.assets.stale import stale
@@ -30,7 +29,6 @@ from refusion_assets.assets.wiring import (
     last_run,
     never_run,
     reopen,
-    settle_command,
     settled,
     withdraw,
 )
@@ -49,6 +47,7 @@ from refusion_assets.domain.stop import Stop, of_the_disk
 from refusion_assets.domain.wording import plural
 from refusion_assets.files import delivered
 from refusion_assets.files.estimate import RESULTAT, folder_of
+from refusion_assets.files.unread import REGISTERS
 from refusion_assets.place import Place, patient
 from refusion_assets.rulebook.load import load
 from refusion_assets.shown import last_month, range_tags
@@ -90,7 +89,7 @@ def critical_week(
         defs = build_defs(place)
         say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
         _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, _as_config(config))
-        yield from _settle(place, month, koder, instance, begrundelse if undtagen else "", say)
+        yield from _settle(place, month, koder, defs, instance, begrundelse if undtagen else "", say)
 
 
 def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[str], None]) -> Iterator[str]:
@@ -113,7 +112,7 @@ def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[st
         if not asked and ready:
             yield f"{', '.join(kommuner)} er allerede opgjort i kørsel {month:%Y-%m}; intet er ændret."
             return
-        yield from _settle(place, month, sorted(asked or kommuner), instance, "", say)
+        yield from _settle(place, month, sorted(asked or kommuner), build_defs(place), instance, "", say)
 
 
 def known(place: Place, kommuner: Sequence[str]) -> None:
@@ -126,6 +125,7 @@ def _settle(
     place: Place,
     month: date,
     koder: Sequence[str],
+    defs: dg.Definitions,
     instance: dg.DagsterInstance,
     begrundelse: str,
     say: Callable[[str], None],
@@ -137,21 +137,15 @@ def _settle(
     """
     cell = f"{month:%Y-%m}"
     say(f"{cell}: opgør {plural(len(koder), 'kommune', 'kommuner')} ...")
-    defs, why = build_defs(place), {"ops": {"opgoerelse__postering": {"config": {"begrundelse": begrundelse}}}}
+    why = {"ops": {"opgoerelse__postering": {"config": {"begrundelse": begrundelse}}}}
     late = ""
-    for part in stretches(place.rules.koder, koder):
+    for number, part in enumerate(stretches(place.rules.koder, koder)):
         try:
             _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(part, cell)}, config=why)
         except Exception as error:
-            with place.warehouse.open() as session:
-                whole = stand(session, place, month) and set(koder) <= set(
-                    settled(session, run_number(month, place.rules))
-                )
-                if not whole and part[0] != koder[0]:
-                    reopen(session, place, month)
-            if not whole:
-                if part[0] != koder[0]:
-                    withdraw(place, month)
+            if not _have_files(place, month, part):
+                if number:
+                    _take_back(place, month)
                 raise
             late = f"  Bemærk: filerne er skrevet, men kørslen blev ikke ført til ende i Dagster: {error_text(error)}"
     with place.warehouse.open() as session:
@@ -163,12 +157,25 @@ def _settle(
         yield f"  Bemærk: {copy_is_old()}"
 
 
+def _have_files(place: Place, month: date, koder: Sequence[str]) -> bool:
+    """Whether the files in sight are those of run `month`, and these municipalities are among those it has settled."""
+    with place.warehouse.open() as session:
+        return stand(session, place, month) and set(koder) <= set(settled(session, run_number(month, place.rules)))
+
+
+def _take_back(place: Place, month: date) -> None:
+    """Run `month` without files: a part of it could not be settled, so none of it stands."""
+    with place.warehouse.open() as session:
+        reopen(session, place, month)
+    withdraw(place, month)
+
+
 def status(place: Place, month: date | None) -> Iterator[str]:
     """What has been delivered for a month, sender by sender, and what stands of the last runs; nothing is changed.
 
     The month after the last run, or the last that somebody has delivered for, if none is named.
     """
-    runs, held = _runs_known(place)
+    runs = _runs_known(place)
     last = max((maaned for maaned, *_ in runs), default=None)
     asked = month or (next_month(last) if last else last_month(place.root, place.rules, date.min))
     if asked == date.min:
@@ -178,72 +185,55 @@ def status(place: Place, month: date | None) -> Iterator[str]:
     yield from _registers(place, asked)
     if not runs:
         yield "Ingen kørsel endnu."
-    for maaned, state, kommuner in runs[-RUNS_SHOWN:]:
+    for maaned, state, kommuner, held in runs[-RUNS_SHOWN:]:
         folder = place.outgoing / f"{maaned:%Y-%m}"
-        shown = f"{len(list(folder.glob('*.csv')))} filer i {folder}" if folder.exists() else "ingen filer"
-        yield f"Kørsel {maaned:%Y-%m}: {state}, {kommuner} kommuner opgjort, {shown}"
-        waiting = [(kode, why) for month_held, kode, why in held if month_held == maaned]
-        for kode, why in waiting:
-            yield f"  Holdt tilbage: {kode}: {why or 'uden begrundelse'}; opgøres med {settle_command(maaned, [kode])}"
+        files = len(list(folder.glob("*.csv")))
+        shown = f"{plural(files, 'fil', 'filer')} i {folder}" if files else "ingen filer"
+        yield f"Kørsel {maaned:%Y-%m}: {state}, {plural(kommuner, 'kommune', 'kommuner')} opgjort, {shown}"
+        yield from (f"  Holdt tilbage: {line}" for line in held)
 
 
-def _runs_known(place: Place) -> tuple[list[tuple[date, str, int]], list[tuple[date, str, str]]]:
-    """The runs, with status and how many municipalities are settled, and who is held back and why.
+def _runs_known(place: Place) -> list[tuple[date, str, int, list[str]]]:
+    """The runs, each with its status, how many municipalities it has settled, and a line for each held back.
 
     From the warehouse, or from the copy while a run has the warehouse open; nothing where there is none yet.
     """
     if not place.warehouse.path.exists():
-        return [], []
+        return []
     try:
         with place.warehouse.watching() as session:
-            return _runs_in(session)
+            return _runs_in(session, place)
     except Locked:
         with place.warehouse.reading() as session:
-            return _runs_in(session)
+            return _runs_in(session, place)
 
 
-def _runs_in(session: Session) -> tuple[list[tuple[date, str, int]], list[tuple[date, str, str]]]:
-    """The runs and who is held back, as a warehouse or its copy says."""
-    if not session.has("opgoerelse.koersel"):
-        return [], []
-    runs = session.frame(
+def _runs_in(session: Session, place: Place) -> list[tuple[date, str, int, list[str]]]:
+    """The runs as a warehouse or its copy knows them; none in one of an earlier program."""
+    if not session.has("opgoerelse.tilbageholdt"):
+        return []
+    rows = session.frame(
         """SELECT r.maaned, r.status, count(k.kommunekode) AS kommuner FROM opgoerelse.koersel r
         LEFT JOIN opgoerelse.kommune k USING (koersel) GROUP BY ALL ORDER BY 1"""
     ).rows()
-    if not session.has("opgoerelse.tilbageholdt"):
-        return runs, []
-    return runs, session.frame(
-        "SELECT maaned, kommunekode, begrundelse FROM opgoerelse.tilbageholdt ORDER BY ALL"
-    ).rows()
+    return [(*row, list(held_back_lines(session, place, row[0]))) for row in rows]
 
 
 def _senders(place: Place, month: date) -> Iterator[str]:
     """How many expected senders have delivered for a month, and a line for each, those that are missing first."""
     deliveries, _ = delivered.find(place.raw, month, place.rules)
-    files: dict[tuple[str, str], int] = {}
-    expected = {(d.kilde, d.enhed) for d in deliveries if d.maaned == next_month(month, -1)}
-    for delivery in deliveries:
-        if delivery.maaned == month:
-            sender = (delivery.kilde, delivery.enhed)
-            files[sender] = files.get(sender, 0) + 1
-    missing = sorted(expected - files.keys())
-    yield f"Leverancer for {month:%Y-%m}: {len(files)} af {len(expected | files.keys())} afsendere har leveret."
+    there, missing = delivered.senders(deliveries, month), delivered.missing(deliveries, month)
+    yield f"Leverancer for {month:%Y-%m}: {len(there)} af {len(there) + len(missing)} afsendere har leveret."
     yield from (f"  mangler  {kilde}-{enhed}" for kilde, enhed in missing)
-    yield from (
-        f"  leveret  {kilde}-{enhed}: {antal} {'fil' if antal == 1 else 'filer'}"
-        for (kilde, enhed), antal in sorted(files.items())
-    )
+    for (kilde, enhed), files in sorted(there.items()):
+        yield f"  leveret  {kilde}-{enhed}: {plural(files, 'fil', 'filer')}"
 
 
 def _registers(place: Place, month: date) -> Iterator[str]:
-    """The newest month of each supporting register at or before a month."""
-    for art in ("bopael", "fleksgrundlag"):
-        found = [
-            maaned
-            for maaned, folder in delivered.months_on_disk(place.raw, art, month)
-            if any(folder.glob(f"{art}-*.csv"))
-        ]
-        yield f"  {art}: " + (f"seneste er {max(found):%Y-%m}" if found else "intet leveret")
+    """The newest file of each supporting register at or before a month."""
+    for art in REGISTERS:
+        found = delivered.registers(place.raw, art, month)
+        yield f"  {art}: " + (f"seneste er {found[-1][0]:%Y-%m}" if found else "intet leveret")
 
 
 def error_text(error: Exception) -> str:

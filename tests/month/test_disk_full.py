@@ -100,3 +100,23 @@ def test_exit_code_0_means_that_the_files_stand_there_whichever_step_finds_the_d
     else:
         assert "Bemærk" in ran.out
     assert root.files(MONTH) == example.files[MONTH]
+
+
+@pytest.mark.parametrize("times", [1, 10_000], ids=["once", "for good"])
+def test_a_log_that_fails_late_in_the_first_of_several_parts_leaves_all_that_was_asked_for_or_nothing(
+    times: int, before: DataRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, left = DataRoot(Path(shutil.copytree(before.path, tmp_path / "data"))), [times]
+    plain = events.Haendelseslog.store_event
+
+    def store(*arguments: Any) -> None:
+        if left[0] and root.files(MONTH):
+            left[0] -= 1
+            raise OF_SQLITE
+        plain(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(events.Haendelseslog, "store_event", store)
+        ran = root.refusion("koer", MONTH, "--undtagen", "706", "--begrundelse", "venter på svar")
+    kommuner = {name.split("-")[3] for name in root.files(MONTH) if name.endswith(".csv")} - {"000"}
+    assert (ran.code, len(kommuner)) == ((0, 97) if times == 1 else (1, 0)), ran.err

@@ -93,7 +93,7 @@ def test_files_that_are_found_wrong_are_not_used_again(root: DataRoot, monkeypat
     kept = "SELECT count(*) > 0 FROM opgoerelse.fil_grundlag"
     assert root.rows(kept) == [(True,)]
     monkeypatch.setattr(filer, "filer_er_kladden", lambda *_: Outcome(bestaaet=False, tekst="forkert"))
-    filer._written(root.place, month_of(MONTH))
+    filer._written(root.place, month_of(MONTH), root.place.rules.koder)
     assert root.rows(kept) == [(False,)]
 
 

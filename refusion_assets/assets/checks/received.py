@@ -10,7 +10,7 @@ from refusion_assets.assets.findings import advise as foer
 from refusion_assets.assets.findings import queries as opslag
 from refusion_assets.assets.findings.advise import of_files, of_weeks
 from refusion_assets.assets.opgoerelse import known_files
-from refusion_assets.assets.raw.accept import let_passed, named
+from refusion_assets.assets.raw.accept import decided, named
 from refusion_assets.assets.touched import listed
 from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.calendar import next_month
@@ -229,7 +229,7 @@ def _faults(rows: pl.DataFrame) -> list[Fault]:
 
 def beloeb_er_under_graensen(asked: Asked) -> Outcome:
     """EI-017: no line that the month uses for the first time is above its benefit's bound, unless it is let pass."""
-    passed = {(regel, genstand) for regel, genstand, _ in let_passed(asked.session, asked.month)}
+    passed = decided(asked.session, asked.month)
     found = large_lines_used(asked.session, asked.place.rules, asked.month)
     standing = [fault for fault in found if (fault.regel, fault.genstand) not in passed]
     if not standing:

@@ -25,7 +25,6 @@ BEFORE_READING = ("FIL-006", "REG-001", "FIL-008")
 # Let pass by the command that meets it, and by no later one.
 BY_COMMAND = "FIL-008"
 BY_LINE = "EI-017"
-MOST_SHOWN = 20
 FILE_CHECKS: dict[str, tuple[tuple[str, ...], str]] = {
     "filer_er_hele": (("FIL-001", "FIL-002"), "Hver fil er den, manifestet siger, og har den aftalte form."),
     "afsendere_har_leveret": (("FIL-006",), "Hver afsender, der leverede sidste måned, har leveret."),
@@ -58,9 +57,14 @@ def wanted(config: Knowingly) -> list[tuple[str, str]]:
             raise Refused(f"{without_persons(regel)}:{without_persons(genstand)} kan ikke accepteres; kun {forms} kan")
         if not config.begrundelse.strip():
             raise Refused(f"{regel}:{without_persons(genstand)} kan kun accepteres med en begrundelse")
-        if re.search(CPR_FORM, config.begrundelse):
-            raise Refused("begrundelsen må ikke indeholde et personnummer; skriv den uden")
+        refuse_number(config.begrundelse)
     return found
+
+
+def refuse_number(begrundelse: str) -> None:
+    """Refused if a reason, which is kept and shown, holds a person's number."""
+    if re.search(CPR_FORM, begrundelse):
+        raise Refused("begrundelsen må ikke indeholde et personnummer; skriv den uden")
 
 
 def refuse_unneeded(config: Knowingly, stops: Sequence[Fault], rules: Collection[str] = tuple(ACCEPTABLE)) -> None:
@@ -86,12 +90,12 @@ def let_pass(session: Session, month: date, config: Knowingly, stops: Sequence[F
     Decisions of an earlier attempt whose cause is gone are forgotten. Stop on what cannot be let pass, or need not be.
     """
     refuse_unneeded(config, stops)
-    before = [(regel, genstand) for regel, genstand, _ in let_passed(session, month) if regel != BY_COMMAND]
-    gone = set(before) - {(fault.regel, fault.genstand) for fault in stops}
+    before = {decision for decision in decided(session, month) if decision[0] != BY_COMMAND}
+    gone = before - {(fault.regel, fault.genstand) for fault in stops}
     for regel, genstand in sorted(gone):
         _forget(session, month, regel, genstand)
     keep_decisions(session, month, config)
-    passed = set(before) | set(wanted(config))
+    passed = before | set(wanted(config))
     return [fault for fault in stops if (fault.regel, fault.genstand) not in passed]
 
 
@@ -118,6 +122,11 @@ def let_passed(session: Session, month: date) -> Accepted:
     """What has been let pass in a month: rule, what it is about, and why."""
     query = "SELECT regel, genstand, begrundelse FROM kontrol.accept WHERE maaned = $m ORDER BY ALL"
     return session.frame(query, m=month).rows()
+
+
+def decided(session: Session, month: date) -> set[tuple[str, str]]:
+    """What has been let pass in a month, without why: rule, and what it is about."""
+    return {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
 
 
 def check_specs(checks: FileChecks, asset: list[str]) -> list[dg.AssetCheckSpec]:

@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.raw import files_read
-from refusion_assets.assets.raw.accept import REGISTER_CHECKS, answers, check_specs, let_passed
+from refusion_assets.assets.raw.accept import REGISTER_CHECKS, answers, check_specs, decided, let_passed
 from refusion_assets.assets.touched import keep_bases, moved, newest_snapshot, tell_bases, withdraw_bases
 from refusion_assets.assets.wiring import POOL, last_closed, run_month, span, stopping
 from refusion_assets.domain.calendar import next_month
@@ -100,7 +100,7 @@ def ingest_registers(session: Session, place: Place, month: date) -> int:
 
 def _read_in(session: Session, place: Place, month: date) -> tuple[int, files_read.ReadIn]:
     """The registers in the warehouse as they lie: the number of lines new, and by path what was read."""
-    passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
+    passed = decided(session, month)
     standing = [f for f in register_faults(session, place, month) if (f.regel, f.genstand) not in passed]
     files = files_in_use(place, month)
     _leave_out(session, files)
@@ -200,7 +200,7 @@ def reload(session: Session, place: Place, month: date) -> int:
 
     Faulty, too, if a file that a run has read is gone or is another, and the reports were not reloaded in spite of it.
     """
-    passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
+    passed = decided(session, month)
     changed = files_read.altered(session, place, month, thoroughly=True)
     standing = [
         fault for fault in map(files_read.changed_fault, changed) if (fault.regel, fault.genstand) not in passed

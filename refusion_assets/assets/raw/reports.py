@@ -1,6 +1,5 @@
 """Raw: what was delivered, proved against its manifest and stored line by line as it came."""
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -20,6 +19,7 @@ from refusion_assets.assets.raw.accept import (
     Knowingly,
     answers,
     check_specs,
+    decided,
     forget_decisions,
     keep_decisions,
     let_pass,
@@ -131,14 +131,13 @@ def _read_in(
     _mark_duplicates(session)
     stops += large_lines(session, place.rules, month) if again is None else []
     lines = sum(file.antal for file in taken.values())
-    leveret = Counter((d.kilde, d.enhed) for d in deliveries if d.maaned == month)
-    return Ingested(len(fresh), lines, leveret), stops
+    return Ingested(len(fresh), lines, delivered.senders(deliveries, month)), stops
 
 
 def _refuse_bad(session: Session, month: date, knowingly: Knowingly | None, faults: list[Fault]) -> None:
     """Faulty with what stands of some faults, bad files among them; Refused if others than those are to be let pass."""
     refuse_unneeded(knowingly or Knowingly(), faults, BEFORE_READING)
-    passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month) if regel != BY_COMMAND}
+    passed = {decision for decision in decided(session, month) if decision[0] != BY_COMMAND}
     passed |= set(wanted(knowingly or Knowingly()))
     raise Faulty([fault for fault in faults if (fault.regel, fault.genstand) not in passed])
 
@@ -248,10 +247,7 @@ def _mark_duplicates(session: Session) -> None:
 
 def _missing_senders(session: Session, deliveries: list[Delivery], month: date) -> list[Fault]:
     """FIL-006: senders of the month before that have delivered nothing this month, and their money then."""
-    senders: dict[date, set[tuple[str, str]]] = defaultdict(set)
-    for delivery in deliveries:
-        senders[delivery.maaned].add((delivery.kilde, delivery.enhed))
-    missing = sorted(senders[next_month(month, -1)] - senders[month])
+    missing = delivered.missing(deliveries, month)
     then = (
         {(kilde, enhed): oere for kilde, enhed, oere, _ in opslag.expected(session, month).iter_rows()}
         if missing
@@ -285,7 +281,7 @@ def reload(
     done, stops = _read_in(session, place, month, progress, config, laest.changes(session, place, month))
     refuse_unneeded(config, stops)
     keep_decisions(session, month, config)
-    passed = {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
+    passed = decided(session, month)
     standing = [fault for fault in stops if (fault.regel, fault.genstand) not in passed]
     if standing:
         raise Faulty(standing)

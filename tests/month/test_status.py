@@ -1,0 +1,53 @@
+"""`refusion status` tells who has delivered and what stands of the last runs, and changes nothing."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import DataRoot, Example
+
+
+def bytes_of(folder: Path) -> dict[str, bytes | None]:
+    """Everything in a folder: the bytes of files, nothing for folders."""
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture
+def root(example: Example, tmp_path: Path) -> DataRoot:
+    """The example after its three runs, 169 held back in the last, and one of its months delivered in part."""
+    root = DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
+    with root.place.warehouse.open() as session:
+        session.run("DELETE FROM opgoerelse.kommune WHERE koersel = 52 AND kommunekode = '169'")
+        session.run("INSERT INTO opgoerelse.tilbageholdt VALUES (DATE '2024-04-01', '169', 'mangler svar')")
+    shutil.rmtree(root.path / "raw" / "akasse" / "2024-04")
+    (root.path / "raw" / "bopael" / "2024-05").mkdir()
+    (root.path / "raw" / "bopael" / "2024-05" / "bopael-2024.csv").touch()
+    return root
+
+
+def test_it_tells_each_sender_the_newest_register_that_fits_and_who_is_held_back(root: DataRoot) -> None:
+    ran = root.refusion("status", "2024-04")
+    lines = [line.strip() for line in ran.out.splitlines()]
+    assert (ran.code, ran.err) == (0, "")
+    assert lines[0] == "Leverancer for 2024-04: 16 af 18 afsendere har leveret."
+    assert lines[1:3] == ["mangler  akasse-20100001", "mangler  akasse-20100002"]
+    assert "leveret  ky-169: 1 fil" in lines
+    assert "bopael: seneste er 2024-04" in lines
+    assert any(line.startswith("Kørsel 2024-04: åben, 97 kommuner opgjort") for line in lines)
+    [held] = [line for line in lines if line.startswith("Holdt tilbage")]
+    for words in ("169 Høje-Taastrup", "mangler svar", "refusion opgoer 2024-04 --kommuner 169"):
+        assert words in held
+
+
+def test_a_misnamed_register_is_not_told_as_the_newest(root: DataRoot) -> None:
+    assert "bopael: seneste er 2024-04" in root.refusion("status", "2024-05").out
+
+
+def test_it_changes_no_byte_and_makes_no_folder(root: DataRoot, tmp_path: Path) -> None:
+    before = bytes_of(root.path)
+    assert root.refusion("status").code == 0
+    assert bytes_of(root.path) == before
+    nowhere = DataRoot(tmp_path / "findes ikke")
+    nowhere.refusion("status")
+    assert not nowhere.path.exists()
