@@ -1,4 +1,4 @@
-"""Where a command works: a wrong data root makes nothing, and what cannot be read is mended as the README says."""
+"""Where a command works: a wrong data root makes nothing, and what cannot be read is mended as docs/drift.md says."""
 
 import os
 import shutil
@@ -201,7 +201,7 @@ def emptied(path: Path) -> None:
 
 
 def back_from_the_copy(root: DataRoot) -> None:
-    """What the README says: the folder moved away, and the published copy in a new one."""
+    """What docs/drift.md says: the folder moved away, and the published copy in a new one."""
     lager = live(root).parent
     lager.rename(root.path / "lager-beskadiget")
     lager.mkdir()
