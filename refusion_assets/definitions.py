@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -13,7 +13,7 @@ from refusion_assets.assets.raw import register, reports
 from refusion_assets.assets.raw.accept import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES
 from refusion_assets.place import Place
-from refusion_assets.shown import OWNER, cell_grid, last_month, month_grid, range_tags, sender_grid, senders
+from refusion_assets.shown import OWNER, grids, range_tags
 from refusion_assets.store.events import in_danish
 
 # Backfill policies and partition mappings are marked beta; the version is locked, so the warning says nothing.
@@ -31,16 +31,14 @@ Assets = Sequence[dg.AssetsDefinition]
 def build_defs(place: Place) -> dg.Definitions:
     """The code location of a data root under its rules; RuleError if the rules cannot stand."""
     rules = place.rules
-    koder = rules.koder
-    last = last_month(place.root, rules, datetime.now().date())  # noqa: DTZ005  the grid follows the local calendar
-    months = month_grid(rules.optaelling.gaelder_fra, last)
-    cells = cell_grid(koder, months)
+    cut = grids(place.root, rules, date.today())  # noqa: DTZ011  the grids follow the local calendar
+    months = cut.months
     leverance = dg.AssetSpec(
         "leverance",
         description="Har afsenderen (kilde og enhed) leveret for måneden? Meldes for hver, når filerne læses ind.",
         group_name="raw",
         owners=[OWNER],
-        partitions_def=sender_grid(senders(place.root, rules), months),
+        partitions_def=cut.senders,
     )
     monthly = [
         *reports.build(months),
@@ -49,13 +47,13 @@ def build_defs(place: Place) -> dg.Definitions:
         *quality.build(months),
         *refusion.build(months, regler.topic_keys(rules)),
     ]
-    settled = [*opgoerelse.build(cells), *outgoing.build(cells)]
+    settled = [*opgoerelse.build(cut.cells), *outgoing.build(cut.cells)]
     beregn, opgoer = _jobs(monthly, settled)
     return dg.Definitions(
         assets=[leverance, *regler.build(rules, months), *monthly, *settled, *konsekvens.build()],
         asset_checks=asset.build(rules),
         jobs=[beregn, opgoer, *_again(), *regler.jobs(rules), konsekvens.job()],
-        sensors=[_chain(beregn, opgoer, koder), regler.sensor(place)],
+        sensors=[_chain(beregn, opgoer, rules.koder), regler.sensor(place)],
         resources={"place": place},
         executor=in_danish,
     )
@@ -131,4 +129,7 @@ def settle_tags(koder: list[str], month: str) -> dict[str, str]:
     return range_tags(f"{koder[0]}|{month}", f"{koder[-1]}|{month}")
 
 
-defs = build_defs(Place.from_environment())
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The code location of the data root that the environment names; made when Dagster loads it, not at import."""
+    return build_defs(Place.from_environment())

@@ -1,6 +1,7 @@
 """Understands the grids of months and municipalities, and what a cell is called."""
 
 import os
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,24 @@ def last_month(root: Path, rules: Rulebook, today: date) -> date:
     """The last month of the grids: this month, or the last one that somebody has delivered for."""
     found = (month for k in rules.kilder for month, _ in months_on_disk(root / "raw", k.id, date.max))
     return max([today.replace(day=1), *found])
+
+
+@dataclass(frozen=True)
+class Grids:
+    """The partitions of the assets: by month, by municipality and month, and by sender and month."""
+
+    months: dg.StaticPartitionsDefinition
+    cells: dg.MultiPartitionsDefinition
+    senders: dg.MultiPartitionsDefinition
+
+
+def grids(root: Path, rules: Rulebook, today: date) -> Grids:
+    """The partitions of a data root on a day.
+
+    Nothing else reads `raw/` or asks for the day when Dagster loads the code.
+    """
+    months = month_grid(rules.optaelling.gaelder_fra, last_month(root, rules, today))
+    return Grids(months, cell_grid(rules.koder, months), sender_grid(senders(root, rules), months))
 
 
 @lru_cache(maxsize=4)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from refusion_assets.definitions import build_defs
 from refusion_assets.place import Place
+from refusion_assets.shown import OWNER
 from tests.conftest import DataRoot
+from tests.house.graph import STORED, drawn
 from tests.kit.data_root import REPO, RULES
 
 PACKAGE = REPO / "refusion_assets"
@@ -20,61 +22,8 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION = 500, 60
 MOST_FILES, LEAST_LINES_FOR_ONE = 9, 120
 REAL_CPR = re.compile(r"\b(0[1-9]|[12][0-9]|3[01])(0[1-9]|1[0-2])[0-9]{6}\b", re.ASCII)
 
-MONTHLY = "StaticPartitionsDefinition"
-CELLS = "MultiPartitionsDefinition"
-TOPICS = (
-    *(
-        "fleksbidrag",
-        "genoptjening",
-        "graense",
-        "kilde",
-        "kommuner",
-        "konti",
-        "laesning",
-        "optaelling",
-        "overgang",
-        "trappe",
-    ),
-    "ydelser",
-)
-ASSETS = {  # key: group, partitions, what it is made from
-    "leverance": ("raw", CELLS, []),
-    "raw/indberetning": ("raw", MONTHLY, []),
-    "raw/register": ("raw", MONTHLY, []),
-    "classified/krav": ("classified", MONTHLY, ["raw/indberetning"]),
-    "duration/forloeb": ("duration", MONTHLY, ["classified/krav"]),
-    "refusion/borger_uge_ydelse": (
-        "refusion",
-        MONTHLY,
-        ["classified/krav", "duration/forloeb", "raw/register", *(f"regler/{topic}" for topic in TOPICS)],
-    ),
-    "refusion/fleksbidrag": ("refusion", MONTHLY, ["classified/krav", "raw/register", "refusion/borger_uge_ydelse"]),
-    "kontrol/kvalitet": ("kontrol", MONTHLY, ["classified/krav"]),
-    "opgoerelse/postering": ("opgoerelse", CELLS, ["refusion/borger_uge_ydelse", "refusion/fleksbidrag"]),
-    "opgoerelse/filer": ("opgoerelse", CELLS, ["opgoerelse/postering"]),
-    "konsekvens/virkning": ("konsekvens", "NoneType", ["classified/krav", "raw/register"]),
-    **{f"regler/{topic}": ("regler", MONTHLY, []) for topic in TOPICS},
-}
-JOBS = {
-    "kritisk_uge": [
-        *("classified/krav", "duration/forloeb", "kontrol/kvalitet", "raw/indberetning", "raw/register"),
-        "refusion/borger_uge_ydelse",
-        "refusion/fleksbidrag",
-    ],
-    "opgoer": ["opgoerelse/filer", "opgoerelse/postering"],
-    "genberegn": ["classified/krav", "duration/forloeb", "refusion/borger_uge_ydelse", "refusion/fleksbidrag"],
-    "genindlaes": [
-        *("classified/krav", "duration/forloeb", "raw/indberetning", "raw/register"),
-        "refusion/borger_uge_ydelse",
-        "refusion/fleksbidrag",
-    ],
-    "konsekvens": ["konsekvens/virkning"],
-    "genberegn_foraeldede": [],
-    "se_regler": [f"regler/{topic}" for topic in TOPICS],
-}
-
-
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+Within = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 def definitions(path: Path) -> Iterator[tuple[str, Definition, bool]]:
@@ -91,10 +40,10 @@ def definitions(path: Path) -> Iterator[tuple[str, Definition, bool]]:
     yield from inside(ast.parse(path.read_text("utf-8")), f"{path.relative_to(REPO)}:", nested=False)
 
 
-def python(code: str) -> str:
+def python(code: str, environment: dict[str, str] | None = None) -> str:
     """What a new Python process in the repository prints."""
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
+    done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
     return done.stdout.strip()
 
 
@@ -185,36 +134,58 @@ def test_no_number_in_the_tree_could_be_the_cpr_number_of_a_real_person() -> Non
     found = []
     for name in sorted(filter(None, listed.stdout.split("\0"))):
         path = REPO / name
-        if path.is_file() and path.suffix not in (".lock", ".svg"):
+        if path.is_file() and path.suffix not in (".lock", ".svg", ".png"):
             text = path.read_text("utf-8", errors="ignore")
             found += [f"{name}:{text.count(chr(10), 0, hit.start()) + 1}" for hit in REAL_CPR.finditer(text)]
     assert found == []
 
 
 def test_the_picture_of_the_assets_is_the_one_we_drew(tmp_path: Path) -> None:
+    assert drawn(tmp_path) == STORED.read_text("utf-8")
+
+
+def test_every_asset_has_a_description_and_an_owner(tmp_path: Path) -> None:
     graph = build_defs(Place(tmp_path, RULES)).resolve_asset_graph()
-    drawn = {}
-    for key in graph.get_all_asset_keys():
-        node = graph.get(key)
-        deps = sorted(parent.to_user_string() for parent in node.parent_keys)
-        drawn[key.to_user_string()] = (node.group_name, type(node.partitions_def).__name__, deps)
-        owners = (
-            [] if node.group_name == "regler" else ["team:ydelsesrefusion"]
-        )  # an observed source has no owner field
-        assert (node.owners, bool(node.description)) == (owners, True)
-    assert drawn == ASSETS
+    for node in map(graph.get, graph.get_all_asset_keys()):
+        owners = [] if node.group_name == "regler" else [OWNER]  # an observed source has no owner field
+        assert (node.owners, bool(node.description)) == (owners, True), node.key
 
 
-def test_the_jobs_are_those_of_the_critical_week_those_that_do_it_again_and_those_after_an_edit_of_the_law(
-    tmp_path: Path,
-) -> None:
-    defs = build_defs(Place(tmp_path, RULES))
-    jobs = {
-        name: sorted(key.to_user_string() for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys)
-        for name in JOBS
-    }
-    named = {job.name for job in defs.jobs or ()}
-    assert (jobs, named) == (JOBS, set(JOBS))
+READS = """
+import os, sys, traceback, importlib, pkgutil
+import refusion_assets
+found = set()
+roots = tuple(os.path.realpath(os.environ[name]) for name in ("REFUSION_DATA", "REFUSION_REGLER"))
+def look(event, args):
+    if event in ("open", "os.listdir", "os.scandir") and args and str(args[0]).startswith(roots):
+        names = [frame.name for frame in traceback.extract_stack() if "refusion_assets" in frame.filename]
+        found.add(next((name for name in ("grids", "rules") if name in names), "elsewhere"))
+sys.addaudithook(look)
+for module in pkgutil.walk_packages(refusion_assets.__path__, "refusion_assets."):
+    importlib.import_module(module.name)
+print(sorted(found), end=" ")
+from refusion_assets import definitions, place
+definitions.build_defs(place.Place.from_environment())
+print(sorted(found))
+"""
+
+
+def test_no_import_reads_the_data_root_or_the_rules_and_the_code_location_only_for_its_grids(tmp_path: Path) -> None:
+    (tmp_path / "raw" / "ky" / "2024-03").mkdir(parents=True)
+    assert python(READS, DataRoot(tmp_path).environment) == "[] ['grids', 'rules']"
+
+
+def test_no_module_asks_for_the_time_when_it_is_imported() -> None:
+    asked = []
+    for path in MODULES:
+        tree = ast.parse(path.read_text("utf-8"))
+        inside = {id(part) for node in ast.walk(tree) if isinstance(node, Within) for part in ast.walk(node)}
+        asked += [
+            f"{path.relative_to(REPO)}:{node.lineno}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and node.attr in ("now", "today", "time") and id(node) not in inside
+        ]
+    assert asked == []
 
 
 def test_dagster_finds_the_definitions_valid(tmp_path: Path) -> None:
