@@ -46,7 +46,7 @@ from refusion_assets.files import outgoing
 from refusion_assets.files.delivered import fingerprint
 from refusion_assets.place import Place, keep
 from refusion_assets.shown import KINDS, MAANED, OWNER, kroner, of_table
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Relation, Session
 
 # The files a run rests on, as it read them, less those that an earlier run knew the same way.
 NEW_TO_THE_RUN = """
@@ -196,8 +196,8 @@ def _settle_changed(session: Session, place: Place, month: date, number: int, ko
     again = whole and times > 0 and ruled == place.rules.version
     unsettled = f"(SELECT borger_id FROM refusion.aendret WHERE maaned = '{month}' AND opgjort IS NULL)"
     since = f"SEMI JOIN {unsettled} USING (borger_id)" if again else ""
-    session.run(f"CREATE OR REPLACE TEMP TABLE at_opgoere AS FROM {changed_people(month)} {since}")
-    whose = "borger_id IN (SELECT borger_id FROM at_opgoere)" if again else "true"
+    people = session.temp("to_settle", f"FROM {changed_people(month)} {since}")
+    whose = f"borger_id IN (SELECT borger_id FROM {people})" if again else "true"
     session.run(
         f"""DELETE FROM opgoerelse.postering WHERE koersel = $n AND {whose}
         AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
@@ -211,7 +211,7 @@ def _settle_changed(session: Session, place: Place, month: date, number: int, ko
         koder=list(koder),
     )
     _enter(session, f"maaned = $month AND {whose}", NY, number, koder, month)
-    _differences(session, place, month, number, koder)
+    _differences(session, place, month, number, koder, people)
     if whole:
         which = "AND opgjort IS NULL" if again else ""
         session.run(
@@ -219,26 +219,28 @@ def _settle_changed(session: Session, place: Place, month: date, number: int, ko
         )
 
 
-def _differences(session: Session, place: Place, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger rows of earlier months: the state of the people of `at_opgoere` against what is settled.
+def _differences(
+    session: Session, place: Place, month: date, number: int, koder: Sequence[str], people: Relation
+) -> None:
+    """The ledger rows of earlier months: the state of some people (borger_id, fra_uge) against what is settled.
 
     No earlier run has settled the benefit month itself, so its rows are new and only the others are compared. What is
     too old is listed (`opgoerelse.foraeldet`) and not settled.
     """
-    _leave_out_settled(session, month, koder)
+    compared = _leave_out_settled(session, month, koder, people)
     limited = _limited(session, place, month)
-    weight = "SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM at_opgoere"
+    weight = f"SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM {compared}"
     mine = _before(month, koder)
     for low, high in _blocks(session, weight, month=month):
-        people = f"(FROM at_opgoere WHERE borger_id BETWEEN {low} AND {high})"
+        block = Relation(f"(FROM {compared} WHERE borger_id BETWEEN {low} AND {high})")
         known = [(table, STATE) for table in STATES] + [("opgoerelse.postering", LEDGER)]
         *parts, ledger = (
-            session.frame(f"SELECT {_columns(names)} FROM {since_change(session, table, 'uge', people)} WHERE {mine}")
+            session.frame(f"SELECT {_columns(names)} FROM {since_change(session, table, 'uge', block)} WHERE {mine}")
             for table, names in known
         )
         state, settled = pl.concat(parts), standing(ledger)
         if limited:
-            theirs = since_change(session, "opgoerelse.foraeldet", "uge", people)
+            theirs = since_change(session, "opgoerelse.foraeldet", "uge", block)
             listed = standing(session.frame(f"SELECT t.* FROM {theirs} WHERE {mine}"))
             found = too_old(state, settled, listed, month, session.frame(RECEIVED, month=month), place.rules)
             session.insert("opgoerelse.foraeldet", list_too_old(found, listed, number))
@@ -257,22 +259,23 @@ def _before(month: date, koder: Sequence[str]) -> str:
     return f"maaned < DATE '{month}' AND kommunekode IN ({str(list(koder))[1:-1]})"
 
 
-def _leave_out_settled(session: Session, month: date, koder: Sequence[str]) -> None:
-    """In `at_opgoere` those are left whose state may differ from what is settled: nearly nobody has changed long ago.
+def _leave_out_settled(session: Session, month: date, koder: Sequence[str], people: Relation) -> Relation:
+    """The people (borger_id, fra_uge) to compare row by row: those whose state may differ from what is settled.
 
-    A row taken back has the sum of the row itself, so the sums of what stands and of what is settled leave nothing
-    where they are alike. Those who have changed earlier than most are not asked about: it would cost more; nor are
-    those of whom something is listed as too old, as it is taken back when there is no difference any more.
+    Per person the hashes of state and ledger are XORed; a row taken back has the hash of the row itself. Zero means
+    that nothing differs. Not left out are the tenth who have changed before the week of `lately`, as their hashes would
+    cost more than the comparison; nor those with rows listed as too old, which are taken back when nothing differs.
     """
-    begin, rows = lately(session, "at_opgoere"), []
+    begin, rows = lately(session, people), []
     for table, sign in (*((state, "1") for state in STATES), ("opgoerelse.postering", TAKEN_BACK)):
         said = [*KEY, *(f"{sign} * {name}" for name in MONEY), "procent"]
         rows.append(f"""SELECT t.borger_id, hash({", ".join(said)}) AS h FROM {table} t
-            SEMI JOIN at_opgoere a ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
+            SEMI JOIN {people} a ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
             WHERE t.uge >= DATE '{begin}' AND {_before(month, koder)}""")
-    session.run(f"""DELETE FROM at_opgoere WHERE fra_uge >= DATE '{begin}' AND borger_id NOT IN (
+    query = f"""FROM {people} WHERE NOT (fra_uge >= DATE '{begin}' AND borger_id NOT IN (
         SELECT borger_id FROM ({" UNION ALL ".join(rows)}) GROUP BY borger_id HAVING bit_xor(h) <> 0)
-        AND borger_id NOT IN (SELECT borger_id FROM opgoerelse.foraeldet)""")
+        AND borger_id NOT IN (SELECT borger_id FROM opgoerelse.foraeldet))"""
+    return session.temp("to_compare", query)
 
 
 def _columns(names: Sequence[str]) -> str:

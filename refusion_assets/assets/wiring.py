@@ -5,7 +5,7 @@ import traceback
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from refusion_assets.rulebook.load import RuleError
 from refusion_assets.shown import sender_cell
 from refusion_assets.shown import senders as known_senders
 from refusion_assets.store.events import forget, together
-from refusion_assets.store.session import ContractError, Locked, Session
+from refusion_assets.store.session import ContractError, Locked, Relation, Session
 
 POOL = "duckdb"
 GENBEREGN, GENINDLAES = "genberegn", "genindlaes"
@@ -36,6 +36,13 @@ class Asked:
     session: Session
     place: Place
     month: date
+    _made: dict[str, Relation] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, query: str) -> Relation:
+        """The rows of a query in a temporary table, made for the first check that asks for the name."""
+        if name not in self._made:
+            self._made[name] = self.session.temp(name, query)
+        return self._made[name]
 
 
 def run_month(context: dg.AssetExecutionContext) -> date:

@@ -6,6 +6,7 @@ from datetime import date
 import polars as pl
 
 from refusion_assets.assets.findings import queries as opslag
+from refusion_assets.assets.findings.queries import Before
 from refusion_assets.assets.touched import changed_people, latest_people, settled_before
 from refusion_assets.domain.findings.lines import file_findings, folder_findings, passed_findings
 from refusion_assets.domain.findings.weeks import (
@@ -31,23 +32,22 @@ def open_before(session: Session, place: Place, month: date, *columns: str) -> p
     return _open_of(session, _advised_before(session, run_number(month, place.rules)), columns)
 
 
-def listed_before(session: Session, place: Place, month: date) -> pl.DataFrame | None:
-    """What was open when all was looked at last (`FOUND`), if that was under the same rules; None else.
+def listed_before(session: Session, place: Place, month: date) -> Before | None:
+    """The findings that the run listed itself if it was settled before, else those that the previous run listed.
 
-    That is what the run itself listed if it has been settled before, else what the run before did. Who was calculated
-    since stands in `at_se`: of all others, what is found in weeks and claims is as it was. What was found in files that
-    run `month` is the first to know is left out: one of the same name may have said something else. With None all must
-    be looked at.
+    Also the people calculated since (`Before`): findings in weeks and claims of everybody else are reused. Findings in
+    files that run `month` is the first to know are left out: an earlier file of that name may have said something else.
+    None if those findings were made under other rules; then all must be looked at.
     """
     number, rules = run_number(month, place.rules), place.rules.version
     ruled = dict(session.frame("SELECT koersel, regelversion FROM opgoerelse.koersel").iter_rows())
     again = settled_before(session, month) and ruled.get(number) == rules
     if not again and (_advised_before(session, number) != number - 1 or ruled.get(number - 1) != rules):
         return None
-    since = latest_people(month) if again else changed_people(month)
-    session.run(f"CREATE OR REPLACE TEMP TABLE at_se AS FROM {since}")
+    people = session.temp("to_look_at", f"FROM {latest_people(month) if again else changed_people(month)}")
     fresh = session.frame("SELECT filnavn AS fil FROM raw.fil WHERE kendt_fra = $month", month=month)
-    return _open_of(session, number if again else number - 1, AS_FOUND).join(fresh, on="fil", how="anti")
+    rows = _open_of(session, number if again else number - 1, AS_FOUND).join(fresh, on="fil", how="anti")
+    return Before(rows, people)
 
 
 def _open_of(session: Session, number: object, columns: Sequence[str]) -> pl.DataFrame:
@@ -84,7 +84,7 @@ def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def of_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
+def of_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.DataFrame:
     """What is odd about people's weeks and months (`FOUND`): EI-016, EI-018, EI-019, FB-001.
 
     `before` as in `find`.
@@ -98,15 +98,15 @@ def of_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> 
     return pl.concat(parts)
 
 
-def find(session: Session, place: Place, month: date, before: pl.DataFrame | None = None) -> pl.DataFrame:
+def find(session: Session, place: Place, month: date, before: Before | None = None) -> pl.DataFrame:
     """The findings that are open as run `month` knows them (`Fund`). Øre; sorted by rule and key.
 
-    Reads what was classified and calculated for the run. `before`: what was open when all was looked at last
-    (`foer.listed_before`); then only what can differ is looked at, with the same result. Source: input.md 3 and 4.
+    Reads what was classified and calculated for the run. `before` (`listed_before`): the findings to reuse; then only
+    what can differ is looked at, with the same result. Source: input.md 3 and 4.
     """
     rules = place.rules
     parts = [
-        opslag.lines(session, rules, before),
+        opslag.lines(session, rules, before.rows if before else None),
         of_files(session, rules, month),
         person_findings(opslag.odd_numbers(session)),
         double_findings(opslag.stretches(session, rules, month, before)),

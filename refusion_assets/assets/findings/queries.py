@@ -4,6 +4,7 @@ Small results are fetched before they are joined with the tables of all lines: D
 are, and would else build its hash table of everything.
 """
 
+from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
@@ -17,9 +18,21 @@ from refusion_assets.domain.findings.words import OTHER_PAYER as ANOTHERS
 from refusion_assets.domain.findings.words import OTHER_PERSON, found
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Relation, Session
 
 LINE_KEY = ["regel", "fil", "linje"]
+
+
+@dataclass(frozen=True)
+class Before:
+    """Findings that were open when everything was looked at last (`rows`: `FOUND`), and the people calculated since.
+
+    `people`: borger_id, fra_uge. Of everybody else the findings in weeks and claims are as they were.
+    """
+
+    rows: pl.DataFrame
+    people: Relation
+
 
 # A second delivery has no lines of its own; its money is that of the first one.
 FILES = """
@@ -94,9 +107,6 @@ SELECT v.fil, v.linje, bool_or(l.pligt_se = v.pligt_se) AS samme
 FROM venter v JOIN classified.linje l ON l.indberetning_id = v.reference_id
 SEMI JOIN classified.grundlag g ON g.fil_id = l.fil_id
 WHERE l.art = 'I' GROUP BY v.fil, v.linje"""
-
-UNCHANGED = """
-SELECT f.* FROM foer f LEFT JOIN at_se a USING (borger_id) WHERE a.fra_uge IS NULL OR f.uge < a.fra_uge"""
 
 # A week's money lies in two rows (one a month) of one municipality, so one of them is over half the bound;
 # only a week that several municipalities paid can have more rows.
@@ -261,7 +271,7 @@ def odd_numbers(session: Session) -> pl.DataFrame:
     return with_frame(session, "soegte", odd, "SELECT * FROM soegte SEMI JOIN classified.krav USING (borger_id)")
 
 
-def large_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
+def large_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.DataFrame:
     """Weeks of a person with more of a benefit than its bound: borger_id, uge, ydelse_id, kommunekode, øre, bound.
 
     The municipality is the one that pays; none in a week without residence.
@@ -272,23 +282,25 @@ def large_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) 
     if before is None:
         paid = with_frame(session, "graenser", graenser, LARGE.format(rows=ALL_ROWS) + OVER_BOUND)
         return pl.concat([paid, homeless])
-    rows = since_change(session, "refusion.borger_uge_ydelse", "uge", "at_se")
+    rows = since_change(session, "refusion.borger_uge_ydelse", "uge", before.people)
     recent = with_frame(session, "graenser", graenser, LARGE.format(rows=rows) + OVER_BOUND)
-    known = before.filter(regel="EI-016").select(
+    known = before.rows.filter(regel="EI-016").select(
         "borger_id", "ydelse_id", "kommunekode", "beloeb_oere", uge=pl.col("uge_fra")
     )
     week = ["borger_id", "uge", "ydelse_id"]
-    kept = with_frame(session, "foer", known, UNCHANGED).join(graenser, on="ydelse_id").join(homeless, week, how="anti")
+    unchanged = f"""SELECT f.* FROM foer f LEFT JOIN {before.people} a USING (borger_id)
+        WHERE a.fra_uge IS NULL OR f.uge < a.fra_uge"""
+    kept = with_frame(session, "foer", known, unchanged).join(graenser, on="ydelse_id").join(homeless, week, how="anti")
     return pl.concat([recent, kept.select(recent.columns), homeless])
 
 
-def stretches(session: Session, rules: Rulebook, month: date, before: pl.DataFrame | None) -> pl.DataFrame:
+def stretches(session: Session, rules: Rulebook, month: date, before: Before | None) -> pl.DataFrame:
     """The days that two payers pay the same benefit for (`Dobbelt`). Øre."""
     if before is None:
         return _examined(session, rules, month, session.frame(SEVERAL_PAYERS))
     key = ["borger_id", "ydelse_id"]
-    known = before.filter(regel="EI-009").select(key)
-    claims = since_change(session, "classified.krav", "periode_slut", "at_se")
+    known = before.rows.filter(regel="EI-009").select(key)
+    claims = since_change(session, "classified.krav", "periode_slut", before.people)
     return _examined(
         session, rules, month, pl.concat([session.frame(RECENTLY_SEVERAL.format(claims=claims)), known]).unique()
     )

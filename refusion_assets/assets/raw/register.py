@@ -20,9 +20,11 @@ from refusion_assets.files.delivered import FileRejected
 from refusion_assets.files.unread import REGISTERS
 from refusion_assets.place import Place
 from refusion_assets.shown import KINDS, OWNER, of_table
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Relation, Session
 
 HEADERS = {"bopael": delivered.BOPAEL_HEADER, "fleksgrundlag": delivered.FLEKS_HEADER}
+# The stays of a snapshot, to be kept as they are before it is read anew.
+STAYS = "FROM raw.bopael WHERE modtaget_maaned = $m"
 # The newest snapshot that closed runs have read; before there is one, that of the run's own earlier attempt.
 USED_BEFORE = """
 SELECT sti, sha256, borgere FROM raw.laest WHERE art = 'bopael'
@@ -146,10 +148,8 @@ def _store_register(session: Session, place: Place, file: RegisterFile, read: fi
     month = file.maaned
     session.run("DELETE FROM raw.register WHERE art = $art AND modtaget_maaned = $month", art=file.art, month=month)
     again = people and month == session.value("SELECT max(bopael_maaned) FROM refusion.beregnet")
-    if again:
-        _keep_stays(session, month)
-    if file.art == "fleksgrundlag":
-        keep_bases(session, month)
+    stays = session.temp("stays_before", STAYS, m=month) if again else None
+    bases = None if people else keep_bases(session, month)
     session.run(f"DELETE FROM raw.{file.art} WHERE modtaget_maaned = $month", month=month)
     rows = bopael_rows(lines, month) if people else fleks_rows(lines, month)
     odd = lines.filter(~READABLE[file.art])["linje"]
@@ -157,10 +157,10 @@ def _store_register(session: Session, place: Place, file: RegisterFile, read: fi
     entry |= {"antal_raekker": lines.height, "antal_ulaeselige": odd.len(), "foerste_ulaeselige": odd.min()}
     session.insert("raw.register", pl.DataFrame([entry], schema_overrides={"foerste_ulaeselige": pl.Int64}))
     added = session.insert(f"raw.{file.art}", rows)
-    if again:
-        _tell_moves(session)
-    if file.art == "fleksgrundlag":
-        tell_bases(session, month)
+    if stays:
+        _tell_moves(session, stays)
+    if bases:
+        tell_bases(session, month, bases)
     return added
 
 
@@ -172,16 +172,11 @@ def _is_there(session: Session, file: RegisterFile) -> bool:
     return bool(sha256 and beside) and session.frame(query, sti=file.sti).rows() == [(sha256, sha256, beside)]
 
 
-def _keep_stays(session: Session, month: object) -> None:
-    """The stays of a snapshot, kept as they are before it is read anew (`bopael_foer`)."""
-    session.run("CREATE OR REPLACE TEMP TABLE bopael_foer AS FROM raw.bopael WHERE modtaget_maaned = $m", m=month)
-
-
-def _tell_moves(session: Session) -> None:
-    """Whom the snapshot in use, read anew, moves: they are calculated anew (`classified.aendret`)."""
-    newest = """(FROM raw.bopael WHERE modtaget_maaned = (
-        SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael'))"""
-    whose = moved("bopael_foer", newest)
+def _tell_moves(session: Session, before: Relation) -> None:
+    """The people whom the snapshot in use, read anew, moves (`classified.aendret`); `before`: its stays before that."""
+    newest = Relation("""(FROM raw.bopael WHERE modtaget_maaned = (
+        SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael'))""")
+    whose = moved(before, newest)
     session.run(f"INSERT INTO classified.aendret SELECT borger_id, fra FROM {whose} JOIN identitet.borger USING (cpr)")
 
 
@@ -208,12 +203,12 @@ def reload(session: Session, place: Place, month: date) -> int:
     if standing:
         raise Faulty(standing)
     calculated_by = session.value("SELECT max(bopael_maaned) FROM refusion.beregnet")
-    _keep_stays(session, calculated_by)
+    before = session.temp("stays_before", STAYS, m=calculated_by)
     session.run("UPDATE refusion.beregnet SET bopael_maaned = NULL")
     for table in ("register", "bopael"):
         session.run(f"DELETE FROM raw.{table}")
     lines, read = _read_in(session, place, month)
-    _tell_moves(session)
+    _tell_moves(session, before)
     session.run("UPDATE refusion.beregnet SET bopael_maaned = $used", used=newest_snapshot(session, month))
     files_read.read_again(session, read, [sti for sti, _ in changed], next_month(month))
     return lines

@@ -275,7 +275,7 @@ def reload(
     file that a run has read is gone or is another (FIL-008), unless this command lets it pass.
     """
     config = knowingly or Knowingly()
-    session.run("CREATE OR REPLACE TEMP TABLE kendt AS SELECT sti, kendt_fra FROM raw.fil")
+    known = session.temp("files_known", "SELECT sti, kendt_fra FROM raw.fil")
     for table in ("raw.indberetning", "raw.fil", *BY_FILE):
         session.run(f"DELETE FROM {table}")
     done, stops = _read_in(session, place, month, progress, config, laest.changes(session, place, month))
@@ -286,7 +286,7 @@ def reload(
     if standing:
         raise Faulty(standing)
     session.run("UPDATE raw.fil SET kendt_fra = $coming", coming=next_month(month))
-    session.run("UPDATE raw.fil SET kendt_fra = kendt.kendt_fra FROM kendt WHERE raw.fil.sti = kendt.sti")
+    session.run(f"UPDATE raw.fil SET kendt_fra = k.kendt_fra FROM {known} k WHERE raw.fil.sti = k.sti")
     return done
 
 
