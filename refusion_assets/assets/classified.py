@@ -1,6 +1,6 @@
 """Classified: what each line is about, which lines stand, and the claims they make."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.touched import listed, ranges
+from refusion_assets.assets.raw import files_read
+from refusion_assets.assets.touched import listed, mark, ranges
 from refusion_assets.assets.wiring import POOL, span, stopping
 from refusion_assets.domain.classified import (
     BRUGT,
@@ -30,6 +31,7 @@ from refusion_assets.shown import KINDS, OWNER, kroner, of_table
 from refusion_assets.store.session import Relation, Session
 
 LINES_PER_JUDGEMENT = 200_000
+OF_LINES = ("raw.ukendt", "classified.linje", "classified.dom", "classified.grundlag")
 BY_EMPLOYER = 2
 RENAMED = {
     "art": "Indberetningsart",
@@ -39,6 +41,23 @@ RENAMED = {
     "kommunekode_betaler": "Kommunekode",
     "kilde_id": "kilde",
 }
+
+
+def forget_files(session: Session, files: Sequence[int]) -> None:
+    """The lines of some files (`fil_id`) leave every table here; what they were stays in `classified.udgaaet`.
+
+    So the next classification knows which reports and claims they had touched.
+    """
+    theirs = "WHERE fil_id IN (SELECT unnest($files::BIGINT[]))"
+    session.run(f"INSERT INTO classified.udgaaet SELECT * FROM classified.linje {theirs}", files=files)
+    for table in OF_LINES:
+        session.run(f"DELETE FROM {table} {theirs}", files=files)
+
+
+def forget_lines(session: Session) -> None:
+    """Every line and verdict leaves; the claims stay, so that only claims that come out otherwise are calculated."""
+    for table in (*OF_LINES, "classified.udgaaet"):
+        session.run(f"DELETE FROM {table}")
 
 
 def judge_lines(session: Session, place: Place, progress: Callable[[str], None]) -> bool:
@@ -71,7 +90,7 @@ def judge_lines(session: Session, place: Place, progress: Callable[[str], None])
             _judge_rows(session, place, rows)
             ready += rows.height
             progress(f"{ready} af {plural(int(stale['antal_raekker'].sum()), 'linje', 'linjer')} klassificeret")
-    session.run("UPDATE raw.fil SET bedoemt_med = $version", version=version)
+    files_read.count_as_judged(session, version)
     return bool(again)
 
 
@@ -387,10 +406,11 @@ def _reconsidered(rows: pl.DataFrame, spoiled: pl.DataFrame) -> pl.DataFrame:
 def _tell_changes(session: Session, before: Relation, now: Relation) -> None:
     """The persons whose claims differ, and the first day of a claim that does (`classified.aendret`)."""
     alike = same("t", "a", [*CLAIM, "ydelse_id", "beloeb_oere"])
-    session.run(f"""INSERT INTO classified.aendret SELECT borger_id, min(periode_start) FROM (
+    query = f"""SELECT borger_id, min(periode_start) FROM (
             SELECT t.borger_id, t.periode_start FROM {before} t ANTI JOIN {now} a ON {alike}
             UNION ALL SELECT t.borger_id, t.periode_start FROM {now} t ANTI JOIN {before} a ON {alike})
-        GROUP BY borger_id""")
+        GROUP BY borger_id"""
+    mark(session, query)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,18 @@ from datetime import date
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.findings.advise import advise
+from refusion_assets.assets.findings.advise import advise, forget_advice
 from refusion_assets.assets.raw.accept import refuse_number
 from refusion_assets.assets.stale import refuse_other_rules
-from refusion_assets.assets.touched import STATES, changed_people, lately, ranges, refuse_other_month, since_change
+from refusion_assets.assets.touched import (
+    STATES,
+    changed_people,
+    count_as_settled,
+    lately,
+    ranges,
+    refuse_other_month,
+    since_change,
+)
 from refusion_assets.assets.wiring import (
     LUKKET,
     OPGJORT,
@@ -146,8 +154,8 @@ def _leave_out(session: Session, month: date, number: int, koder: Sequence[str])
         f"DELETE FROM opgoerelse.postering WHERE {theirs} AND koersel IN ($o, $n)", koder=koder, o=runs[0], n=runs[1]
     )
     session.run(f"DELETE FROM opgoerelse.foraeldet WHERE {theirs} AND koersel = $n", koder=koder, n=number)
-    session.run(f"DELETE FROM opgoerelse.advis WHERE {theirs} AND koersel = $n", koder=[*koder, NOBODY], n=number)
-    session.run("UPDATE refusion.aendret SET opgjort = NULL WHERE maaned = $month", month=month)
+    forget_advice(session, number, [*koder, NOBODY])
+    count_as_settled(session, month, None)
 
 
 def hold_back(session: Session, place: Place, month: date, begrundelse: str) -> None:
@@ -213,10 +221,7 @@ def _settle_changed(session: Session, place: Place, month: date, number: int, ko
     _enter(session, f"maaned = $month AND {whose}", NY, number, koder, month)
     _differences(session, place, month, number, koder, people)
     if whole:
-        which = "AND opgjort IS NULL" if again else ""
-        session.run(
-            f"UPDATE refusion.aendret SET opgjort = $now WHERE maaned = $month {which}", now=times + 1, month=month
-        )
+        count_as_settled(session, month, times + 1, "opgjort IS NULL" if again else "true")
 
 
 def _differences(
@@ -307,6 +312,16 @@ def record(session: Session, place: Place, month: date, status: str, filsum: str
     session.run("DELETE FROM opgoerelse.koersel WHERE koersel = $n", n=number)
     row = {"koersel": [number], "maaned": [month], "status": [status], "regelversion": [place.rules.version]}
     session.insert("opgoerelse.koersel", pl.DataFrame({**row, "filsum": [filsum]}))
+
+
+def reopen(session: Session, place: Place, month: date) -> None:
+    """Run `month` without files and with nobody settled: it is being made again, and no month may follow it yet.
+
+    Its ledger stays until it is settled again, as most of it comes out the same.
+    """
+    session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=month)
+    session.run("DELETE FROM opgoerelse.kommune WHERE koersel = $n", n=run_number(month, place.rules))
+    session.run("DELETE FROM opgoerelse.tilbageholdt WHERE maaned = $m", m=month)
 
 
 def close(session: Session, place: Place, month: date) -> None:

@@ -10,10 +10,10 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.touched import (
+    FLEKS_SINCE,
     People,
     ahead,
     choose_people,
-    forget_fleksbidrag,
     in_order,
     leave_out_unchanged,
     may_have_fleksbidrag,
@@ -153,6 +153,7 @@ PERSONS_PER_SHARD = 20_000
 # the start.
 BY_PERSON = ("duration.forloeb_taeller", "duration.forloeb", "refusion.placering")
 BY_WEEK = ("refusion.borger_uge_ydelse", "refusion.over_loft", "refusion.uden_kommune")
+MADE = (*BY_PERSON, *BY_WEEK, "refusion.fleksbidrag", "refusion.anden_betaler")
 
 
 @dataclass(frozen=True)
@@ -208,8 +209,8 @@ def calculate(
     calculated = partial(_calculated, grid=grid, rates=rates, rules=rules)
     work = _work(session, shards, claims_of(counted_anew), stays, bases, calculated)
     for number, (shard, tables) in enumerate(zip(shards, ahead(work), strict=True), 1):
-        for table, frame in tables.items():
-            session.insert(table, frame)
+        for table in MADE:
+            session.insert(table, tables[table])
         done, rows = done + shard.borgere, rows + tables["refusion.borger_uge_ydelse"].height
         remains = f"{plural(rows, 'række', 'rækker')}, {plural(everybody - done, 'borger', 'borgere')} mangler"
         ready = f"{done} af {plural(everybody, 'borger', 'borgere')} beregnet"
@@ -281,7 +282,8 @@ def _forget(session: Session, people: People, counted_anew: Relation, resume: Re
         session.run(f"DELETE FROM {table} t USING {counted_anew} b WHERE t.borger_id = b.borger_id")
     for table in BY_WEEK:
         session.run(f"DELETE FROM {table} t USING {people} b WHERE t.borger_id = b.borger_id AND t.uge >= b.fra_uge")
-    forget_fleksbidrag(session, people)
+    session.run(f"""DELETE FROM refusion.fleksbidrag t USING {people} b
+        WHERE t.borger_id = b.borger_id AND t.maaned >= {FLEKS_SINCE}""")
     session.run(f"""DELETE FROM refusion.anden_betaler t USING {people} b
         WHERE t.borger_id = b.borger_id AND t.maaned >= date_trunc('month', b.fra_uge)""")
 

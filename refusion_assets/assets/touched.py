@@ -243,6 +243,27 @@ def leave_out_unchanged(session: Session, people: People, before: Relation, now:
     return replace(people, relation=session.temp("people_changed", query))
 
 
+def mark(session: Session, query: str, **values: object) -> None:
+    """People put on the list of those to calculate again (`classified.aendret`); the query gives borger_id, fra_dag."""
+    session.run(f"INSERT INTO classified.aendret {query}", **values)
+
+
+def calculated_by(session: Session) -> date | None:
+    """The month of the residence snapshot that the rows were calculated by; None if they were by none."""
+    return session.day("SELECT max(bopael_maaned) FROM refusion.beregnet")
+
+
+def count_as_calculated_by(session: Session, snapshot: date | None) -> None:
+    """The rows count as calculated by a residence snapshot (`refusion.beregnet`), read anew or gone."""
+    session.run("UPDATE refusion.beregnet SET bopael_maaned = $snapshot::DATE", snapshot=snapshot)
+
+
+def count_as_settled(session: Session, month: date, time: int | None, which: str = "true") -> None:
+    """The people of run `month` (`refusion.aendret`) count as settled the time of that number; None: as not settled."""
+    query = f"UPDATE refusion.aendret SET opgjort = $time::BIGINT WHERE maaned = $month AND {which}"
+    session.run(query, month=month, time=time)
+
+
 def remember(session: Session, place: Place, month: date, people: People) -> None:
     """The basis of the rows (`refusion.beregnet`), and the people that the settling looks at (`refusion.aendret`).
 
@@ -267,44 +288,8 @@ def remember(session: Session, place: Place, month: date, people: People) -> Non
 # apart they are read faster, as a filter on persons and weeks reaches the stored rows).
 STATES = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag_raekke")
 
-# The first month of a person to calculate whose fleksbidrag is made anew.
-SINCE = "date_trunc('month', b.fra_uge + 6)::DATE"
-
-# The people with a month whose basis is no longer delivered, or is delivered now and differs from the one used.
-OTHER_BASIS = """
-INSERT INTO classified.aendret
-SELECT f.borger_id, min(f.maaned) FROM refusion.fleksbidrag f JOIN identitet.borger b USING (borger_id) JOIN (
-    SELECT cpr, maaned, NULL AS beregningsgrundlag_oere, NULL AS loen_oere, true AS vaek FROM (
-        FROM {before} EXCEPT FROM raw.fleksgrundlag WHERE modtaget_maaned = $month)
-    UNION ALL SELECT cpr, maaned, beregningsgrundlag_oere, loen_oere, false FROM (
-        FROM raw.fleksgrundlag WHERE modtaget_maaned = $month EXCEPT FROM {before})
-) ny ON ny.cpr = b.cpr AND ny.maaned = f.maaned
-WHERE ny.vaek OR ny.beregningsgrundlag_oere IS DISTINCT FROM f.beregningsgrundlag_oere
-   OR ny.loen_oere IS DISTINCT FROM f.loen_oere
-GROUP BY f.borger_id"""
-
-
-def keep_bases(session: Session, month: date) -> Relation:
-    """The bases of a snapshot (`raw.fleksgrundlag`) as they are before it is read anew."""
-    return session.temp("bases_before", "FROM raw.fleksgrundlag WHERE modtaget_maaned = $m", m=month)
-
-
-def tell_bases(session: Session, month: date, before: Relation) -> None:
-    """The people whose fleksbidrag rests on another basis than a snapshot, read anew, gives (`classified.aendret`).
-
-    A month that a newer snapshot decides may be among them: it is calculated again, with the same result.
-    """
-    session.run(OTHER_BASIS.format(before=before), month=month)
-
-
-def withdraw_bases(session: Session) -> None:
-    """The bases of snapshots that are no longer there leave `raw.fleksgrundlag`; their people: `classified.aendret`."""
-    gone = session.frame("""SELECT DISTINCT modtaget_maaned FROM raw.fleksgrundlag ANTI JOIN (
-        SELECT modtaget_maaned FROM raw.register WHERE art = 'fleksgrundlag') USING (modtaget_maaned)""")
-    for month in gone["modtaget_maaned"]:
-        before = keep_bases(session, month)
-        session.run("DELETE FROM raw.fleksgrundlag WHERE modtaget_maaned = $month", month=month)
-        tell_bases(session, month, before)
+# The first month of a person b to calculate whose fleksbidrag is made anew.
+FLEKS_SINCE = "date_trunc('month', b.fra_uge + 6)::DATE"
 
 
 def may_have_fleksbidrag(session: Session, rules: Rulebook) -> Relation:
@@ -333,7 +318,7 @@ def newest_bases(session: Session, people: People, fleks: Relation, month: date)
     beregningsgrundlag_oere, loen_oere.
     """
     query = f"""WITH egne AS (
-            SELECT i.cpr, b.borger_id, {SINCE} AS fra FROM {people} b SEMI JOIN {fleks} USING (borger_id)
+            SELECT i.cpr, b.borger_id, {FLEKS_SINCE} AS fra FROM {people} b SEMI JOIN {fleks} USING (borger_id)
             JOIN identitet.borger i USING (borger_id)
         ), kendte AS (
             SELECT e.borger_id, g.maaned, g.beregningsgrundlag_oere, g.loen_oere,
@@ -345,9 +330,3 @@ def newest_bases(session: Session, people: People, fleks: Relation, month: date)
                arg_max(loen_oere, orden) AS loen_oere
         FROM kendte GROUP BY borger_id, maaned ORDER BY borger_id"""
     return session.temp("bases", query, month=month)
-
-
-def forget_fleksbidrag(session: Session, people: People) -> None:
-    """The fleksbidrag that is calculated anew leaves the warehouse."""
-    session.run(f"""DELETE FROM refusion.fleksbidrag t USING {people} b
-        WHERE t.borger_id = b.borger_id AND t.maaned >= {SINCE}""")

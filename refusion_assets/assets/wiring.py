@@ -140,16 +140,6 @@ def settle_command(month: date, koder: Collection[str]) -> str:
     return f"refusion opgoer {month:%Y-%m} --kommuner {','.join(sorted(koder))}"
 
 
-def reopen(session: Session, place: Place, month: date) -> None:
-    """Run `month` without files and with nobody settled: it is being made again, and no month may follow it yet.
-
-    Its ledger stays until it is settled again, as most of it comes out the same.
-    """
-    session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=month)
-    session.run("DELETE FROM opgoerelse.kommune WHERE koersel = $n", n=run_number(month, place.rules))
-    session.run("DELETE FROM opgoerelse.tilbageholdt WHERE maaned = $m", m=month)
-
-
 def withdraw(place: Place, month: date) -> None:
     """Take back a month's outgoing files: what stops must leave no file behind.
 

@@ -15,6 +15,7 @@ import polars as pl
 
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
+from refusion_assets.assets.opgoerelse import reopen
 from refusion_assets.assets.outgoing import copy_is_old, held_back_lines, published_is_current, stand, told
 from refusion_assets.assets.raw.accept import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
 from refusion_assets.assets.raw.reports import stops_before_reading
@@ -28,7 +29,6 @@ from refusion_assets.assets.wiring import (
     held_back,
     last_run,
     never_run,
-    reopen,
     settled,
     withdraw,
 )

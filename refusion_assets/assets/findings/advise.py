@@ -141,6 +141,12 @@ def advise(
     return rows
 
 
+def forget_advice(session: Session, number: int, koder: Sequence[str]) -> None:
+    """The advice of run `number` (`opgoerelse.advis`) to all but the municipalities `koder` leaves."""
+    query = "DELETE FROM opgoerelse.advis WHERE koersel = $n AND kommunekode NOT IN (SELECT unnest($koder::VARCHAR[]))"
+    session.run(query, n=number, koder=koder)
+
+
 def named(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataFrame:
     """Advice with the names that only the outgoing file may hold: `cpr` and `navn` (of the benefit).
 

@@ -108,28 +108,32 @@ FROM venter v JOIN classified.linje l ON l.indberetning_id = v.reference_id
 SEMI JOIN classified.grundlag g ON g.fil_id = l.fil_id
 WHERE l.art = 'I' GROUP BY v.fil, v.linje"""
 
-# A week's money lies in two rows (one a month) of one municipality, so one of them is over half the bound;
-# only a week that several municipalities paid can have more rows.
-LARGE = """
-WITH sete AS (SELECT t.borger_id, t.uge, t.ydelse_id, t.kommunekode, t.beloeb_oere FROM {rows}
-), flyttet AS (
-    SELECT borger_id FROM sete GROUP BY borger_id HAVING min(kommunekode) <> max(kommunekode)
-), kandidat AS (
-    SELECT borger_id, uge, ydelse_id FROM sete JOIN graenser USING (ydelse_id) WHERE 2 * beloeb_oere > graense_oere
-    UNION
-    SELECT borger_id, uge, ydelse_id FROM sete SEMI JOIN flyttet USING (borger_id)
-    GROUP BY borger_id, uge, ydelse_id HAVING min(kommunekode) <> max(kommunekode)
-), valgt AS (
-    SELECT * FROM sete SEMI JOIN kandidat USING (borger_id, uge, ydelse_id)
-)"""
-
 ALL_ROWS = "refusion.borger_uge_ydelse t"
 
-OVER_BOUND = """
-SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere, sum(beloeb_oere)::BIGINT AS beloeb_oere,
-       arg_max(kommunekode, (beloeb_oere, kommunekode)) AS kommunekode
-FROM valgt JOIN graenser USING (ydelse_id)
-GROUP BY borger_id, uge, ydelse_id HAVING sum(beloeb_oere) > any_value(graense_oere)"""
+
+def over_bound(rows: str) -> str:
+    """SQL for the weeks of a person with more of a benefit than its bound (`graenser`), among the rows t of a table.
+
+    A week's money of one municipality lies in two rows at most (one a month), so one of them is over half the bound.
+    More rows has only a week that several municipalities paid. The weeks with either are summed.
+    """
+    return f"""WITH sete AS (SELECT t.borger_id, t.uge, t.ydelse_id, t.kommunekode, t.beloeb_oere FROM {rows}
+        ), flyttet AS (
+            SELECT borger_id FROM sete GROUP BY borger_id HAVING min(kommunekode) <> max(kommunekode)
+        ), kandidat AS (
+            SELECT borger_id, uge, ydelse_id FROM sete JOIN graenser USING (ydelse_id)
+            WHERE 2 * beloeb_oere > graense_oere
+            UNION
+            SELECT borger_id, uge, ydelse_id FROM sete SEMI JOIN flyttet USING (borger_id)
+            GROUP BY borger_id, uge, ydelse_id HAVING min(kommunekode) <> max(kommunekode)
+        ), valgt AS (
+            SELECT * FROM sete SEMI JOIN kandidat USING (borger_id, uge, ydelse_id)
+        )
+        SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere,
+               sum(beloeb_oere)::BIGINT AS beloeb_oere, arg_max(kommunekode, (beloeb_oere, kommunekode)) AS kommunekode
+        FROM valgt JOIN graenser USING (ydelse_id)
+        GROUP BY borger_id, uge, ydelse_id HAVING sum(beloeb_oere) > any_value(graense_oere)"""
+
 
 # A week without residence has none for all of a benefit, so its money is in these rows only.
 OVER_BOUND_HOMELESS = """
@@ -280,10 +284,10 @@ def large_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.
     graenser = pl.DataFrame(bounds, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
     homeless = with_frame(session, "graenser", graenser, OVER_BOUND_HOMELESS)
     if before is None:
-        paid = with_frame(session, "graenser", graenser, LARGE.format(rows=ALL_ROWS) + OVER_BOUND)
+        paid = with_frame(session, "graenser", graenser, over_bound(ALL_ROWS))
         return pl.concat([paid, homeless])
     rows = since_change(session, "refusion.borger_uge_ydelse", "uge", before.people)
-    recent = with_frame(session, "graenser", graenser, LARGE.format(rows=rows) + OVER_BOUND)
+    recent = with_frame(session, "graenser", graenser, over_bound(rows))
     known = before.rows.filter(regel="EI-016").select(
         "borger_id", "ydelse_id", "kommunekode", "beloeb_oere", uge=pl.col("uge_fra")
     )

@@ -107,6 +107,11 @@ def keep_decisions(session: Session, month: date, config: Knowingly) -> None:
         session.insert("kontrol.accept", pl.DataFrame([row]))
 
 
+def repeat_decisions(session: Session, decisions: pl.DataFrame) -> None:
+    """Decisions of an earlier run (`Accept`) put in `kontrol.accept`, where the run is made again."""
+    session.insert("kontrol.accept", decisions)
+
+
 def forget_decisions(session: Session, month: date, regel: str) -> None:
     """What was let pass in a month by one rule is let pass no longer."""
     session.run("DELETE FROM kontrol.accept WHERE maaned = $m AND regel = $r", m=month, r=regel)

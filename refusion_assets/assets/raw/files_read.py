@@ -32,8 +32,18 @@ def look_around(session: Session, place: Place, month: date) -> None:
     if closed:
         changed = altered(session, place, closed)
         rows += [(month, "FIL-008", f"{place.raw.name}/{sti}", sti.split("/")[0], said) for sti, said in changed]
+    note(session, month, pl.DataFrame(rows, schema=BEMAERKET, orient="row"))
+
+
+def note(session: Session, month: date, rows: pl.DataFrame) -> None:
+    """What run `month` found odd under raw/ (`kontrol.bemaerket`), in place of what it found before."""
     session.run("DELETE FROM kontrol.bemaerket WHERE maaned = $m", m=month)
-    session.insert("kontrol.bemaerket", pl.DataFrame(rows, schema=BEMAERKET, orient="row"))
+    session.insert("kontrol.bemaerket", rows)
+
+
+def count_as_judged(session: Session, version: str) -> None:
+    """The lines of every file count as judged by what the rules of this version say of lines (`raw.fil`)."""
+    session.run("UPDATE raw.fil SET bedoemt_med = $version", version=version)
 
 
 def altered(session: Session, place: Place, through: date, *, thoroughly: bool = False) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from refusion_assets.assets.raw import files_read
 from refusion_assets.assets.raw.accept import REGISTER_CHECKS, answers, check_specs, decided, let_passed
-from refusion_assets.assets.touched import keep_bases, moved, newest_snapshot, tell_bases, withdraw_bases
+from refusion_assets.assets.touched import calculated_by, count_as_calculated_by, mark, moved, newest_snapshot
 from refusion_assets.assets.wiring import POOL, last_closed, run_month, span, stopping
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.raw import READABLE, bopael_rows, fleks_rows
@@ -29,6 +29,18 @@ STAYS = "FROM raw.bopael WHERE modtaget_maaned = $m"
 USED_BEFORE = """
 SELECT sti, sha256, borgere FROM raw.laest WHERE art = 'bopael'
 ORDER BY coalesce(kendt_fra <= $closed, false) DESC, sti DESC LIMIT 1"""
+
+# The people with a month whose basis is no longer delivered, or is delivered now and differs from the one used.
+OTHER_BASIS = """
+SELECT f.borger_id, min(f.maaned) FROM refusion.fleksbidrag f JOIN identitet.borger b USING (borger_id) JOIN (
+    SELECT cpr, maaned, NULL AS beregningsgrundlag_oere, NULL AS loen_oere, true AS vaek FROM (
+        FROM {before} EXCEPT FROM raw.fleksgrundlag WHERE modtaget_maaned = $month)
+    UNION ALL SELECT cpr, maaned, beregningsgrundlag_oere, loen_oere, false FROM (
+        FROM raw.fleksgrundlag WHERE modtaget_maaned = $month EXCEPT FROM {before})
+) ny ON ny.cpr = b.cpr AND ny.maaned = f.maaned
+WHERE ny.vaek OR ny.beregningsgrundlag_oere IS DISTINCT FROM f.beregningsgrundlag_oere
+   OR ny.loen_oere IS DISTINCT FROM f.loen_oere
+GROUP BY f.borger_id"""
 
 
 @dataclass(frozen=True)
@@ -133,7 +145,7 @@ def _leave_out(session: Session, files: list[RegisterFile]) -> None:
         "DELETE FROM raw.register WHERE art = 'fleksgrundlag' AND sti NOT IN (SELECT unnest($there::VARCHAR[]))",
         there=[file.sti for file in files],
     )
-    withdraw_bases(session)
+    _withdraw_bases(session)
 
 
 def _store_register(session: Session, place: Place, file: RegisterFile, read: files_read.ReadIn) -> int:
@@ -147,20 +159,21 @@ def _store_register(session: Session, place: Place, file: RegisterFile, read: fi
         read[file.sti] = found, _people(lines) if people else None
     month = file.maaned
     session.run("DELETE FROM raw.register WHERE art = $art AND modtaget_maaned = $month", art=file.art, month=month)
-    again = people and month == session.value("SELECT max(bopael_maaned) FROM refusion.beregnet")
+    again = people and month == calculated_by(session)
     stays = session.temp("stays_before", STAYS, m=month) if again else None
-    bases = None if people else keep_bases(session, month)
-    session.run(f"DELETE FROM raw.{file.art} WHERE modtaget_maaned = $month", month=month)
+    bases = None if people else _keep_bases(session, month)
+    table = "raw.bopael" if people else "raw.fleksgrundlag"
+    session.run(f"DELETE FROM {table} WHERE modtaget_maaned = $month", month=month)
     rows = bopael_rows(lines, month) if people else fleks_rows(lines, month)
     odd = lines.filter(~READABLE[file.art])["linje"]
     entry = {"sti": file.sti, "art": file.art, "modtaget_maaned": month, "sha256": sha256}
     entry |= {"antal_raekker": lines.height, "antal_ulaeselige": odd.len(), "foerste_ulaeselige": odd.min()}
     session.insert("raw.register", pl.DataFrame([entry], schema_overrides={"foerste_ulaeselige": pl.Int64}))
-    added = session.insert(f"raw.{file.art}", rows)
+    added = session.insert(table, rows)
     if stays:
         _tell_moves(session, stays)
     if bases:
-        tell_bases(session, month, bases)
+        _tell_bases(session, month, bases)
     return added
 
 
@@ -172,12 +185,35 @@ def _is_there(session: Session, file: RegisterFile) -> bool:
     return bool(sha256 and beside) and session.frame(query, sti=file.sti).rows() == [(sha256, sha256, beside)]
 
 
+def _keep_bases(session: Session, month: date) -> Relation:
+    """The bases of a snapshot (`raw.fleksgrundlag`) as they are before it is read anew."""
+    return session.temp("bases_before", "FROM raw.fleksgrundlag WHERE modtaget_maaned = $m", m=month)
+
+
+def _tell_bases(session: Session, month: date, before: Relation) -> None:
+    """The people whose fleksbidrag rests on another basis than a snapshot, read anew, gives (`classified.aendret`).
+
+    A month that a newer snapshot decides may be among them: it is calculated again, with the same result.
+    """
+    mark(session, OTHER_BASIS.format(before=before), month=month)
+
+
+def _withdraw_bases(session: Session) -> None:
+    """The bases of snapshots that are no longer there leave `raw.fleksgrundlag`; their people: `classified.aendret`."""
+    gone = session.frame("""SELECT DISTINCT modtaget_maaned FROM raw.fleksgrundlag ANTI JOIN (
+        SELECT modtaget_maaned FROM raw.register WHERE art = 'fleksgrundlag') USING (modtaget_maaned)""")
+    for month in gone["modtaget_maaned"]:
+        before = _keep_bases(session, month)
+        session.run("DELETE FROM raw.fleksgrundlag WHERE modtaget_maaned = $month", month=month)
+        _tell_bases(session, month, before)
+
+
 def _tell_moves(session: Session, before: Relation) -> None:
     """The people whom the snapshot in use, read anew, moves (`classified.aendret`); `before`: its stays before that."""
     newest = Relation("""(FROM raw.bopael WHERE modtaget_maaned = (
         SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael'))""")
     whose = moved(before, newest)
-    session.run(f"INSERT INTO classified.aendret SELECT borger_id, fra FROM {whose} JOIN identitet.borger USING (cpr)")
+    mark(session, f"SELECT borger_id, fra FROM {whose} JOIN identitet.borger USING (cpr)")
 
 
 def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
@@ -202,14 +238,13 @@ def reload(session: Session, place: Place, month: date) -> int:
     ]
     if standing:
         raise Faulty(standing)
-    calculated_by = session.value("SELECT max(bopael_maaned) FROM refusion.beregnet")
-    before = session.temp("stays_before", STAYS, m=calculated_by)
-    session.run("UPDATE refusion.beregnet SET bopael_maaned = NULL")
-    for table in ("register", "bopael"):
-        session.run(f"DELETE FROM raw.{table}")
+    before = session.temp("stays_before", STAYS, m=calculated_by(session))
+    count_as_calculated_by(session, None)
+    for table in ("raw.register", "raw.bopael"):
+        session.run(f"DELETE FROM {table}")
     lines, read = _read_in(session, place, month)
     _tell_moves(session, before)
-    session.run("UPDATE refusion.beregnet SET bopael_maaned = $used", used=newest_snapshot(session, month))
+    count_as_calculated_by(session, newest_snapshot(session, month))
     files_read.read_again(session, read, [sti for sti, _ in changed], next_month(month))
     return lines
 

@@ -9,7 +9,9 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.checks.received import large_lines
+from refusion_assets.assets.classified import forget_files, forget_lines
 from refusion_assets.assets.findings import queries as opslag
+from refusion_assets.assets.opgoerelse import reopen
 from refusion_assets.assets.raw import files_read as laest
 from refusion_assets.assets.raw.accept import (
     BEFORE_READING,
@@ -29,7 +31,7 @@ from refusion_assets.assets.raw.accept import (
 )
 from refusion_assets.assets.raw.register import register_faults
 from refusion_assets.assets.touched import ahead
-from refusion_assets.assets.wiring import POOL, gate, last_closed, reopen, report_deliveries, span, stopping, take_back
+from refusion_assets.assets.wiring import POOL, gate, last_closed, report_deliveries, span, stopping, take_back
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
@@ -44,7 +46,6 @@ from refusion_assets.store.session import Session
 
 LINES_PER_BATCH = 300_000
 NOTHING = {"dagster/partition_row_count": 0, "filer": 0, "afsendere": 0}
-BY_FILE = ("raw.ukendt", "classified.linje", "classified.dom", "classified.grundlag", "classified.udgaaet")
 
 
 @dataclass
@@ -158,12 +159,8 @@ def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[
         if entry is not None:
             known[delivery.sti] = entry
     gone = [fil_id for fil_id, known_from, _ in known.values() if closed is None or known_from > closed]
-    session.run(
-        """INSERT INTO classified.udgaaet
-        SELECT * FROM classified.linje WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))""",
-        gone=gone,
-    )
-    for table in ("raw.indberetning", *BY_FILE[:-1], "raw.fil"):
+    forget_files(session, gone)
+    for table in ("raw.indberetning", "raw.fil"):
         session.run(f"DELETE FROM {table} WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))", gone=gone)
     return fresh
 
@@ -276,8 +273,9 @@ def reload(
     """
     config = knowingly or Knowingly()
     known = session.temp("files_known", "SELECT sti, kendt_fra FROM raw.fil")
-    for table in ("raw.indberetning", "raw.fil", *BY_FILE):
+    for table in ("raw.indberetning", "raw.fil"):
         session.run(f"DELETE FROM {table}")
+    forget_lines(session)
     done, stops = _read_in(session, place, month, progress, config, laest.changes(session, place, month))
     refuse_unneeded(config, stops)
     keep_decisions(session, month, config)
