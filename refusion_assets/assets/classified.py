@@ -9,8 +9,8 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.raw import files_read
-from refusion_assets.assets.touched import listed, mark, ranges
-from refusion_assets.assets.wiring import POOL, span, stopping
+from refusion_assets.assets.touched import mark, ranges, sql_list
+from refusion_assets.assets.wiring import span, stopping, table_asset
 from refusion_assets.domain.classified import (
     BRUGT,
     CLAIM,
@@ -27,8 +27,8 @@ from refusion_assets.domain.classified import (
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.wording import plural
 from refusion_assets.place import Place
-from refusion_assets.shown import KINDS, OWNER, kroner, of_table
-from refusion_assets.store.session import Relation, Session
+from refusion_assets.shown import kroner
+from refusion_assets.store.session import Relation, Session, among
 
 LINES_PER_JUDGEMENT = 200_000
 OF_LINES = ("raw.ukendt", "classified.linje", "classified.dom", "classified.grundlag")
@@ -48,7 +48,7 @@ def forget_files(session: Session, files: Sequence[int]) -> None:
 
     So the next classification knows which reports and claims they had touched.
     """
-    theirs = "WHERE fil_id IN (SELECT unnest($files::BIGINT[]))"
+    theirs = f"WHERE {among('fil_id', 'files', 'BIGINT')}"
     session.run(f"INSERT INTO classified.udgaaet SELECT * FROM classified.linje {theirs}", files=files)
     for table in OF_LINES:
         session.run(f"DELETE FROM {table} {theirs}", files=files)
@@ -118,7 +118,7 @@ def _numbered_persons(session: Session, subjects: pl.Series) -> pl.DataFrame:
     with session.lending("seen_persons", pl.DataFrame({"cpr": subjects.drop_nulls().unique()})):
         seen = session.frame("""SELECT cpr, borger_id, CASE WHEN borger_id IS NULL THEN md5(cpr) END AS orden
             FROM seen_persons LEFT JOIN identitet.borger USING (cpr)""")
-    next_id = int(session.value("SELECT coalesce(max(borger_id) + 1, 0) FROM identitet.borger"))  # type: ignore[call-overload]
+    next_id = session.integer("SELECT max(borger_id) + 1 FROM identitet.borger")
     fresh = seen.filter(pl.col("borger_id").is_null()).sort("orden").drop("borger_id")
     fresh = fresh.select("cpr", borger_id=pl.int_range(pl.len(), dtype=pl.Int64) + next_id)
     session.insert("identitet.borger", fresh)
@@ -202,7 +202,7 @@ def _touched(session: Session, files: Relation) -> Scope:
         UNION ALL SELECT fil_id FROM classified.grundlag ANTI JOIN {files} USING (fil_id)""")
     new_and_gone = session.temp(
         "lines_moved",
-        f"""SELECT * FROM classified.linje WHERE fil_id IN ({listed(moved["fil_id"])})
+        f"""SELECT * FROM classified.linje WHERE fil_id IN ({sql_list(moved["fil_id"])})
         UNION ALL SELECT * FROM classified.udgaaet""",
     )
     ids = session.temp(
@@ -444,24 +444,14 @@ def classify_through(
 def _summary(session: Session) -> Sorted:
     """What the classification holds now."""
     bad = quarantined(session)
-    krav = int(session.value("SELECT count(*) FROM classified.krav"))  # type: ignore[call-overload]
+    krav = session.count("classified.krav")
     return Sorted(krav, int(bad["antal"].sum()), int(bad["oere"].sum()), dict(bad.select("regel", "antal").iter_rows()))
 
 
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The classified asset, cut by month of receipt."""
 
-    @dg.asset(
-        key=["classified", "krav"],
-        deps=[["raw", "indberetning"]],
-        partitions_def=months,
-        group_name="classified",
-        kinds=KINDS,
-        owners=[OWNER],
-        metadata=of_table("classified.krav"),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-    )
+    @table_asset("classified.krav", months, deps=[["raw", "indberetning"]])
     def krav(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> dg.MaterializeResult[None]:
         """One row per claim: person, account, period and payer, with the sum of the rows that stand.
 

@@ -14,15 +14,14 @@ from refusion_assets.assets.touched import (
     STATES,
     changed_people,
     count_as_settled,
-    lately,
     ranges,
     refuse_other_month,
     since_change,
+    week_of_most,
 )
 from refusion_assets.assets.wiring import (
     LUKKET,
     OPGJORT,
-    POOL,
     chosen_cells,
     everybody,
     first_run,
@@ -31,6 +30,7 @@ from refusion_assets.assets.wiring import (
     refuse_held_back,
     settled,
     stopping,
+    table_asset,
     take_back,
 )
 from refusion_assets.domain.findings.words import NOBODY
@@ -52,9 +52,9 @@ from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files import outgoing
 from refusion_assets.files.delivered import fingerprint
-from refusion_assets.place import Place, keep
-from refusion_assets.shown import KINDS, MAANED, OWNER, kroner, of_table
-from refusion_assets.store.session import Relation, Session
+from refusion_assets.place import Place, keep_rules
+from refusion_assets.shown import MAANED, kroner
+from refusion_assets.store.session import Relation, Session, among
 
 # The files a run rests on, as it read them, less those that an earlier run knew the same way.
 NEW_TO_THE_RUN = """
@@ -82,6 +82,7 @@ def known_files(session: Session, month: date) -> dict[str, str]:
     return dict(session.frame(KNOWN, month=month).iter_rows())
 
 
+AMONG = among("kommunekode", "koder")
 ROWS_PER_BLOCK = 1_000_000
 TAKEN_BACK = f"CASE raekketype WHEN '{TILBAGE}' THEN -1 ELSE 1 END"
 TOLD = ("kommunekode", "maaned", "borger_id", "raekketype", "refusion_oere", "medfinansiering_oere")
@@ -121,23 +122,22 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     refuse_other_rules(session, place, month)
     refuse_other_month(session, month)
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned < $m", s=LUKKET, m=month)
-    mine = "kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
     if not everybody(place, koder):
         _leave_out(session, month, number, koder)
     if first_run(session, month):
         session.run(
-            f"DELETE FROM opgoerelse.postering WHERE {mine} AND koersel IN (0, $n)", koder=list(koder), n=number
+            f"DELETE FROM opgoerelse.postering WHERE {AMONG} AND koersel IN (0, $n)", koder=list(koder), n=number
         )
         _open(session, month, number, koder)
     else:
         _settle_changed(session, place, month, number, koder)
     ledger = ledger_of(session, number, koder, TOLD)
     totals = by_kommune(ledger, list(koder), number, month)
-    session.run(f"DELETE FROM opgoerelse.kommune WHERE koersel = $n AND {mine}", n=number, koder=list(koder))
+    session.run(f"DELETE FROM opgoerelse.kommune WHERE koersel = $n AND {AMONG}", n=number, koder=list(koder))
     session.insert("opgoerelse.kommune", totals)
     record(session, place, month, OPGJORT, "")
     record_known(session, month)
-    keep(place)
+    keep_rules(place)
     advise(session, place, month, number, koder)
     types = dict(ledger.group_by("raekketype").len().sort("raekketype").iter_rows())
     return Settled(number, types, totals)
@@ -148,12 +148,11 @@ def _leave_out(session: Session, month: date, number: int, koder: Sequence[str])
 
     Whoever was calculated for the month counts as not settled, so that settling the last one compares everybody anew.
     """
-    theirs = "kommunekode NOT IN (SELECT unnest($koder::VARCHAR[]))"
     runs = (0, number) if first_run(session, month) else (number, number)
     session.run(
-        f"DELETE FROM opgoerelse.postering WHERE {theirs} AND koersel IN ($o, $n)", koder=koder, o=runs[0], n=runs[1]
+        f"DELETE FROM opgoerelse.postering WHERE NOT {AMONG} AND koersel IN ($o, $n)", koder=koder, o=runs[0], n=runs[1]
     )
-    session.run(f"DELETE FROM opgoerelse.foraeldet WHERE {theirs} AND koersel = $n", koder=koder, n=number)
+    session.run(f"DELETE FROM opgoerelse.foraeldet WHERE NOT {AMONG} AND koersel = $n", koder=koder, n=number)
     forget_advice(session, number, [*koder, NOBODY])
     count_as_settled(session, month, None)
 
@@ -186,7 +185,7 @@ def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequenc
     for table in STATES:
         session.run(
             f"""INSERT INTO opgoerelse.postering ({names}) SELECT {", ".join(said.get(n, n) for n in LEDGER)}
-            FROM {table} t WHERE {which} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
+            FROM {table} t WHERE {which} AND {AMONG}""",
             koder=list(koder),
             month=month,
         )
@@ -198,26 +197,16 @@ def _settle_changed(session: Session, place: Place, month: date, number: int, ko
     The rows of a person rest on nobody else's, so those of all others stand, unless the rules are other ones.
     """
     whole = everybody(place, koder)
-    before = "SELECT coalesce(max(opgjort), 0) FROM refusion.aendret WHERE maaned = $month"
-    times = int(session.value(before, month=month))  # type: ignore[call-overload]
+    before = "SELECT max(opgjort) FROM refusion.aendret WHERE maaned = $month"
+    times = session.integer(before, month=month)
     ruled = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE koersel = $n", n=number)
     again = whole and times > 0 and ruled == place.rules.version
     unsettled = f"(SELECT borger_id FROM refusion.aendret WHERE maaned = '{month}' AND opgjort IS NULL)"
     since = f"SEMI JOIN {unsettled} USING (borger_id)" if again else ""
     people = session.temp("to_settle", f"FROM {changed_people(month)} {since}")
     whose = f"borger_id IN (SELECT borger_id FROM {people})" if again else "true"
-    session.run(
-        f"""DELETE FROM opgoerelse.postering WHERE koersel = $n AND {whose}
-        AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
-        n=number,
-        koder=list(koder),
-    )
-    session.run(
-        f"""DELETE FROM opgoerelse.foraeldet WHERE koersel = $n AND {whose}
-        AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
-        n=number,
-        koder=list(koder),
-    )
+    for table in ("opgoerelse.postering", "opgoerelse.foraeldet"):
+        session.run(f"DELETE FROM {table} WHERE koersel = $n AND {whose} AND {AMONG}", n=number, koder=list(koder))
     _enter(session, f"maaned = $month AND {whose}", NY, number, koder, month)
     _differences(session, place, month, number, koder, people)
     if whole:
@@ -268,10 +257,10 @@ def _leave_out_settled(session: Session, month: date, koder: Sequence[str], peop
     """The people (borger_id, fra_uge) to compare row by row: those whose state may differ from what is settled.
 
     Per person the hashes of state and ledger are XORed; a row taken back has the hash of the row itself. Zero means
-    that nothing differs. Not left out are the tenth who have changed before the week of `lately`, as their hashes would
-    cost more than the comparison; nor those with rows listed as too old, which are taken back when nothing differs.
+    that nothing differs. The tenth who have changed before the week of `week_of_most` stay in: their hashes would cost
+    more than the comparison. So do those with rows listed as too old, which are taken back when nothing differs.
     """
-    begin, rows = lately(session, people), []
+    begin, rows = week_of_most(session, people), []
     for table, sign in (*((state, "1") for state in STATES), ("opgoerelse.postering", TAKEN_BACK)):
         said = [*KEY, *(f"{sign} * {name}" for name in MONEY), "procent"]
         rows.append(f"""SELECT t.borger_id, hash({", ".join(said)}) AS h FROM {table} t
@@ -300,7 +289,7 @@ def ledger_of(
     """The ledger rows of a run for some municipalities, in no order."""
     return session.frame(
         f"""SELECT {", ".join(columns)} FROM opgoerelse.postering
-        WHERE koersel = $n AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
+        WHERE koersel = $n AND {AMONG}""",
         n=number,
         koder=list(koder),
     )
@@ -362,17 +351,7 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
     by_month = dg.MultiToSingleDimensionPartitionMapping(MAANED)
     rows = [dg.AssetDep(table.split("."), partition_mapping=by_month) for table in MADE]
 
-    @dg.asset(
-        key=["opgoerelse", "postering"],
-        deps=rows,
-        kinds=KINDS,
-        metadata=of_table("opgoerelse.postering"),
-        partitions_def=cells,
-        group_name="opgoerelse",
-        owners=[OWNER],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-    )
+    @table_asset("opgoerelse.postering", cells, deps=rows)
     def postering(context: dg.AssetExecutionContext, config: HoldingBack, place: dg.ResourceParam[Place]) -> None:
         """One row per ledger entry of the run: what the month settles, and every difference to earlier runs.
 

@@ -370,7 +370,7 @@ def difference(before: pl.DataFrame, after: pl.DataFrame, navne: dict[str, str])
     yield f"Forskel, netto til kommunerne: {kroner_text(total)}" if anything else "Ingen forskel."
 
 
-def told(lines: Sequence[str]) -> dict[str, dg.MetadataValue]:
+def as_metadata(lines: Sequence[str]) -> dict[str, dg.MetadataValue]:
     """The lines of `difference` as the UI shows them on a table."""
     return {"forskel": dg.MetadataValue.md("\n".join(f"    {line}" for line in lines))} if lines else {}
 
@@ -441,7 +441,7 @@ def build(months: dg.PartitionsDefinition[str], regler: Sequence[dg.AssetKey] = 
             "refusion_kr": kroner(done.refusion_oere),
             "medfinansiering_kr": kroner(done.medfinansiering_oere),
             "uden_kommune_kr": kroner(done.uden_kommune_oere),
-            **told(lines),
+            **as_metadata(lines),
         }
         yield dg.MaterializeResult(asset_key=RAEKKE, metadata=money_of)
         money_of = {"dagster/row_count": done.fleksbidrag, "fleksbidrag_kr": kroner(done.fleksbidrag_oere)}

@@ -14,7 +14,7 @@ from refusion_assets.domain.opgoerelse import BASIS
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.place import Place
-from refusion_assets.store.session import Relation, Session
+from refusion_assets.store.session import Relation, Session, among
 from refusion_assets.store.tables import TABLES
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:
             yield begun.result()
 
 
-def listed(numbers: pl.Series) -> str:
+def sql_list(numbers: pl.Series) -> str:
     """Numbers as a list in SQL. DuckDB leaves unread what a list rules out, but not what a join does."""
     return ", ".join(map(str, numbers.unique().sort())) or "NULL"
 
@@ -97,21 +97,20 @@ def settled_before(session: Session, month: date) -> bool:
     return bool(session.value(query, month=month))
 
 
-def lately(session: Session, people: Relation) -> date:
+def week_of_most(session: Session, people: Relation) -> date:
     """The first week from which nine of ten of some people (borger_id, fra_uge) have changed."""
-    query = f"SELECT coalesce(quantile_disc(fra_uge, {FEW}), DATE '9999-12-31') FROM {people}"
-    return session.value(query)  # type: ignore[return-value]
+    return session.day(f"SELECT quantile_disc(fra_uge, {FEW}) FROM {people}") or date.max
 
 
 def since_change(session: Session, table: str, day: str, people: Relation) -> str:
     """SQL for the rows t of `table` of some people (borger_id, fra_uge), from the first week that could change.
 
     Up to `MOST_LISTED` people are listed in the SQL: DuckDB leaves unread what a list rules out. Of more people nine
-    of ten have changed from one week on (`lately`), and the weeks before it are read for the tenth only.
+    of ten have changed from one week on (`week_of_most`), and the weeks before it are read for the tenth only.
     """
-    if session.value(f"SELECT count(*) <= {MOST_LISTED} FROM {people}"):
+    if session.count(people) <= MOST_LISTED:
         return f"{_theirs(session, table, day, people)} t"
-    begin = lately(session, people)
+    begin = week_of_most(session, people)
     earlier = Relation(f"(FROM {people} WHERE fra_uge < DATE '{begin}')")
     return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a
             ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge WHERE t.{day} >= DATE '{begin}'
@@ -120,9 +119,9 @@ def since_change(session: Session, table: str, day: str, people: Relation) -> st
 
 def _theirs(session: Session, table: str, day: str, people: Relation) -> str:
     """As `since_change`; the people are listed if there are no more than `MOST_LISTED`."""
-    among = session.frame(f"SELECT borger_id FROM {people} LIMIT {MOST_LISTED + 1}")["borger_id"]
-    mine = f"t.borger_id IN ({listed(among)})" if among.len() <= MOST_LISTED else "true"
-    first = session.value(f"SELECT coalesce(min(fra_uge), DATE '9999-12-31') FROM {people}")
+    listed = session.frame(f"SELECT borger_id FROM {people} LIMIT {MOST_LISTED + 1}")["borger_id"]
+    mine = f"t.borger_id IN ({sql_list(listed)})" if listed.len() <= MOST_LISTED else "true"
+    first = session.day(f"SELECT min(fra_uge) FROM {people}") or date.max
     return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge
         WHERE {mine} AND t.{day} >= DATE '{first}')"""
 
@@ -140,7 +139,7 @@ def in_order(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
 def newest_snapshot(session: Session, month: date) -> date | None:
     """The month of the newest residence snapshot at or before `month`; None if there is none."""
     query = "SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael' AND modtaget_maaned <= $month"
-    return session.value(query, month=month)  # type: ignore[return-value]
+    return session.day(query, month=month)
 
 
 @dataclass(frozen=True)
@@ -294,7 +293,7 @@ FLEKS_SINCE = "date_trunc('month', b.fra_uge + 6)::DATE"
 
 def may_have_fleksbidrag(session: Session, rules: Rulebook) -> Relation:
     """The people with the benefit that fleksbidrag follows, or with fleksbidrag when last calculated: borger_id."""
-    query = """SELECT borger_id FROM classified.krav WHERE ydelse_id IN (SELECT unnest($ydelser::VARCHAR[]))
+    query = f"""SELECT borger_id FROM classified.krav WHERE {among("ydelse_id", "ydelser")}
         UNION SELECT borger_id FROM refusion.fleksbidrag"""
     return session.temp("fleks_people", query, ydelser=sorted({entry.ydelse_id for entry in rules.fleksbidrag}))
 

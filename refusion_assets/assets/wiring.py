@@ -3,11 +3,12 @@
 import shutil
 import traceback
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -17,7 +18,7 @@ from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.place import Place, unforeseen
 from refusion_assets.rulebook.load import RuleError
-from refusion_assets.shown import sender_cell
+from refusion_assets.shown import KINDS, OWNER, of_table, sender_cell
 from refusion_assets.shown import senders as known_senders
 from refusion_assets.store.events import forget, together
 from refusion_assets.store.session import ContractError, Locked, Relation, Session
@@ -50,6 +51,27 @@ def run_month(context: dg.AssetExecutionContext) -> date:
     return max(month_of(key) for key in context.partition_keys)
 
 
+def table_asset(
+    table: str, months: dg.PartitionsDefinition[str], **more: Any
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """The decorator of an asset that fills a table of the warehouse: its key, group and columns, and one run for all.
+
+    `more`: what `dg.asset` takes besides, such as `deps`.
+    """
+    made: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+        key=table.split("."),
+        group_name=table.partition(".")[0],
+        metadata=of_table(table),
+        kinds=KINDS,
+        owners=[OWNER],
+        partitions_def=months,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+        **more,
+    )
+    return made
+
+
 @dataclass(frozen=True)
 class Span:
     """What an asset is asked for: the month whose knowledge holds, and from where all is done again, if it is."""
@@ -60,7 +82,7 @@ class Span:
 
 def last_run(session: Session) -> date | None:
     """The month of the last run; None before the first."""
-    return session.value("SELECT max(maaned) FROM opgoerelse.koersel")  # type: ignore[return-value]
+    return session.day("SELECT max(maaned) FROM opgoerelse.koersel")
 
 
 def first_run(session: Session, month: date) -> bool:
@@ -71,7 +93,7 @@ def first_run(session: Session, month: date) -> bool:
 def last_closed(session: Session, month: date) -> date | None:
     """The last run that run `month` cannot change, as it is closed or is closed by this one; None if there is none."""
     query = "SELECT max(maaned) FROM opgoerelse.koersel WHERE status = $closed OR maaned < $m"
-    return session.value(query, closed=LUKKET, m=month)  # type: ignore[return-value]
+    return session.day(query, closed=LUKKET, m=month)
 
 
 def never_run(month: date) -> Stop:

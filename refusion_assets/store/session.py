@@ -324,6 +324,11 @@ def _layout() -> tuple[str, ...]:
     return (*statements, *(view for view in views if view.strip()))
 
 
+def among(column: str, parameter: str, of: str = "VARCHAR") -> str:
+    """SQL that is true where a column has one of the values of a list, which is given as the parameter of that name."""
+    return f"{column} IN (SELECT unnest(${parameter}::{of}[]))"
+
+
 @dataclass(frozen=True)
 class Relation:
     """Rows that SQL can read: a table, a temporary table, or a query in parentheses. It renders as what FROM takes."""
@@ -447,11 +452,11 @@ class Session:
         For tables too large to pass through a frame. Keys are not looked at. KeyError on a check it cannot ask.
         """
         found = {
-            f"{name}: {what}": self.value(_how_many(table, name, what, condition))
+            f"{name}: {what}": self.integer(_how_many(table, name, what, condition))
             for name, column in TABLES[table].to_schema().columns.items()
             for what, condition in _conditions(name, column)
         }
-        return {what: int(number) for what, number in found.items() if number}  # type: ignore[call-overload]
+        return {what: number for what, number in found.items() if number}
 
     def replace(self, table: str, frame: pl.DataFrame) -> int:
         """A table with exactly these rows."""

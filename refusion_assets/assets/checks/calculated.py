@@ -8,7 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from refusion_assets.assets.classified import quarantined
-from refusion_assets.assets.findings import queries as opslag
+from refusion_assets.assets.findings import queries
 from refusion_assets.assets.findings.advise import double_pay
 from refusion_assets.assets.stale import stale
 from refusion_assets.assets.touched import latest_people, since_change
@@ -124,7 +124,7 @@ def een_udbetaler(asked: Asked) -> Outcome:
         return Outcome(
             True, f"To udbetalere for samme dage: {kroner_text(new)}, under grænsen.", tal=tal, beloeb_oere=new
         )
-    twice = opslag.new_stretches(asked.session, asked.place.rules, asked.month)
+    twice = queries.new_stretches(asked.session, asked.place.rules, asked.month)
     pairs = twice.group_by("ydelse_id", "pligt_se", "pligt_se_2").agg(pl.col("beloeb_oere").sum())
     worst = pairs.sort("beloeb_oere", "pligt_se", "pligt_se_2", descending=[True, False, False]).row(0, named=True)
     return Outcome(

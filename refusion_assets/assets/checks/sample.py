@@ -8,7 +8,7 @@ from operator import itemgetter
 
 import polars as pl
 
-from refusion_assets.assets.touched import STATES, latest_people, listed, settled_before
+from refusion_assets.assets.touched import STATES, latest_people, settled_before, sql_list
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning.money import Resultat, state
 from refusion_assets.domain.efterregning.reports import Fil
@@ -38,7 +38,7 @@ def efterregning_enig(asked: Asked) -> Outcome:
         return Outcome(True, "Der er ingen borgere at efterregne.")
     chosen = pl.DataFrame({"borger_id": list(sample.values()), "cpr": list(sample)})
     with session.lending("stikproeve", chosen):
-        numbers = listed(chosen["borger_id"])
+        numbers = sql_list(chosen["borger_id"])
         files, homes, kernel = list(_files(session, month, numbers)), _homes(session), _rows(session, numbers)
         bases = _bases(session, month)
     people = set(sample)
@@ -92,7 +92,7 @@ def _files(session: Session, month: date, people: str) -> Iterator[Fil]:
         f"""SELECT fil_id, linje FROM {own}
         UNION {with_id} indberetning_id UNION {with_id} reference_id""",
     )
-    files, numbers = (listed(session.frame(f"SELECT DISTINCT {n} FROM {every}")[n]) for n in ("fil_id", "linje"))
+    files, numbers = (sql_list(session.frame(f"SELECT DISTINCT {n} FROM {every}")[n]) for n in ("fil_id", "linje"))
     columns = ", ".join(f"i.{name}" for name in NAMES)
     rows = session.frame(
         f"""SELECT f.filnavn, f.kilde, f.enhed, strftime(f.modtaget_maaned, '%Y-%m') AS maaned, f.sha256,

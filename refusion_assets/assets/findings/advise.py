@@ -5,7 +5,7 @@ from datetime import date
 
 import polars as pl
 
-from refusion_assets.assets.findings import queries as opslag
+from refusion_assets.assets.findings import queries
 from refusion_assets.assets.findings.queries import Before
 from refusion_assets.assets.touched import changed_people, latest_people, settled_before
 from refusion_assets.domain.findings.lines import file_findings, folder_findings, passed_findings
@@ -22,7 +22,7 @@ from refusion_assets.domain.findings.words import FOUND, LOEST, NOBODY, Advis, F
 from refusion_assets.domain.opgoerelse import run_number, standing, ydelse_navne
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Session, among
 
 AS_FOUND = [name for name in FOUND if name in Advis.to_schema().columns]
 
@@ -69,17 +69,17 @@ FROM soegte s JOIN raw.fil f ON f.filnavn = s.fil JOIN raw.ukendt u ON u.fil_id 
 GROUP BY s.fil, s.linje"""
 
 MONTH_TOTAL = f"""
-SELECT coalesce(sum(l.beloeb_oere), 0)::BIGINT FROM classified.linje l JOIN raw.fil f USING (fil_id)
-{opslag.ONLY_USED}
+SELECT sum(l.beloeb_oere)::BIGINT FROM classified.linje l JOIN raw.fil f USING (fil_id)
+{queries.ONLY_USED}
 WHERE f.kendt_fra = $month"""
 
 
 def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
     """What is odd about the senders' files (`FOUND`): FIL-003 to FIL-008, and what was let pass (EI-017, REG-001)."""
     parts = [
-        file_findings(opslag.files(session, month), opslag.expected(session, month), month, rules),
-        folder_findings(session.frame(opslag.NOTICED, month=month)),
-        passed_findings(session.frame(opslag.PASSED, month=month), month, rules),
+        file_findings(queries.files(session, month), queries.expected(session, month), month, rules),
+        folder_findings(session.frame(queries.NOTICED, month=month)),
+        passed_findings(session.frame(queries.PASSED, month=month), month, rules),
     ]
     return pl.concat(parts)
 
@@ -90,10 +90,10 @@ def of_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.Dat
     `before` as in `find`.
     """
     parts = [
-        amount_findings(opslag.large_weeks(session, rules, before)),
-        homeless_findings(session.frame(opslag.HOMELESS)),
-        payer_findings(session.frame(opslag.OTHER_PAYER)),
-        basis_findings(session.frame(opslag.WITHOUT_BASIS)),
+        amount_findings(queries.large_weeks(session, rules, before)),
+        homeless_findings(session.frame(queries.HOMELESS)),
+        payer_findings(session.frame(queries.OTHER_PAYER)),
+        basis_findings(session.frame(queries.WITHOUT_BASIS)),
     ]
     return pl.concat(parts)
 
@@ -106,16 +106,16 @@ def find(session: Session, place: Place, month: date, before: Before | None = No
     """
     rules = place.rules
     parts = [
-        opslag.lines(session, rules, before.rows if before else None),
+        queries.lines(session, rules, before.rows if before else None),
         of_files(session, rules, month),
-        person_findings(opslag.odd_numbers(session)),
-        double_findings(opslag.stretches(session, rules, month, before)),
+        person_findings(queries.odd_numbers(session)),
+        double_findings(queries.stretches(session, rules, month, before)),
         of_weeks(session, rules, before),
         too_old_findings(standing(session.frame("SELECT * FROM opgoerelse.foraeldet"))),
     ]
     findings = _addressed(session, place, month, told(pl.concat(parts), rules))
     return (
-        findings.with_columns(opslag.keys(session, findings["identitet"]))
+        findings.with_columns(queries.keys(session, findings["identitet"]))
         .select(list(Fund.to_schema().columns))
         .sort("regel", "noegle")
     )
@@ -133,7 +133,7 @@ def advise(
     mine = [*(koder or place.rules.koder), NOBODY]
     rows = followed(findings, before, number).filter(pl.col("kommunekode").is_in(mine))
     session.run(
-        "DELETE FROM opgoerelse.advis WHERE koersel = $number AND kommunekode IN (SELECT unnest($mine::VARCHAR[]))",
+        f"DELETE FROM opgoerelse.advis WHERE koersel = $number AND {among('kommunekode', 'mine')}",
         number=number,
         mine=mine,
     )
@@ -143,18 +143,18 @@ def advise(
 
 def forget_advice(session: Session, number: int, koder: Sequence[str]) -> None:
     """The advice of run `number` (`opgoerelse.advis`) to all but the municipalities `koder` leaves."""
-    query = "DELETE FROM opgoerelse.advis WHERE koersel = $n AND kommunekode NOT IN (SELECT unnest($koder::VARCHAR[]))"
+    query = f"DELETE FROM opgoerelse.advis WHERE koersel = $n AND NOT {among('kommunekode', 'koder')}"
     session.run(query, n=number, koder=koder)
 
 
-def named(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataFrame:
+def with_names(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataFrame:
     """Advice with the names that only the outgoing file may hold: `cpr` and `navn` (of the benefit).
 
     A line whose person is unknown to us shows what it says itself, as that is what must be put right.
     """
     wanted = advice.filter(pl.col("borger_id").is_null() & pl.col("linje").is_not_null())
     lines = wanted.select("fil", "linje").unique()
-    said = opslag.with_frame(session, "soegte", lines, SUBJECTS)
+    said = queries.with_frame(session, "soegte", lines, SUBJECTS)
     names = dict(ydelse_navne(place.rules).select("ydelse_id", "navn").iter_rows())
     borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
     rows = advice.join(borger, on="borger_id", how="left").join(said, on=["fil", "linje"], how="left")
@@ -168,8 +168,8 @@ def double_pay(session: Session, place: Place, month: date) -> tuple[int, int]:
     New is a stretch with a claim that has lines first known in run `month`; the month's amount is that of all
     used lines first known in it. Needs only the classified layer. Source: input.md section 4 (EI-009).
     """
-    fresh = opslag.new_stretches(session, place.rules, month)["beloeb_oere"].sum()
-    return int(fresh), int(session.value(MONTH_TOTAL, month=month))  # type: ignore[call-overload]
+    fresh = queries.new_stretches(session, place.rules, month)["beloeb_oere"].sum()
+    return int(fresh), session.integer(MONTH_TOTAL, month=month)
 
 
 def _addressed(session: Session, place: Place, month: date, findings: pl.DataFrame) -> pl.DataFrame:
@@ -178,7 +178,7 @@ def _addressed(session: Session, place: Place, month: date, findings: pl.DataFra
     days = 0 if place.rules.laesning("bopael_paa") == "mandag" else 6
     dated = findings.with_columns(dag=pl.col("uge_fra").dt.offset_by(f"{days}d"))
     lost = dated.filter(pl.col("kommunekode").is_null() & pl.col("borger_id").is_not_null())
-    homes = opslag.homes(session, place, month, lost.select("borger_id", "dag").unique())
+    homes = queries.homes(session, place, month, lost.select("borger_id", "dag").unique())
     housed = dated.join(homes, on=["borger_id", "dag"], how="left", nulls_equal=True)
     kode = pl.coalesce("kommunekode", "hjem")
     mine = pl.when(kode.is_in(koder)).then(kode).otherwise(pl.lit(NOBODY))

@@ -9,7 +9,7 @@ from datetime import date
 
 import polars as pl
 
-from refusion_assets.assets.touched import listed, newest_snapshot, since_change
+from refusion_assets.assets.touched import newest_snapshot, since_change, sql_list
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import CLAIM, KARANTAENE, VENTER
 from refusion_assets.domain.findings.lines import line_findings
@@ -18,7 +18,7 @@ from refusion_assets.domain.findings.words import OTHER_PAYER as ANOTHERS
 from refusion_assets.domain.findings.words import OTHER_PERSON, found
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
-from refusion_assets.store.session import Relation, Session
+from refusion_assets.store.session import Relation, Session, among
 
 LINE_KEY = ["regel", "fil", "linje"]
 
@@ -189,12 +189,12 @@ JOIN raw.fil f ON f.fil_id = l.fil_id AND f.kendt_fra = $month
 SEMI JOIN klumper k ON k.borger_id = l.borger_id"""
 
 # Where a person lived on a day: of the stays that cover it, or of all if none does, the one that started last.
-HOMES = """
+HOMES = f"""
 SELECT s.borger_id, s.dag, arg_max(r.kommunekode, (
     coalesce(s.dag BETWEEN r.bopael_start AND coalesce(r.bopael_slut, DATE '9999-12-31'), false), r.bopael_start,
     coalesce(r.bopael_slut, DATE '9999-12-31'), r.kommunekode)) AS hjem
 FROM soegte s JOIN identitet.borger b USING (borger_id) JOIN raw.bopael r ON r.cpr = b.cpr
-WHERE r.modtaget_maaned = $snapshot AND r.kommunekode IN (SELECT unnest($koder::VARCHAR[]))
+WHERE r.modtaget_maaned = $snapshot AND {among("r.kommunekode", "koder")}
 GROUP BY s.borger_id, s.dag"""
 
 
@@ -244,14 +244,14 @@ def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.
     waiting = _waiting(session, broken)
     told = [] if before is None else [_told_before(broken, before, waiting, rules)]
     fresh = broken if before is None else broken.join(before, on=LINE_KEY, how="anti")
-    read = with_frame(session, "brud", fresh, LINES.format(filer=listed(fresh["fil_id"])))
+    read = with_frame(session, "brud", fresh, LINES.format(filer=sql_list(fresh["fil_id"])))
     return pl.concat([line_findings(read.join(waiting, on=LINE_KEY, how="left"), rules), *told])
 
 
 def _waiting(session: Session, broken: pl.DataFrame) -> pl.DataFrame:
     """The waiting reversals whose report is there: regel, fil, linje, and the columns by which it is another's."""
     mine = broken.filter(regel="EI-014")
-    aims = with_frame(session, "brud", mine, AIMS.format(filer=listed(mine["fil_id"])))
+    aims = with_frame(session, "brud", mine, AIMS.format(filer=sql_list(mine["fil_id"])))
     there = with_frame(session, "venter", aims, THERE)
     told = pl.when("samme").then(pl.lit(OTHER_PERSON)).otherwise(pl.lit(ANOTHERS))
     return there.select("fil", "linje", regel=pl.lit("EI-014"), mangler=told)

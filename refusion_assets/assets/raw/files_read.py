@@ -12,7 +12,7 @@ from refusion_assets.domain.stop import Fault
 from refusion_assets.files.delivered import fingerprint, manifest_of
 from refusion_assets.files.unread import REGISTERS, Print, Read, unread
 from refusion_assets.place import Place
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Session, among
 
 # By path under raw/: a file as it was read, and the people of a residence snapshot.
 ReadIn = dict[str, tuple[Read, int | None]]
@@ -120,8 +120,8 @@ def remember(session: Session, art: str, month: date, read: ReadIn, present: Ite
     A file that a closed run has read stays as that run read it; of those it has not, only what is `present` stays.
     """
     session.run(
-        """DELETE FROM raw.laest WHERE art = $art AND ($closed IS NULL OR kendt_fra > $closed)
-        AND (sti NOT IN (SELECT unnest($present::VARCHAR[])) OR sti IN (SELECT unnest($again::VARCHAR[])))""",
+        f"""DELETE FROM raw.laest WHERE art = $art AND ($closed IS NULL OR kendt_fra > $closed)
+        AND (NOT {among("sti", "present")} OR {among("sti", "again")})""",
         art=art,
         closed=last_closed(session, month),
         present=list(present),
@@ -139,7 +139,7 @@ def read_again(session: Session, read: ReadIn, before: Iterable[str], coming: da
     A file stays known from the run that first knew it; one that no run has known, from the coming one.
     """
     known = dict(session.frame("SELECT sti, kendt_fra FROM raw.laest").iter_rows())
-    session.run("DELETE FROM raw.laest WHERE sti IN (SELECT unnest($all::VARCHAR[]))", all=[*read, *before])
+    session.run(f"DELETE FROM raw.laest WHERE {among('sti', 'all')}", all=[*read, *before])
     _enter(session, read, {sti: known.get(sti, coming) for sti in read})
 
 

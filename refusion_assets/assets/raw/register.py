@@ -11,7 +11,7 @@ import polars as pl
 from refusion_assets.assets.raw import files_read
 from refusion_assets.assets.raw.accept import REGISTER_CHECKS, answers, check_specs, decided, let_passed
 from refusion_assets.assets.touched import calculated_by, count_as_calculated_by, mark, moved, newest_snapshot
-from refusion_assets.assets.wiring import POOL, last_closed, run_month, span, stopping
+from refusion_assets.assets.wiring import last_closed, run_month, span, stopping, table_asset
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.raw import READABLE, bopael_rows, fleks_rows
 from refusion_assets.domain.stop import Fault, Faulty
@@ -19,8 +19,7 @@ from refusion_assets.files import delivered
 from refusion_assets.files.delivered import FileRejected
 from refusion_assets.files.unread import REGISTERS
 from refusion_assets.place import Place
-from refusion_assets.shown import KINDS, OWNER, of_table
-from refusion_assets.store.session import Relation, Session
+from refusion_assets.store.session import Relation, Session, among
 
 HEADERS = {"bopael": delivered.BOPAEL_HEADER, "fleksgrundlag": delivered.FLEKS_HEADER}
 # The stays of a snapshot, to be kept as they are before it is read anew.
@@ -142,7 +141,7 @@ def _leave_out(session: Session, files: list[RegisterFile]) -> None:
         SELECT modtaget_maaned FROM raw.register WHERE art = 'bopael'
         UNION ALL SELECT bopael_maaned FROM refusion.beregnet WHERE bopael_maaned IS NOT NULL)""")
     session.run(
-        "DELETE FROM raw.register WHERE art = 'fleksgrundlag' AND sti NOT IN (SELECT unnest($there::VARCHAR[]))",
+        f"DELETE FROM raw.register WHERE art = 'fleksgrundlag' AND NOT {among('sti', 'there')}",
         there=[file.sti for file in files],
     )
     _withdraw_bases(session)
@@ -252,17 +251,8 @@ def reload(session: Session, place: Place, month: date) -> int:
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The supporting registers, cut by month of receipt."""
 
-    @dg.asset(
-        key=["raw", "register"],
-        partitions_def=months,
-        group_name="raw",
-        kinds=KINDS,
-        owners=[OWNER],
-        metadata=of_table("raw.register"),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-        output_required=False,
-        check_specs=check_specs(REGISTER_CHECKS, ["raw", "register"]),
+    @table_asset(
+        "raw.register", months, output_required=False, check_specs=check_specs(REGISTER_CHECKS, ["raw", "register"])
     )
     def register(
         context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]
@@ -282,10 +272,10 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
             held = dict(
                 session.frame("SELECT art, sum(antal_raekker)::BIGINT FROM raw.register GROUP BY 1").iter_rows()
             )
-            files = session.value("SELECT count(*) FROM raw.register")
+            files = session.count("raw.register")
         yield dg.MaterializeResult(
             metadata={
-                "dagster/row_count": int(files),  # type: ignore[call-overload]
+                "dagster/row_count": files,
                 **{f"{art}_linjer": held.get(art, 0) for art in REGISTERS},
                 "nye_linjer": taken,
             }
