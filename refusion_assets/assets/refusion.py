@@ -55,8 +55,8 @@ def going_on(people: Relation) -> str:
     read, and after weeks with support: not where the count has started over since.
     """
     return f"""SELECT b.borger_id FROM {people} b LEFT JOIN (
-            SELECT borger_id, max({SPELL_END}) AS slut, arg_max(art, fra_uge) AS art, max(fra_uge) AS fra,
-                   arg_max(n_foer, fra_uge) AS n_foer
+            SELECT borger_id, max({SPELL_END}) AS slut,
+                   arg_max(art, fra_uge) AS art, max(fra_uge) AS fra, arg_max(n_foer, fra_uge) AS n_foer
             FROM duration.forloeb SEMI JOIN {people} USING (borger_id) WHERE fra_uge < $uge GROUP BY borger_id
         ) f USING (borger_id)
         WHERE b.fra_uge >= $uge AND (

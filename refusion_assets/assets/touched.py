@@ -40,13 +40,18 @@ def moved(before: Relation, now: Relation) -> Relation:
     Where two stays differ only in their end, that day is the earlier end. Two stays that begin on one day are compared
     from that day.
     """
-    foer, nu = (f"SELECT DISTINCT * EXCLUDE modtaget_maaned FROM {rows}" for rows in (before, now))
-    return Relation(f"""(SELECT cpr, min(fra) AS fra FROM (
-        SELECT cpr, CASE WHEN count(*) = 2 AND count(*) FILTER (nu) = 1 AND min(kommunekode) = max(kommunekode)
-            THEN min(coalesce(bopael_slut, DATE '9999-12-31')) ELSE bopael_start END AS fra
-        FROM (SELECT *, false AS nu FROM ({foer}) UNION ALL SELECT *, true FROM ({nu}))
-        SEMI JOIN (({foer} EXCEPT {nu}) UNION ALL ({nu} EXCEPT {foer})) USING (cpr, bopael_start)
-        GROUP BY cpr, bopael_start) GROUP BY cpr)""")
+    return Relation(f"""(
+        WITH foer AS (SELECT DISTINCT * EXCLUDE modtaget_maaned FROM {before}),
+        nu AS (SELECT DISTINCT * EXCLUDE modtaget_maaned FROM {now}),
+        forskel AS ((FROM foer EXCEPT FROM nu) UNION ALL (FROM nu EXCEPT FROM foer)),
+        foerste AS (
+            SELECT cpr, CASE
+                WHEN count(*) = 2 AND count(*) FILTER (er_nu) = 1 AND min(kommunekode) = max(kommunekode)
+                THEN min(coalesce(bopael_slut, DATE '9999-12-31')) ELSE bopael_start END AS fra
+            FROM (SELECT *, false AS er_nu FROM foer UNION ALL SELECT *, true FROM nu)
+            SEMI JOIN forskel USING (cpr, bopael_start) GROUP BY cpr, bopael_start
+        )
+        SELECT cpr, min(fra) AS fra FROM foerste GROUP BY cpr)""")
 
 
 def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int, int]]:
