@@ -266,7 +266,7 @@ def ui(port: int) -> None:
 @click.option("--sider", type=click.Path(path_type=Path, file_okay=False), help="Skriv lovsiderne i mappen.")
 def regler(sider: Path | None) -> None:
     """Prøv reglerne: huller, overlap, manglende hjemmel. Siger reglernes version, og hvad de rammer i dataroden."""
-    from refusion_assets.assets.stale import told  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.assets.stale import touched_in_words  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.domain.wording import plural  # noqa: PLC0415  as above
 
     place = Place.from_environment()
@@ -281,7 +281,7 @@ def regler(sider: Path | None) -> None:
     today = date.today()  # noqa: DTZ011  the day here
     for doubt in doubts(rules, today, {topic: file for topic, (file, _) in TOPICS.items()}):
         click.echo(f"ADVARSEL: {doubt}")
-    lines, refused = told(place)
+    lines, refused = touched_in_words(place)
     for line in lines:
         click.echo(line)
     if refused:

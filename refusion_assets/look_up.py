@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from refusion_assets.assets.touched import listed
+from refusion_assets.assets.touched import sql_list
 from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.classified import judge
 from refusion_assets.domain.forklar.explain import Kendt, explain, unknown, weeks_of
@@ -151,7 +151,7 @@ def _judged_then(
     if not other:
         return {}
     with session.lending("vist", linjer.select("fil_id", "linje")):
-        rows = session.frame(AS_RECEIVED.format(filer=listed(linjer["fil_id"])))
+        rows = session.frame(AS_RECEIVED.format(filer=sql_list(linjer["fil_id"])))
     mine = pl.when(pl.col("subjekt") == cpr).then(pl.lit(borger, pl.Int64)).alias("borger_id")
     return {
         version: judge(rows, rules).with_columns(mine).select("fil_id", "linje", *JUDGEMENT)
@@ -173,7 +173,7 @@ def _raw(session: Session, linjer: pl.DataFrame, maaned: date, koersler: pl.Data
     news = pl.col("kendt_fra") > koersler["maaned"].min() if koersler.height else pl.lit(value=True)
     shown = linjer.filter((about | news).fill_null(value=True)).select("fil_id", "linje")
     with session.lending("vist", shown):
-        return session.frame(RAW.format(filer=listed(shown["fil_id"])))
+        return session.frame(RAW.format(filer=sql_list(shown["fil_id"])))
 
 
 def _stays(

@@ -156,7 +156,7 @@ def archive(place: Place) -> Path:
     return place.root / "regler"
 
 
-def keep(place: Place) -> None:
+def keep_rules(place: Place) -> None:
     """The files of the rules in force kept as they are, under their hash; Stop if the disk holds others by now."""
     folder = archive(place) / place.rules.version
     if folder.exists():

@@ -8,8 +8,8 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.checks.asset import Check, answer, keep
-from refusion_assets.assets.findings.advise import named
+from refusion_assets.assets.checks.asset import Check, answer, keep_evidence
+from refusion_assets.assets.findings.advise import with_names
 from refusion_assets.assets.opgoerelse import ledger_of, record
 from refusion_assets.assets.raw.accept import let_passed
 from refusion_assets.assets.wiring import AABEN, FILER, POOL, chosen_cells, settle_command, settled, stopping
@@ -72,7 +72,7 @@ def _files(
     merged = ruled.join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
     totals = pl.concat([statement(rows, month, navne), _too_old(session, number, month, navne, words)])
     totals = totals.join(kommuner, on="kommunekode")
-    advice = named(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
+    advice = with_names(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
     bilag = voucher(ledger, names, month, place.rules)
     tables: dict[str, tuple[pl.DataFrame, files.Text]] = {
         files.BEREGNINGSFIL: (merged, files.beregning_table),
@@ -226,7 +226,7 @@ def _gaps(ledger: pl.DataFrame, found: pl.DataFrame, fil: str) -> pl.DataFrame:
     )
 
 
-def told(session: Session, place: Place, month: date) -> list[str]:
+def statement_lines(session: Session, place: Place, month: date) -> list[str]:
     """The short statement of a run: municipalities, people, sums, corrections, what was accepted, and doubts."""
     row = session.frame(
         """SELECT count(*) AS kommuner, sum(raekker)::BIGINT AS raekker, sum(refusion_oere)::BIGINT AS refusion,
@@ -275,10 +275,10 @@ def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Out
             raise Stop(f"{', '.join(missing)} er ikke opgjort for {month:%Y-%m}; start jobbet opgoer for dem")
         outgoing = write_files(session, place, month)
         outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules))
-        keep(session, month, [(CHECK, outcome)])
+        keep_evidence(session, month, [(CHECK, outcome)])
         if not outcome.bestaaet:  # what was found wrong is never used again
             session.run("DELETE FROM opgoerelse.fil_grundlag")
-        return outgoing, outcome, told(session, place, month), done
+        return outgoing, outcome, statement_lines(session, place, month), done
 
 
 def _mark(context: dg.AssetExecutionContext, month: date, koder: Iterable[str]) -> None:

@@ -20,15 +20,15 @@ from refusion_assets.domain.rules.change import (
 )
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
-from refusion_assets.place import Place, archive, keep, topics_of
+from refusion_assets.place import Place, archive, keep_rules, topics_of
 from refusion_assets.rulebook.load import TOPICS
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Session, among
 
 BASIS = "SELECT maaned, regelversion FROM refusion.regelgrundlag ORDER BY maaned"
 BEFORE_THE_TABLE = "SELECT maaned, regelversion FROM refusion.beregnet"
 # Who has days in the weeks to do again; and who has a benefit that is changed, as what is left out is summed by person.
-PEOPLE = """SELECT borger_id, $since::DATE AS dag FROM classified.krav
-    WHERE periode_slut >= $since::DATE OR ydelse_id IN (SELECT unnest($ydelser::VARCHAR[]))"""
+PEOPLE = f"""SELECT borger_id, $since::DATE AS dag FROM classified.krav
+    WHERE periode_slut >= $since::DATE OR {among("ydelse_id", "ydelser")}"""
 LAST_CLOSED = """SELECT maaned, regelversion FROM opgoerelse.koersel
     WHERE status = 'lukket' OR maaned < $before ORDER BY maaned DESC LIMIT 1"""
 
@@ -88,7 +88,7 @@ def stale(session: Session, place: Place) -> Stale:
 
 def remember_basis(session: Session, place: Place, since: date | None, through: date) -> None:
     """From the month of `since` the months rest on the rules in force, which are kept; earlier ones as before."""
-    keep(place)
+    keep_rules(place)
     known = {month: version for version, mine in _basis(session, place).items() for month in mine}
     months = month_range(place.rules.optaelling.gaelder_fra.replace(day=1), through)
     again = since.replace(day=1) if since else date.max
@@ -143,19 +143,19 @@ def _reason(change: Change, place: Place, closed: date) -> str:
     instead = f"lad ændringen gælde fra {next_month(closed)}" if emne.dated else "tag ændringen tilbage"
     touched = "kørsler" if change.emne in OF_RUNS else "ydelsesmåneder"
     return (
-        f"{named(change)} er ændret og rører {touched} fra {first:%Y-%m}, men kørsler til og med "
+        f"{entry_of(change)} er ændret og rører {touched} fra {first:%Y-%m}, men kørsler til og med "
         f'{closed:%Y-%m} er lukket; skriv en post i tilbagevirkning.toml med emne = "{change.emne}", '
         f"fra = {first} og en begrundelse, eller {instead}"
     )
 
 
-def named(change: Change) -> str:
+def entry_of(change: Change) -> str:
     """The file and the entry of a change."""
     file = TOPICS[change.emne][0] if change.emne in TOPICS else "reglerne"
     return f"{file}, {change.emne} {change.post}".rstrip()
 
 
-def told(place: Place) -> tuple[list[str], list[str]]:
+def touched_in_words(place: Place) -> tuple[list[str], list[str]]:
     """What the rules in force touch in the data root, in words; and why they are refused, if they are.
 
     Nothing where nothing has been calculated. The warehouse is only read.
@@ -179,4 +179,4 @@ def told(place: Place) -> tuple[list[str], list[str]]:
 def _said(change: Change) -> str:
     """One change as a line: entry, the days it touches, and whether it moves a number."""
     until = f" til {change.til}" if change.til else ""
-    return f"  {named(change)}: fra {change.fra}{until}{'' if change.tal else ' (kun hjemmel)'}"
+    return f"  {entry_of(change)}: fra {change.fra}{until}{'' if change.tal else ' (kun hjemmel)'}"

@@ -3,11 +3,12 @@
 import shutil
 import traceback
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -17,10 +18,10 @@ from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.place import Place, unforeseen
 from refusion_assets.rulebook.load import RuleError
-from refusion_assets.shown import sender_cell
+from refusion_assets.shown import KINDS, OWNER, of_table, sender_cell
 from refusion_assets.shown import senders as known_senders
 from refusion_assets.store.events import forget, together
-from refusion_assets.store.session import ContractError, Locked, Session
+from refusion_assets.store.session import ContractError, Locked, Relation, Session
 
 POOL = "duckdb"
 GENBEREGN, GENINDLAES = "genberegn", "genindlaes"
@@ -36,11 +37,39 @@ class Asked:
     session: Session
     place: Place
     month: date
+    _made: dict[str, Relation] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, query: str) -> Relation:
+        """The rows of a query in a temporary table, made for the first check that asks for the name."""
+        if name not in self._made:
+            self._made[name] = self.session.temp(name, query)
+        return self._made[name]
 
 
 def run_month(context: dg.AssetExecutionContext) -> date:
     """The latest month of the run: what is known at the end of it decides the result."""
     return max(month_of(key) for key in context.partition_keys)
+
+
+def table_asset(
+    table: str, months: dg.PartitionsDefinition[str], **more: Any
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """The decorator of an asset that fills a table of the warehouse: its key, group and columns, and one run for all.
+
+    `more`: what `dg.asset` takes besides, such as `deps`.
+    """
+    made: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+        key=table.split("."),
+        group_name=table.partition(".")[0],
+        metadata=of_table(table),
+        kinds=KINDS,
+        owners=[OWNER],
+        partitions_def=months,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+        **more,
+    )
+    return made
 
 
 @dataclass(frozen=True)
@@ -53,7 +82,7 @@ class Span:
 
 def last_run(session: Session) -> date | None:
     """The month of the last run; None before the first."""
-    return session.value("SELECT max(maaned) FROM opgoerelse.koersel")  # type: ignore[return-value]
+    return session.day("SELECT max(maaned) FROM opgoerelse.koersel")
 
 
 def first_run(session: Session, month: date) -> bool:
@@ -64,7 +93,7 @@ def first_run(session: Session, month: date) -> bool:
 def last_closed(session: Session, month: date) -> date | None:
     """The last run that run `month` cannot change, as it is closed or is closed by this one; None if there is none."""
     query = "SELECT max(maaned) FROM opgoerelse.koersel WHERE status = $closed OR maaned < $m"
-    return session.value(query, closed=LUKKET, m=month)  # type: ignore[return-value]
+    return session.day(query, closed=LUKKET, m=month)
 
 
 def never_run(month: date) -> Stop:
@@ -131,16 +160,6 @@ def held_back(session: Session, place: Place, month: date) -> list[str]:
 def settle_command(month: date, koder: Collection[str]) -> str:
     """The command that settles what was held back."""
     return f"refusion opgoer {month:%Y-%m} --kommuner {','.join(sorted(koder))}"
-
-
-def reopen(session: Session, place: Place, month: date) -> None:
-    """Run `month` without files and with nobody settled: it is being made again, and no month may follow it yet.
-
-    Its ledger stays until it is settled again, as most of it comes out the same.
-    """
-    session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=month)
-    session.run("DELETE FROM opgoerelse.kommune WHERE koersel = $n", n=run_number(month, place.rules))
-    session.run("DELETE FROM opgoerelse.tilbageholdt WHERE maaned = $m", m=month)
 
 
 def withdraw(place: Place, month: date) -> None:

@@ -15,7 +15,8 @@ import polars as pl
 
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
-from refusion_assets.assets.outgoing import copy_is_old, held_back_lines, published_is_current, stand, told
+from refusion_assets.assets.opgoerelse import reopen
+from refusion_assets.assets.outgoing import copy_is_old, held_back_lines, published_is_current, stand, statement_lines
 from refusion_assets.assets.raw.accept import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
 from refusion_assets.assets.raw.reports import stops_before_reading
 from refusion_assets.assets.refusion import difference, sums
@@ -28,7 +29,6 @@ from refusion_assets.assets.wiring import (
     held_back,
     last_run,
     never_run,
-    reopen,
     settled,
     withdraw,
 )
@@ -149,7 +149,7 @@ def _settle(
                 raise
             late = f"  Bemærk: filerne er skrevet, men kørslen blev ikke ført til ende i Dagster: {error_text(error)}"
     with place.warehouse.open() as session:
-        yield from told(session, place, month)
+        yield from statement_lines(session, place, month)
         current = published_is_current(session, place, month)
     if late:
         yield late

@@ -10,8 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from refusion_assets.assets import opgoerelse
-from refusion_assets.assets import outgoing as filer
+from refusion_assets.assets import opgoerelse, outgoing
 from refusion_assets.files import outgoing as files
 from refusion_assets.store import events
 from refusion_assets.store.session import Session, Warehouse
@@ -66,7 +65,7 @@ STEPS: dict[str, tuple[Place, int]] = {
     "the ledger is made": ((opgoerelse, "settle_month", always(OF_DUCKDB)), 1),
     "a file is written": ((files, "_write", always(NO_SPACE)), 1),
     "the files are put in sight": ((files.Outgoing, "publish", always(NO_SPACE)), 1),
-    "the run is opened": ((filer, "record", always(OF_DUCKDB)), 1),
+    "the run is opened": ((outgoing, "record", always(OF_DUCKDB)), 1),
     "the copy is published": ((Warehouse, "publish", always(NO_SPACE)), 0),
     "the log is written after the files": ((events.Haendelseslog, "store_event", when_shown(OF_SQLITE)), 0),
     "the log is written before the files": ((events.Haendelseslog, "store_event", always(OF_SQLITE)), 1),

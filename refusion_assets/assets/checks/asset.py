@@ -9,15 +9,14 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.checks import calculated
-from refusion_assets.assets.checks import received as modtaget
+from refusion_assets.assets.checks import calculated, received
 from refusion_assets.assets.checks.calculated import aendring_mod_sidste_maaned, maaneder_er_aktuelle
 from refusion_assets.assets.checks.sample import efterregning_enig
 from refusion_assets.assets.wiring import Asked, month_asked, stopping
 from refusion_assets.domain.findings.verdict import ADVARSEL, FEJL, Outcome, kroner_text
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Session, among
 
 Question = Callable[[Asked], Outcome]
 Questions = Callable[[Asked], Iterator[tuple[str, Outcome]]]
@@ -48,7 +47,7 @@ STOPS: tuple[Asks, ...] = (
     (calculated.raa_er_fordelt, "classified.krav", "Hver modtaget øre er brugt, tilbageført eller i karantæne."),
     (calculated.kontrakter_holder, "classified.krav", "Linjernes domme og kravene overholder deres kontrakter."),
     (
-        modtaget.beloeb_er_under_graensen,
+        received.beloeb_er_under_graensen,
         "classified.krav",
         "Ingen ny linje er over sin ydelses grænse (EI-017), uden at det er accepteret.",
     ),
@@ -90,15 +89,15 @@ STOPS: tuple[Asks, ...] = (
     (calculated.bilag_balancerer, "opgoerelse.postering", "Debet er kredit på hvert bilag."),
 )
 WARNS: tuple[Asks, ...] = (
-    (modtaget.registre_er_laeselige, "raw.register", "Hver linje i nye filer med bopæl og fleksgrundlag kan læses."),
+    (received.registre_er_laeselige, "raw.register", "Hver linje i nye filer med bopæl og fleksgrundlag kan læses."),
     (calculated.karantaene, "classified.krav", "Ingen linje er i karantæne."),
     (
-        modtaget.ydelser_er_med,
+        received.ydelser_er_med,
         "classified.krav",
         "Hver afsender indberetter stadig de ydelser, den indberettede sidste måned.",
     ),
     (
-        modtaget.leveret_til_tiden,
+        received.leveret_til_tiden,
         "classified.krav",
         "Kun få af en afsenders linjer er modtaget længe efter deres periode.",
     ),
@@ -115,9 +114,9 @@ WARNS: tuple[Asks, ...] = (
     ),
 )
 FAMILIES = (
-    Family(modtaget.filregler, "raw.indberetning", modtaget.FILREGLER, "classified.krav"),
-    Family(modtaget.linjeregler, "classified.krav", modtaget.LINJEREGLER, "classified.krav"),
-    Family(modtaget.ugeregler, "refusion.borger_uge_ydelse", modtaget.UGEREGLER, "refusion.borger_uge_ydelse"),
+    Family(received.filregler, "raw.indberetning", received.FILREGLER, "classified.krav"),
+    Family(received.linjeregler, "classified.krav", received.LINJEREGLER, "classified.krav"),
+    Family(received.ugeregler, "refusion.borger_uge_ydelse", received.UGEREGLER, "refusion.borger_uge_ydelse"),
 )
 
 
@@ -199,7 +198,7 @@ def _checks_of(table: str, after: str, looks: list[Look]) -> dg.AssetChecksDefin
         with stopping(), place.warehouse.open() as session:
             month = month_asked(session, context.run.tags)
             answers = list(ask(Asked(session, place, month), looks, chosen))
-            keep(session, month, answers)
+            keep_evidence(session, month, answers)
         for check, outcome in answers:
             yield answer(check, outcome)
 
@@ -224,12 +223,11 @@ def answer(check: Check, outcome: Outcome) -> dg.AssetCheckResult:
     )
 
 
-def keep(session: Session, month: date, answers: Sequence[tuple[Check, Outcome]]) -> None:
+def keep_evidence(session: Session, month: date, answers: Sequence[tuple[Check, Outcome]]) -> None:
     """The evidence of some checks (`kontrol.resultat`, `kontrol.tal`), in place of what an earlier attempt left."""
     names = [check.name for check, _ in answers]
     for table in ("kontrol.resultat", "kontrol.tal"):
-        mine = "maaned = $m AND kontrol IN (SELECT unnest($k::VARCHAR[]))"
-        session.run(f"DELETE FROM {table} WHERE {mine}", m=month, k=names)
+        session.run(f"DELETE FROM {table} WHERE maaned = $m AND {among('kontrol', 'k')}", m=month, k=names)
     rows = [
         {
             "maaned": month,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from refusion_assets.assets.classified import quarantined
-from refusion_assets.assets.findings import queries as opslag
+from refusion_assets.assets.findings import queries
 from refusion_assets.assets.findings.advise import double_pay
 from refusion_assets.assets.stale import stale
 from refusion_assets.assets.touched import latest_people, since_change
@@ -20,7 +20,7 @@ from refusion_assets.domain.opgoerelse import DEBET, run_number, voucher, ydelse
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.wording import plural
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Relation, Session
 
 SQL_MADE = ("classified.dom", "classified.krav")
 ROWS = "refusion.borger_uge_ydelse"
@@ -49,20 +49,17 @@ def none_of(session: Session, what: str, query: str) -> Outcome:
 
 
 def calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = False) -> str:
-    """SQL for the rows t of people calculated in the run, from the first week that could change (`day`), or all.
+    """SQL for the rows t of the people calculated in the run, all or from the first week that could change (`day`).
 
-    Of so many people that looking row by row would cost more than calculating them, a part by chance is looked at,
-    unless all are asked for: the numbers from a place drawn for the month on, as their rows lie together.
+    Of more than `PEOPLE_LOOKED_AT` people a part is looked at, unless all are asked for: a run of numbers that begins
+    at a place drawn by chance for the month, as the rows of neighbours lie together.
     """
-    everybody = f"regnet_{asked.month:%Y_%m}"
-    asked.session.run(f"CREATE TEMP TABLE IF NOT EXISTS {everybody} AS FROM {latest_people(asked.month)}")
-    number = int(asked.session.value(f"SELECT count(*) FROM {everybody}"))  # type: ignore[call-overload]
-    people = f"(FROM {everybody})"
+    people = asked.once("calculated", f"FROM {latest_people(asked.month)}")
+    number = asked.session.count(people)
     if number > PEOPLE_LOOKED_AT and not all_of_them:
         begin = random.Random(f"{asked.month:%Y-%m}").randrange(number - PEOPLE_LOOKED_AT)  # noqa: S311
-        part = f"SELECT * FROM {everybody} ORDER BY borger_id LIMIT {PEOPLE_LOOKED_AT} OFFSET {begin}"
-        asked.session.run(f"CREATE TEMP TABLE IF NOT EXISTS {everybody}_del AS {part}")
-        people = f"(FROM {everybody}_del)"
+        part = f"FROM {people} ORDER BY borger_id LIMIT {PEOPLE_LOOKED_AT} OFFSET {begin}"
+        people = asked.once("calculated_part", part)
     if not day:
         return f"(SELECT t.* FROM {table} t SEMI JOIN {people} a USING (borger_id)) t"
     return since_change(asked.session, table, day, people)
@@ -127,7 +124,7 @@ def een_udbetaler(asked: Asked) -> Outcome:
         return Outcome(
             True, f"To udbetalere for samme dage: {kroner_text(new)}, under grænsen.", tal=tal, beloeb_oere=new
         )
-    twice = opslag.new_stretches(asked.session, asked.place.rules, asked.month)
+    twice = queries.new_stretches(asked.session, asked.place.rules, asked.month)
     pairs = twice.group_by("ydelse_id", "pligt_se", "pligt_se_2").agg(pl.col("beloeb_oere").sum())
     worst = pairs.sort("beloeb_oere", "pligt_se", "pligt_se_2", descending=[True, False, False]).row(0, named=True)
     return Outcome(
@@ -177,8 +174,8 @@ def kravets_dele_er_kravet(asked: Asked) -> Outcome:
     return none_of(asked.session, "Hver borgers dele summer til kravene", query)
 
 
-def _odd_rows(asked: Asked) -> str:
-    """The table of the calculated rows without the step or amount they must have, or with a percentage of no rule.
+def _odd_rows(asked: Asked) -> Relation:
+    """The calculated rows without the step or amount they must have, or with a percentage of no rule.
 
     Both questions are answered by one look at the rows.
     """
@@ -194,8 +191,7 @@ def _odd_rows(asked: Asked) -> str:
         rows += f""" LEFT JOIN (SELECT {ROW}, sum(beloeb_oere) AS over_beloeb, sum(refusion_oere) AS over_andel
             FROM refusion.over_loft GROUP BY ALL) USING ({ROW})"""
         paid, share = f"({paid} - coalesce(over_beloeb, 0))", f"{share} + coalesce(over_andel, 0)"
-    name = f"skaeve_{asked.month:%Y_%m}"
-    asked.session.run(f"""CREATE TEMP TABLE IF NOT EXISTS {name} AS SELECT * FROM (
+    query = f"""SELECT * FROM (
         SELECT borger_id, findes IS NULL AS ukendt_procent, {share} <> (2 * {paid} * procent + 100) // 200
            OR (trin IS NULL) <> (ydelsestaeller IS NULL) OR (trin IS NULL AND trappe)
            OR (refusion_oere <> 0 AND medfinansiering_oere <> 0) AS skaev
@@ -203,8 +199,8 @@ def _odd_rows(asked: Asked) -> str:
         LEFT JOIN (SELECT ydelse_id, bool_and(trappe) AS trappe FROM (VALUES {sider}) v(ydelse_id, trappe) GROUP BY 1) y
         USING (ydelse_id)
         LEFT JOIN (VALUES {procenter}) p(ydelse_id, procent, findes) USING (ydelse_id, procent)
-        ) WHERE skaev OR ukendt_procent""")
-    return name
+        ) WHERE skaev OR ukendt_procent"""
+    return asked.once("odd_rows", query)
 
 
 def raekker_har_trin(asked: Asked) -> Outcome:

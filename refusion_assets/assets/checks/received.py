@@ -6,12 +6,10 @@ from datetime import date
 import polars as pl
 
 from refusion_assets.assets.checks.quality import LATE_LINE
-from refusion_assets.assets.findings import advise as foer
-from refusion_assets.assets.findings import queries as opslag
-from refusion_assets.assets.findings.advise import of_files, of_weeks
+from refusion_assets.assets.findings import advise, queries
 from refusion_assets.assets.opgoerelse import known_files
-from refusion_assets.assets.raw.accept import decided, named
-from refusion_assets.assets.touched import listed
+from refusion_assets.assets.raw.accept import as_accepted, decided
+from refusion_assets.assets.touched import sql_list
 from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import judge
@@ -56,29 +54,29 @@ ORDER BY f.filnavn, i.linje"""
 
 def filregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """FIL-003 to FIL-005, FIL-007, FIL-008: row counts, repeats, gaps, what nobody reads, what is no longer as read."""
-    yield from _since_last(asked, of_files(asked.session, asked.place.rules, asked.month), FILREGLER)
+    yield from _since_last(asked, advise.of_files(asked.session, asked.place.rules, asked.month), FILREGLER)
 
 
 def ugeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """EI-016, EI-018, EI-019 and FB-001: a week's amount, residence and payer, and a month without basis."""
-    before = foer.listed_before(asked.session, asked.place, asked.month)
-    yield from _since_last(asked, of_weeks(asked.session, asked.place.rules, before), UGEREGLER)
+    before = advise.listed_before(asked.session, asked.place, asked.month)
+    yield from _since_last(asked, advise.of_weeks(asked.session, asked.place.rules, before), UGEREGLER)
 
 
 def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
     """The rules of every line and of the set of lines (YR, EI): what is quarantined, waits, or is pointed out."""
     session, place = asked.session, asked.place
-    marked = opslag.marked(session)
-    open_before = foer.open_before(session, place, asked.month, *opslag.LINE_KEY, "borger_id")
-    fresh = marked.join(open_before, on=opslag.LINE_KEY, how="anti")
-    money = opslag.with_frame(session, "brud", fresh, FRESH_MONEY.format(filer=listed(fresh["fil_id"])))
-    known = marked.join(open_before, on=opslag.LINE_KEY, how="semi").select(
+    marked = queries.marked(session)
+    open_before = advise.open_before(session, place, asked.month, *queries.LINE_KEY, "borger_id")
+    fresh = marked.join(open_before, on=queries.LINE_KEY, how="anti")
+    money = queries.with_frame(session, "brud", fresh, FRESH_MONEY.format(filer=sql_list(fresh["fil_id"])))
+    known = marked.join(open_before, on=queries.LINE_KEY, how="semi").select(
         "regel",
         borger_id=pl.lit(None, dtype=pl.Int64),
         beloeb_oere=pl.lit(None, dtype=pl.Int64),
         ny=pl.lit(value=False),
     )
-    people = person_findings(opslag.odd_numbers(session)).select("regel", "borger_id", "beloeb_oere")
+    people = person_findings(queries.odd_numbers(session)).select("regel", "borger_id", "beloeb_oere")
     told = open_before.filter(regel="EI-004").select("borger_id", sagt=pl.lit(value=True))
     odd = people.join(told, on="borger_id", how="left").with_columns(ny=pl.col("sagt").is_null()).drop("sagt")
     yield from by_rule(pl.concat([money, known, odd]), LINJEREGLER, place.rules)
@@ -111,8 +109,8 @@ def registre_er_laeselige(asked: Asked) -> Outcome:
 
 def _since_last(asked: Asked, found: pl.DataFrame, ids: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
     """An outcome per rule, given all that is open: what the run before did not list is new."""
-    told = foer.open_before(asked.session, asked.place, asked.month, "noegle")["noegle"]
-    named = found.with_columns(opslag.keys(asked.session, found["identitet"]))
+    told = advise.open_before(asked.session, asked.place, asked.month, "noegle")["noegle"]
+    named = found.with_columns(queries.keys(asked.session, found["identitet"]))
     yield from by_rule(named.with_columns(ny=~pl.col("noegle").is_in(told.implode())), ids, asked.place.rules)
 
 
@@ -142,7 +140,7 @@ def missing_benefits(asked: Asked) -> pl.DataFrame:
 
     A sender that has not delivered at all is FIL-006, and not told again. Less than the bound is not told.
     """
-    rows = opslag.recent(asked.session, asked.month)
+    rows = queries.recent(asked.session, asked.month)
     now, then = rows.filter(maaned=asked.month), rows.filter(pl.col("maaned") < asked.month)
     gone = then.join(now, on=["kilde", "enhed", "ydelse_id"], how="anti").join(now, on=["kilde", "enhed"], how="semi")
     bound = asked.place.rules.graense("aendring_mindst_oere")
@@ -206,7 +204,7 @@ def large_lines_used(session: Session, rules: Rulebook, month: date) -> list[Fau
     with session.lending("graenser", bounds(rules)):
         rows = session.frame(
             f"""SELECT f.filnavn, l.linje, l.ydelse_id, l.beloeb_oere, g.graense_oere FROM classified.linje l
-            JOIN raw.fil f USING (fil_id) JOIN graenser g USING (ydelse_id) {opslag.ONLY_USED}
+            JOIN raw.fil f USING (fil_id) JOIN graenser g USING (ydelse_id) {queries.ONLY_USED}
             WHERE f.kendt_fra = $month AND l.art = 'I' AND l.beloeb_oere > g.graense_oere
             ORDER BY f.filnavn, l.linje""",
             month=month,
@@ -238,7 +236,7 @@ def beloeb_er_under_graensen(asked: Asked) -> Outcome:
     oere = sum(fault.beloeb_oere for fault in standing)
     told = "; ".join(map(str, standing[:MOST_NAMED]))
     more = f" (og {len(standing) - MOST_NAMED} mere)" if len(standing) > MOST_NAMED else ""
-    options = " ".join(f"--accepter {named(fault)}" for fault in standing[:MOST_NAMED])
+    options = " ".join(f"--accepter {as_accepted(fault)}" for fault in standing[:MOST_NAMED])
     return Outcome(
         False,
         f"{told}{more}.",

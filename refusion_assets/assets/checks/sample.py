@@ -8,7 +8,7 @@ from operator import itemgetter
 
 import polars as pl
 
-from refusion_assets.assets.touched import STATES, latest_people, listed, settled_before
+from refusion_assets.assets.touched import STATES, latest_people, settled_before, sql_list
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning.money import Resultat, state
 from refusion_assets.domain.efterregning.reports import Fil
@@ -38,7 +38,7 @@ def efterregning_enig(asked: Asked) -> Outcome:
         return Outcome(True, "Der er ingen borgere at efterregne.")
     chosen = pl.DataFrame({"borger_id": list(sample.values()), "cpr": list(sample)})
     with session.lending("stikproeve", chosen):
-        numbers = listed(chosen["borger_id"])
+        numbers = sql_list(chosen["borger_id"])
         files, homes, kernel = list(_files(session, month, numbers)), _homes(session), _rows(session, numbers)
         bases = _bases(session, month)
     people = set(sample)
@@ -83,20 +83,22 @@ def _draw(session: Session, month: date, size: int) -> dict[str, int]:
 
 def _files(session: Session, month: date, people: str) -> Iterator[Fil]:
     """Every line that can touch some people, as text again, by file: theirs, and all with the same ids."""
-    session.run(f"""CREATE OR REPLACE TEMP TABLE proeve_egne AS
-        SELECT fil_id, linje, indberetning_id, reference_id FROM classified.linje WHERE borger_id IN ({people})""")
-    session.run("""CREATE OR REPLACE TEMP TABLE proeve_id AS
-        SELECT indberetning_id AS id FROM proeve_egne UNION SELECT reference_id FROM proeve_egne""")
-    with_id = "SELECT fil_id, linje FROM classified.linje SEMI JOIN proeve_id ON id ="
-    session.run(f"""CREATE OR REPLACE TEMP TABLE proeve_linje AS SELECT fil_id, linje FROM proeve_egne
-        UNION {with_id} indberetning_id UNION {with_id} reference_id""")
-    files, numbers = (listed(session.frame(f"SELECT DISTINCT {n} FROM proeve_linje")[n]) for n in ("fil_id", "linje"))
+    line = "SELECT fil_id, linje, indberetning_id, reference_id FROM classified.linje"
+    own = session.temp("sample_lines", f"{line} WHERE borger_id IN ({people})")
+    ids = session.temp("sample_ids", f"SELECT indberetning_id AS id FROM {own} UNION SELECT reference_id FROM {own}")
+    with_id = f"SELECT fil_id, linje FROM classified.linje SEMI JOIN {ids} ON id ="
+    every = session.temp(
+        "sample_and_sharing",
+        f"""SELECT fil_id, linje FROM {own}
+        UNION {with_id} indberetning_id UNION {with_id} reference_id""",
+    )
+    files, numbers = (sql_list(session.frame(f"SELECT DISTINCT {n} FROM {every}")[n]) for n in ("fil_id", "linje"))
     columns = ", ".join(f"i.{name}" for name in NAMES)
     rows = session.frame(
         f"""SELECT f.filnavn, f.kilde, f.enhed, strftime(f.modtaget_maaned, '%Y-%m') AS maaned, f.sha256,
             strftime(f.foerste_modtaget, '%Y-%m-%dT%H:%M:%S') AS foerste, i.linje,
             i.ulaeselig, {columns}
-        FROM (SELECT * FROM raw.indberetning SEMI JOIN proeve_linje USING (fil_id, linje)
+        FROM (SELECT * FROM raw.indberetning SEMI JOIN {every} USING (fil_id, linje)
             WHERE fil_id IN ({files}) AND linje IN ({numbers})) i
         JOIN raw.fil f USING (fil_id)
         WHERE NOT f.dublet AND f.modtaget_maaned <= $month

@@ -4,11 +4,12 @@ Small results are fetched before they are joined with the tables of all lines: D
 are, and would else build its hash table of everything.
 """
 
+from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
-from refusion_assets.assets.touched import listed, newest_snapshot, since_change
+from refusion_assets.assets.touched import newest_snapshot, since_change, sql_list
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import CLAIM, KARANTAENE, VENTER
 from refusion_assets.domain.findings.lines import line_findings
@@ -17,9 +18,21 @@ from refusion_assets.domain.findings.words import OTHER_PAYER as ANOTHERS
 from refusion_assets.domain.findings.words import OTHER_PERSON, found
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Relation, Session, among
 
 LINE_KEY = ["regel", "fil", "linje"]
+
+
+@dataclass(frozen=True)
+class Before:
+    """Findings that were open when everything was looked at last (`rows`: `FOUND`), and the people calculated since.
+
+    `people`: borger_id, fra_uge. Of everybody else the findings in weeks and claims are as they were.
+    """
+
+    rows: pl.DataFrame
+    people: Relation
+
 
 # A second delivery has no lines of its own; its money is that of the first one.
 FILES = """
@@ -95,31 +108,32 @@ FROM venter v JOIN classified.linje l ON l.indberetning_id = v.reference_id
 SEMI JOIN classified.grundlag g ON g.fil_id = l.fil_id
 WHERE l.art = 'I' GROUP BY v.fil, v.linje"""
 
-UNCHANGED = """
-SELECT f.* FROM foer f LEFT JOIN at_se a USING (borger_id) WHERE a.fra_uge IS NULL OR f.uge < a.fra_uge"""
-
-# A week's money lies in two rows (one a month) of one municipality, so one of them is over half the bound;
-# only a week that several municipalities paid can have more rows.
-LARGE = """
-WITH sete AS (SELECT t.borger_id, t.uge, t.ydelse_id, t.kommunekode, t.beloeb_oere FROM {rows}
-), flyttet AS (
-    SELECT borger_id FROM sete GROUP BY borger_id HAVING min(kommunekode) <> max(kommunekode)
-), kandidat AS (
-    SELECT borger_id, uge, ydelse_id FROM sete JOIN graenser USING (ydelse_id) WHERE 2 * beloeb_oere > graense_oere
-    UNION
-    SELECT borger_id, uge, ydelse_id FROM sete SEMI JOIN flyttet USING (borger_id)
-    GROUP BY borger_id, uge, ydelse_id HAVING min(kommunekode) <> max(kommunekode)
-), valgt AS (
-    SELECT * FROM sete SEMI JOIN kandidat USING (borger_id, uge, ydelse_id)
-)"""
-
 ALL_ROWS = "refusion.borger_uge_ydelse t"
 
-OVER_BOUND = """
-SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere, sum(beloeb_oere)::BIGINT AS beloeb_oere,
-       arg_max(kommunekode, (beloeb_oere, kommunekode)) AS kommunekode
-FROM valgt JOIN graenser USING (ydelse_id)
-GROUP BY borger_id, uge, ydelse_id HAVING sum(beloeb_oere) > any_value(graense_oere)"""
+
+def over_bound(rows: str) -> str:
+    """SQL for the weeks of a person with more of a benefit than its bound (`graenser`), among the rows t of a table.
+
+    A week's money of one municipality lies in two rows at most (one a month), so one of them is over half the bound.
+    More rows has only a week that several municipalities paid. The weeks with either are summed.
+    """
+    return f"""WITH sete AS (SELECT t.borger_id, t.uge, t.ydelse_id, t.kommunekode, t.beloeb_oere FROM {rows}
+        ), flyttet AS (
+            SELECT borger_id FROM sete GROUP BY borger_id HAVING min(kommunekode) <> max(kommunekode)
+        ), kandidat AS (
+            SELECT borger_id, uge, ydelse_id FROM sete JOIN graenser USING (ydelse_id)
+            WHERE 2 * beloeb_oere > graense_oere
+            UNION
+            SELECT borger_id, uge, ydelse_id FROM sete SEMI JOIN flyttet USING (borger_id)
+            GROUP BY borger_id, uge, ydelse_id HAVING min(kommunekode) <> max(kommunekode)
+        ), valgt AS (
+            SELECT * FROM sete SEMI JOIN kandidat USING (borger_id, uge, ydelse_id)
+        )
+        SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere,
+               sum(beloeb_oere)::BIGINT AS beloeb_oere, arg_max(kommunekode, (beloeb_oere, kommunekode)) AS kommunekode
+        FROM valgt JOIN graenser USING (ydelse_id)
+        GROUP BY borger_id, uge, ydelse_id HAVING sum(beloeb_oere) > any_value(graense_oere)"""
+
 
 # A week without residence has none for all of a benefit, so its money is in these rows only.
 OVER_BOUND_HOMELESS = """
@@ -175,12 +189,12 @@ JOIN raw.fil f ON f.fil_id = l.fil_id AND f.kendt_fra = $month
 SEMI JOIN klumper k ON k.borger_id = l.borger_id"""
 
 # Where a person lived on a day: of the stays that cover it, or of all if none does, the one that started last.
-HOMES = """
+HOMES = f"""
 SELECT s.borger_id, s.dag, arg_max(r.kommunekode, (
     coalesce(s.dag BETWEEN r.bopael_start AND coalesce(r.bopael_slut, DATE '9999-12-31'), false), r.bopael_start,
     coalesce(r.bopael_slut, DATE '9999-12-31'), r.kommunekode)) AS hjem
 FROM soegte s JOIN identitet.borger b USING (borger_id) JOIN raw.bopael r ON r.cpr = b.cpr
-WHERE r.modtaget_maaned = $snapshot AND r.kommunekode IN (SELECT unnest($koder::VARCHAR[]))
+WHERE r.modtaget_maaned = $snapshot AND {among("r.kommunekode", "koder")}
 GROUP BY s.borger_id, s.dag"""
 
 
@@ -230,14 +244,14 @@ def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.
     waiting = _waiting(session, broken)
     told = [] if before is None else [_told_before(broken, before, waiting, rules)]
     fresh = broken if before is None else broken.join(before, on=LINE_KEY, how="anti")
-    read = with_frame(session, "brud", fresh, LINES.format(filer=listed(fresh["fil_id"])))
+    read = with_frame(session, "brud", fresh, LINES.format(filer=sql_list(fresh["fil_id"])))
     return pl.concat([line_findings(read.join(waiting, on=LINE_KEY, how="left"), rules), *told])
 
 
 def _waiting(session: Session, broken: pl.DataFrame) -> pl.DataFrame:
     """The waiting reversals whose report is there: regel, fil, linje, and the columns by which it is another's."""
     mine = broken.filter(regel="EI-014")
-    aims = with_frame(session, "brud", mine, AIMS.format(filer=listed(mine["fil_id"])))
+    aims = with_frame(session, "brud", mine, AIMS.format(filer=sql_list(mine["fil_id"])))
     there = with_frame(session, "venter", aims, THERE)
     told = pl.when("samme").then(pl.lit(OTHER_PERSON)).otherwise(pl.lit(ANOTHERS))
     return there.select("fil", "linje", regel=pl.lit("EI-014"), mangler=told)
@@ -261,7 +275,7 @@ def odd_numbers(session: Session) -> pl.DataFrame:
     return with_frame(session, "soegte", odd, "SELECT * FROM soegte SEMI JOIN classified.krav USING (borger_id)")
 
 
-def large_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
+def large_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.DataFrame:
     """Weeks of a person with more of a benefit than its bound: borger_id, uge, ydelse_id, kommunekode, øre, bound.
 
     The municipality is the one that pays; none in a week without residence.
@@ -270,25 +284,27 @@ def large_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) 
     graenser = pl.DataFrame(bounds, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
     homeless = with_frame(session, "graenser", graenser, OVER_BOUND_HOMELESS)
     if before is None:
-        paid = with_frame(session, "graenser", graenser, LARGE.format(rows=ALL_ROWS) + OVER_BOUND)
+        paid = with_frame(session, "graenser", graenser, over_bound(ALL_ROWS))
         return pl.concat([paid, homeless])
-    rows = since_change(session, "refusion.borger_uge_ydelse", "uge", "at_se")
-    recent = with_frame(session, "graenser", graenser, LARGE.format(rows=rows) + OVER_BOUND)
-    known = before.filter(regel="EI-016").select(
+    rows = since_change(session, "refusion.borger_uge_ydelse", "uge", before.people)
+    recent = with_frame(session, "graenser", graenser, over_bound(rows))
+    known = before.rows.filter(regel="EI-016").select(
         "borger_id", "ydelse_id", "kommunekode", "beloeb_oere", uge=pl.col("uge_fra")
     )
     week = ["borger_id", "uge", "ydelse_id"]
-    kept = with_frame(session, "foer", known, UNCHANGED).join(graenser, on="ydelse_id").join(homeless, week, how="anti")
+    unchanged = f"""SELECT f.* FROM foer f LEFT JOIN {before.people} a USING (borger_id)
+        WHERE a.fra_uge IS NULL OR f.uge < a.fra_uge"""
+    kept = with_frame(session, "foer", known, unchanged).join(graenser, on="ydelse_id").join(homeless, week, how="anti")
     return pl.concat([recent, kept.select(recent.columns), homeless])
 
 
-def stretches(session: Session, rules: Rulebook, month: date, before: pl.DataFrame | None) -> pl.DataFrame:
+def stretches(session: Session, rules: Rulebook, month: date, before: Before | None) -> pl.DataFrame:
     """The days that two payers pay the same benefit for (`Dobbelt`). Øre."""
     if before is None:
         return _examined(session, rules, month, session.frame(SEVERAL_PAYERS))
     key = ["borger_id", "ydelse_id"]
-    known = before.filter(regel="EI-009").select(key)
-    claims = since_change(session, "classified.krav", "periode_slut", "at_se")
+    known = before.rows.filter(regel="EI-009").select(key)
+    claims = since_change(session, "classified.krav", "periode_slut", before.people)
     return _examined(
         session, rules, month, pl.concat([session.frame(RECENTLY_SEVERAL.format(claims=claims)), known]).unique()
     )

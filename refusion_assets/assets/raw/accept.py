@@ -72,14 +72,14 @@ def refuse_unneeded(config: Knowingly, stops: Sequence[Fault], rules: Collection
     standing = {(fault.regel, fault.genstand) for fault in stops}
     for regel, genstand in wanted(config):
         if regel in rules and (regel, genstand) not in standing:
-            others = sorted(named(fault) for fault in stops if fault.regel == regel)
+            others = sorted(as_accepted(fault) for fault in stops if fault.regel == regel)
             instead = f"; det gør {', '.join(others[:MOST_NAMED])}" if others else ""
             raise Refused(
                 f"{regel}:{without_persons(genstand)} standser ikke kørslen og kan derfor ikke accepteres{instead}"
             )
 
 
-def named(fault: Fault) -> str:
+def as_accepted(fault: Fault) -> str:
     """A stop as it is named to let it pass."""
     return f"{fault.regel}:{fault.genstand}"
 
@@ -105,6 +105,11 @@ def keep_decisions(session: Session, month: date, config: Knowingly) -> None:
         _forget(session, month, regel, genstand)
         row = {"maaned": month, "regel": regel, "genstand": genstand, "begrundelse": config.begrundelse.strip()}
         session.insert("kontrol.accept", pl.DataFrame([row]))
+
+
+def repeat_decisions(session: Session, decisions: pl.DataFrame) -> None:
+    """Decisions of an earlier run (`Accept`) put in `kontrol.accept`, where the run is made again."""
+    session.insert("kontrol.accept", decisions)
 
 
 def forget_decisions(session: Session, month: date, regel: str) -> None:

@@ -12,7 +12,7 @@ from refusion_assets.domain.stop import Fault
 from refusion_assets.files.delivered import fingerprint, manifest_of
 from refusion_assets.files.unread import REGISTERS, Print, Read, unread
 from refusion_assets.place import Place
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Session, among
 
 # By path under raw/: a file as it was read, and the people of a residence snapshot.
 ReadIn = dict[str, tuple[Read, int | None]]
@@ -32,8 +32,18 @@ def look_around(session: Session, place: Place, month: date) -> None:
     if closed:
         changed = altered(session, place, closed)
         rows += [(month, "FIL-008", f"{place.raw.name}/{sti}", sti.split("/")[0], said) for sti, said in changed]
+    note(session, month, pl.DataFrame(rows, schema=BEMAERKET, orient="row"))
+
+
+def note(session: Session, month: date, rows: pl.DataFrame) -> None:
+    """What run `month` found odd under raw/ (`kontrol.bemaerket`), in place of what it found before."""
     session.run("DELETE FROM kontrol.bemaerket WHERE maaned = $m", m=month)
-    session.insert("kontrol.bemaerket", pl.DataFrame(rows, schema=BEMAERKET, orient="row"))
+    session.insert("kontrol.bemaerket", rows)
+
+
+def count_as_judged(session: Session, version: str) -> None:
+    """The lines of every file count as judged by what the rules of this version say of lines (`raw.fil`)."""
+    session.run("UPDATE raw.fil SET bedoemt_med = $version", version=version)
 
 
 def altered(session: Session, place: Place, through: date, *, thoroughly: bool = False) -> list[tuple[str, str]]:
@@ -110,8 +120,8 @@ def remember(session: Session, art: str, month: date, read: ReadIn, present: Ite
     A file that a closed run has read stays as that run read it; of those it has not, only what is `present` stays.
     """
     session.run(
-        """DELETE FROM raw.laest WHERE art = $art AND ($closed IS NULL OR kendt_fra > $closed)
-        AND (sti NOT IN (SELECT unnest($present::VARCHAR[])) OR sti IN (SELECT unnest($again::VARCHAR[])))""",
+        f"""DELETE FROM raw.laest WHERE art = $art AND ($closed IS NULL OR kendt_fra > $closed)
+        AND (NOT {among("sti", "present")} OR {among("sti", "again")})""",
         art=art,
         closed=last_closed(session, month),
         present=list(present),
@@ -129,7 +139,7 @@ def read_again(session: Session, read: ReadIn, before: Iterable[str], coming: da
     A file stays known from the run that first knew it; one that no run has known, from the coming one.
     """
     known = dict(session.frame("SELECT sti, kendt_fra FROM raw.laest").iter_rows())
-    session.run("DELETE FROM raw.laest WHERE sti IN (SELECT unnest($all::VARCHAR[]))", all=[*read, *before])
+    session.run(f"DELETE FROM raw.laest WHERE {among('sti', 'all')}", all=[*read, *before])
     _enter(session, read, {sti: known.get(sti, coming) for sti in read})
 
 

@@ -9,8 +9,10 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.checks.received import large_lines
-from refusion_assets.assets.findings import queries as opslag
-from refusion_assets.assets.raw import files_read as laest
+from refusion_assets.assets.classified import forget_files, forget_lines
+from refusion_assets.assets.findings import queries
+from refusion_assets.assets.opgoerelse import reopen
+from refusion_assets.assets.raw import files_read
 from refusion_assets.assets.raw.accept import (
     BEFORE_READING,
     BY_COMMAND,
@@ -29,7 +31,7 @@ from refusion_assets.assets.raw.accept import (
 )
 from refusion_assets.assets.raw.register import register_faults
 from refusion_assets.assets.touched import ahead
-from refusion_assets.assets.wiring import POOL, gate, last_closed, reopen, report_deliveries, span, stopping, take_back
+from refusion_assets.assets.wiring import gate, last_closed, report_deliveries, span, stopping, table_asset, take_back
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
@@ -39,12 +41,10 @@ from refusion_assets.files import delivered
 from refusion_assets.files.delivered import Delivery, FileRejected
 from refusion_assets.files.unread import Read
 from refusion_assets.place import Place
-from refusion_assets.shown import KINDS, OWNER, of_table
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Session, among
 
 LINES_PER_BATCH = 300_000
 NOTHING = {"dagster/partition_row_count": 0, "filer": 0, "afsendere": 0}
-BY_FILE = ("raw.ukendt", "classified.linje", "classified.dom", "classified.grundlag", "classified.udgaaet")
 
 
 @dataclass
@@ -88,7 +88,7 @@ def ingest(
     standing = [fault for fault in standing if fault.regel != BY_LINE]
     if standing:
         raise Faulty(standing)
-    laest.look_around(session, place, month)
+    files_read.look_around(session, place, month)
     return done
 
 
@@ -121,12 +121,12 @@ def _read_in(
         # Nothing is stored, so nothing is known of the lines.
         _refuse_bad(session, month, knowingly, [*bad, *stops])
     _enter(session, taken, month)
-    read: laest.ReadIn = {file.delivery.sti: (file.laest, None) for file in taken.values() if file.laest}
+    read: files_read.ReadIn = {file.delivery.sti: (file.laest, None) for file in taken.values() if file.laest}
     if again is not None:
-        before = session.frame("SELECT sti FROM raw.laest WHERE art = $art", art=laest.INDBERETNING)["sti"]
-        laest.read_again(session, read, before, next_month(month))
+        before = session.frame("SELECT sti FROM raw.laest WHERE art = $art", art=files_read.INDBERETNING)["sti"]
+        files_read.read_again(session, read, before, next_month(month))
     else:
-        laest.remember(session, laest.INDBERETNING, month, read, [delivery.sti for delivery in deliveries])
+        files_read.remember(session, files_read.INDBERETNING, month, read, [delivery.sti for delivery in deliveries])
         session.run("UPDATE raw.fil SET kendt_fra = $month WHERE kendt_fra > $month", month=month)
     _mark_duplicates(session)
     stops += large_lines(session, place.rules, month) if again is None else []
@@ -158,13 +158,9 @@ def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[
         if entry is not None:
             known[delivery.sti] = entry
     gone = [fil_id for fil_id, known_from, _ in known.values() if closed is None or known_from > closed]
-    session.run(
-        """INSERT INTO classified.udgaaet
-        SELECT * FROM classified.linje WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))""",
-        gone=gone,
-    )
-    for table in ("raw.indberetning", *BY_FILE[:-1], "raw.fil"):
-        session.run(f"DELETE FROM {table} WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))", gone=gone)
+    forget_files(session, gone)
+    for table in ("raw.indberetning", "raw.fil"):
+        session.run(f"DELETE FROM {table} WHERE {among('fil_id', 'gone', 'BIGINT')}", gone=gone)
     return fresh
 
 
@@ -180,7 +176,7 @@ def _take(
 
     Once a file is bad nothing more is stored: the rest are only looked through, and the caller must give up all.
     """
-    first_id = int(session.value("SELECT coalesce(max(fil_id), -1) + 1 FROM raw.fil"))  # type: ignore[call-overload]
+    first_id = session.integer("SELECT max(fil_id) + 1 FROM raw.fil")
     taken: TakenIn = {}
     # While some lines are stored, those after them are read.
     for _ in ahead(partial(_store, session, lines, taken) for lines in _batches(place, fresh, first_id, taken, faults)):
@@ -196,9 +192,9 @@ def _batches(
     waiting: list[pl.DataFrame] = []
     for number, delivery in enumerate(fresh, first_id):
         try:
-            before = laest.prints(place, delivery.sti)
+            before = files_read.prints(place, delivery.sti)
             content = delivered.read_reports(delivery)
-            read = laest.read_of(place, delivery.sti, content.sha256, before)
+            read = files_read.read_of(place, delivery.sti, content.sha256, before)
             taken[number] = Taken(delivery, content.sha256, read)
             for part in content.parts:
                 waiting.append(part.with_columns(fil_id=pl.lit(number, pl.Int64)))
@@ -249,7 +245,7 @@ def _missing_senders(session: Session, deliveries: list[Delivery], month: date) 
     """FIL-006: senders of the month before that have delivered nothing this month, and their money then."""
     missing = delivered.missing(deliveries, month)
     then = (
-        {(kilde, enhed): oere for kilde, enhed, oere, _ in opslag.expected(session, month).iter_rows()}
+        {(kilde, enhed): oere for kilde, enhed, oere, _ in queries.expected(session, month).iter_rows()}
         if missing
         else {}
     )
@@ -275,10 +271,11 @@ def reload(
     file that a run has read is gone or is another (FIL-008), unless this command lets it pass.
     """
     config = knowingly or Knowingly()
-    session.run("CREATE OR REPLACE TEMP TABLE kendt AS SELECT sti, kendt_fra FROM raw.fil")
-    for table in ("raw.indberetning", "raw.fil", *BY_FILE):
+    known = session.temp("files_known", "SELECT sti, kendt_fra FROM raw.fil")
+    for table in ("raw.indberetning", "raw.fil"):
         session.run(f"DELETE FROM {table}")
-    done, stops = _read_in(session, place, month, progress, config, laest.changes(session, place, month))
+    forget_lines(session)
+    done, stops = _read_in(session, place, month, progress, config, files_read.changes(session, place, month))
     refuse_unneeded(config, stops)
     keep_decisions(session, month, config)
     passed = decided(session, month)
@@ -286,7 +283,7 @@ def reload(
     if standing:
         raise Faulty(standing)
     session.run("UPDATE raw.fil SET kendt_fra = $coming", coming=next_month(month))
-    session.run("UPDATE raw.fil SET kendt_fra = kendt.kendt_fra FROM kendt WHERE raw.fil.sti = kendt.sti")
+    session.run(f"UPDATE raw.fil SET kendt_fra = k.kendt_fra FROM {known} k WHERE raw.fil.sti = k.sti")
     return done
 
 
@@ -351,17 +348,8 @@ def _held(session: Session) -> dict[str, dict[str, int]]:
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The delivered lines, cut by month of receipt."""
 
-    @dg.asset(
-        key=["raw", "indberetning"],
-        partitions_def=months,
-        group_name="raw",
-        kinds=KINDS,
-        owners=[OWNER],
-        metadata=of_table("raw.indberetning"),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-        output_required=False,
-        check_specs=check_specs(FILE_CHECKS, ["raw", "indberetning"]),
+    @table_asset(
+        "raw.indberetning", months, output_required=False, check_specs=check_specs(FILE_CHECKS, ["raw", "indberetning"])
     )
     def indberetning(
         context: dg.AssetExecutionContext, config: Knowingly, place: dg.ResourceParam[Place]
