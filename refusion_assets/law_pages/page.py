@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from refusion_assets.domain.stop import Stop
-from refusion_assets.law_pages.markdown import Record, cited, entries, heading, side_by_side, source, table, value
+from refusion_assets.figures import table
+from refusion_assets.law_pages.markdown import Record, cited, entries, heading, side_by_side, source, value
 from refusion_assets.law_pages.proof import SECOND, case_table, funktion, of_topic, proeve_link, reading_cases, users
 from refusion_assets.law_pages.topics import PAGES, Emne, Emner, read_emner
 from refusion_assets.place import REPOSITORY
