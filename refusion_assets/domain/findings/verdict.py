@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pandera.polars as pa
 import polars as pl
 
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.wording import plural
 
@@ -14,7 +15,7 @@ MOST_NAMED = 3
 MOST_OERE = 2**62  # a cause beyond what 64 bits hold is told as this
 
 
-class Resultat(pa.DataFrameModel):
+class Resultat(Contract, key=["maaned", "kontrol"]):
     """One row per run month and check: the evidence that stays when the UI has forgotten."""
 
     maaned: pl.Date
@@ -27,14 +28,8 @@ class Resultat(pa.DataFrameModel):
     beloeb_oere: pl.Int64
     tekst: pl.String
 
-    class Config:
-        """Exactly these columns; one row per run month and check."""
 
-        strict = True
-        unique = ["maaned", "kontrol"]  # noqa: RUF012  pandera reads the list
-
-
-class Tal(pa.DataFrameModel):
+class Tal(Contract, key=["maaned", "kontrol", "navn"]):
     """One row per run month, check and number that it counted or summed: the reconciliation, post by post."""
 
     maaned: pl.Date
@@ -42,14 +37,8 @@ class Tal(pa.DataFrameModel):
     navn: pl.String
     vaerdi: pl.Int64 = pa.Field(description="øre where the name ends in _oere, else a count")
 
-    class Config:
-        """Exactly these columns; a check says a number once."""
 
-        strict = True
-        unique = ["maaned", "kontrol", "navn"]  # noqa: RUF012
-
-
-class Afsender(pa.DataFrameModel):
+class Afsender(Contract, key=["kilde", "enhed", "maaned"]):
     """One row per sender and month of receipt, as the run of that month saw it: how well it delivered."""
 
     kilde: pl.String
@@ -61,26 +50,14 @@ class Afsender(pa.DataFrameModel):
     rettelser: pl.Int64 = pa.Field(ge=0, description="reversals, and reports that lower")
     karantaene_oere: pl.Int64
 
-    class Config:
-        """Exactly these columns; a sender stands once a month."""
 
-        strict = True
-        unique = ["kilde", "enhed", "maaned"]  # noqa: RUF012
-
-
-class Accept(pa.DataFrameModel):
+class Accept(Contract, key=["maaned", "regel", "genstand"]):
     """One row per stop that an operator has let pass, knowing why: run month, rule and what it is about."""
 
     maaned: pl.Date
     regel: pl.String
     genstand: pl.String
     begrundelse: pl.String = pa.Field(str_length={"min_value": 1})
-
-    class Config:
-        """Exactly these columns; a thing is let pass once a month."""
-
-        strict = True
-        unique = ["maaned", "regel", "genstand"]  # noqa: RUF012
 
 
 @dataclass(frozen=True)
