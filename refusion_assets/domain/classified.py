@@ -6,11 +6,12 @@ from datetime import date
 import pandera.polars as pa
 import polars as pl
 
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.raw import AMOUNTS, BIT, REQUIRED, bits, is_possible_cpr
 from refusion_assets.domain.rules.entries import Rulebook
 
 
-class Linje(pa.DataFrameModel):
+class Linje(Contract, key=["fil_id", "linje"]):
     """One row per delivered line: what it is about, and the first row rule it breaks. Amount in øre."""
 
     fil_id: pl.Int64
@@ -30,12 +31,6 @@ class Linje(pa.DataFrameModel):
     regel: pl.String = pa.Field(nullable=True)
     uventet_indkomst: pl.Boolean = pa.Field(description="EI-006")
     uden_for_gyldighed: pl.Boolean = pa.Field(description="EI-007")
-
-    class Config:
-        """Exactly these columns; one row per line."""
-
-        strict = True
-        unique = ["fil_id", "linje"]  # noqa: RUF012  pandera reads the list
 
 
 def konto_table(rules: Rulebook) -> pl.DataFrame:
@@ -199,7 +194,7 @@ CLAIM = ["borger_id", "konto", "periode_start", "periode_slut", "pligt_se", "kom
 BRUGT, TILBAGEFOERT, KARANTAENE, VIRKET, VENTER = "brugt", "tilbagefoert", "karantaene", "virket", "venter"
 
 
-class Krav(pa.DataFrameModel):
+class Krav(Contract, key=CLAIM):
     """One row per claim K: subject, account, period, payer and paying municipality. Amount in øre."""
 
     borger_id: pl.Int64
@@ -213,14 +208,8 @@ class Krav(pa.DataFrameModel):
     beloeb_oere: pl.Int64 = pa.Field(ge=0, description="sum of the active rows")
     antal_raekker: pl.Int64 = pa.Field(ge=1)
 
-    class Config:
-        """Exactly these columns; one row per claim."""
 
-        strict = True
-        unique = CLAIM
-
-
-class Dom(pa.DataFrameModel):
+class Dom(Contract, key=["fil_id", "linje"]):
     """One row per delivered line that is not used: its verdict, and the øre it is on (none on a reversal).
 
     A line of the files of `classified.grundlag` that is not here is used.
@@ -233,12 +222,6 @@ class Dom(pa.DataFrameModel):
     trukket: pl.Boolean = pa.Field(description="a standing reversal takes the line back, whatever its verdict")
     beloeb_oere: pl.Int64 = pa.Field(nullable=True, description="as in classified.linje, so that sums need no join")
 
-    class Config:
-        """Exactly these columns; one row per line."""
-
-        strict = True
-        unique = ["fil_id", "linje"]  # noqa: RUF012
-
 
 @dataclass(frozen=True)
 class Classified:
@@ -248,28 +231,17 @@ class Classified:
     krav: pl.DataFrame
 
 
-class Aendret(pa.DataFrameModel):
-    """One row per person whose claims have changed, and the first day a change can be seen."""
+class Aendret(Contract):
+    """One row per change of a person's claims not yet calculated: the first day it can be seen."""
 
     borger_id: pl.Int64
     fra_dag: pl.Date
 
-    class Config:
-        """Exactly these columns; a person can stand more than once until it is calculated."""
 
-        strict = True
-
-
-class Grundlag(pa.DataFrameModel):
+class Grundlag(Contract, key=["fil_id"]):
     """One row per file that the verdicts and claims rest on."""
 
     fil_id: pl.Int64
-
-    class Config:
-        """Exactly these columns; one row per file."""
-
-        strict = True
-        unique = ["fil_id"]  # noqa: RUF012
 
 
 VERDICT = list(Dom.to_schema().columns)

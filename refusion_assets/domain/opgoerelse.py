@@ -7,6 +7,7 @@ import polars as pl
 from pandera.api.polars.types import PolarsData
 
 from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.rules.entries import Foraeldelse, Rulebook
 
@@ -19,7 +20,7 @@ LEDGER = [*KEY, "raekketype", *MONEY, "procent", *COUNTERS, "koersel", "oprindel
 DAYS = 1_000_000  # more than there are days up to any week
 
 
-class Postering(pa.DataFrameModel):
+class Postering(Contract, key=[*KEY, "raekketype", "koersel"]):
     """One ledger row: key x row type x run. Amounts in øre, negative on T."""
 
     uge: pl.Date
@@ -41,14 +42,8 @@ class Postering(pa.DataFrameModel):
     hjemmel: pl.String
     regelversion: pl.String
 
-    class Config:
-        """Exactly these columns; a key has at most one row of a type in a run."""
 
-        strict = True
-        unique = [*KEY, "raekketype", "koersel"]  # noqa: RUF012  pandera reads the list
-
-
-class Foraeldet(pa.DataFrameModel):
+class Foraeldet(Contract, key=[*KEY, "raekketype", "koersel"]):
     """One row per key, row type and run: a difference that is too old to be settled. Amounts in øre.
 
     N lists it; where it becomes another, T takes it back and K lists the new one; T alone: it is gone, or settled
@@ -71,14 +66,8 @@ class Foraeldet(pa.DataFrameModel):
     gaelder_fra: pl.Date = pa.Field(description="regelposten: kørselsmåneden, den gælder fra")
     hjemmel: pl.String
 
-    class Config:
-        """Exactly these columns; a key has at most one row of a type in a run."""
 
-        strict = True
-        unique = [*KEY, "raekketype", "koersel"]  # noqa: RUF012  pandera reads the list
-
-
-class Koersel(pa.DataFrameModel):
+class Koersel(Contract, key=["koersel"]):
     """One row per run: its month, state and what it was made of."""
 
     koersel: pl.Int64 = pa.Field(ge=1)
@@ -87,14 +76,8 @@ class Koersel(pa.DataFrameModel):
     regelversion: pl.String
     filsum: pl.String = pa.Field(description="sha256 of the run's SHA256SUMS")
 
-    class Config:
-        """Exactly these columns; one row per run."""
 
-        strict = True
-        unique = ["koersel"]  # noqa: RUF012
-
-
-class KommuneKoersel(pa.DataFrameModel):
+class KommuneKoersel(Contract, key=["koersel", "kommunekode"]):
     """One row per run and municipality that is settled in it: rows, people and sums. Øre."""
 
     koersel: pl.Int64
@@ -105,40 +88,22 @@ class KommuneKoersel(pa.DataFrameModel):
     medfinansiering_oere: pl.Int64
     rettelser_oere: pl.Int64 = pa.Field(description="net of benefit months before the run month")
 
-    class Config:
-        """Exactly these columns; one row per run and municipality."""
 
-        strict = True
-        unique = ["koersel", "kommunekode"]  # noqa: RUF012
-
-
-class Tilbageholdt(pa.DataFrameModel):
+class Tilbageholdt(Contract, key=["maaned", "kommunekode"]):
     """One row per run month and municipality that the run holds back: why, as the operator wrote it."""
 
     maaned: pl.Date = pa.Field(description="run month")
     kommunekode: pl.String
     begrundelse: pl.String = pa.Field(description="empty where the operator gave none, as from chosen cells of the UI")
 
-    class Config:
-        """Exactly these columns; a municipality is held back once."""
 
-        strict = True
-        unique = ["maaned", "kommunekode"]  # noqa: RUF012
-
-
-class FilGrundlag(pa.DataFrameModel):
+class FilGrundlag(Contract, key=["kommunekode"]):
     """One row per municipality of the run whose files were made last: what those of the ledger were made of."""
 
     koersel: pl.Int64 = pa.Field(ge=1)
     kommunekode: pl.String
     grundlag: pl.String = pa.Field(description="rules, program, and number and sum of the ledger rows")
     filsum: pl.String = pa.Field(description="sha256 of the SHA256SUMS that the files were sent with")
-
-    class Config:
-        """Exactly these columns; one row per municipality."""
-
-        strict = True
-        unique = ["kommunekode"]  # noqa: RUF012
 
 
 def run_number(run_month: date, rules: Rulebook) -> int:
@@ -388,7 +353,7 @@ BALANCE = "mellemregning"
 SIDES = (("refusion", "refusion_oere", -1), ("medfinansiering", "medfinansiering_oere", 1))
 
 
-class Bilagslinje(pa.DataFrameModel):
+class Bilagslinje(Contract, key=["bilagsnr", "linje"]):
     """One row per municipality, voucher and line, without any person. Amount in øre, always positive."""
 
     kommunekode: pl.String
@@ -409,12 +374,6 @@ class Bilagslinje(pa.DataFrameModel):
         """Debit is credit to the øre in every voucher."""
         signed = pl.when(pl.col("debet_kredit") == DEBET).then(pl.col("beloeb_oere")).otherwise(-pl.col("beloeb_oere"))
         return data.lazyframe.select(signed.sum().over("bilagsnr") == 0)
-
-    class Config:
-        """Exactly these columns; a line number stands once in a voucher."""
-
-        strict = True
-        unique = ["bilagsnr", "linje"]  # noqa: RUF012  pandera reads the list
 
 
 def run_day(run_month: date, rules: Rulebook) -> date:

@@ -15,7 +15,7 @@ from refusion_assets.assets.touched import latest_people, since_change
 from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import CLAIM
-from refusion_assets.domain.findings.verdict import MOST_NAMED, Outcome, balance, causes, kroner_text
+from refusion_assets.domain.findings.verdict import MOST_NAMED, Outcome, balance, causes, judged, kroner_text
 from refusion_assets.domain.opgoerelse import DEBET, run_number, voucher, ydelse_navne
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.rules.change import as_ranges
@@ -38,14 +38,10 @@ def _sums(session: Session, query: str, **values: object) -> dict[str, int]:
 def none_of(session: Session, what: str, query: str) -> Outcome:
     """Passed if the query finds no person; else how many rows, and three of the persons by surrogate."""
     found = _sums(session, f"SELECT count(*) AS antal FROM ({query})")["antal"]
-    if not found:
-        return Outcome(True, f"{what}: ingen afvigelser.")
-    people = session.frame(f"SELECT DISTINCT borger_id FROM ({query}) ORDER BY 1 LIMIT {MOST_NAMED}")[
-        "borger_id"
-    ].to_list()
-    return Outcome(
-        False, f"{what}: {plural(found, 'række', 'rækker')} afviger.", STOP, antal=found, eksempler=tuple(people)
-    )
+    some = f"SELECT DISTINCT borger_id FROM ({query}) ORDER BY 1 LIMIT {MOST_NAMED}"
+    no = f"{what}: {plural(found, 'række', 'rækker')} afviger."
+    people = session.frame(some)["borger_id"] if found else None
+    return judged(found, f"{what}: ingen afvigelser.", no, STOP, people=people)
 
 
 def calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = False) -> str:
@@ -88,29 +84,26 @@ def raa_er_fordelt(asked: Asked) -> Outcome:
 def kontrakter_holder(asked: Asked) -> Outcome:
     """The tables that SQL makes keep their contracts; the rest are proved as frames."""
     found = {f"{table}, {what}": n for table in SQL_MADE for what, n in asked.session.breaches(table).items()}
-    if not found:
-        return Outcome(True, f"{' og '.join(SQL_MADE)} overholder deres kontrakter.")
-    named = "; ".join(f"{what} ({n})" for what, n in sorted(found.items())[:MOST_NAMED])
-    return Outcome(False, f"Kontrakten er brudt: {named}.", STOP, sum(found.values()))
+    broken = "; ".join(f"{what} ({n})" for what, n in sorted(found.items())[:MOST_NAMED])
+    kept = f"{' og '.join(SQL_MADE)} overholder deres kontrakter."
+    return judged(sum(found.values()), kept, f"Kontrakten er brudt: {broken}.", STOP)
 
 
 def karantaene(asked: Asked) -> Outcome:
     """How many lines stand in quarantine, and their money, by rule."""
     rows = quarantined(asked.session)
-    if rows.is_empty():
-        return Outcome(True, "Ingen linjer er i karantæne.")
     lines, oere = int(rows["antal"].sum()), int(rows["oere"].sum())
     most = ", ".join(
         f"{regel}: {antal}"
         for regel, antal, _ in rows.sort("antal", "regel", descending=[True, False]).head(MOST_NAMED).iter_rows()
     )
-    return Outcome(
-        False,
+    return judged(
+        lines,
+        "Ingen linjer er i karantæne.",
         f"{plural(lines, 'linje', 'linjer')} er i karantæne ({kroner_text(oere)}), flest {most}; resten er regnet med.",
         "Afsenderne retter efter adviseringsfilen; beløbene kommer med i en senere kørsel.",
-        lines,
-        oere,
-        dict(rows.select("regel", "antal").iter_rows()),
+        oere=oere,
+        tal=dict(rows.select("regel", "antal").iter_rows()),
     )
 
 
@@ -298,9 +291,9 @@ def bilag_balancerer(asked: Asked) -> Outcome:
     lines = voucher(ledger, ydelse_navne(asked.place.rules), asked.month, asked.place.rules)
     signed = pl.when(pl.col("debet_kredit") == DEBET).then(pl.col("beloeb_oere")).otherwise(-pl.col("beloeb_oere"))
     uneven = lines.group_by("bilagsnr").agg(rest=signed.sum()).filter(pl.col("rest") != 0)
-    if uneven.is_empty():
-        return Outcome(True, f"Alle bilag balancerer ({lines['bilagsnr'].n_unique()}).", tal={"linjer": lines.height})
-    return Outcome(False, f"{uneven.height} bilag balancerer ikke.", STOP, uneven.height, int(uneven["rest"].sum()))
+    yes, no = f"Alle bilag balancerer ({lines['bilagsnr'].n_unique()}).", f"{uneven.height} bilag balancerer ikke."
+    outcome = judged(uneven.height, yes, no, STOP, oere=int(uneven["rest"].sum()))
+    return outcome if uneven.height else replace(outcome, tal={"linjer": lines.height})
 
 
 def adviseringer(asked: Asked) -> Outcome:
@@ -312,15 +305,8 @@ def adviseringer(asked: Asked) -> Outcome:
     )
     counts = dict(rows.iter_rows())
     total = sum(counts.values())
-    if not total:
-        return Outcome(True, "Ingen adviseringer er åbne.")
-    return Outcome(
-        False,
-        f"{plural(total, 'advisering er åben', 'adviseringer er åbne')}.",
-        "Kommunerne følger adviseringsfilen.",
-        total,
-        tal=counts,
-    )
+    no = f"{plural(total, 'advisering er åben', 'adviseringer er åbne')}."
+    return judged(total, "Ingen adviseringer er åbne.", no, "Kommunerne følger adviseringsfilen.", tal=counts)
 
 
 CAUSES = {
@@ -355,17 +341,15 @@ def aendring_mod_sidste_maaned(asked: Asked) -> Outcome:
     change = (pl.col("nu") - pl.col("foer")).abs()
     moved = rows.filter((change >= least) & (change * 100 > band * pl.col("foer").abs()))
     tal = {f"{name}_oere": int(rows[name].sum()) for name in ("foer", "nu")}
-    if moved.is_empty():
-        return Outcome(True, f"Ingen ydelse i nogen kommune har flyttet sig mere end {band} pct.", tal=tal)
-    return Outcome(
-        False,
+    return judged(
+        moved.height,
+        f"Ingen ydelse i nogen kommune har flyttet sig mere end {band} pct.",
         f"{plural(moved.height, 'ydelse i en kommune', 'ydelser i kommuner')} har flyttet sig mere end {band} pct. "
         "De største årsager: "
         f"{'; '.join(_biggest(causes(moved)))}",
         "Spørg kommunen, om tallet er ventet, før måneden lukkes.",
-        moved.height,
-        int((moved["nu"] - moved["foer"]).sum()),
-        tal,
+        oere=int((moved["nu"] - moved["foer"]).sum()),
+        tal=tal,
     )
 
 
@@ -385,14 +369,12 @@ def _biggest(moved: pl.DataFrame) -> Iterator[str]:
 def maaneder_er_aktuelle(asked: Asked) -> Outcome:
     """The rules in force give every calculated benefit month the result it has; else which months are out of date."""
     old = stale(asked.session, asked.place).maaneder
-    if not old:
-        return Outcome(True, "Alle ydelsesmåneder er beregnet med det, reglerne siger nu.")
-    return Outcome(
-        False,
+    return judged(
+        len(old),
+        "Alle ydelsesmåneder er beregnet med det, reglerne siger nu.",
         f"{plural(len(old), 'ydelsesmåned er forældet', 'ydelsesmåneder er forældede')} "
         f"efter en ændring af reglerne: {as_ranges(old)}.",
         "Start jobbet genberegn_foraeldede, eller skriv refusion genberegn; ellers regnes de om i næste kørsel.",
-        len(old),
     )
 
 

@@ -12,7 +12,7 @@ from refusion_assets.assets.touched import STATES, latest_people, settled_before
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning.money import Resultat, state
 from refusion_assets.domain.efterregning.reports import Fil
-from refusion_assets.domain.findings.verdict import Outcome
+from refusion_assets.domain.findings.verdict import Outcome, judged
 from refusion_assets.domain.raw import AMOUNT, COLUMNS, DAY, MOMENT, NAMES, TEXT
 from refusion_assets.domain.wording import kroner, plural
 from refusion_assets.store.session import Session
@@ -48,22 +48,15 @@ def efterregning_enig(asked: Asked) -> Outcome:
         for (uge, maaned, cpr, ydelse_id, kommunekode), result in again.items()
     }
     differing = sorted(key for key in kernel.keys() | plain.keys() if kernel.get(key) != plain.get(key))
-    tal = {"borgere": len(sample), "raekker": len(kernel)}
-    if not differing:
-        return Outcome(
-            True,
-            f"Efterregningen af {plural(len(sample), 'borger', 'borgere')} er enig i alle rækker ({len(kernel)}).",
-            tal=tal,
-        )
-    odd = sorted({key[2] for key in differing})
-    return Outcome(
-        False,
-        f"Efterregningen er uenig i {plural(len(differing), 'række', 'rækker')} hos "
-        f"{plural(len(odd), 'borger', 'borgere')}.",
-        "Luk ikke måneden; sammenlign de nævnte borgere uge for uge, og meld fejlen til systemets ejere.",
+    odd = pl.Series([key[2] for key in differing], dtype=pl.Int64)
+    return judged(
         len(differing),
-        tal=tal,
-        eksempler=tuple(odd[:3]),
+        f"Efterregningen af {plural(len(sample), 'borger', 'borgere')} er enig i alle rækker ({len(kernel)}).",
+        f"Efterregningen er uenig i {plural(len(differing), 'række', 'rækker')} hos "
+        f"{plural(odd.n_unique(), 'borger', 'borgere')}.",
+        "Luk ikke måneden; sammenlign de nævnte borgere uge for uge, og meld fejlen til systemets ejere.",
+        tal={"borgere": len(sample), "raekker": len(kernel)},
+        people=odd,
     )
 
 

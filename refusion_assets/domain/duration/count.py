@@ -9,6 +9,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.calendar import Grid, Ints, day_number, expand, monday, years_before
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.rules.entries import Rulebook, Taeller
 
 KIND_C, KIND_B, KIND_A = 0, 1, 2
@@ -17,18 +18,13 @@ Counts = npt.NDArray[np.int16]
 Flags = npt.NDArray[np.bool_]
 
 
-class Vindue(pa.DataFrameModel):
+class Vindue(Contract):
     """One row per rule of restart: from which Monday, weeks needed, years of the window. § 6, stk. 1."""
 
     gaelder_fra_uge: pl.Date
     uger: pl.Int64
     vindue_aar: pl.Int64
     ved_opnaaelse: pl.Boolean = pa.Field(description="the count starts over when the weeks are reached")
-
-    class Config:
-        """Exactly these columns."""
-
-        strict = True
 
 
 def windows(rules: Rulebook) -> pl.DataFrame:

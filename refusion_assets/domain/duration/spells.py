@@ -9,13 +9,14 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.calendar import Grid, Ints, expand
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.duration.count import KIND_A, KIND_C, KIND_OF, Counted, Counts, Flags, Standing
 from refusion_assets.domain.rules.entries import Rulebook
 
 KIND_NAMES = pl.Series(["C", "B", "A"])
 
 
-class Forloeb(pa.DataFrameModel):
+class Forloeb(Contract, key=["borger_id", "fra_uge"]):
     """One row per person and spell: consecutive weeks of one kind within one count."""
 
     borger_id: pl.Int64
@@ -26,12 +27,6 @@ class Forloeb(pa.DataFrameModel):
     n_foer: pl.Int64 = pa.Field(ge=0, description="ydelsestæller before the first week of the spell")
     taeller: pl.Boolean = pa.Field(description="C-weeks that count towards a restart")
     genoptjent: pl.Boolean = pa.Field(description="the last week of the spell is the restart")
-
-    class Config:
-        """Exactly these columns; one spell per person and first week."""
-
-        strict = True
-        unique = ["borger_id", "fra_uge"]  # noqa: RUF012  pandera reads the list
 
 
 def spells(counted: Counted, grid: Grid, standing: Standing | None = None) -> pl.DataFrame:
@@ -143,19 +138,13 @@ def _spread(whose: Ints, values: npt.NDArray[Any], persons: int) -> npt.NDArray[
     return spread
 
 
-class ForloebTaeller(Forloeb):
+class ForloebTaeller(Forloeb, key=["borger_id", "taeller_id", "fra_uge"]):
     """One row per person, counter beside the law's own and spell: consecutive weeks of one kind within one count.
 
     A are the weeks that the counter counts, C those that are free to it, B the rest.
     """
 
     taeller_id: pl.String
-
-    class Config:
-        """Exactly these columns; one spell per person, counter and first week."""
-
-        strict = True
-        unique = ["borger_id", "taeller_id", "fra_uge"]  # noqa: RUF012  pandera reads the list
 
 
 def own_spells(counted: Counted, grid: Grid, rules: Rulebook) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from string import Formatter
 import pandera.polars as pa
 import polars as pl
 
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.rules.entries import Kontrol, Rulebook
 from refusion_assets.domain.wording import kroner
 
@@ -58,7 +59,7 @@ FOUND: dict[str, type[pl.DataType]] = {
 }
 
 
-class Fund(pa.DataFrameModel):
+class Fund(Contract, key=["noegle"]):
     """One row per finding of a run: rule, who gets it, what it is about, and its sentences. Amount in øre."""
 
     noegle: pl.String = pa.Field(str_matches=r"^[0-9a-f]{24}$", description="the same in every run that finds it")
@@ -80,24 +81,12 @@ class Fund(pa.DataFrameModel):
     tekst: pl.String
     handling: pl.String
 
-    class Config:
-        """Exactly these columns; a finding stands once."""
 
-        strict = True
-        unique = ["noegle"]  # noqa: RUF012  pandera reads the list
-
-
-class Advis(Fund):
+class Advis(Fund, key=["koersel", *KEY]):
     """One row per run and finding that it lists: the finding, and its status since the run before."""
 
     koersel: pl.Int64 = pa.Field(ge=1)
     status: pl.String = pa.Field(isin=[NY, AABEN, LOEST])
-
-    class Config:
-        """Exactly these columns; a run lists a finding once to a municipality."""
-
-        strict = True
-        unique = ["koersel", *KEY]  # noqa: RUF012
 
 
 def found(frame: pl.DataFrame, regel: str | pl.Expr, identity: list[str], **columns: pl.Expr) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """Understands why a run settled something else, or counted a week otherwise, than the run before it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -9,37 +9,34 @@ import numpy as np
 import polars as pl
 
 from refusion_assets.domain.calendar import last_day, make_grid, monday, next_month
-from refusion_assets.domain.forklar.history import Flytning, Historie, Row, counts, reversals
-from refusion_assets.domain.forklar.model import Aarsag, Aendring, Fleksbidrag, Formel, SkiftetUge, entry
-from refusion_assets.domain.forklar.rows import Key, Linjer, Navne, spelled, touches
+from refusion_assets.domain.forklar.history import Flytning, Historie, counts
+from refusion_assets.domain.forklar.model import Aarsag, Aendring, FleksbidragTold, Formel, SkiftetUge, entry
+from refusion_assets.domain.forklar.rows import Key, Linjer, Navne, Row, reversals, spelled, touches
 from refusion_assets.domain.opgoerelse import TILBAGE
 from refusion_assets.domain.refusion.fleksbidrag import FACTS, FORMLER
 from refusion_assets.domain.refusion.price import NO_KOMMUNE, residence
-from refusion_assets.domain.rules.entries import Fleksbidrag as Entry
-from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.rules.entries import Fleksbidrag, Rulebook
 
 MISSING = "FB-001"
 
 
-def contribution_row(row: dict[str, Any], navne: Navne, rules: Rulebook) -> Fleksbidrag:
+def contribution_row(row: Row, navne: Navne, rules: Rulebook) -> FleksbidragTold:
     """One fleksbidrag (`BorgerMaanedFleksbidrag`) with the numbers of its formula, and its entry. Hjemmel: § 7."""
     rule = _entry_of(row, rules)
     missing = row["beregningsgrundlag_oere"] is None
     seen = {"ydelse_id": row["ydelse_id"], "uge_fra": row["uge"], "uge_til": row["uge"]}
-    kept = ("ydelse_id", "kommunekode", "beregningsgrundlag_oere", "loen_oere", "tilskud_refusion_oere")
-    more = ("dage_paa_trin", "dage", "refusion_oere", "hjemmel")
-    return Fleksbidrag(
-        ydelse=navne.ydelse(row["ydelse_id"]),
-        kommune=navne.kommune(row["kommunekode"]),
-        formel=_numbers(rule, navne) if rule else None,
+    numbers = {"navn": rule.formel, "tilskud": navne.ydelse(rule.ydelse_id)} if rule else {}
+    return navne.filled(
+        FleksbidragTold,
+        row,
+        formel=navne.filled(Formel, vars(rule), **numbers) if rule else None,
         regel=MISSING if missing else None,
         regel_tekst=spelled(MISSING, seen | {"vaerdi": f"{row['maaned']:%Y-%m}"}, rules) if missing else None,
-        post=entry(rule, "fleksbidrag.toml", rule.id, rule.gaelder_fra) if rule else None,
-        **{name: row[name] for name in (*kept, *more)},
+        post=entry(rule, "fleksbidrag.toml", rule.id) if rule else None,
     )
 
 
-def _entry_of(row: dict[str, Any], rules: Rulebook) -> Entry | None:
+def _entry_of(row: Row, rules: Rulebook) -> Fleksbidrag | None:
     """The entry that holds for the month, if the contribution is the one it gives."""
     for rule, since, until in rules.fleksbidrag_months():
         if since <= row["maaned"] < until and (rule.id, rule.hjemmel) == (row["ydelse_id"], row["hjemmel"]):
@@ -48,14 +45,6 @@ def _entry_of(row: dict[str, Any], rules: Rulebook) -> Entry | None:
             facts = pl.DataFrame([[row[name] for name in FACTS]], schema=dict.fromkeys(FACTS, pl.Int64), orient="row")
             return rule if int(FORMLER[rule.formel](facts, rule)[0]) == row["refusion_oere"] else None
     return None
-
-
-def _numbers(rule: Entry, navne: Navne) -> Formel:
-    """The numbers of an entry."""
-    kept = ("trin_procent", "forskel_procent", "beregningsgrundlag_procent", "loen_procent", "afrunding_oere")
-    return Formel(
-        navn=rule.formel, tilskud=navne.ydelse(rule.ydelse_id), **{name: getattr(rule, name) for name in kept}
-    )
 
 
 def basis_causes(grundlag: pl.DataFrame, run: date) -> list[Aarsag]:
@@ -160,9 +149,7 @@ class Skift:
         return bool(self.back and self.fresh) and self.of(self.back, "procent") != self.of(self.fresh, "procent")
 
 
-def _shifts(
-    posteringer: pl.DataFrame, historie: Historie, uge: date, maaned: date, trapper: "Trapper"
-) -> Iterator[Skift]:
+def _shifts(posteringer: pl.DataFrame, historie: Historie, uge: date, maaned: date) -> Iterator[Skift]:
     """What runs have changed in a week's days of the month, in order of run and benefit.
 
     A first settlement in the month's own run is no change. What stood and stands is also looked at for its number.
@@ -181,8 +168,8 @@ def _shifts(
             back = [r for r in mine if r["ydelse_id"] == ydelse_id and r["raekketype"] == TILBAGE]
             fresh = [r for r in mine if r["ydelse_id"] == ydelse_id and r["raekketype"] != TILBAGE]
             then, now = ([r for (name, _), r in side.items() if name == ydelse_id] for side in (stood, standing))
-            both = _numbered(then) and _numbered(now)
-            moved = trapper.moved(koersel, ydelse_id, uge) if both else (None, None)
+            both = all(any(row["ydelsestaeller"] is not None for row in rows) for rows in (then, now))
+            moved = _moved_numbers(historie, koersel, ydelse_id, uge) if both else (None, None)
             if any(moved) or back or (fresh and run > maaned):
                 yield Skift(uge, maaned, run, koersel, ydelse_id, back, fresh, then, *moved)
 
@@ -192,29 +179,19 @@ def _place(row: Row) -> tuple[str, str]:
     return row["ydelse_id"], row["kommunekode"]
 
 
-def _numbered(rows: Sequence[Row]) -> bool:
-    """Whether any of the rows has a number of support."""
-    return any(row["ydelsestaeller"] is not None for row in rows)
-
-
-@dataclass(frozen=True)
-class Trapper:
-    """Which counter the staircase of a benefit is climbed by, and how runs have moved its numbers."""
-
-    historie: Historie
-
-    def moved(self, koersel: int, ydelse_id: str, uge: date) -> tuple[Flytning | None, Flytning | None]:
-        """Why a run counted a week of a benefit otherwise, and the week of the overgang where that decides."""
-        earlier = self.historie.before(koersel)
-        if earlier is None:
-            return None, None
-        viden = self.historie.at(koersel)
-        taeller = _counter(viden.rules, ydelse_id, uge)
-        if taeller is None or taeller != _counter(self.historie.at(earlier).rules, ydelse_id, uge):
-            return None, None
-        before = uge < monday(viden.rules.overgang.gaelder_fra)
-        overgang = self.historie.moved_overgang(koersel, taeller) if before else None
-        return self.historie.moved(koersel, taeller, uge), overgang
+def _moved_numbers(
+    historie: Historie, koersel: int, ydelse_id: str, uge: date
+) -> tuple[Flytning | None, Flytning | None]:
+    """Why a run counted a week of a benefit otherwise, and the week of the overgang where that decides."""
+    earlier = historie.before(koersel)
+    if earlier is None:
+        return None, None
+    rules = historie.at(koersel).rules
+    taeller = _counter(rules, ydelse_id, uge)
+    if taeller is None or taeller != _counter(historie.at(earlier).rules, ydelse_id, uge):
+        return None, None
+    before = uge < monday(rules.overgang.gaelder_fra)
+    return historie.moved(koersel, taeller, uge), historie.moved_overgang(koersel, taeller) if before else None
 
 
 def _counter(rules: Rulebook, ydelse_id: str, uge: date) -> str | None:
@@ -232,15 +209,14 @@ def changes(
     A run that only counted the week otherwise is one of them: its percentage and amounts are as they stood.
     """
     found = []
-    for skift in _shifts(posteringer, foer.historie, uge, maaned, Trapper(foer.historie)):
+    for skift in _shifts(posteringer, foer.historie, uge, maaned):
         then, now = (skift.back, skift.fresh) if skift.settled else (skift.stood, skift.stood)
         sign = -1 if skift.settled else 1
         found.append(
-            Aendring(
-                koersel=skift.koersel,
+            navne.filled(
+                Aendring,
+                vars(skift),
                 maaned=skift.run,
-                ydelse_id=skift.ydelse_id,
-                ydelse=navne.ydelse(skift.ydelse_id),
                 procent_foer=skift.of(then, "procent"),
                 procent_efter=skift.of(now, "procent"),
                 beloeb_foer_oere=sign * sum(row["beloeb_oere"] for row in then),
@@ -294,7 +270,7 @@ def _new_lines(skift: Skift, linjer: Linjer, historie: Historie) -> list[Aarsag]
     for line, row in new.linjer.items():
         was, now = counts(old, line), counts(new, line)
         if was != now and row["art"] == "I" and row["ydelse_id"] == skift.ydelse_id and touches(row, *days):
-            back = [reversal for reversal in reversals(new, row) if old.status(reversal) is None] if was else []
+            back = [reversal for reversal in reversals(new.linjer, row) if old.status(reversal) is None] if was else []
             fresh = "indberetning" if old.status(line) is None else "karantaene"
             found["tilbagefoersel" if back else fresh] |= dict.fromkeys(back or [line])
     return [
@@ -323,15 +299,7 @@ def _move(skift: Skift, foer: Foer, navne: Navne) -> list[Aarsag]:
 
 def _moved_number(slags: str, moved: Flytning, linjer: Linjer, versions: tuple[str, str]) -> Aarsag:
     """That a number became another, by which weeks, and by which lines each of them."""
-    weeks = [
-        SkiftetUge(
-            uge=one.uge,
-            art_foer=one.art_foer,
-            art_efter=one.art_efter,
-            indberetninger=linjer.nrs(one.linjer),
-        )
-        for one in moved.uger
-    ]
+    weeks = [linjer.navne.filled(SkiftetUge, vars(one), indberetninger=linjer.nrs(one.linjer)) for one in moved.uger]
     kinds = {one.art_efter for one in weeks}
     by_rules = moved.regler or any(not one.indberetninger for one in weeks)
     return Aarsag(

@@ -12,25 +12,24 @@ from refusion_assets.domain.forklar.cause import Foer, changes, contribution_row
 from refusion_assets.domain.forklar.history import Historie
 from refusion_assets.domain.forklar.model import (
     Beroering,
-    Foraeldet,
+    ForaeldetTold,
     Forklaring,
     GenoptjeningTold,
+    PosteringTold,
     Svar,
-    UdenKommune,
+    UdenKommuneTold,
     Uge,
     entry,
-    restart_entry,
 )
 from refusion_assets.domain.forklar.rows import (
-    Krav,
     Linjer,
     Navne,
+    Row,
     TaltUge,
     begun,
     counted_weeks,
     days_in,
     history,
-    ledger_row,
     read_lines,
     restarted,
     result_row,
@@ -97,7 +96,7 @@ def unknown(maaned: date, viden: date, regelversion: str, rules: Rulebook) -> Fo
         koersel_status=None,
         regelversion=regelversion[:12],
         regler_nu=rules.version[:12],
-        optaelling=entry(rules.optaelling, "optaelling.toml", "optaelling", rules.optaelling.gaelder_fra),
+        optaelling=entry(rules.optaelling, "optaelling.toml", "optaelling"),
         forfra=None,
         forloeb=[],
         indberetninger=[],
@@ -115,15 +114,19 @@ def explain(kendt: Kendt, maaned: date, rules: Rulebook) -> Forklaring:
     through = last_day(kendt.viden)
     navne = Navne.of(rules)
     linjer = read_lines(kendt.linjer, kendt.raa, navne, rules)
-    krav = _claims(kendt.krav, linjer, navne)
+    krav = kendt.krav.sort("periode_start", "periode_slut", "ydelse_id", "pligt_se").rows(named=True)
     uger = counted_weeks(kendt.forloeb, through, rules)
     own = kendt.linjer.with_columns(regel="egen_regel")
     past = Historie(kendt.borger_id, own, kendt.andre, kendt.koersler, kendt.regler, kendt.bedoemt)
     foer = Foer(past, kendt.bopael, kendt.bopael_maaneder, kendt.grundlag, rules)
     sag = _Sag(kendt, maaned, through, navne, linjer, krav, uger, foer, rules)
     shown = [sag.week(uge) for uge in weeks_of(maaned) if uge <= through]
+    # What of the month is too old to be settled, net to each municipality, by benefit, run and entry. Øre.
+    group = ["koersel", "ydelse_id", "kommunekode", "gaelder_fra", "hjemmel"]
+    net = (pl.col("refusion_oere") - pl.col("medfinansiering_oere")).sum().alias("netto_oere")
+    too_old = kendt.foraeldet.group_by(group).agg(net).sort(group)
     koersel = kendt.koersler.filter(pl.col("maaned") == kendt.viden).rows(named=True)
-    pieces = history(uger, krav, weeks_of(maaned)[0], min(weeks_of(maaned)[-1], through), rules)
+    pieces = history(uger, krav, weeks_of(maaned)[0], min(weeks_of(maaned)[-1], through), navne, rules)
     return replace(
         unknown(maaned, kendt.viden, kendt.regelversion, rules),
         svar=_answer(shown, maaned, kendt),
@@ -134,18 +137,8 @@ def explain(kendt: Kendt, maaned: date, rules: Rulebook) -> Forklaring:
         forloeb=pieces,
         indberetninger=linjer.shown(),
         uger=shown,
-        foraeldet=_too_old(kendt.foraeldet, navne),
+        foraeldet=[navne.filled(ForaeldetTold, row) for row in too_old.iter_rows(named=True)],
     )
-
-
-def _too_old(rows: pl.DataFrame, navne: Navne) -> list[Foraeldet]:
-    """What of the month is too old to be settled, net to each municipality, by benefit, run and entry. Øre."""
-    group = ["koersel", "ydelse_id", "kommunekode", "gaelder_fra", "hjemmel"]
-    net = (pl.col("refusion_oere") - pl.col("medfinansiering_oere")).sum().alias("netto_oere")
-    return [
-        Foraeldet(ydelse=navne.ydelse(row["ydelse_id"]), kommune=navne.kommune(row["kommunekode"]), **row)
-        for row in rows.group_by(group).agg(net).sort(group).iter_rows(named=True)
-    ]
 
 
 def _answer(uger: Sequence[Uge], maaned: date, kendt: Kendt) -> Svar:
@@ -158,24 +151,6 @@ def _answer(uger: Sequence[Uge], maaned: date, kendt: Kendt) -> Svar:
     return "forklaret" if anything else "ingen_uger"
 
 
-def _claims(krav: pl.DataFrame, linjer: Linjer, navne: Navne) -> list[Krav]:
-    """The claims of the person, with the numbers of the lines that make them."""
-    return [
-        Krav(
-            ydelse_id=row["ydelse_id"],
-            ydelse=navne.ydelse(row["ydelse_id"]),
-            afsender=navne.afsender(row["kilde_id"], row["kommunekode_betaler"], row["pligt_se"]),
-            sted=navne.afsender(row["kilde_id"], row["kommunekode_betaler"], None),
-            kommunekode_betaler=row["kommunekode_betaler"],
-            start=row["periode_start"],
-            slut=row["periode_slut"],
-            oere=row["beloeb_oere"],
-            linjer=linjer.of_claim(row),
-        )
-        for row in krav.sort("periode_start", "periode_slut", "ydelse_id", "pligt_se").iter_rows(named=True)
-    ]
-
-
 @dataclass(frozen=True)
 class _Sag:
     """One case: what is known, and the names and weeks made of it."""
@@ -185,7 +160,7 @@ class _Sag:
     through: date
     navne: Navne
     linjer: Linjer
-    krav: list[Krav]
+    krav: list[Row]
     uger: dict[date, TaltUge]
     foer: Foer
     rules: Rulebook
@@ -198,6 +173,8 @@ class _Sag:
         rows = [self._row(row) for row in self._of_week(self.kendt.raekker, uge)]
         ledger = self._of_week(self.kendt.posteringer, uge)
         reported = self.linjer.touching(uge)
+        months = dict(self.kendt.koersler.select("koersel", "maaned").iter_rows())
+        homeless = [self._sentence("EI-018", row) for row in self._of_week(self.kendt.uden_kommune, uge)]
         return Uge(
             uge=uge,
             til=uge + timedelta(days=6),
@@ -215,16 +192,16 @@ class _Sag:
             fleksbidrag=[
                 contribution_row(row, self.navne, self.rules) for row in self._of_week(self.kendt.fleksbidrag, uge)
             ],
-            uden_kommune=[self._homeless(row) for row in self._of_week(self.kendt.uden_kommune, uge)],
-            posteringer=[ledger_row(row, self.kendt.koersler, self.navne) for row in ledger],
+            uden_kommune=homeless,
+            posteringer=[self.navne.filled(PosteringTold, row, maaned=months.get(row["koersel"])) for row in ledger],
             aendringer=changes(self.kendt.posteringer, self.linjer, self.foer, uge, self.maaned, self.navne),
         )
 
-    def _of_week(self, frame: pl.DataFrame, uge: date) -> list[dict[str, Any]]:
+    def _of_week(self, frame: pl.DataFrame, uge: date) -> list[Row]:
         """The rows of a week in the month, in the order they came."""
         return frame.filter((pl.col("uge") == uge) & (pl.col("maaned") == self.maaned)).rows(named=True)
 
-    def _row(self, row: dict[str, Any]) -> Any:
+    def _row(self, row: Row) -> Any:
         """One result row with its entry and why its municipality finances it."""
         stays = self.kendt.bopael
         if self.kendt.bopael_maaned is not None:
@@ -236,17 +213,17 @@ class _Sag:
     def _touching(self, uge: date) -> list[Beroering]:
         """The claims that have days in the week."""
         return [
-            Beroering(
-                ydelse_id=k.ydelse_id,
-                ydelse=k.ydelse,
-                afsender=k.afsender,
-                kategori=self.rules.ydelse_on(k.ydelse_id, uge).kategori,
+            self.navne.filled(
+                Beroering,
+                k,
+                afsender=self.navne.afsender(k),
+                kategori=self.rules.ydelse_on(k["ydelse_id"], uge).kategori,
                 fra_dag=days[0],
                 til_dag=days[1],
-                krav_start=k.start,
-                krav_slut=k.slut,
-                krav_oere=k.oere,
-                indberetninger=self.linjer.nrs(k.linjer),
+                krav_start=k["periode_start"],
+                krav_slut=k["periode_slut"],
+                krav_oere=k["beloeb_oere"],
+                indberetninger=self.linjer.nrs(self.linjer.of_claim(k)),
             )
             for k in self.krav
             if (days := days_in(k, uge, self.through, self.rules))
@@ -261,16 +238,11 @@ class _Sag:
             vindue_fra=years_before(talt.uge, rule.vindue_aar),
             foerste_uge=talt.foerste,
             naaet=talt.genoptjent,
-            post=restart_entry(rule),
+            post=entry(rule, "optaelling.toml", "genoptjening"),
         )
 
-    def _homeless(self, row: dict[str, Any]) -> UdenKommune:
+    def _sentence(self, regel: str, row: Row) -> UdenKommuneTold:
         """Money that found no municipality, with the sentence of the rule."""
-        values = {name: row[name] for name in ("beloeb_oere", "ydelse_id")}
-        return UdenKommune(
-            ydelse_id=row["ydelse_id"],
-            ydelse=self.navne.ydelse(row["ydelse_id"]),
-            beloeb_oere=row["beloeb_oere"],
-            regel="EI-018",
-            regel_tekst=spelled("EI-018", values | {"uge_fra": row["uge"], "uge_til": row["uge"]}, self.rules),
-        )
+        values = {"beloeb_oere": row["beloeb_oere"], "ydelse_id": row["ydelse_id"]}
+        tekst = spelled(regel, values | {"uge_fra": row["uge"], "uge_til": row["uge"]}, self.rules)
+        return self.navne.filled(UdenKommuneTold, row, regel=regel, regel_tekst=tekst)

@@ -14,13 +14,12 @@ import numpy as np
 import polars as pl
 
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, monday
-from refusion_assets.domain.classified import BRUGT, CLAIM, KARANTAENE, VIRKET, classify
+from refusion_assets.domain.classified import BRUGT, CLAIM, KARANTAENE, classify
 from refusion_assets.domain.duration.count import Counted, own_kinds, own_window, walk, week_kinds, window_starts
 from refusion_assets.domain.duration.spells import KIND_NAMES
-from refusion_assets.domain.forklar.rows import Key, key
+from refusion_assets.domain.forklar.rows import Key, Row, key, reversals
 from refusion_assets.domain.rules.entries import LOVENS_TAELLER, Rulebook
 
-Row = dict[str, Any]
 Claim = tuple[Any, ...]
 WEEK = timedelta(days=7)
 BELOW_ZERO = "EI-010"
@@ -320,7 +319,7 @@ def lines_of(old: Viden, new: Viden, claim: Claim, sign: int) -> list[Key]:
         was, now = counts(old, line), counts(new, line)
         if was == now or (row["beloeb_oere"] > 0) != ((sign > 0) == now):
             continue
-        fresh = [reversal for reversal in reversals(new, row) if old.status(reversal) is None] if was else []
+        fresh = [reversal for reversal in reversals(new.linjer, row) if old.status(reversal) is None] if was else []
         found |= dict.fromkeys(fresh or [line])
     return list(found)
 
@@ -329,14 +328,3 @@ def counts(viden: Viden, line: Key) -> bool:
     """Whether a line has a part in the sum of its claim: it is used, or its claim is below zero."""
     row = viden.linjer.get(line)
     return row is not None and (row["status"] == BRUGT or (row["status"] == KARANTAENE and row["regel"] == BELOW_ZERO))
-
-
-def reversals(viden: Viden, row: Row) -> list[Key]:
-    """The reversals that took a report back, as a run knew them."""
-    return [
-        line
-        for line, other in viden.linjer.items()
-        if other["status"] == VIRKET
-        and (other["reference_id"], other["pligt_se"]) == (row["indberetning_id"], row["pligt_se"])
-        and other["borger_id"] in (None, row["borger_id"])
-    ]

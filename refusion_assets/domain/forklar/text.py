@@ -1,9 +1,10 @@
 """Understands how an explanation is told to a caseworker: the answer in five lines, and on demand week by week."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 
-from refusion_assets.domain.forklar.model import Beroering, Forklaring, Indberetning, Stykke, Uge
+from refusion_assets.domain.calendar import last_day
+from refusion_assets.domain.forklar.model import Beroering, Forklaring, IndberetningTold, Stykke, Uge
 from refusion_assets.domain.forklar.short import REST, counters, short
 from refusion_assets.domain.forklar.text_money import contribution, finances, money, settled
 from refusion_assets.domain.forklar.words import (
@@ -11,7 +12,6 @@ from refusion_assets.domain.forklar.words import (
     kroner,
     listed,
     month,
-    paragraph,
     plural,
     rulings,
     small,
@@ -38,19 +38,12 @@ def told(sag: Forklaring, hvem: str, *, alt: bool = False) -> str:
     if sag.svar != "ukendt_borger":
         lines += _history(sag)
     if sag.svar == "forklaret":
-        lines += _explained(sag)
+        if sag.indberetninger:
+            lines += ["", "INDBERETNINGERNE", *(line for i in sag.indberetninger for line in _report(i))]
+        for several in _alike(sag.uger):
+            lines += ["", *(_bare(several, sag) if len(several) > 1 else _week(several[0], sag))]
     lines += rulings(sag)
     return "\n".join(part for line in lines for part in wrapped(line)) + "\n"
-
-
-def _explained(sag: Forklaring) -> list[str]:
-    """The reports, and the weeks."""
-    text = []
-    if sag.indberetninger:
-        text += ["", "INDBERETNINGERNE", *(line for i in sag.indberetninger for line in _report(i))]
-    for several in _alike(sag.uger):
-        text += ["", *(_bare(several, sag) if len(several) > 1 else _week(several[0], sag))]
-    return text
 
 
 def _alike(uger: Sequence[Uge]) -> list[list[Uge]]:
@@ -81,10 +74,10 @@ def _history(sag: Forklaring) -> list[str]:
         f = sag.forfra
         text.append(
             f"  Optællingen begyndte forfra med ugen {day(f.uge)}, da {f.kraevet} hele uger med selvforsørgelse "
-            f"inden for {f.vindue_aar} år var nået ({paragraph(f.post)})."
+            f"inden for {f.vindue_aar} år var nået ({f.post.hjemmel})."
         )
     else:
-        text.append(f"  Uger tælles fra {day(sag.optaelling.gaelder_fra)} ({paragraph(sag.optaelling)}).")
+        text.append(f"  Uger tælles fra {day(sag.optaelling.gaelder_fra)} ({sag.optaelling.hjemmel}).")
     for piece in sag.forloeb:
         text += _piece(piece)
     return text
@@ -102,7 +95,7 @@ def _piece(piece: Stykke) -> list[str]:
     return text
 
 
-def _report(i: Indberetning) -> Iterator[str]:
+def _report(i: IndberetningTold) -> Iterator[str]:
     """One delivered line: what it says, what became of it, and where it stands."""
     period = span(i.periode_start, i.periode_slut) if i.periode_start and i.periode_slut else "uden ydelsesperiode"
     received = day(i.modtaget_tidspunkt.date()) if i.modtaget_tidspunkt else month(i.modtaget_maaned)
@@ -113,7 +106,7 @@ def _report(i: Indberetning) -> Iterator[str]:
     yield f"      IndberetningsID {i.indberetning_id or 'mangler'}, {i.fil} linje {i.linje}."
 
 
-def _fate(i: Indberetning) -> str:
+def _fate(i: IndberetningTold) -> str:
     """What became of a line."""
     if i.status == "karantaene":
         return f"I karantæne efter {i.regel}: {i.regel_tekst or 'linjen kan ikke bruges.'} {i.handling or ''}".strip()
@@ -162,17 +155,12 @@ def _kind(uge: Uge, sag: Forklaring) -> Iterator[str]:
         yield "  Neutral uge: den tæller hverken som ydelse eller som selvforsørgelse, fordi"
     elif uge.art == "C":
         yield "  Selvforsørgelse: ingen ydelse, der tæller, har dage i ugen."
-    elif uge.til > _known_to(sag):
+    elif uge.til > last_day(sag.viden_til):
         yield "  Ugen er ikke omme i det, kørslen kender, så dens art afgøres af en senere kørsel."
     else:
         yield "  Ugen ligger uden for optællingen: borgeren har ikke haft en uge med ydelse eller støtte endnu."
     for claim in uge.beroeringer:
         yield f"    - {_claim(claim)}"
-
-
-def _known_to(sag: Forklaring) -> date:
-    """The last day that is known."""
-    return (sag.viden_til.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
 
 
 def _claim(claim: Beroering) -> str:

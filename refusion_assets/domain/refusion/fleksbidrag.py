@@ -8,6 +8,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.calendar import Grid, Ints
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.duration.count import Counted
 from refusion_assets.domain.refusion.price import MOST_KOMMUNER, NO_KOMMUNE, financing, percentages
 from refusion_assets.domain.refusion.rates import Rates
@@ -18,7 +19,7 @@ MONTH = ["borger_id", "maaned", "kommunekode"]
 FACTS = ["beregningsgrundlag_oere", "loen_oere", "tilskud_refusion_oere", "dage_paa_trin", "dage"]
 
 
-class BorgerMaanedFleksbidrag(pa.DataFrameModel):
+class BorgerMaanedFleksbidrag(Contract, key=["maaned", "borger_id", "ydelse_id", "kommunekode"]):
     """One row per person, benefit month and municipality with days on the step of fleksbidrag, with what it rests on.
 
     Amounts in øre. No basis received: both its amounts are empty and there is no contribution (FB-001).
@@ -37,12 +38,6 @@ class BorgerMaanedFleksbidrag(pa.DataFrameModel):
     refusion_oere: pl.Int64 = pa.Field(ge=0, description="fleksbidraget")
     hjemmel: pl.String
     regelversion: pl.String
-
-    class Config:
-        """Exactly these columns; one row per person, month and municipality."""
-
-        strict = True
-        unique = ["maaned", "borger_id", "ydelse_id", "kommunekode"]  # noqa: RUF012  pandera reads the list
 
 
 def paragraf_7(facts: pl.DataFrame, entry: Fleksbidrag) -> Ints:

@@ -8,6 +8,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.calendar import Ints
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.refusion.split import KEY, round_half_away
 from refusion_assets.domain.rules.entries import Rulebook
 
@@ -15,7 +16,7 @@ GROUP = ["borger_id", "ydelse_id"]
 NO_LIMIT = 2**62
 
 
-class OverLoft(pa.DataFrameModel):
+class OverLoft(Contract, key=[*KEY, "loft_id"]):
     """One row per result row and maximum that took something of it. Øre.
 
     The share of a row is the rounded percentage of its amount less `beloeb_oere` here, less `refusion_oere` here.
@@ -30,12 +31,6 @@ class OverLoft(pa.DataFrameModel):
     beloeb_oere: pl.Int64 = pa.Field(ge=0, description="of the amount, above the maximum")
     refusion_oere: pl.Int64 = pa.Field(ge=0, description="of the refusion or medfinansiering, above the maximum")
     hjemmel: pl.String
-
-    class Config:
-        """Exactly these columns; one row per key and maximum."""
-
-        strict = True
-        unique = [*KEY, "loft_id"]  # noqa: RUF012  pandera reads the list
 
 
 def limit(rows: pl.DataFrame, rules: Rulebook) -> tuple[pl.DataFrame, pl.DataFrame]:

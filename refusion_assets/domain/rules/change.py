@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.calendar import last_day, monday, next_month
+from refusion_assets.domain.contract import Contract
 
 Record = Mapping[str, Any]
 
@@ -142,17 +142,11 @@ ALWAYS = date.min
 WEEK = timedelta(days=7)
 
 
-class Regelgrundlag(pa.DataFrameModel):
+class Regelgrundlag(Contract, key=["maaned"]):
     """One row per benefit month: the rules that its rows were last calculated under."""
 
     maaned: pl.Date
     regelversion: pl.String
-
-    class Config:
-        """Exactly these columns; one row per month."""
-
-        strict = True
-        unique = ["maaned"]  # noqa: RUF012  pandera reads the list
 
 
 @dataclass(frozen=True)
