@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DATA := $(abspath $(if $(REFUSION_DATA),$(REFUSION_DATA),data))
 LAST_MONTHS = $(if $(wildcard $(DATA)/udgaaende/2026-10),2026-10,2026-08..2026-10)
 
-.PHONY: setup run test unit check regelsider bench ui format clean
+.PHONY: setup run test unit soak check regelsider bench ui format clean
 
 setup: $(VENV)/klar
 
@@ -24,6 +24,9 @@ test: setup
 
 unit: setup
 	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/house tests/law
+
+soak: setup
+	REFUSION_FLERE=10 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check refusion_assets tests bench

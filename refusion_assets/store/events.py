@@ -35,6 +35,13 @@ DIED = "Kørslens proces er væk; den nåede ikke at sige, hvorfor."
 STOPPED = "STOPPET"
 LOCATION, MODULE, REPOSITORY = "ydelsesrefusion", "refusion_assets.definitions", "__repository__"
 """The code location as `workspace.yaml` names it; Dagster gives a module's definitions the name of the repository."""
+# A command speaks on the terminal itself. Dagster's own class would lead both streams through files, with four more
+# processes a job to copy them back.
+NOTHING_CAPTURED = {
+    "module": "dagster._core.storage.noop_compute_log_manager",
+    "class": "NoOpComputeLogManager",
+    "config": {},
+}
 # SQLite takes no more values than this in a statement of any version.
 VALUES_ASKED = 500
 # What SQLite says when the system is in the way, and its file may be whole.
@@ -149,7 +156,7 @@ def instance(home: Path) -> dg.DagsterInstance:
     history = home / "history"
     log = {"module": __name__, "class": Haendelseslog.__name__, "config": {"base_dir": str(history / "runs")}}
     runs = {"module": __name__, "class": Koerselsliste.__name__, "config": {"base_dir": str(history)}}
-    overrides = {"event_log_storage": log, "run_storage": runs}
+    overrides = {"event_log_storage": log, "run_storage": runs, "compute_logs": NOTHING_CAPTURED}
     try:
         return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
     except (DatabaseError, sqlite3.DatabaseError, OSError):

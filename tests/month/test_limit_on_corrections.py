@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refusion_assets.domain.calendar import month_of, next_month
@@ -32,6 +32,7 @@ from refusion_assets.rulebook.load import RuleError, load
 from tests.conftest import DataRoot
 from tests.kit import rule_edits, timeline
 from tests.kit.data_root import RULES, Row, write_file, write_register
+from tests.kit.timeline import examples
 from tests.month.test_forklar import told as forklaret
 from tests.month.test_histories import few_kommuner
 
@@ -389,7 +390,7 @@ def plain(states: States, rules: Rulebook, received: Mapping[tuple[date, int], d
     ]
 
 
-@settings(max_examples=150)
+@examples(40)
 @given(life=lives())
 def test_both_calculations_settle_and_list_the_same_under_any_limits(
     life: tuple[States, tuple[Foraeldelse, ...], dict[tuple[date, int], date]],

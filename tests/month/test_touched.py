@@ -1,5 +1,6 @@
 """What has changed since the last calculation, and how what is calculated is laid for the next one to find."""
 
+import shutil
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -95,10 +96,10 @@ def test_whose_claims_are_others_is_looked_at_though_the_rows_came_out_the_same(
         assert session.count(people.relation) == 3
 
 
-@pytest.fixture
-def example_root(tmp_path: Path) -> DataRoot:
+@pytest.fixture(scope="module")
+def three_people(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     """Three people with kontanthjælp in February and March, and both months run."""
-    root = DataRoot(tmp_path)
+    root = DataRoot(tmp_path_factory.mktemp("tre"))
     for month, days in (("2024-02", FEBRUARY), ("2024-03", MARCH)):
         everybody = [timeline.row("K", *days, n, cpr=cpr) for n, cpr in enumerate((timeline.CPR, *OTHERS), 1)]
         lines = [row | {"IndberetningsID": f"I{month}{n}"} for n, row in enumerate(everybody)]
@@ -107,6 +108,12 @@ def example_root(tmp_path: Path) -> DataRoot:
         write_register(root.path, "bopael", month, [stay])
         root.run(month)
     return root
+
+
+@pytest.fixture
+def example_root(three_people: DataRoot, tmp_path: Path) -> DataRoot:
+    """A copy of theirs."""
+    return DataRoot(Path(shutil.copytree(three_people.path, tmp_path / "data")))
 
 
 def test_only_whose_earlier_rows_are_others_than_what_is_settled_are_compared_row_by_row(

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, next_month
@@ -15,6 +15,7 @@ from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.rulebook.load import load
 from refusion_assets.store.session import validate
 from tests.kit.data_root import RULES, with_reading
+from tests.kit.timeline import examples
 
 RULEBOOK = load(RULES)
 READINGS = [
@@ -77,7 +78,7 @@ def stands(told: pl.DataFrame, people: list[int], begin: int, first: int, grid: 
     return standing(np.array(people, np.int64), mine, first, begin, grid)
 
 
-@settings(max_examples=60)
+@examples(25)
 @given(
     before=st.lists(lives, min_size=6, max_size=12),
     after=st.lists(lives, min_size=12, max_size=12),
