@@ -16,6 +16,7 @@ from refusion_assets.assets.stale import refuse_undeclared
 from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
+from refusion_assets.files.delivered import month_named
 from refusion_assets.place import Place, unforeseen
 from refusion_assets.rulebook.load import RuleError
 from refusion_assets.shown import KINDS, OWNER, of_table, sender_cell
@@ -237,6 +238,8 @@ def gate(session: Session, place: Place, month: date) -> int:
     runs = dict(session.frame("SELECT maaned, status FROM opgoerelse.koersel").iter_rows())
     if runs.get(month) == LUKKET:
         raise Stop(f"kørsel {month:%Y-%m} er lukket og ændres ikke; en senere indsigt kommer med i næste kørsel")
+    if not runs:
+        _refuse_lost(place, month)
     before = runs.get(next_month(month, -1))
     if before == OPGJORT:
         raise Stop(f"kørsel {next_month(month, -1):%Y-%m} blev standset, før filerne var skrevet; kør den igen først")
@@ -250,6 +253,17 @@ def gate(session: Session, place: Place, month: date) -> int:
         )
     refuse_undeclared(session, place, month)
     return number
+
+
+def _refuse_lost(place: Place, month: date) -> None:
+    """Stop if earlier months have files though the warehouse knows no run: a first run corrects nothing."""
+    there = sorted(filter(None, (month_named(folder.name) for folder in place.outgoing.glob("*"))))
+    if there and there[0] < month:
+        raise Stop(
+            f"lageret kender ingen kørsel, men i {place.outgoing.name} ligger filer for {there[-1]:%Y-%m}; læg en kopi "
+            "af udgivet/ydelsesrefusion.duckdb i mappen lager, og kør det samme igen, eller kør månederne igen fra "
+            f"{there[0]:%Y-%m}"
+        )
 
 
 def _all_settled(session: Session, place: Place, month: date) -> None:

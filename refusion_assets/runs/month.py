@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import polars as pl
@@ -18,7 +18,7 @@ from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.opgoerelse import reopen
 from refusion_assets.assets.outgoing import copy_is_old, held_back_lines, published_is_current, stand, statement_lines
 from refusion_assets.assets.raw.accept import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
-from refusion_assets.assets.raw.reports import stops_before_reading
+from refusion_assets.assets.raw.reports import senders_read, stops_before_reading
 from refusion_assets.assets.refusion import difference, sums
 from refusion_assets.assets.stale import stale
 from refusion_assets.assets.wiring import (
@@ -57,6 +57,7 @@ from refusion_assets.store.session import Locked, Session
 SECONDS_BETWEEN_LOOKS = 1.0
 RUNS_SHOWN = 3
 LOCK = "kommando.laas"
+T = TypeVar("T")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -175,7 +176,7 @@ def status(place: Place, month: date | None) -> Iterator[str]:
 
     The month after the last run, or the last that somebody has delivered for, if none is named.
     """
-    runs = _runs_known(place)
+    runs = _known(place, lambda session: _runs_in(session, place))
     last = max((maaned for maaned, *_ in runs), default=None)
     asked = month or (next_month(last) if last else last_month(place.root, place.rules, date.min))
     if asked == date.min:
@@ -193,25 +194,23 @@ def status(place: Place, month: date | None) -> Iterator[str]:
         yield from (f"  Holdt tilbage: {line}" for line in held)
 
 
-def _runs_known(place: Place) -> list[tuple[date, str, int, list[str]]]:
-    """The runs, each with its status, how many municipalities it has settled, and a line for each held back.
+def _known(place: Place, ask: Callable[[Session], list[T]]) -> list[T]:
+    """The answer of the warehouse, or of the copy while a run has the warehouse open; nothing where there is none yet.
 
-    From the warehouse, or from the copy while a run has the warehouse open; nothing where there is none yet.
+    Nothing, too, from one of an earlier program.
     """
     if not place.warehouse.path.exists():
         return []
     try:
         with place.warehouse.watching() as session:
-            return _runs_in(session, place)
+            return ask(session) if session.has("opgoerelse.tilbageholdt") else []
     except Locked:
         with place.warehouse.reading() as session:
-            return _runs_in(session, place)
+            return ask(session) if session.has("opgoerelse.tilbageholdt") else []
 
 
 def _runs_in(session: Session, place: Place) -> list[tuple[date, str, int, list[str]]]:
-    """The runs as a warehouse or its copy knows them; none in one of an earlier program."""
-    if not session.has("opgoerelse.tilbageholdt"):
-        return []
+    """The runs, each with its status, how many municipalities it has settled, and a line for each held back."""
     rows = session.frame(
         """SELECT r.maaned, r.status, count(k.kommunekode) AS kommuner FROM opgoerelse.koersel r
         LEFT JOIN opgoerelse.kommune k USING (koersel) GROUP BY ALL ORDER BY 1"""
@@ -222,7 +221,8 @@ def _runs_in(session: Session, place: Place) -> list[tuple[date, str, int, list[
 def _senders(place: Place, month: date) -> Iterator[str]:
     """How many expected senders have delivered for a month, and a line for each, those that are missing first."""
     deliveries, _ = delivered.find(place.raw, month, place.rules)
-    there, missing = delivered.senders(deliveries, month), delivered.missing(deliveries, month)
+    read = _known(place, lambda session: senders_read(session, next_month(month, -1)))
+    there, missing = delivered.senders(deliveries, month), delivered.missing(deliveries, month, read)
     yield f"Leverancer for {month:%Y-%m}: {len(there)} af {len(there) + len(missing)} afsendere har leveret."
     yield from (f"  mangler  {kilde}-{enhed}" for kilde, enhed in missing)
     for (kilde, enhed), files in sorted(there.items()):

@@ -265,6 +265,17 @@ def test_a_warehouse_without_a_copy_is_made_again_from_the_first_month(three: Da
     assert {month: root.files(month) for month in MONTHS} == {month: three.files(month) for month in MONTHS}
 
 
+def test_a_warehouse_that_is_gone_begins_no_new_ledger_beside_files_that_were_sent(two: DataRoot) -> None:
+    sent = {month: two.files(month) for month in MONTHS[:2]}
+    copy = two.place.warehouse.published.read_bytes()
+    live(two).parent.rename(two.path / "lager-vaek")
+    ran = two.refusion("koer", MONTHS[2])
+    assert (ran.code, ran.err.count("\n"), "lageret kender ingen kørsel" in ran.err) == (1, 1, True)
+    assert f"eller kør månederne igen fra {MONTHS[0]}" in ran.err
+    assert {month: two.files(month) for month in MONTHS} == sent | {MONTHS[2]: {}}
+    assert two.place.warehouse.published.read_bytes() == copy
+
+
 def test_a_published_copy_that_cannot_be_read_is_made_again_by_the_next_run(three: DataRoot, tmp_path: Path) -> None:
     root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")), three.rules)
     headers_turned(root.place.warehouse.published)

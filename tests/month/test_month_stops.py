@@ -146,6 +146,12 @@ def test_a_sender_that_delivered_last_month_and_not_this_stops_the_month(root: D
     assert "FIL-006 akasse-20100001" in stopped(root, "2024-02")
 
 
+def test_a_sender_that_was_read_last_month_is_missed_though_its_earlier_files_are_gone_too(root: DataRoot) -> None:
+    shutil.rmtree(root.path / "raw" / "akasse")
+    assert "  mangler  akasse-20100001\n" in root.refusion("status", "2024-02").out
+    assert "FIL-006 akasse-20100001" in stopped(root, "2024-02")
+
+
 def test_all_bad_files_of_reports_and_registers_are_told_in_one_line(root: DataRoot) -> None:
     write_register(root.path, "fleksgrundlag", "2024-02", [])
     sources = ("ky", "akasse", "bopael", "fleksgrundlag")

@@ -243,13 +243,18 @@ def _mark_duplicates(session: Session) -> None:
 
 def _missing_senders(session: Session, deliveries: list[Delivery], month: date) -> list[Fault]:
     """FIL-006: senders of the month before that have delivered nothing this month, and their money then."""
-    missing = delivered.missing(deliveries, month)
+    missing = delivered.missing(deliveries, month, senders_read(session, next_month(month, -1)))
     then = (
         {(kilde, enhed): oere for kilde, enhed, oere, _ in queries.expected(session, month).iter_rows()}
         if missing
         else {}
     )
     return [_missing(kilde, enhed, then.get((kilde, enhed), 0), month) for kilde, enhed in missing]
+
+
+def senders_read(session: Session, month: date) -> list[tuple[str, str]]:
+    """The senders (kilde, enhed) of the files of a month that are in the warehouse."""
+    return session.frame("SELECT DISTINCT kilde, enhed FROM raw.fil WHERE modtaget_maaned = $month", month=month).rows()
 
 
 def _missing(kilde: str, enhed: str, oere: int, month: date) -> Fault:
