@@ -274,7 +274,8 @@ def ui(port: int) -> None:
 
 @main.command()
 @click.option("--sider", type=click.Path(path_type=Path, file_okay=False), help="Skriv lovsiderne i mappen.")
-def regler(sider: Path | None) -> None:
+@click.option("--skema", type=click.Path(path_type=Path, file_okay=False), help="Skriv TOML-filernes skema i mappen.")
+def regler(sider: Path | None, skema: Path | None) -> None:
     """Prøv reglerne: huller, overlap, manglende hjemmel. Siger reglernes version, og hvad de rammer i dataroden."""
     from refusion_assets.assets.stale import told  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.domain.wording import plural  # noqa: PLC0415  as above
@@ -285,6 +286,10 @@ def regler(sider: Path | None) -> None:
         from refusion_assets.law_pages.page import write  # noqa: PLC0415  only this option needs it
 
         click.echo(f"{plural(len(write(place.rules_folder, sider)), 'side', 'sider')} i {sider}")
+    if skema:
+        from refusion_assets.law_pages.page import write_schema  # noqa: PLC0415  the same
+
+        click.echo(f"Skema: {write_schema(skema)}")
     if not place.root.exists():
         click.echo(f"Dataroden {place.root} findes ikke, så det siges ikke, hvad reglerne rammer.")
     click.echo(f"Reglerne kan stå: {plural(len(rules.ydelse_ids), 'ydelse', 'ydelser')}, version {rules.version[:12]}.")

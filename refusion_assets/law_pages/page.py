@@ -2,9 +2,14 @@
 
 import csv
 import dataclasses
+import json
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
 from refusion_assets.domain.stop import Stop
 from refusion_assets.figures import table
@@ -15,6 +20,7 @@ from refusion_assets.place import REPOSITORY
 from refusion_assets.rulebook.load import TOPICS, load
 
 PAGE = "tests/data/laesninger.toml"
+SCHEMA = "regler.json"
 
 
 def _outcome(rows: Sequence[Record]) -> str:
@@ -302,3 +308,45 @@ def write(folder: Path, target: Path = PAGES) -> list[str]:
     for name, text in made.items():
         (target / name).write_text(text, encoding="utf-8")
     return sorted(made)
+
+
+def schema() -> str:
+    """The form of every TOML file of the rules as a JSON schema: an editor completes and checks them by it.
+
+    Any topic may stand in any of the files, as `load` reads them; what hangs together over entries only `load` proves.
+    Hjemmel: none, technical.
+    """
+    kinds = {topic: kind for topic, (file, kind) in TOPICS.items() if file.endswith(".toml")}
+    asked: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
+        (topic, "validation", TypeAdapter(kind)) for topic, kind in kinds.items()
+    ]
+    entry, forms = TypeAdapter.json_schemas(asked)
+    emner = read_emner()
+    for form in forms["$defs"].values():
+        form["additionalProperties"] = False
+        form.pop("description", None)  # the docstring, in English
+        for name, field in form["properties"].items():
+            field["title"] = heading(name)
+            if "anyOf" in field:  # a number that may be left out; TOML has no null
+                field.update(field.pop("anyOf")[0])
+                del field["default"]
+            elif name in form["required"] and field.get("type") == "string":
+                field["minLength"] = 1
+    topics = {
+        topic: {
+            "type": "array",
+            "description": " ".join(emner.of_file(TOPICS[topic][0]).regulerer.split()),
+            "items": entry[topic, "validation"],
+        }
+        for topic in kinds
+    }
+    head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Reglernes TOML-filer", "type": "object"}
+    whole = {**head, "additionalProperties": False, "properties": topics, **forms}
+    return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
+
+
+def write_schema(target: Path) -> Path:
+    """The schema of the rules written to a folder; its file."""
+    target.mkdir(parents=True, exist_ok=True)
+    (target / SCHEMA).write_text(schema(), encoding="utf-8")
+    return target / SCHEMA
