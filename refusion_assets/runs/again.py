@@ -25,7 +25,8 @@ from refusion_assets.domain.wording import plural
 from refusion_assets.files import delivered
 from refusion_assets.files import outgoing as files
 from refusion_assets.files.delivered import MANIFEST
-from refusion_assets.place import Place, kept, patient
+from refusion_assets.place import Place, kept
+from refusion_assets.progress import patient
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ from refusion_assets.domain.wording import plural
 from refusion_assets.files import delivered
 from refusion_assets.files.estimate import RESULTAT, folder_of
 from refusion_assets.files.unread import REGISTERS
-from refusion_assets.place import Place, patient
+from refusion_assets.place import Place
+from refusion_assets.progress import patient
 from refusion_assets.rulebook.load import load
 from refusion_assets.shown import last_month, range_tags
 from refusion_assets.store import events
