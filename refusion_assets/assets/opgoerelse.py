@@ -72,7 +72,7 @@ WHERE sha256 IS NOT NULL ORDER BY sti"""
 
 
 def record_known(session: Session, month: date) -> None:
-    """What run `month` knows otherwise than the runs before it (`opgoerelse.kendt_fil`), in place of an earlier try."""
+    """The files that run `month` knows otherwise than earlier runs (`opgoerelse.kendt_fil`), in place of old ones."""
     session.run("DELETE FROM opgoerelse.kendt_fil WHERE maaned = $month", month=month)
     session.run(NEW_TO_THE_RUN, month=month)
 
@@ -101,7 +101,7 @@ class HoldingBack(dg.Config):
 
 @dataclass(frozen=True)
 class Settled:
-    """What a run settled: ledger rows by type, and per municipality rows and sums (øre)."""
+    """The ledger rows of a run by type, and per municipality rows and sums (øre)."""
 
     koersel: int
     raekker: dict[str, int]
@@ -146,7 +146,7 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
 def _leave_out(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
     """The ledger and advice of run `month` without the municipalities that are held back: all but `koder`.
 
-    Whoever was calculated for the month counts as not settled, so that settling the last one compares everybody anew.
+    Everybody calculated for the month counts as not settled, so that settling the last one compares them anew.
     """
     runs = (0, number) if first_run(session, month) else (number, number)
     session.run(
@@ -158,7 +158,7 @@ def _leave_out(session: Session, month: date, number: int, koder: Sequence[str])
 
 
 def hold_back(session: Session, place: Place, month: date, begrundelse: str) -> None:
-    """Who run `month` holds back (`opgoerelse.tilbageholdt`), and why; a reason given before stands."""
+    """The municipalities that run `month` holds back (`opgoerelse.tilbageholdt`), and why; an earlier reason stands."""
     refuse_number(begrundelse)
     held = held_back(session, place, month)
     before = dict(
@@ -173,7 +173,7 @@ def hold_back(session: Session, place: Place, month: date, begrundelse: str) -> 
 
 
 def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger of the first run: what lies before it as settled already (Å), the month itself as new (N)."""
+    """The ledger of the first run: earlier months as settled already (Å), the month itself as new (N)."""
     _enter(session, "maaned < $month", AABNING, 0, koder, month)
     _enter(session, "maaned = $month", NY, number, koder, month)
 
@@ -192,9 +192,9 @@ def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequenc
 
 
 def _settle_changed(session: Session, place: Place, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger of a later run. Where all of it is settled already, only that of the people calculated since is made.
+    """The ledger of a later run. If the run is settled already, only the people calculated since are settled again.
 
-    The rows of a person rest on nobody else's, so those of all others stand, unless the rules are other ones.
+    A person's rows rest on nobody else's, so the rows of all others stand; but not under other rules.
     """
     whole = everybody(place, koder)
     before = "SELECT max(opgjort) FROM refusion.aendret WHERE maaned = $month"
@@ -218,8 +218,8 @@ def _differences(
 ) -> None:
     """The ledger rows of earlier months: the state of some people (borger_id, fra_uge) against what is settled.
 
-    No earlier run has settled the benefit month itself, so its rows are new and only the others are compared. What is
-    too old is listed (`opgoerelse.foraeldet`) and not settled.
+    No earlier run has settled the benefit month itself, so its rows are new and only earlier months are compared. Too
+    old differences are listed (`opgoerelse.foraeldet`) and not settled.
     """
     compared = _leave_out_settled(session, month, koder, people)
     limited = _limited(session, place, month)
@@ -329,7 +329,7 @@ def close(session: Session, place: Place, month: date) -> None:
 
 
 def _show(context: dg.AssetExecutionContext, done: Settled, month: date) -> None:
-    """What the cell of every chosen municipality shows: rows, people and sums of the run."""
+    """Rows, people and sums of the run, shown on the cell of every chosen municipality."""
     chosen = set(context.partition_keys)
     for row in done.kommuner.iter_rows(named=True):
         if f"{row['kommunekode']}|{month:%Y-%m}" not in chosen:
@@ -353,7 +353,7 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
 
     @table_asset("opgoerelse.postering", cells, deps=rows)
     def postering(context: dg.AssetExecutionContext, config: HoldingBack, place: dg.ResourceParam[Place]) -> None:
-        """One row per ledger entry of the run: what the month settles, and every difference to earlier runs.
+        """One row per ledger entry of the run: the month itself, and every difference to earlier runs.
 
         Municipalities of whom no cell of the month has been made are held back. Reads the result rows and the ledger.
         The files are written when the checks have passed. Source: output.md section 2.

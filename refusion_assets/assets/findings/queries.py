@@ -1,7 +1,7 @@
-"""Opslag: what the findings are made from, fetched from the warehouse; after the first run, only what can differ.
+"""The queries behind the findings; after the first run they read only rows that can have changed.
 
-Small results are fetched before they are joined with the tables of all lines: DuckDB cannot foresee how few they
-are, and would else build its hash table of everything.
+Small results are fetched before they are joined with the tables of all lines: DuckDB cannot foresee that they are few,
+and would build its hash table of the large table.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ LINE_KEY = ["regel", "fil", "linje"]
 
 @dataclass(frozen=True)
 class Before:
-    """Findings that were open when everything was looked at last (`rows`: `FOUND`), and the people calculated since.
+    """Findings to reuse (`rows`: `FOUND`), and the people calculated since they were made (borger_id, fra_uge).
 
-    `people`: borger_id, fra_uge. Of everybody else the findings in weeks and claims are as they were.
+    The findings in weeks and claims of everybody else are unchanged.
     """
 
     rows: pl.DataFrame
