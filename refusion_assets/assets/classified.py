@@ -128,22 +128,10 @@ def _numbered_persons(session: Session, subjects: pl.Series) -> pl.DataFrame:
 LINES_PER_BUCKET = 400_000
 IDS_PER_SWEEP = 20_000_000
 LINE = (
-    "fil_id",
-    "linje",
-    "art",
-    "indberetning_id",
-    "reference_id",
-    "pligt_se",
-    "kommunekode_betaler",
-    "borger_id",
-    "ydelse_id",
-    "konto",
-    "kilde_id",
-    "periode_start",
-    "periode_slut",
-    "beloeb_oere",
-    "regel",
-)
+    "fil_id", "linje", "art", "indberetning_id", "reference_id", "pligt_se",
+    "kommunekode_betaler", "borger_id", "ydelse_id", "konto", "kilde_id",
+    "periode_start", "periode_slut", "beloeb_oere", "regel",
+)  # fmt: skip
 COLUMNS = ", ".join(f"l.{name}" for name in LINE)
 # The id that decides a line's verdict: of a reversal the report it points at, else the line's own.
 DECIDING = "CASE WHEN l.art = 'T' THEN l.reference_id ELSE l.indberetning_id END"
@@ -290,13 +278,6 @@ def quarantined(session: Session) -> pl.DataFrame:
         FROM classified.dom WHERE status = '{KARANTAENE}' GROUP BY 1 ORDER BY 1""")
 
 
-def put_verdicts(session: Session, verdicts: pl.DataFrame) -> None:
-    """Verdicts in place of those the same lines had."""
-    with session.lending("nye_domme", verdicts.select("fil_id", "linje")):
-        session.run("DELETE FROM classified.dom d USING nye_domme n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
-    session.insert("classified.dom", not_used(verdicts.select(VERDICT)))
-
-
 CLAIMS_PER_RANGE = 10_000_000
 CLAIMS_PER_SWEEP = 20_000_000
 
@@ -388,7 +369,10 @@ def _put_single(session: Session, standing: Relation, shared: Relation) -> None:
 def _put_summed(session: Session, rows: pl.DataFrame) -> None:
     """The claims of the lines `rows`, summed by the kernel, and the verdicts that EI-010 changes."""
     krav, spoiled = claims(rows)
-    put_verdicts(session, _reconsidered(rows, spoiled))
+    verdicts = _reconsidered(rows, spoiled)
+    with session.lending("nye_domme", verdicts.select("fil_id", "linje")):
+        session.run("DELETE FROM classified.dom d USING nye_domme n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
+    session.insert("classified.dom", not_used(verdicts.select(VERDICT)))
     session.insert("classified.krav", krav)
 
 

@@ -123,13 +123,6 @@ def choose_resume(session: Session, people: People, rules: Rulebook, grid: Grid)
     )
 
 
-def forget_resumed(session: Session, resume: Resume) -> None:
-    """The spells of `resume.people` that reach the week leave; so do leftovers of claims that end from its month on."""
-    mine = f"t USING {resume.people} g WHERE t.borger_id = g.borger_id"
-    session.run(f"DELETE FROM duration.forloeb {mine} AND {SPELL_END} >= $uge", uge=resume.uge)
-    session.run(f"DELETE FROM refusion.placering {mine} AND t.slut_maaned >= $maaned", maaned=resume.maaned)
-
-
 def count_all(krav: pl.DataFrame, grid: Grid, rules: Rulebook) -> tuple[Counted, pl.DataFrame]:
     """The counts of some people from the start, and their spells (`Forloeb`)."""
     counted = count_weeks(krav, grid, rules)
@@ -278,7 +271,9 @@ def _forget(session: Session, people: People, counted_anew: Relation, resume: Re
     Where counts go on, the rules have no counters beside the law's own, so the spells of those leave for everybody.
     """
     if resume:
-        forget_resumed(session, resume)
+        mine = f"t USING {resume.people} g WHERE t.borger_id = g.borger_id"
+        session.run(f"DELETE FROM duration.forloeb {mine} AND {SPELL_END} >= $uge", uge=resume.uge)
+        session.run(f"DELETE FROM refusion.placering {mine} AND t.slut_maaned >= $maaned", maaned=resume.maaned)
     for table in BY_PERSON:
         whose = people.relation if table == OWN_COUNTERS else counted_anew
         session.run(f"DELETE FROM {table} t USING {whose} b WHERE t.borger_id = b.borger_id")

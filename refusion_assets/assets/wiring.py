@@ -234,7 +234,7 @@ def gate(session: Session, place: Place, month: date) -> int:
     number = run_number(month, place.rules)
     if number < 1:
         raise Stop(f"kørsler før {place.rules.koersel.gaelder_fra:%Y-%m} afvises")
-    runs = dict(session.frame("SELECT maaned, status FROM opgoerelse.koersel").iter_rows())
+    runs = session.pairs("SELECT maaned, status FROM opgoerelse.koersel")
     if runs.get(month) == LUKKET:
         raise Stop(f"kørsel {month:%Y-%m} er lukket og ændres ikke; en senere indsigt kommer med i næste kørsel")
     before = runs.get(next_month(month, -1))
@@ -242,7 +242,7 @@ def gate(session: Session, place: Place, month: date) -> int:
         raise Stop(f"kørsel {next_month(month, -1):%Y-%m} blev standset, før filerne var skrevet; kør den igen først")
     if runs and month not in (max(runs), next_month(max(runs))):
         raise Stop(f"{month:%Y-%m} er ikke næste kørsel; den næste er {next_month(max(runs)):%Y-%m}")
-    _all_settled(session, place, month)
+    refuse_held_back(session, place, next_month(month, -1), f"før {month:%Y-%m} kan køres")
     if before == AABEN and not (place.outgoing / f"{next_month(month, -1):%Y-%m}").exists():
         # So it is after the warehouse was taken back from the published copy in the middle of a run.
         raise Stop(
@@ -250,12 +250,6 @@ def gate(session: Session, place: Place, month: date) -> int:
         )
     refuse_undeclared(session, place, month)
     return number
-
-
-def _all_settled(session: Session, place: Place, month: date) -> None:
-    """Stop if the run before `month` still holds a municipality back: starting a run closes the one before."""
-    before = next_month(month, -1)
-    refuse_held_back(session, place, before, f"før {month:%Y-%m} kan køres")
 
 
 def refuse_held_back(session: Session, place: Place, month: date, what: str) -> None:

@@ -414,6 +414,10 @@ class Session:
         found: Any = self.value(query, **parameters)
         return found  # type: ignore[no-any-return]
 
+    def pairs(self, query: str, **parameters: object) -> dict[Any, Any]:
+        """The first column of a query's rows, each with the second."""
+        return dict(self.frame(query, **parameters).iter_rows())
+
     def run(self, statement: str, **parameters: object) -> None:
         """A statement that gives no rows."""
         self.connection.execute(statement, parameters or None)

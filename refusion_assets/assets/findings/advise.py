@@ -40,7 +40,7 @@ def listed_before(session: Session, place: Place, month: date) -> Before | None:
     None if those findings were made under other rules; then all must be looked at.
     """
     number, rules = run_number(month, place.rules), place.rules.version
-    ruled = dict(session.frame("SELECT koersel, regelversion FROM opgoerelse.koersel").iter_rows())
+    ruled = session.pairs("SELECT koersel, regelversion FROM opgoerelse.koersel")
     again = settled_before(session, month) and ruled.get(number) == rules
     if not again and (_advised_before(session, number) != number - 1 or ruled.get(number - 1) != rules):
         return None
@@ -77,7 +77,7 @@ WHERE f.kendt_fra = $month"""
 def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
     """Findings in the senders' files (`FOUND`): FIL-003 to FIL-008, and stops that were let pass (EI-017, REG-001)."""
     parts = [
-        file_findings(queries.files(session, month), queries.expected(session, month), month, rules),
+        file_findings(session.frame(queries.FILES, month=month), queries.expected(session, month), month, rules),
         folder_findings(session.frame(queries.NOTICED, month=month)),
         passed_findings(session.frame(queries.PASSED, month=month), month, rules),
     ]

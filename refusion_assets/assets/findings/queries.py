@@ -34,7 +34,8 @@ class Before:
     people: Relation
 
 
-# A second delivery has no lines of its own; its money is that of the first one.
+# One row per file of reports received through `$month`, in the order of judging. A second delivery has no lines of its
+# own; its money is that of the first one.
 FILES = """
 SELECT f.kilde, f.enhed, f.modtaget_maaned, f.loebenr, f.filnavn, f.sha256, f.antal_raekker, f.dublet, d.beloeb_oere
 FROM raw.fil f LEFT JOIN (
@@ -202,11 +203,6 @@ def with_frame(session: Session, name: str, frame: pl.DataFrame, query: str, **p
     """The rows of a query that also reads a frame, under the name given."""
     with session.lending(name, frame):
         return session.frame(query, **parameters)
-
-
-def files(session: Session, month: date) -> pl.DataFrame:
-    """One row per file of reports received through `month`, in the order they are judged in; øre of a repeat."""
-    return session.frame(FILES, month=month)
 
 
 def keys(session: Session, identities: pl.Series) -> pl.DataFrame:

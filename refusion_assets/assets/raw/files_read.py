@@ -139,7 +139,7 @@ def read_again(session: Session, read: ReadIn, before: Iterable[str], coming: da
 
     A file stays known from the run that first knew it; one that no run has known, from the coming one.
     """
-    known = dict(session.frame("SELECT sti, kendt_fra FROM raw.laest").iter_rows())
+    known = session.pairs("SELECT sti, kendt_fra FROM raw.laest")
     session.run(f"DELETE FROM raw.laest WHERE {among('sti', 'all')}", all=[*read, *before])
     _enter(session, read, {sti: known.get(sti, coming) for sti in read})
 

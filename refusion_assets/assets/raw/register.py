@@ -269,9 +269,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
             return
         with place.warehouse.open() as session:
             passed = let_passed(session, run_month(context))
-            held = dict(
-                session.frame("SELECT art, sum(antal_raekker)::BIGINT FROM raw.register GROUP BY 1").iter_rows()
-            )
+            held = session.pairs("SELECT art, sum(antal_raekker)::BIGINT FROM raw.register GROUP BY 1")
             files = session.count("raw.register")
         yield dg.MaterializeResult(
             metadata={
