@@ -9,7 +9,8 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.checks import calculated, received
+from refusion_assets.assets.checks import calculated
+from refusion_assets.assets.checks import received as modtaget
 from refusion_assets.assets.checks.calculated import aendring_mod_sidste_maaned, maaneder_er_aktuelle
 from refusion_assets.assets.checks.sample import efterregning_enig
 from refusion_assets.assets.wiring import Asked, month_asked, stopping
@@ -47,7 +48,7 @@ STOPS: tuple[Asks, ...] = (
     (calculated.raa_er_fordelt, "classified.krav", "Hver modtaget øre er brugt, tilbageført eller i karantæne."),
     (calculated.kontrakter_holder, "classified.krav", "Linjernes domme og kravene overholder deres kontrakter."),
     (
-        received.beloeb_er_under_graensen,
+        modtaget.beloeb_er_under_graensen,
         "classified.krav",
         "Ingen ny linje er over sin ydelses grænse (EI-017), uden at det er accepteret.",
     ),
@@ -89,15 +90,15 @@ STOPS: tuple[Asks, ...] = (
     (calculated.bilag_balancerer, "opgoerelse.postering", "Debet er kredit på hvert bilag."),
 )
 WARNS: tuple[Asks, ...] = (
-    (received.registre_er_laeselige, "raw.register", "Hver linje i nye filer med bopæl og fleksgrundlag kan læses."),
+    (modtaget.registre_er_laeselige, "raw.register", "Hver linje i nye filer med bopæl og fleksgrundlag kan læses."),
     (calculated.karantaene, "classified.krav", "Ingen linje er i karantæne."),
     (
-        received.ydelser_er_med,
+        modtaget.ydelser_er_med,
         "classified.krav",
         "Hver afsender indberetter stadig de ydelser, den indberettede sidste måned.",
     ),
     (
-        received.leveret_til_tiden,
+        modtaget.leveret_til_tiden,
         "classified.krav",
         "Kun få af en afsenders linjer er modtaget længe efter deres periode.",
     ),
@@ -114,9 +115,9 @@ WARNS: tuple[Asks, ...] = (
     ),
 )
 FAMILIES = (
-    Family(received.filregler, "raw.indberetning", received.FILREGLER, "classified.krav"),
-    Family(received.linjeregler, "classified.krav", received.LINJEREGLER, "classified.krav"),
-    Family(received.ugeregler, "refusion.borger_uge_ydelse", received.UGEREGLER, "refusion.borger_uge_ydelse"),
+    Family(modtaget.filregler, "raw.indberetning", modtaget.FILREGLER, "classified.krav"),
+    Family(modtaget.linjeregler, "classified.krav", modtaget.LINJEREGLER, "classified.krav"),
+    Family(modtaget.ugeregler, "refusion.borger_uge_ydelse", modtaget.UGEREGLER, "refusion.borger_uge_ydelse"),
 )
 
 
