@@ -13,14 +13,14 @@ from refusion_assets.domain.stop import Fault, Refused, in_one_line
 from refusion_assets.files.unread import without_persons
 from refusion_assets.store.session import Session
 
-# What may be let pass knowingly, and how it is named.
+# The rules whose stops may be let pass, and the form of the thing that is named.
 ACCEPTABLE = {
     "FIL-006": "<kilde>-<enhed>",
     "REG-001": "<filnavn>",
     "EI-017": "<filnavn>:<linje>",
     "FIL-008": "<filnavn>",
 }
-# What is known before any line is read: a run never stops on what only a reload stops on.
+# The rules that are known to stop before any line is read; FIL-008 stops a reload only.
 BEFORE_READING = ("FIL-006", "REG-001", "FIL-008")
 # Let pass by the command that meets it, and by no later one.
 BY_COMMAND = "FIL-008"
