@@ -1,4 +1,4 @@
-"""Classified: what each line is about, which lines stand, and the claims they make."""
+"""Classified: the meaning of each line, the verdict on it, and the claims of the lines that stand."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,9 +44,9 @@ RENAMED = {
 
 
 def forget_files(session: Session, files: Sequence[int]) -> None:
-    """The lines of some files (`fil_id`) leave every table here; what they were stays in `classified.udgaaet`.
+    """The lines of some files (`fil_id`) and their verdicts leave; a copy of the lines goes to `classified.udgaaet`.
 
-    So the next classification knows which reports and claims they had touched.
+    From the copy the next classification knows the reports and claims that they had touched.
     """
     theirs = f"WHERE {among('fil_id', 'files', 'BIGINT')}"
     session.run(f"INSERT INTO classified.udgaaet SELECT * FROM classified.linje {theirs}", files=files)
@@ -55,15 +55,15 @@ def forget_files(session: Session, files: Sequence[int]) -> None:
 
 
 def forget_lines(session: Session) -> None:
-    """Every line and verdict leaves; the claims stay, so that only claims that come out otherwise are calculated."""
+    """Every line and verdict leaves. The claims stay: after the reload only people with other claims are calculated."""
     for table in (*OF_LINES, "classified.udgaaet"):
         session.run(f"DELETE FROM {table}")
 
 
 def judge_lines(session: Session, place: Place, progress: Callable[[str], None]) -> bool:
-    """Lines not judged by what these rules say of lines are judged (`classified.linje`), some files at a time.
+    """Lines that are not judged under the rules for lines in force are judged (`classified.linje`), by some files.
 
-    True if lines judged otherwise were judged again, so that every verdict must be.
+    True if lines judged under other rules were judged again: then every verdict must be made anew.
     """
     version = judgement_version(place.rules.emner)
     again = session.value("SELECT count(*) FROM raw.fil WHERE bedoemt_med <> $version", version=version)
@@ -106,7 +106,7 @@ def _judge_rows(session: Session, place: Place, rows: pl.DataFrame) -> None:
 
 
 def _unknown(linjer: pl.DataFrame) -> pl.DataFrame:
-    """What lines without a person say of one (`Ukendt`): a municipality must be told what it wrote."""
+    """The number written on each line whose person is unknown (`Ukendt`): the advice must show it."""
     by_employer = (pl.col("Indberetningsart") == "I") & (pl.col("kontoart") == BY_EMPLOYER)
     skrevet = pl.when(by_employer).then("Felt0216").otherwise("CPR")
     told = linjer.filter(pl.col("borger_id").is_null()).select("fil_id", "linje", skrevet=skrevet)
@@ -128,22 +128,10 @@ def _numbered_persons(session: Session, subjects: pl.Series) -> pl.DataFrame:
 LINES_PER_BUCKET = 400_000
 IDS_PER_SWEEP = 20_000_000
 LINE = (
-    "fil_id",
-    "linje",
-    "art",
-    "indberetning_id",
-    "reference_id",
-    "pligt_se",
-    "kommunekode_betaler",
-    "borger_id",
-    "ydelse_id",
-    "konto",
-    "kilde_id",
-    "periode_start",
-    "periode_slut",
-    "beloeb_oere",
-    "regel",
-)
+    "fil_id", "linje", "art", "indberetning_id", "reference_id", "pligt_se",
+    "kommunekode_betaler", "borger_id", "ydelse_id", "konto", "kilde_id",
+    "periode_start", "periode_slut", "beloeb_oere", "regel",
+)  # fmt: skip
 COLUMNS = ", ".join(f"l.{name}" for name in LINE)
 # The id that decides a line's verdict: of a reversal the report it points at, else the line's own.
 DECIDING = "CASE WHEN l.art = 'T' THEN l.reference_id ELSE l.indberetning_id END"
@@ -235,10 +223,10 @@ def _touched(session: Session, files: Relation) -> Scope:
 
 
 def judge_reports(session: Session, scope: Scope) -> None:
-    """New verdicts (`classified.dom`) on those of the chosen lines that are not used, but for EI-010.
+    """New verdicts (`classified.dom`) on the chosen lines that are not used; EI-010 comes later (`make_claims`).
 
-    A report that no reversal points at and that lies in one file is judged by its own row rule; only the rest
-    is handed to the kernel. The rows put in here have the key of `classified.linje`, so it is proved there.
+    A report that lies in one file and that no reversal points at is judged by its own row rule. The kernel judges the
+    others. The rows put in here have the key of `classified.linje`, which is proved there.
     """
     doubtful = _doubtful_ids(session, scope)
     session.run(f"""INSERT INTO classified.dom
@@ -273,7 +261,7 @@ def _doubtful_ids(session: Session, scope: Scope) -> Relation:
 def _doubtful_lines(session: Session, scope: Scope, doubtful: Relation) -> Relation:
     """The lines of doubtful ids, and whether their own verdict is asked for (`afgoeres`).
 
-    Reversals that bear such an id are needed to judge by, even where their own verdict is not asked for.
+    Reversals with such an id decide verdicts, even where their own verdict is not asked for.
     """
     query = f"""SELECT *, true AS afgoeres FROM {scope.lines} SEMI JOIN {doubtful} USING (noegle)
         UNION ALL
@@ -290,13 +278,6 @@ def quarantined(session: Session) -> pl.DataFrame:
         FROM classified.dom WHERE status = '{KARANTAENE}' GROUP BY 1 ORDER BY 1""")
 
 
-def put_verdicts(session: Session, verdicts: pl.DataFrame) -> None:
-    """Verdicts in place of those the same lines had."""
-    with session.lending("nye_domme", verdicts.select("fil_id", "linje")):
-        session.run("DELETE FROM classified.dom d USING nye_domme n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
-    session.insert("classified.dom", not_used(verdicts.select(VERDICT)))
-
-
 CLAIMS_PER_RANGE = 10_000_000
 CLAIMS_PER_SWEEP = 20_000_000
 
@@ -307,10 +288,10 @@ def same(left: str, right: str, names: list[str]) -> str:
 
 
 def make_claims(session: Session, scope: Scope, progress: Callable[[str], None]) -> None:
-    """The chosen claims made anew (`classified.krav`), with EI-010, and whom it changes (`classified.aendret`).
+    """The chosen claims made anew (`classified.krav`), with EI-010; people with other claims are marked (`mark`).
 
-    A line that is alone in its claim, and not below zero, is the claim; the lines of the others are summed by
-    the kernel. Both keep the key of the contract, as every line belongs to one or to the other by its claim.
+    A line that is alone in its claim, and not below zero, is the claim. The kernel sums the lines of all other claims.
+    Every claim is made in one of the two ways, so both together keep the key of the contract.
     """
     lines, claims_before = ALL_LINES, ALL_CLAIMS
     if scope.claims:
@@ -388,7 +369,10 @@ def _put_single(session: Session, standing: Relation, shared: Relation) -> None:
 def _put_summed(session: Session, rows: pl.DataFrame) -> None:
     """The claims of the lines `rows`, summed by the kernel, and the verdicts that EI-010 changes."""
     krav, spoiled = claims(rows)
-    put_verdicts(session, _reconsidered(rows, spoiled))
+    verdicts = _reconsidered(rows, spoiled)
+    with session.lending("nye_domme", verdicts.select("fil_id", "linje")):
+        session.run("DELETE FROM classified.dom d USING nye_domme n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
+    session.insert("classified.dom", not_used(verdicts.select(VERDICT)))
     session.insert("classified.krav", krav)
 
 
@@ -404,7 +388,7 @@ def _reconsidered(rows: pl.DataFrame, spoiled: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tell_changes(session: Session, before: Relation, now: Relation) -> None:
-    """The persons whose claims differ, and the first day of a claim that does (`classified.aendret`)."""
+    """People with other claims now than before are marked, from the first day of a claim that differs."""
     alike = same("t", "a", [*CLAIM, "ydelse_id", "beloeb_oere"])
     query = f"""SELECT borger_id, min(periode_start) FROM (
             SELECT t.borger_id, t.periode_start FROM {before} t ANTI JOIN {now} a ON {alike}
@@ -415,7 +399,7 @@ def _tell_changes(session: Session, before: Relation, now: Relation) -> None:
 
 @dataclass(frozen=True)
 class Sorted:
-    """What classification found: claims, quarantined lines and their amount (øre)."""
+    """The numbers of claims and of quarantined lines, their amount (øre), and lines by rule."""
 
     krav: int
     karantaene: int
@@ -442,7 +426,7 @@ def classify_through(
 
 
 def _summary(session: Session) -> Sorted:
-    """What the classification holds now."""
+    """The numbers of the tables as they are now."""
     bad = quarantined(session)
     krav = session.count("classified.krav")
     return Sorted(krav, int(bad["antal"].sum()), int(bad["oere"].sum()), dict(bad.select("regel", "antal").iter_rows()))

@@ -1,6 +1,6 @@
 """Opgoerelse: the month settled against everything settled before, and told to the municipalities."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -72,14 +72,14 @@ WHERE sha256 IS NOT NULL ORDER BY sti"""
 
 
 def record_known(session: Session, month: date) -> None:
-    """What run `month` knows otherwise than the runs before it (`opgoerelse.kendt_fil`), in place of an earlier try."""
+    """The files that run `month` knows otherwise than earlier runs (`opgoerelse.kendt_fil`), in place of old ones."""
     session.run("DELETE FROM opgoerelse.kendt_fil WHERE maaned = $month", month=month)
     session.run(NEW_TO_THE_RUN, month=month)
 
 
 def known_files(session: Session, month: date) -> dict[str, str]:
     """The raw files that run `month` knew: path under `raw/`, and sha256."""
-    return dict(session.frame(KNOWN, month=month).iter_rows())
+    return session.pairs(KNOWN, month=month)
 
 
 AMONG = among("kommunekode", "koder")
@@ -101,7 +101,7 @@ class HoldingBack(dg.Config):
 
 @dataclass(frozen=True)
 class Settled:
-    """What a run settled: ledger rows by type, and per municipality rows and sums (øre)."""
+    """The ledger rows of a run by type, and per municipality rows and sums (øre)."""
 
     koersel: int
     raekker: dict[str, int]
@@ -128,7 +128,9 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
         session.run(
             f"DELETE FROM opgoerelse.postering WHERE {AMONG} AND koersel IN (0, $n)", koder=list(koder), n=number
         )
-        _open(session, month, number, koder)
+        # The months before count as settled already (Å).
+        _enter(session, "maaned < $month", AABNING, 0, koder, month)
+        _enter(session, "maaned = $month", NY, number, koder, month)
     else:
         _settle_changed(session, place, month, number, koder)
     ledger = ledger_of(session, number, koder, TOLD)
@@ -146,7 +148,7 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
 def _leave_out(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
     """The ledger and advice of run `month` without the municipalities that are held back: all but `koder`.
 
-    Whoever was calculated for the month counts as not settled, so that settling the last one compares everybody anew.
+    Everybody calculated for the month counts as not settled, so that settling the last one compares them anew.
     """
     runs = (0, number) if first_run(session, month) else (number, number)
     session.run(
@@ -158,24 +160,15 @@ def _leave_out(session: Session, month: date, number: int, koder: Sequence[str])
 
 
 def hold_back(session: Session, place: Place, month: date, begrundelse: str) -> None:
-    """Who run `month` holds back (`opgoerelse.tilbageholdt`), and why; a reason given before stands."""
+    """The municipalities that run `month` holds back (`opgoerelse.tilbageholdt`), and why; an earlier reason stands."""
     refuse_number(begrundelse)
     held = held_back(session, place, month)
-    before = dict(
-        session.frame(
-            "SELECT kommunekode, begrundelse FROM opgoerelse.tilbageholdt WHERE maaned = $m", m=month
-        ).iter_rows()
-    )
+    said = "SELECT kommunekode, begrundelse FROM opgoerelse.tilbageholdt WHERE maaned = $m"
+    before = session.pairs(said, m=month)
     session.run("DELETE FROM opgoerelse.tilbageholdt WHERE maaned = $m", m=month)
     rows = [(month, kode, begrundelse.strip() or before.get(kode, "")) for kode in held]
     schema = {"maaned": pl.Date, "kommunekode": pl.String, "begrundelse": pl.String}
     session.insert("opgoerelse.tilbageholdt", pl.DataFrame(rows, schema=schema, orient="row"))
-
-
-def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger of the first run: what lies before it as settled already (Å), the month itself as new (N)."""
-    _enter(session, "maaned < $month", AABNING, 0, koder, month)
-    _enter(session, "maaned = $month", NY, number, koder, month)
 
 
 def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequence[str], month: date) -> None:
@@ -192,9 +185,9 @@ def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequenc
 
 
 def _settle_changed(session: Session, place: Place, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger of a later run. Where all of it is settled already, only that of the people calculated since is made.
+    """The ledger of a later run. If the run is settled already, only the people calculated since are settled again.
 
-    The rows of a person rest on nobody else's, so those of all others stand, unless the rules are other ones.
+    A person's rows rest on nobody else's, so the rows of all others stand; but not under other rules.
     """
     whole = everybody(place, koder)
     before = "SELECT max(opgjort) FROM refusion.aendret WHERE maaned = $month"
@@ -218,18 +211,24 @@ def _differences(
 ) -> None:
     """The ledger rows of earlier months: the state of some people (borger_id, fra_uge) against what is settled.
 
-    No earlier run has settled the benefit month itself, so its rows are new and only the others are compared. What is
-    too old is listed (`opgoerelse.foraeldet`) and not settled.
+    No earlier run has settled the benefit month itself, so its rows are new and only earlier months are compared. Too
+    old differences are listed (`opgoerelse.foraeldet`) and not settled.
     """
     compared = _leave_out_settled(session, month, koder, people)
-    limited = _limited(session, place, month)
-    weight = f"SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM {compared}"
+    # An earlier run may have had a limit on corrections, and have listed something.
+    limited = any(place.rules.foraeldelse_on(month, vej) for vej in ("til_kommunen", "til_staten"))
+    limited = limited or session.count("opgoerelse.foraeldet") > 0
+    weight = f"SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM {compared} ORDER BY 1"
+    weighed = session.frame(weight, month=month)
     mine = _before(month, koder)
-    for low, high in _blocks(session, weight, month=month):
+    for low, high in ranges(weighed["borger_id"], weighed["antal"], ROWS_PER_BLOCK):
         block = Relation(f"(FROM {compared} WHERE borger_id BETWEEN {low} AND {high})")
         known = [(table, STATE) for table in STATES] + [("opgoerelse.postering", LEDGER)]
         *parts, ledger = (
-            session.frame(f"SELECT {_columns(names)} FROM {since_change(session, table, 'uge', block)} WHERE {mine}")
+            session.frame(
+                f"SELECT {', '.join(f't.{name}' for name in names)} "
+                f"FROM {since_change(session, table, 'uge', block)} WHERE {mine}"
+            )
             for table, names in known
         )
         state, settled = pl.concat(parts), standing(ledger)
@@ -240,12 +239,6 @@ def _differences(
             session.insert("opgoerelse.foraeldet", list_too_old(found, listed, number))
             state, settled = (rows.join(found, on=KEY, how="anti") for rows in (state, settled))
         session.insert("opgoerelse.postering", settle(state, settled, number))
-
-
-def _limited(session: Session, place: Place, month: date) -> bool:
-    """Whether the run has a limit on corrections, or an earlier one had and listed something."""
-    here = any(place.rules.foraeldelse_on(month, vej) for vej in ("til_kommunen", "til_staten"))
-    return here or bool(session.value("SELECT count(*) > 0 FROM opgoerelse.foraeldet"))
 
 
 def _before(month: date, koder: Sequence[str]) -> str:
@@ -270,17 +263,6 @@ def _leave_out_settled(session: Session, month: date, koder: Sequence[str], peop
         SELECT borger_id FROM ({" UNION ALL ".join(rows)}) GROUP BY borger_id HAVING bit_xor(h) <> 0)
         AND borger_id NOT IN (SELECT borger_id FROM opgoerelse.foraeldet))"""
     return session.temp("to_compare", query)
-
-
-def _columns(names: Sequence[str]) -> str:
-    """Column names of the table t."""
-    return ", ".join(f"t.{name}" for name in names)
-
-
-def _blocks(session: Session, weights: str, **values: object) -> Iterator[tuple[int, int]]:
-    """Ranges of borger_id whose rows are few enough to compare at once."""
-    people = session.frame(f"SELECT borger_id, antal FROM ({weights}) ORDER BY 1", **values)
-    yield from ranges(people["borger_id"], people["antal"], ROWS_PER_BLOCK)
 
 
 def ledger_of(
@@ -329,7 +311,7 @@ def close(session: Session, place: Place, month: date) -> None:
 
 
 def _show(context: dg.AssetExecutionContext, done: Settled, month: date) -> None:
-    """What the cell of every chosen municipality shows: rows, people and sums of the run."""
+    """Rows, people and sums of the run, shown on the cell of every chosen municipality."""
     chosen = set(context.partition_keys)
     for row in done.kommuner.iter_rows(named=True):
         if f"{row['kommunekode']}|{month:%Y-%m}" not in chosen:
@@ -353,7 +335,7 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
 
     @table_asset("opgoerelse.postering", cells, deps=rows)
     def postering(context: dg.AssetExecutionContext, config: HoldingBack, place: dg.ResourceParam[Place]) -> None:
-        """One row per ledger entry of the run: what the month settles, and every difference to earlier runs.
+        """One row per ledger entry of the run: the month itself, and every difference to earlier runs.
 
         Municipalities of whom no cell of the month has been made are held back. Reads the result rows and the ledger.
         The files are written when the checks have passed. Source: output.md section 2.

@@ -36,7 +36,7 @@ from refusion_assets.store.session import Session
 TEXT = "Filerne på disken siger det samme som kladden; ellers vises de ikke."
 CHECK = Check("filer_er_kladden", ".".join(FILER), FEJL, blocks=True)
 
-# The rules that put a line in quarantine are told together, by the check of that name.
+# The check `karantaene` speaks for all rules that put a line in quarantine.
 DOUBTS = """
 SELECT tekst FROM kontrol.resultat WHERE maaned = $m AND NOT bestaaet
 AND NOT (tabel = 'classified.krav' AND alvor = 'FEJL' AND NOT blokerer) ORDER BY tabel, kontrol"""
@@ -44,7 +44,7 @@ AND NOT (tabel = 'classified.krav' AND alvor = 'FEJL' AND NOT blokerer) ORDER BY
 OERE = "CAST(replace({}, ',', '') AS BIGINT)"
 FILE = "read_csv([{}], delim=';', header=true, all_varchar=true, filename=true)"
 KODE = "split_part(parse_filename(filename), '-', 4)"
-# What the files of a kind say, by municipality.
+# The sums of the files of a kind, by municipality.
 SAID = {
     files.BEREGNINGSFIL: f"""sum({OERE.format('"Refusionsbeløb"')})::BIGINT AS refusion,
         sum({OERE.format('"Medfinansieringsbeløb"')})::BIGINT AS medfinansiering""",
@@ -67,7 +67,7 @@ def _files(
     words = {name: frame[name].dtype for frame, name in ((navne, "ydelse_id"), (kommuner, "kommunekode"))}
     rows = ledger.cast(words, strict=False)  # type: ignore[arg-type]
     borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
-    # The file names the rules of its run, also on a row taken back, which in the ledger keeps those it was settled by.
+    # The file names the rules of its run on every row; in the ledger a row taken back keeps the rules of its own run.
     ruled = beregning(rows).with_columns(regelversion=pl.lit(place.rules.version[:12]))
     merged = ruled.join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
     totals = pl.concat([statement(rows, month, navne), _too_old(session, number, month, navne, words)])
@@ -145,7 +145,7 @@ def stand(session: Session, place: Place, month: date) -> bool:
 
 
 def _made_of(session: Session, place: Place, number: int) -> pl.DataFrame:
-    """What the files of the ledger of run `number` are made of: koersel, kommunekode, grundlag (a hash of it).
+    """The basis of the ledger's files of run `number`: koersel, kommunekode, grundlag (a hash of it).
 
     That is the ledger rows of the municipality, what is too old, the rules, and this program.
     """
@@ -208,7 +208,7 @@ def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) ->
 
 
 def _read_back(session: Session, outgoing: files.Outgoing, kind: str) -> pl.DataFrame:
-    """What the files of a kind say, but for those used again: kommunekode, refusion, medfinansiering. Øre."""
+    """The sums of the files of a kind, but for those used again: kommunekode, refusion, medfinansiering. Øre."""
     paths = outgoing.made(kind)
     if not paths:
         return pl.DataFrame(schema={"kommunekode": pl.String, "refusion": pl.Int64, "medfinansiering": pl.Int64})
@@ -310,7 +310,7 @@ def published_is_current(session: Session, place: Place, month: date) -> bool:
 
 
 def copy_is_old(error: Exception | None = None) -> str:
-    """That the copy for analysts is of an earlier run, why, and what to do."""
+    """A sentence: the copy for analysts is of an earlier run, why, and what to do."""
     why = f" ({of_the_disk(error) or type(error).__name__})" if error else ""
     return (
         f"kopien til analytikere kunne ikke fornyes{why}; den forrige står. Filerne er hele; kør måneden igen bagefter"

@@ -42,7 +42,7 @@ from refusion_assets.store.session import Relation, Session
 FEW = 0.03
 SPELL_END = "CAST(fra_uge + CAST(7 * antal_uger AS INTEGER) AS DATE)"
 
-# What is asked of a claim to count and price it, and the first week that is wanted of its person.
+# The columns of a claim that counting and pricing read, and the first week to calculate of its person.
 WANTED = "borger_id, ydelse_id, kommunekode_betaler, periode_start, periode_slut, beloeb_oere, fra_uge"
 Count = Callable[[pl.DataFrame, Grid, Rulebook], tuple[Counted, pl.DataFrame]]
 
@@ -83,15 +83,15 @@ class Resume:
 
 
 def choose_resume(session: Session, people: People, rules: Rulebook, grid: Grid) -> Resume | None:
-    """Where the counts of most of the people can go on; None where all must be counted from the start.
+    """The week where the counts of most of the people can go on; None where all must be counted from the start.
 
-    Counters beside the law's own and maxima ask for what lies before the week, so with them nobody's count goes on.
+    Counters beside the law's own and maxima read the weeks before that week, so with them nobody's count goes on.
     Hjemmel: § 6, stk. 1 (the window).
     """
     uge = session.value(f"SELECT quantile_disc(fra_uge, {FEW}) FROM {people}")
     if not isinstance(uge, date) or rules.taellere or rules.lofter:
         return None
-    # What concerns only days to come changes no week that is known.
+    # A change of days to come changes no week of the grid.
     begin = min(grid.week_of(uge), grid.weeks - 1)
     uge = grid.monday_of(begin)
     maaned = uge.replace(day=1)
@@ -123,13 +123,6 @@ def choose_resume(session: Session, people: People, rules: Rulebook, grid: Grid)
     )
 
 
-def forget_resumed(session: Session, resume: Resume) -> None:
-    """The spells that reach the week, and what claims that end from its month on left over, leave the warehouse."""
-    mine = f"t USING {resume.people} g WHERE t.borger_id = g.borger_id"
-    session.run(f"DELETE FROM duration.forloeb {mine} AND {SPELL_END} >= $uge", uge=resume.uge)
-    session.run(f"DELETE FROM refusion.placering {mine} AND t.slut_maaned >= $maaned", maaned=resume.maaned)
-
-
 def count_all(krav: pl.DataFrame, grid: Grid, rules: Rulebook) -> tuple[Counted, pl.DataFrame]:
     """The counts of some people from the start, and their spells (`Forloeb`)."""
     counted = count_weeks(krav, grid, rules)
@@ -149,16 +142,15 @@ def go_on(
 Work = Callable[[], dict[str, pl.DataFrame]]
 CLAIMS_PER_SHARD = 500_000
 PERSONS_PER_SHARD = 20_000
-# With the counters beside the law's own (`forloeb_taeller`) nobody's count goes on, so there everybody is counted from
-# the start.
-BY_PERSON = ("duration.forloeb_taeller", "duration.forloeb", "refusion.placering")
+OWN_COUNTERS = "duration.forloeb_taeller"
+BY_PERSON = (OWN_COUNTERS, "duration.forloeb", "refusion.placering")
 BY_WEEK = ("refusion.borger_uge_ydelse", "refusion.over_loft", "refusion.uden_kommune")
 MADE = (*BY_PERSON, *BY_WEEK, "refusion.fleksbidrag", "refusion.anden_betaler")
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A run of people, first and last borger_id, how many of them are calculated, and where their counts go on."""
+    """A run of people: first and last borger_id, the number of people, and the week where their counts go on."""
 
     first: int
     last: int
@@ -168,7 +160,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Calculated:
-    """Whom the pass calculated, what the warehouse holds after it, and what the last month comes to (øre)."""
+    """The number of people calculated, of rows in the warehouse after it, and the sums of the last month (øre)."""
 
     beregnede: int
     forloeb: int
@@ -185,9 +177,8 @@ def calculate(
 ) -> Calculated:
     """All weeks and result rows as known at the end of `month` (`duration.forloeb`, `refusion.borger_uge_ydelse`).
 
-    Only people whose claims, residence or due days have changed are calculated, from the first week that can
-    differ; and whoever has days from the first week that other rules touch, or from `fra` if that is asked for. The
-    result is that of calculating everything.
+    Only the people of `choose_people` are calculated, each from the first week that can differ. The result is that of
+    calculating everything.
     Hjemmel: § 5, § 6; rules.md sections 2-6.
     """
     rules = place.rules
@@ -216,7 +207,7 @@ def calculate(
         ready = f"{done} af {plural(everybody, 'borger', 'borgere')} beregnet"
         progress(f"skive {number} af {len(shards)}: {ready}, {remains}")
     if before:
-        # Most of what is done again for other rules comes out as it was, and concerns no settling.
+        # Most rows that are made again for other rules come out as they were; their people need no settling.
         people = leave_out_unchanged(session, people, before, take_sums(session, people))
     remember(session, place, month, people)
     return _summary(session, month, done)
@@ -275,11 +266,17 @@ def _runs(session: Session, query: str, persons: int = PERSONS_PER_SHARD, resume
 
 
 def _forget(session: Session, people: People, counted_anew: Relation, resume: Resume | None) -> None:
-    """The rows that are calculated anew leave the warehouse; of those whose counts go on only what they reach."""
+    """The rows to calculate anew leave the warehouse; of the people whose counts go on, those from that week on.
+
+    Where counts go on, the rules have no counters beside the law's own, so the spells of those leave for everybody.
+    """
     if resume:
-        forget_resumed(session, resume)
+        mine = f"t USING {resume.people} g WHERE t.borger_id = g.borger_id"
+        session.run(f"DELETE FROM duration.forloeb {mine} AND {SPELL_END} >= $uge", uge=resume.uge)
+        session.run(f"DELETE FROM refusion.placering {mine} AND t.slut_maaned >= $maaned", maaned=resume.maaned)
     for table in BY_PERSON:
-        session.run(f"DELETE FROM {table} t USING {counted_anew} b WHERE t.borger_id = b.borger_id")
+        whose = people.relation if table == OWN_COUNTERS else counted_anew
+        session.run(f"DELETE FROM {table} t USING {whose} b WHERE t.borger_id = b.borger_id")
     for table in BY_WEEK:
         session.run(f"DELETE FROM {table} t USING {people} b WHERE t.borger_id = b.borger_id AND t.uge >= b.fra_uge")
     session.run(f"""DELETE FROM refusion.fleksbidrag t USING {people} b
@@ -335,7 +332,7 @@ def _work(
 
 
 def _summary(session: Session, month: date, calculated: int) -> Calculated:
-    """What the warehouse holds after the pass, and what it gives for `month`."""
+    """The rows in the warehouse after the pass, and the sums of `month`."""
     row = session.frame(
         """SELECT (SELECT count(*) FROM refusion.borger_uge_ydelse) AS raekker,
                sum(refusion_oere)::BIGINT AS refusion_oere, sum(medfinansiering_oere)::BIGINT AS medfinansiering_oere,
@@ -350,7 +347,7 @@ def _summary(session: Session, month: date, calculated: int) -> Calculated:
 
 
 def sums(session: Session, first: date, last: date) -> pl.DataFrame:
-    """What the state gives each municipality, net, for some benefit months: kommunekode, oere."""
+    """The net refusion of each municipality for some benefit months: kommunekode, oere."""
     return session.frame(
         """SELECT kommunekode, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
         FROM refusion.tilstand WHERE maaned BETWEEN $first AND $last GROUP BY 1""",
@@ -360,7 +357,7 @@ def sums(session: Session, first: date, last: date) -> pl.DataFrame:
 
 
 def difference(before: pl.DataFrame, after: pl.DataFrame, navne: dict[str, str]) -> Iterator[str]:
-    """The lines that tell what has changed: a municipality each, and all of them. Net to the municipality."""
+    """A line for each municipality whose sum has changed, and one for all of them. Net to the municipality."""
     both = before.join(after, on="kommunekode", how="full", coalesce=True, suffix="_nu").fill_null(0)
     moved = both.with_columns(forskel=pl.col("oere_nu") - pl.col("oere")).sort("kommunekode")
     for kode, _, _, oere in moved.filter(pl.col("forskel") != 0).iter_rows():
@@ -378,9 +375,10 @@ def as_metadata(lines: Sequence[str]) -> dict[str, dg.MetadataValue]:
 def _calculated_again(
     session: Session, place: Place, context: dg.AssetExecutionContext
 ) -> tuple["Calculated", list[str]]:
-    """What a run calculates, and the difference it makes if settled months are done again; nothing to tell if not."""
+    """The result of a run, and the lines of `difference` if settled months are done again; none if not."""
     asked = span(session, place, context)
-    fra = None if context.job_name == GENINDLAES else asked.fra  # a reload tells whose claims are others
+    # After a reload classified.aendret names the people whose claims have changed.
+    fra = None if context.job_name == GENINDLAES else asked.fra
     months = sorted(month_of(key) for key in context.partition_keys)
     again = asked.fra or context.job_name in (GENBEREGN, GENINDLAES)
     before = sums(session, months[0], months[-1]) if again else None
@@ -429,7 +427,7 @@ def build(months: dg.PartitionsDefinition[str], regler: Sequence[dg.AssetKey] = 
     def duration_og_refusion(
         context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]
     ) -> Iterator[dg.MaterializeResult[None]]:
-        """Weeks counted and money priced for whom the month has changed; all of it, if several months are asked for."""
+        """Weeks counted and money priced for the people the month has changed; if several months are asked for, all."""
         with stopping(), place.warehouse.open() as session:
             done, lines = _calculated_again(session, place, context)
         if lines:

@@ -26,7 +26,8 @@ from refusion_assets.store.session import Session, among
 
 BASIS = "SELECT maaned, regelversion FROM refusion.regelgrundlag ORDER BY maaned"
 BEFORE_THE_TABLE = "SELECT maaned, regelversion FROM refusion.beregnet"
-# Who has days in the weeks to do again; and who has a benefit that is changed, as what is left out is summed by person.
+# People with days in the weeks to do again, and people with a benefit whose entry has changed: amounts without
+# settlement are summed by person, so there all of a person's weeks count.
 PEOPLE = f"""SELECT borger_id, $since::DATE AS dag FROM classified.krav
     WHERE periode_slut >= $since::DATE OR {among("ydelse_id", "ydelser")}"""
 LAST_CLOSED = """SELECT maaned, regelversion FROM opgoerelse.koersel
@@ -35,7 +36,7 @@ LAST_CLOSED = """SELECT maaned, regelversion FROM opgoerelse.koersel
 
 @dataclass(frozen=True)
 class Stale:
-    """What the rules in force make out of date.
+    """The months, weeks and benefits that the rules in force make out of date.
 
     The benefit months in order, the Monday of the first week that can differ, and the benefits whose own entry is
     another; nothing where no number and no paragraph of a row can differ.
@@ -59,13 +60,13 @@ def _basis(session: Session, place: Place) -> dict[str, list[date]]:
 
 
 def changed_since(place: Place, version: str) -> list[Change] | None:
-    """What the rules in force change of those with a hash; None if it cannot be known, as those were not kept."""
+    """The changes from the rules of a version to those in force; None if the older ones were not kept."""
     before = topics_of(place, version)
     return None if before is None else changes(before, place.rules.emner)
 
 
 def stale(session: Session, place: Place) -> Stale:
-    """What must be calculated again for the rows to be those of the rules in force.
+    """The months and weeks to calculate again so that the rows are those of the rules in force.
 
     Rules that were not kept cannot be compared with: then all of their months, and every benefit.
     """
@@ -99,7 +100,7 @@ def remember_basis(session: Session, place: Place, since: date | None, through: 
 
 
 def refuse_undeclared(session: Session, place: Place, before: date) -> None:
-    """Stop if the rules in force change a closed run without saying so; runs before `before` count as closed.
+    """Stop if the rules in force change a closed run without a declaration; runs before `before` count as closed.
 
     Compares with the rules of the last closed run. Declared: a new entry of `tilbagevirkning` for the topic, from its
     first month or earlier. Hjemmel: none, technical; a closed run is never changed (output.md section 2).
@@ -120,7 +121,7 @@ def refuse_other_rules(session: Session, place: Place, month: date) -> None:
 
 
 def _undeclared(session: Session, place: Place, before: date) -> Iterator[str]:
-    """Why the rules in force may not be used yet: a sentence for each change that reaches back without saying so."""
+    """The reasons against the rules in force: a sentence for each change that reaches back without a declaration."""
     for closed, version in session.frame(LAST_CLOSED, before=before).iter_rows():
         then = topics_of(place, version)
         if then is None:
@@ -156,7 +157,7 @@ def entry_of(change: Change) -> str:
 
 
 def touched_in_words(place: Place) -> tuple[list[str], list[str]]:
-    """What the rules in force touch in the data root, in words; and why they are refused, if they are.
+    """The months and changes that the rules in force touch, as lines; and the reasons to refuse them, if any.
 
     Nothing where nothing has been calculated. The warehouse is only read.
     """

@@ -1,4 +1,4 @@
-"""Understands what has changed since the last calculation, so that only that is calculated again."""
+"""Touched: the people whose result a run can change, and the first week that can differ for each of them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +27,7 @@ RESTED_ON = (
     "refusion.uden_kommune",
     "refusion.anden_betaler",
 )
-# Whose claims, due days or residence are others than at the last calculation, and the first day that is.
+# The people whose claims have changed or have days that have come due since the last calculation; the first such day.
 NEW = """
 SELECT borger_id, fra_dag AS dag FROM classified.aendret
 UNION ALL SELECT borger_id, $due FROM classified.krav
@@ -55,17 +55,17 @@ def moved(before: Relation, now: Relation) -> Relation:
 
 
 def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int, int]]:
-    """First and last id of runs of the sorted `ids` whose weights sum to about `most` at the most."""
+    """First and last id of runs of the sorted `ids`; the weights of a run sum to `most` or little more."""
     bucket = (weights.cum_sum() - 1) // most
     for _, run in pl.DataFrame({"id": ids, "bucket": bucket}).group_by("bucket", maintain_order=True):
         yield run["id"][0], run["id"][-1]
 
 
 def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:
-    """What each piece of work gives, in order; while one result is used, the next is being worked out.
+    """The result of each piece of work, in order; while the caller uses one, a thread works out the next.
 
-    So one core counts and prices a shard while the other stores the one before. Only the work itself runs beside
-    the caller; taking the next piece from `work`, and so the reading of the warehouse, does not.
+    So one core counts and prices a shard while the other stores the shard before. The caller's thread takes the next
+    piece from `work`, and so reads the warehouse.
     """
     with ThreadPoolExecutor(max_workers=1) as worker:
         begun: Future[T] | None = None
@@ -79,7 +79,7 @@ def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:
 
 
 def sql_list(numbers: pl.Series) -> str:
-    """Numbers as a list in SQL. DuckDB leaves unread what a list rules out, but not what a join does."""
+    """Numbers as a list in SQL. DuckDB leaves rows unread that a list rules out, but not rows that a join rules out."""
     return ", ".join(map(str, numbers.unique().sort())) or "NULL"
 
 
@@ -97,7 +97,7 @@ def latest_people(month: date) -> Relation:
 
 
 def settled_before(session: Session, month: date) -> bool:
-    """Whether the month was settled for everybody before some of them, `latest_people`, were calculated again."""
+    """Whether the month was settled for everybody before it was calculated again for some (`latest_people`)."""
     query = "SELECT count(DISTINCT coalesce(opgjort, 0)) > 1 FROM refusion.aendret WHERE maaned = $month"
     return bool(session.value(query, month=month))
 
@@ -134,8 +134,8 @@ def _theirs(session: Session, table: str, day: str, people: Relation) -> str:
 def in_order(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
     """Result rows as they are stored: the weeks before the last month of the grid, then the others; each by person.
 
-    The next month looks at the later ones of nearly everybody and at the earlier ones of a few. DuckDB leaves unread
-    what lies together and is not asked for.
+    The next month reads the later rows of nearly everybody and the earlier rows of a few. DuckDB leaves whole blocks
+    of earlier rows unread.
     """
     begin = grid.monday_of(int(grid.cell_week[grid.cell_month == grid.cell_month[-1]][0]))
     return rows.sort(pl.col("uge") >= begin, "borger_id", "uge", maintain_order=True)
@@ -193,7 +193,7 @@ def choose_people(session: Session, place: Place, month: date, fra: date | None 
     else:
         since = rules.optaelling.gaelder_fra
         queries, values = ["SELECT borger_id, $start AS dag FROM identitet.borger"], {"start": since}
-    # Where the count begins later than it did, what lies before is calculated away.
+    # Where the count begins later than it did, the weeks before must lose their rows.
     begin = min(monday(rules.optaelling.gaelder_fra), since or date.max)
     people = session.temp(
         "people",
@@ -271,9 +271,8 @@ def count_as_settled(session: Session, month: date, time: int | None, which: str
 def remember(session: Session, place: Place, month: date, people: People) -> None:
     """The basis of the rows (`refusion.beregnet`), and the people that the settling looks at (`refusion.aendret`).
 
-    Is the run settled already, the next run gets the people too. Where a later month was calculated last, it has
-    changed people too; the run is then settled as if for the first time. So the people of the run before stay in the
-    table until a run after this one is calculated.
+    Where the run is settled already, the next run gets the people too. The people of the run before this one stay in
+    the table: if a later month was calculated last, this run is settled as if for the first time.
     """
     session.run("DELETE FROM classified.aendret")
     row = {"maaned": [month], "regelversion": [place.rules.version], "bopael_maaned": [people.snapshot]}

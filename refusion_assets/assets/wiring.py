@@ -1,4 +1,4 @@
-"""Understands what every asset does at its edges: which month it may run for, and how it stops."""
+"""Wiring: what all assets share at their edges: the month they may run for, their decorator, and how they stop."""
 
 import shutil
 import traceback
@@ -33,7 +33,7 @@ OPGJORT, AABEN, LUKKET = "opgjort", "åben", "lukket"
 
 @dataclass(frozen=True)
 class Asked:
-    """What a check is asked about: the open warehouse, the place, and the run month."""
+    """The subject of a check: the open warehouse, the place, and the run month."""
 
     session: Session
     place: Place
@@ -48,14 +48,14 @@ class Asked:
 
 
 def run_month(context: dg.AssetExecutionContext) -> date:
-    """The latest month of the run: what is known at the end of it decides the result."""
+    """The latest month of the run: the result rests on the knowledge at its end."""
     return max(month_of(key) for key in context.partition_keys)
 
 
 def table_asset(
     table: str, months: dg.PartitionsDefinition[str], **more: Any
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """The decorator of an asset that fills a table of the warehouse: its key, group and columns, and one run for all.
+    """The decorator of an asset that fills a table: its key, group and columns, and one run for several partitions.
 
     `more`: what `dg.asset` takes besides, such as `deps`.
     """
@@ -75,7 +75,7 @@ def table_asset(
 
 @dataclass(frozen=True)
 class Span:
-    """What an asset is asked for: the month whose knowledge holds, and from where all is done again, if it is."""
+    """The task of an asset: the month whose knowledge holds, and the first month to do again, if any is."""
 
     month: date
     fra: date | None
@@ -87,12 +87,12 @@ def last_run(session: Session) -> date | None:
 
 
 def first_run(session: Session, month: date) -> bool:
-    """Whether no month before this one has been run, so that what is received is the history."""
+    """Whether no earlier month has been run, so that the files received are the history."""
     return bool(session.value("SELECT count(*) = 0 FROM opgoerelse.koersel WHERE maaned < $m", m=month))
 
 
 def last_closed(session: Session, month: date) -> date | None:
-    """The last run that run `month` cannot change, as it is closed or is closed by this one; None if there is none."""
+    """The last run that is closed, or that run `month` closes; None if there is none."""
     query = "SELECT max(maaned) FROM opgoerelse.koersel WHERE status = $closed OR maaned < $m"
     return session.day(query, closed=LUKKET, m=month)
 
@@ -103,10 +103,10 @@ def never_run(month: date) -> Stop:
 
 
 def span(session: Session, place: Place, context: dg.AssetExecutionContext) -> Span:
-    """What the months of a run mean: one month from the last run on is a critical week, which does what is new.
+    """The task that the months of a run stand for: one month, from the last run on, is a critical week.
 
-    Several months, or one that is settled, are done again, all of it, as the last run knows them. Stop if a month
-    among them has never been run, or if the rules change a closed run without saying so.
+    Several months, or one that is settled, are done again with the knowledge of the last run. Stop if a month among
+    them has never been run, or if the rules change a closed run without a declaration.
     """
     months = sorted(month_of(key) for key in context.partition_keys)
     last = last_run(session)
@@ -164,7 +164,7 @@ def settle_command(month: date, koder: Collection[str]) -> str:
 
 
 def withdraw(place: Place, month: date) -> None:
-    """Take back a month's outgoing files: what stops must leave no file behind.
+    """A month's outgoing files taken out of sight: a month that stops must leave no file behind.
 
     They are laid aside, as most may come out the same.
     """
@@ -178,7 +178,7 @@ def withdraw(place: Place, month: date) -> None:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Whatever stops becomes a failed step whose description is one Danish line.
+    """Any error becomes a failed step whose description is one Danish line.
 
     Of an error that nobody foresaw it says where it arose, as its own text may hold a person's number.
     """
@@ -235,7 +235,7 @@ def gate(session: Session, place: Place, month: date) -> int:
     number = run_number(month, place.rules)
     if number < 1:
         raise Stop(f"kørsler før {place.rules.koersel.gaelder_fra:%Y-%m} afvises")
-    runs = dict(session.frame("SELECT maaned, status FROM opgoerelse.koersel").iter_rows())
+    runs = session.pairs("SELECT maaned, status FROM opgoerelse.koersel")
     if runs.get(month) == LUKKET:
         raise Stop(f"kørsel {month:%Y-%m} er lukket og ændres ikke; en senere indsigt kommer med i næste kørsel")
     if not runs:
@@ -245,7 +245,7 @@ def gate(session: Session, place: Place, month: date) -> int:
         raise Stop(f"kørsel {next_month(month, -1):%Y-%m} blev standset, før filerne var skrevet; kør den igen først")
     if runs and month not in (max(runs), next_month(max(runs))):
         raise Stop(f"{month:%Y-%m} er ikke næste kørsel; den næste er {next_month(max(runs)):%Y-%m}")
-    _all_settled(session, place, month)
+    refuse_held_back(session, place, next_month(month, -1), f"før {month:%Y-%m} kan køres")
     if before == AABEN and not (place.outgoing / f"{next_month(month, -1):%Y-%m}").exists():
         # So it is after the warehouse was taken back from the published copy in the middle of a run.
         raise Stop(
@@ -264,12 +264,6 @@ def _refuse_lost(place: Place, month: date) -> None:
             "af udgivet/ydelsesrefusion.duckdb i mappen lager, og kør det samme igen, eller kør månederne igen fra "
             f"{there[0]:%Y-%m}"
         )
-
-
-def _all_settled(session: Session, place: Place, month: date) -> None:
-    """Stop if the run before `month` still holds a municipality back: starting a run closes the one before."""
-    before = next_month(month, -1)
-    refuse_held_back(session, place, before, f"før {month:%Y-%m} kan køres")
 
 
 def refuse_held_back(session: Session, place: Place, month: date, what: str) -> None:

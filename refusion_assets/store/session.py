@@ -1,4 +1,4 @@
-"""Understands DuckDB: the one door to it. Transactions, tables from contracts, a published copy."""
+"""The one door to DuckDB: transactions, tables from contracts, temporary tables, a published copy."""
 
 import fcntl
 import hashlib
@@ -129,7 +129,7 @@ SQL_TYPE = {
     pl.Boolean: "BOOLEAN",
     pl.Datetime: "TIMESTAMP",
 }
-# What a step commits is read again whenever a step opens the file, until it is moved into its place.
+# DuckDB reads a step's commit again whenever a step opens the file, until it has moved it into its place.
 COMMITTED_LIMIT = "1MB"
 # A thread that waits for the disk leaves its core to another.
 THREADS = 2 * (os.cpu_count() or 1)
@@ -145,7 +145,7 @@ class Locked(RuntimeError):
     """Somebody else has the warehouse open."""
 
 
-# What DuckDB says of a file, or of the log beside it, whose bytes are not what it wrote.
+# The words of DuckDB on a file, or the log beside it, with other bytes than it wrote.
 DAMAGED = re.compile(
     r"corrupt|replaying WAL|not a valid DuckDB|Could not read|Is a directory|INTERNAL Error|Serializ", re.IGNORECASE
 )
@@ -401,7 +401,7 @@ class Session:
         return row[0] if row else None
 
     def count(self, rows: Relation | str, **parameters: object) -> int:
-        """How many rows a table or relation has."""
+        """The number of rows of a table or relation."""
         return self.integer(f"SELECT count(*) FROM {rows}", **parameters)
 
     def integer(self, query: str, **parameters: object) -> int:
@@ -413,6 +413,10 @@ class Session:
         """The single date of a query; None if it is null."""
         found: Any = self.value(query, **parameters)
         return found  # type: ignore[no-any-return]
+
+    def pairs(self, query: str, **parameters: object) -> dict[Any, Any]:
+        """The first column of a query's rows, each with the second."""
+        return dict(self.frame(query, **parameters).iter_rows())
 
     def run(self, statement: str, **parameters: object) -> None:
         """A statement that gives no rows."""
@@ -447,7 +451,7 @@ class Session:
         return frame.height
 
     def breaches(self, table: str) -> dict[str, int]:
-        """How many rows of a table break each part of its contract, asked of DuckDB; only what is broken.
+        """The number of rows of a table that break each part of its contract, asked of DuckDB; only broken parts.
 
         For tables too large to pass through a frame. Keys are not looked at. KeyError on a check it cannot ask.
         """

@@ -1,4 +1,4 @@
-"""Fund: everything a run has found that somebody must look at, who gets it, and what is new since the last run."""
+"""Fund: the findings of a run that somebody must look at, their addressees, and their status since the last run."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -28,7 +28,7 @@ AS_FOUND = [name for name in FOUND if name in Advis.to_schema().columns]
 
 
 def open_before(session: Session, place: Place, month: date, *columns: str) -> pl.DataFrame:
-    """What the last run before `month` listed as open: these columns of `Advis`, or all; no rows if there is none."""
+    """The findings that the last run before `month` listed as open: these columns of `Advis`, or all."""
     return _open_of(session, _advised_before(session, run_number(month, place.rules)), columns)
 
 
@@ -40,7 +40,7 @@ def listed_before(session: Session, place: Place, month: date) -> Before | None:
     None if those findings were made under other rules; then all must be looked at.
     """
     number, rules = run_number(month, place.rules), place.rules.version
-    ruled = dict(session.frame("SELECT koersel, regelversion FROM opgoerelse.koersel").iter_rows())
+    ruled = session.pairs("SELECT koersel, regelversion FROM opgoerelse.koersel")
     again = settled_before(session, month) and ruled.get(number) == rules
     if not again and (_advised_before(session, number) != number - 1 or ruled.get(number - 1) != rules):
         return None
@@ -51,7 +51,7 @@ def listed_before(session: Session, place: Place, month: date) -> Before | None:
 
 
 def _open_of(session: Session, number: object, columns: Sequence[str]) -> pl.DataFrame:
-    """What run `number` listed as open: some columns of `Advis`, or all; no rows if there is no such run."""
+    """The findings that run `number` listed as open: some columns of `Advis`, or all; no rows without a run."""
     names = ", ".join(columns or Advis.to_schema().columns)
     query = f"SELECT {names} FROM opgoerelse.advis WHERE koersel = $number AND status <> $solved"
     return session.frame(query, number=number, solved=LOEST)
@@ -75,9 +75,9 @@ WHERE f.kendt_fra = $month"""
 
 
 def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
-    """What is odd about the senders' files (`FOUND`): FIL-003 to FIL-008, and what was let pass (EI-017, REG-001)."""
+    """Findings in the senders' files (`FOUND`): FIL-003 to FIL-008, and stops that were let pass (EI-017, REG-001)."""
     parts = [
-        file_findings(queries.files(session, month), queries.expected(session, month), month, rules),
+        file_findings(session.frame(queries.FILES, month=month), queries.expected(session, month), month, rules),
         folder_findings(session.frame(queries.NOTICED, month=month)),
         passed_findings(session.frame(queries.PASSED, month=month), month, rules),
     ]
@@ -85,7 +85,7 @@ def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
 
 
 def of_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.DataFrame:
-    """What is odd about people's weeks and months (`FOUND`): EI-016, EI-018, EI-019, FB-001.
+    """Findings in people's weeks and months (`FOUND`): EI-016, EI-018, EI-019, FB-001.
 
     `before` as in `find`.
     """
@@ -101,8 +101,8 @@ def of_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.Dat
 def find(session: Session, place: Place, month: date, before: Before | None = None) -> pl.DataFrame:
     """The findings that are open as run `month` knows them (`Fund`). Øre; sorted by rule and key.
 
-    Reads what was classified and calculated for the run. `before` (`listed_before`): the findings to reuse; then only
-    what can differ is looked at, with the same result. Source: input.md 3 and 4.
+    Reads the layers classified and refusion. `before` (`listed_before`): the findings to reuse; then only the rest is
+    looked for, with the same result. Source: input.md 3 and 4.
     """
     rules = place.rules
     parts = [
@@ -148,9 +148,9 @@ def forget_advice(session: Session, number: int, koder: Sequence[str]) -> None:
 
 
 def with_names(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataFrame:
-    """Advice with the names that only the outgoing file may hold: `cpr` and `navn` (of the benefit).
+    """Advice with two columns that only the outgoing file may hold: `cpr`, and `navn` of the benefit.
 
-    A line whose person is unknown to us shows what it says itself, as that is what must be put right.
+    A line whose person is unknown shows the number written on it, as the municipality must correct that number.
     """
     wanted = advice.filter(pl.col("borger_id").is_null() & pl.col("linje").is_not_null())
     lines = wanted.select("fil", "linje").unique()
@@ -163,7 +163,7 @@ def with_names(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataF
 
 
 def double_pay(session: Session, place: Place, month: date) -> tuple[int, int]:
-    """What two payers newly pay for the same days, and the amount of the month that it is measured against. Øre.
+    """The amount that two payers newly pay for the same days, and the amount of the month to measure it against. Øre.
 
     New is a stretch with a claim that has lines first known in run `month`; the month's amount is that of all
     used lines first known in it. Needs only the classified layer. Source: input.md section 4 (EI-009).

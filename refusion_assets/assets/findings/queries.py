@@ -1,7 +1,7 @@
-"""Opslag: what the findings are made from, fetched from the warehouse; after the first run, only what can differ.
+"""The queries behind the findings; after the first run they read only rows that can have changed.
 
-Small results are fetched before they are joined with the tables of all lines: DuckDB cannot foresee how few they
-are, and would else build its hash table of everything.
+Small results are fetched before they are joined with the tables of all lines: DuckDB cannot foresee that they are few,
+and would build its hash table of the large table.
 """
 
 from dataclasses import dataclass
@@ -25,16 +25,17 @@ LINE_KEY = ["regel", "fil", "linje"]
 
 @dataclass(frozen=True)
 class Before:
-    """Findings that were open when everything was looked at last (`rows`: `FOUND`), and the people calculated since.
+    """Findings to reuse (`rows`: `FOUND`), and the people calculated since they were made (borger_id, fra_uge).
 
-    `people`: borger_id, fra_uge. Of everybody else the findings in weeks and claims are as they were.
+    The findings in weeks and claims of everybody else are unchanged.
     """
 
     rows: pl.DataFrame
     people: Relation
 
 
-# A second delivery has no lines of its own; its money is that of the first one.
+# One row per file of reports received through `$month`, in the order of judging. A second delivery has no lines of its
+# own; its money is that of the first one.
 FILES = """
 SELECT f.kilde, f.enhed, f.modtaget_maaned, f.loebenr, f.filnavn, f.sha256, f.antal_raekker, f.dublet, d.beloeb_oere
 FROM raw.fil f LEFT JOIN (
@@ -50,8 +51,8 @@ WHERE beregningsgrundlag_oere IS NULL"""
 
 KEYED = "SELECT left(sha256(identitet), 24) AS noegle FROM fundne ORDER BY nr"
 
-# What each sender reported of each benefit in a month, of periods that were then recent: the history that a
-# first month of receipt brings, and late reports, say nothing of what to expect.
+# The amounts that each sender reported of each benefit in a month, of periods that were then recent. The history in a
+# first month of receipt, and late reports, are no measure of the next month.
 RECENT = """
 SELECT f.kilde, f.enhed, l.ydelse_id, f.modtaget_maaned AS maaned, sum(l.beloeb_oere)::BIGINT AS oere
 FROM classified.linje l JOIN raw.fil f USING (fil_id)
@@ -163,8 +164,8 @@ JOIN frisk a ON k.borger_id = a.borger_id AND k.ydelse_id = a.ydelse_id AND k.pe
 WHERE k.beloeb_oere > 0 AND k.periode_slut >= (SELECT min(fra) FROM frisk)
 GROUP BY k.borger_id, k.ydelse_id HAVING min(k.pligt_se) <> max(k.pligt_se)"""
 
-# Claims that share days with an earlier one of the same person and benefit, whoever pays, make a clump; a clump
-# with two payers is looked into.
+# A claim that shares days with an earlier one of the same person and benefit, whoever pays, is in its clump. The query
+# gives the claims of clumps with two payers.
 CLUMPS = """
 WITH ordnet AS (
     SELECT *, row_number() OVER orden AS nr, max(periode_slut) OVER (
@@ -188,7 +189,7 @@ SELECT l.fil_id, l.linje, {", ".join(f"l.{name}" for name in CLAIM)} FROM classi
 JOIN raw.fil f ON f.fil_id = l.fil_id AND f.kendt_fra = $month
 SEMI JOIN klumper k ON k.borger_id = l.borger_id"""
 
-# Where a person lived on a day: of the stays that cover it, or of all if none does, the one that started last.
+# The home of a person on a day: of the stays that cover it, or of all if none does, the one that started last.
 HOMES = f"""
 SELECT s.borger_id, s.dag, arg_max(r.kommunekode, (
     coalesce(s.dag BETWEEN r.bopael_start AND coalesce(r.bopael_slut, DATE '9999-12-31'), false), r.bopael_start,
@@ -202,11 +203,6 @@ def with_frame(session: Session, name: str, frame: pl.DataFrame, query: str, **p
     """The rows of a query that also reads a frame, under the name given."""
     with session.lending(name, frame):
         return session.frame(query, **parameters)
-
-
-def files(session: Session, month: date) -> pl.DataFrame:
-    """One row per file of reports received through `month`, in the order they are judged in; øre of a repeat."""
-    return session.frame(FILES, month=month)
 
 
 def keys(session: Session, identities: pl.Series) -> pl.DataFrame:

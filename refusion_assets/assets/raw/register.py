@@ -94,7 +94,7 @@ def register_faults(session: Session, place: Place, month: date) -> list[Fault]:
 
 
 def _people(lines: pl.DataFrame) -> int:
-    """How many people the readable lines of a residence snapshot tell of."""
+    """The number of people in the readable lines of a residence snapshot."""
     return lines.filter(READABLE["bopael"])["CPR"].n_unique()
 
 
@@ -130,10 +130,10 @@ def _read_in(session: Session, place: Place, month: date) -> tuple[int, files_re
 
 
 def _leave_out(session: Session, files: list[RegisterFile]) -> None:
-    """The registers that are no longer there leave the warehouse, and whom a basis concerned is told.
+    """Registers without a file leave the warehouse; the people of a basis among them are marked (`mark`).
 
-    Of the residence snapshots only those newer than the one in use are gone: an older one tells what a run knew. The
-    rows of the one last calculated by stay until the next is calculated by, as who moves is seen by comparing the two.
+    Residence snapshots newer than the one in use leave: an older one shows the knowledge of an earlier run. The
+    rows of the snapshot last calculated by stay until the next calculation, which compares the two (`moved`).
     """
     newest = max((file.maaned for file in files if file.art == "bopael"), default=date.min)
     session.run("DELETE FROM raw.register WHERE art = 'bopael' AND modtaget_maaned > $newest", newest=newest)
@@ -190,7 +190,7 @@ def _keep_bases(session: Session, month: date) -> Relation:
 
 
 def _tell_bases(session: Session, month: date, before: Relation) -> None:
-    """The people whose fleksbidrag rests on another basis than a snapshot, read anew, gives (`classified.aendret`).
+    """People whose fleksbidrag rests on another basis than a snapshot, read anew, gives: marked (`classified.aendret`).
 
     A month that a newer snapshot decides may be among them: it is calculated again, with the same result.
     """
@@ -198,7 +198,7 @@ def _tell_bases(session: Session, month: date, before: Relation) -> None:
 
 
 def _withdraw_bases(session: Session) -> None:
-    """The bases of snapshots that are no longer there leave `raw.fleksgrundlag`; their people: `classified.aendret`."""
+    """The bases of snapshots without a file leave `raw.fleksgrundlag`, and their people are marked."""
     gone = session.frame("""SELECT DISTINCT modtaget_maaned FROM raw.fleksgrundlag ANTI JOIN (
         SELECT modtaget_maaned FROM raw.register WHERE art = 'fleksgrundlag') USING (modtaget_maaned)""")
     for month in gone["modtaget_maaned"]:
@@ -208,7 +208,7 @@ def _withdraw_bases(session: Session) -> None:
 
 
 def _tell_moves(session: Session, before: Relation) -> None:
-    """The people whom the snapshot in use, read anew, moves (`classified.aendret`); `before`: its stays before that."""
+    """People with other stays in the snapshot in use than `before` it was read anew: marked (`classified.aendret`)."""
     newest = Relation("""(FROM raw.bopael WHERE modtaget_maaned = (
         SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael'))""")
     whose = moved(before, newest)
@@ -216,7 +216,7 @@ def _tell_moves(session: Session, before: Relation) -> None:
 
 
 def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
-    """How many lines of the registers are new, or what is wrong with a file; all of them if it is done again."""
+    """The number of new lines of the registers, or the faults of a file; of all lines if the month is done again."""
     try:
         with place.warehouse.open() as session:
             asked = span(session, place, context)
@@ -226,7 +226,7 @@ def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
 
 
 def reload(session: Session, place: Place, month: date) -> int:
-    """The registers read again as they lie today, and whom they give another residence or basis; the lines read.
+    """The registers read again as they lie today, and people with another residence or basis marked; the lines read.
 
     Faulty, too, if a file that a run has read is gone or is another, and the reports were not reloaded in spite of it.
     """
@@ -269,9 +269,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
             return
         with place.warehouse.open() as session:
             passed = let_passed(session, run_month(context))
-            held = dict(
-                session.frame("SELECT art, sum(antal_raekker)::BIGINT FROM raw.register GROUP BY 1").iter_rows()
-            )
+            held = session.pairs("SELECT art, sum(antal_raekker)::BIGINT FROM raw.register GROUP BY 1")
             files = session.count("raw.register")
         yield dg.MaterializeResult(
             metadata={

@@ -1,4 +1,4 @@
-"""Raw: what was delivered, proved against its manifest and stored line by line as it came."""
+"""Raw: the files of reports, proved against their manifests and stored line by line as they came."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ NOTHING = {"dagster/partition_row_count": 0, "filer": 0, "afsendere": 0}
 
 @dataclass
 class Taken:
-    """What is known of a file so far: where it lay, its hash, its lines and when the first of them was received."""
+    """A file so far: its path, its hash, the number of its lines, and the time the first of them was received."""
 
     delivery: Delivery
     sha256: str
@@ -63,7 +63,7 @@ TakenIn = dict[int, Taken]
 
 @dataclass(frozen=True)
 class Ingested:
-    """What a run took in: files and lines new to the warehouse, and the files of the month by sender."""
+    """The numbers of files and lines new to the warehouse, and of files of the month by sender."""
 
     filer: int
     linjer: int
@@ -93,7 +93,7 @@ def ingest(
 
 
 def stops_before_reading(session: Session, place: Place, month: date) -> list[Fault]:
-    """What will stop run `month` and can be let pass, as far as it is known before any line is read."""
+    """The faults that stop run `month`, can be let pass, and are known before any line is read."""
     deliveries, _ = delivered.find(place.raw, month, place.rules)
     return [*_missing_senders(session, deliveries, month), *register_faults(session, place, month)]
 
@@ -106,7 +106,7 @@ def _read_in(
     knowingly: Knowingly | None,
     again: Sequence[Fault] | None = None,
 ) -> tuple[Ingested, list[Fault]]:
-    """The files new to the warehouse read in, and what stops the month unless it is let pass; Stop on a bad file.
+    """The files new to the warehouse read in, and the faults that stop the month unless let pass; Stop on a bad file.
 
     With `again`, what else stops it, every file was forgotten before: each stays known from when it was, and one that
     no run has known is known from the next. No line is then asked whether its amount is too large.
@@ -135,7 +135,7 @@ def _read_in(
 
 
 def _refuse_bad(session: Session, month: date, knowingly: Knowingly | None, faults: list[Fault]) -> None:
-    """Faulty with what stands of some faults, bad files among them; Refused if others than those are to be let pass."""
+    """Faulty with those of the faults that are not let pass; Refused if something else is to be let pass."""
     refuse_unneeded(knowingly or Knowingly(), faults, BEFORE_READING)
     passed = {decision for decision in decided(session, month) if decision[0] != BY_COMMAND}
     passed |= set(wanted(knowingly or Knowingly()))
@@ -143,7 +143,7 @@ def _refuse_bad(session: Session, month: date, knowingly: Knowingly | None, faul
 
 
 def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[Delivery]:
-    """The files to read, by month; what the disk no longer holds, or holds changed, leaves the warehouse."""
+    """The files to read, by month. Files that are gone from the disk, or changed there, leave the warehouse."""
     query = """SELECT f.sti, f.fil_id, f.kendt_fra, f.sha256, l.manifest_sha256
         FROM raw.fil f LEFT JOIN raw.laest l USING (sti)"""
     known = {sti: (fil_id, known_from, hashes) for sti, fil_id, known_from, *hashes in session.frame(query).iter_rows()}
@@ -172,7 +172,7 @@ def _hashes(delivery: Delivery) -> list[str | None]:
 def _take(
     session: Session, place: Place, fresh: list[Delivery], faults: list[Fault], progress: Callable[[str], None]
 ) -> TakenIn:
-    """The lines of the files in the warehouse, and what is known of each file; faults are added to `faults`.
+    """The lines of the files in the warehouse, and each file (`Taken`); faults are added to `faults`.
 
     Once a file is bad nothing more is stored: the rest are only looked through, and the caller must give up all.
     """
@@ -210,7 +210,7 @@ def _batches(
 
 
 def _store(session: Session, waiting: list[pl.DataFrame], taken: TakenIn) -> None:
-    """Some lines in the warehouse, counted in what is known of their files."""
+    """Some lines in the warehouse, counted in the files they are of (`taken`)."""
     lines = typed(pl.concat(waiting))
     counts = lines.lazy().group_by("fil_id").agg(pl.len(), pl.col("Modtaget_tidspunkt").min())
     for number, antal, first in counts.collect().iter_rows():
@@ -232,7 +232,7 @@ def _enter(session: Session, taken: TakenIn, month: date) -> None:
 
 
 def _mark_duplicates(session: Session) -> None:
-    """FIL-004: the same content (with at least one line) counts once, in the order files are judged in."""
+    """FIL-004: of files with the same content (and at least one line) the first in the order of judging counts."""
     session.run("""
         UPDATE raw.fil SET dublet = o.nr > 1 FROM (
             SELECT fil_id, row_number() OVER (
@@ -293,7 +293,7 @@ def reload(
 
 
 def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly) -> tuple[date, Ingested | Faulty]:
-    """The month, and what it took in or what is wrong with its files; then its earlier files are withdrawn.
+    """The month, and its result or the faults of its files; with faults its earlier files are withdrawn.
 
     Nothing is touched if something is to be let pass that stops nothing.
     """
@@ -316,7 +316,7 @@ def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly)
 def _of_critical_week(
     place: Place, context: dg.AssetExecutionContext, month: date, config: Knowingly
 ) -> Ingested | Faulty:
-    """What a month took in or what is wrong with its files; its earlier files are withdrawn, whatever stops it.
+    """The result of a month or the faults of its files; its earlier files are withdrawn, whatever stops it.
 
     Only a decision that cannot be kept stops it before anything is touched.
     """
@@ -336,7 +336,7 @@ def _of_critical_week(
 
 
 def _unfinish(place: Place, context: dg.AssetExecutionContext, month: date, config: Knowingly) -> None:
-    """Without its files a run is not finished: the next month must not close it. What was let pass is kept."""
+    """Without its files a run is not finished: the next month must not close it. The decisions are kept."""
     with place.warehouse.open() as session:
         keep_decisions(session, month, config)
         reopen(session, place, month)
@@ -344,7 +344,7 @@ def _unfinish(place: Place, context: dg.AssetExecutionContext, month: date, conf
 
 
 def _held(session: Session) -> dict[str, dict[str, int]]:
-    """What each month of receipt holds in the warehouse, however many runs it came with: lines, files, senders."""
+    """Lines, files and senders in the warehouse for each month of receipt, whichever run took them in."""
     rows = session.frame("""SELECT strftime(modtaget_maaned, '%Y-%m'), sum(antal_raekker)::BIGINT, count(*),
         count(DISTINCT (kilde, enhed)) FROM raw.fil GROUP BY 1""")
     return {month: dict(zip(NOTHING, numbers, strict=True)) for month, *numbers in rows.iter_rows()}
