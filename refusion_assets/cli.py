@@ -15,7 +15,7 @@ from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.place import DATA, PACKAGE, Place, fit, unforeseen
 from refusion_assets.progress import Say, each, saying
 from refusion_assets.rulebook.edits import doubts
-from refusion_assets.rulebook.load import TOPICS, RuleError
+from refusion_assets.rulebook.load import RuleError
 from refusion_assets.store.session import Locked
 
 STOPPED, MISUSED = 1, 2
@@ -203,8 +203,8 @@ def forklar(hvem: tuple[str, ...], formaal: str | None, *, alt: bool, som_json: 
     """
     from refusion_assets import look_up  # noqa: PLC0415  only this command needs it
 
-    question = look_up.asked(hvem, formaal, _purpose)
-    click.echo(look_up.answer(Place.from_environment(), question, som_json=som_json, alt=alt), nl=False)
+    inquiry = look_up.inquiry_of(hvem, formaal, _purpose)
+    click.echo(look_up.explanation(Place.from_environment(), inquiry, som_json=som_json, alt=alt), nl=False)
 
 
 def _purpose() -> str:
@@ -294,7 +294,7 @@ def regler(sider: Path | None, skema: Path | None) -> None:
         click.echo(f"Dataroden {place.root} findes ikke, så det siges ikke, hvad reglerne rammer.")
     click.echo(f"Reglerne kan stå: {plural(len(rules.ydelse_ids), 'ydelse', 'ydelser')}, version {rules.version[:12]}.")
     today = date.today()  # noqa: DTZ011  the day here
-    for doubt in doubts(rules, today, {topic: file for topic, (file, _) in TOPICS.items()}):
+    for doubt in doubts(rules, today):
         click.echo(f"ADVARSEL: {doubt}")
     lines, refused = touched_in_words(place)
     for line in lines:

@@ -42,10 +42,11 @@ from refusion_assets.domain.opgoerelse import (
     STATE,
     TILBAGE,
     by_kommune,
+    limits,
     list_too_old,
+    not_taken_back,
     run_number,
     settle,
-    standing,
     too_old,
 )
 from refusion_assets.domain.refusion.split import KEY
@@ -216,8 +217,7 @@ def _differences(
     """
     compared = _leave_out_settled(session, month, koder, people)
     # An earlier run may have had a limit on corrections, and have listed something.
-    limited = any(place.rules.foraeldelse_on(month, vej) for vej in ("til_kommunen", "til_staten"))
-    limited = limited or session.count("opgoerelse.foraeldet") > 0
+    limited = any(limits(month, place.rules)) or session.count("opgoerelse.foraeldet") > 0
     weight = f"SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM {compared} ORDER BY 1"
     weighed = session.frame(weight, month=month)
     mine = _before(month, koder)
@@ -231,10 +231,10 @@ def _differences(
             )
             for table, names in known
         )
-        state, settled = pl.concat(parts), standing(ledger)
+        state, settled = pl.concat(parts), not_taken_back(ledger)
         if limited:
             theirs = since_change(session, "opgoerelse.foraeldet", "uge", block)
-            listed = standing(session.frame(f"SELECT t.* FROM {theirs} WHERE {mine}"))
+            listed = not_taken_back(session.frame(f"SELECT t.* FROM {theirs} WHERE {mine}"))
             found = too_old(state, settled, listed, month, session.frame(RECEIVED, month=month), place.rules)
             session.insert("opgoerelse.foraeldet", list_too_old(found, listed, number))
             state, settled = (rows.join(found, on=KEY, how="anti") for rows in (state, settled))

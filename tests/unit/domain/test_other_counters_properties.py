@@ -12,7 +12,7 @@ from refusion_assets.domain.duration.count import KIND_A
 from refusion_assets.domain.duration.spells import own_spells
 from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.refusion.price import KEY
-from refusion_assets.domain.rules.entries import Loft, Rulebook, Taeller
+from refusion_assets.domain.rules.entries import Loft, Rulebook, Taeller, in_force
 from refusion_assets.rulebook.prove import prove
 from refusion_assets.store.session import validate
 from tests.kit.data_root import calculate, with_reading
@@ -62,7 +62,7 @@ def test_no_week_or_month_has_more_than_its_maximum_and_what_is_above_it_is_told
         assert share + andel == (2 * grundlag * row["procent"] + 100) // 200
         for name in {loft.id for loft in rules.lofter}:
             for periode in ("uge", "maaned"):
-                loft = rules.loft_on(name, row[periode])
+                loft = in_force([one for one in rules.lofter if one.id == name], row[periode])
                 if loft is not None and loft.periode == periode and row["ydelse_id"] in loft.ydelser:
                     money = grundlag if loft.paa == "beloeb" else share
                     sums[row["borger_id"], row["ydelse_id"], row[periode], loft] += money
@@ -76,7 +76,7 @@ def test_an_own_number_rises_by_one_and_falls_only_by_a_restart(
 ) -> None:
     rules = switched(rules, readings)
     for taeller, own in zip(
-        rules.taellere, calculate(history.files, [], history.last, rules).counted.egne, strict=True
+        rules.taellere, calculate(history.files, [], history.last, rules).counted.others, strict=True
     ):
         n = own.n.astype(int)
         before = np.vstack([np.zeros((1, n.shape[1]), int), n[:-1]])
@@ -118,5 +118,5 @@ def test_a_counter_over_the_benefits_of_kategori_a_with_52_weeks_in_3_years_is_t
         for rules in (replace(law, taellere=(own,), trapper=trapper), law)
     )
     assert mine.rows.equals(theirs.rows)
-    assert (mine.counted.egne[0].n == theirs.counted.n).all()
-    assert (mine.counted.egne[0].kind == theirs.counted.kind).all()
+    assert (mine.counted.others[0].n == theirs.counted.n).all()
+    assert (mine.counted.others[0].kind == theirs.counted.kind).all()
