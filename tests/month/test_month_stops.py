@@ -177,7 +177,7 @@ def test_a_month_out_of_order_or_before_the_first_run_is_refused(root: DataRoot,
 
 
 def test_what_is_no_month_is_told_how_to_write_one(root: DataRoot) -> None:
-    for text in ("2024-13", "2024", "2024-02..2024-01", "2024-01..2024-02..2024-03"):
+    for text in ("2024-13", "2024", "9999-12", "2024-02..2024-01", "2024-01..2024-02..2024-03"):
         ran = root.refusion("koer", text)
         assert (ran.code, "YYYY-MM" in ran.err) == (2, True)
 
