@@ -127,18 +127,25 @@ def _amounts(sag: Forklaring, rows: Sequence[Raekke]) -> str:
 
 
 def _moved(sag: Forklaring) -> str:
-    """Which runs have changed the month since it was first settled, and what the last of them changed first."""
-    found = [(change.koersel, uge, change) for uge in sag.uger for change in uge.aendringer]
+    """Which runs have changed the month since it was first settled, and what the last of them corrected first.
+
+    A run that only counts weeks otherwise corrects nothing; it is told where no other has changed the month.
+    """
+    found = [(uge, change) for uge in sag.uger for change in uge.aendringer]
     if not found:
         return "nej."
-    names = dict(
-        sorted((change.koersel, f"kørsel {change.koersel} ({month(change.maaned)})") for _, _, change in found)
+    paid = [both for both in found if _paid_otherwise(both[1])]
+    names = dict(sorted((change.koersel, f"kørsel {change.koersel} ({month(change.maaned)})") for _, change in found))
+    last = max(change.koersel for _, change in paid or found)
+    of_last = [both for both in paid or found if both[1].koersel == last]
+    uge, change = of_last[0]
+    when = "sidst" if last == max(names) else "beløbet sidst"
+    others = f"i {few(list(names.values()))}; {when} " if len(names) > 1 else ""
+    first = f"{len(of_last)} rettelser, den første i ugen" if paid and len(of_last) > 1 else "ugen"
+    told = brief(change, {i.nr: i for i in sag.indberetninger})
+    return (
+        f"{'' if paid else 'nej, men uger er talt anderledes '}{others}i {names[last]}, {first} {day(uge.uge)}: {told}"
     )
-    last = max(names)
-    of_last = [(uge, change) for koersel, uge, change in found if koersel == last]
-    uge, change = next((both for both in of_last if _paid_otherwise(both[1])), of_last[0])
-    others = f"i {few(list(names.values()))}; sidst " if len(names) > 1 else ""
-    return f"{others}i {names[last]}, ugen {day(uge.uge)}: {brief(change, {i.nr: i for i in sag.indberetninger})}"
 
 
 def _paid_otherwise(change: Aendring) -> bool:
