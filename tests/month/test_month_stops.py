@@ -188,10 +188,20 @@ def test_an_empty_data_root_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "udgaaende").exists()
 
 
-def test_the_command_by_itself_stops_with_one_line_too(root: DataRoot) -> None:
-    delivered(root, KY).with_suffix(".manifest.json").unlink()
+@pytest.mark.parametrize(
+    ("regel", "spoil"),
+    [
+        (f"FIL-001 {KY}", lambda root: delivered(root, KY).with_suffix(".manifest.json").unlink()),
+        ("REG-002 bopael", lambda root: shutil.rmtree(root.path / "raw" / "bopael")),
+    ],
+    ids=["a bad file", "no register, so that later steps are skipped"],
+)
+def test_the_command_by_itself_stops_with_one_line_too(
+    root: DataRoot, regel: str, spoil: Callable[[DataRoot], Any]
+) -> None:
+    spoil(root)
     ran = by_itself(root, "koer", "2024-02")
-    assert (ran.code, ran.err.count("\n"), f"FIL-001 {KY}" in ran.err) == (1, 1, True)
+    assert (ran.code, ran.err.count("\n"), regel in ran.err) == (1, 1, True)
     assert "Traceback" not in ran.out
 
 
