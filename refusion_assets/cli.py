@@ -132,8 +132,9 @@ def status(maaned: list[date] | None) -> None:
     from refusion_assets.runs.month import status as stands  # noqa: PLC0415  Dagster takes seconds to load
 
     months: list[date | None] = [*(maaned or [])]
+    place = Place.from_environment().begun()
     for month in months or [None]:
-        for line in stands(Place.from_environment(), month):
+        for line in stands(place, month):
             click.echo(line)
 
 

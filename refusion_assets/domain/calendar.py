@@ -28,8 +28,10 @@ def monday(day: date) -> date:
 
 
 def month_of(text: str) -> date:
-    """The first day of the month written `YYYY-MM`; ValueError if it is not one."""
-    return date.fromisoformat(f"{text}-01")
+    """The first day of the month written `YYYY-MM`; ValueError if it is not one, or the calendar ends with it."""
+    month = date.fromisoformat(f"{text}-01")
+    next_month(month)
+    return month
 
 
 def next_month(month: date, months: int = 1) -> date:

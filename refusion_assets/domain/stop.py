@@ -18,6 +18,7 @@ def of_the_system(error: OSError) -> str:
     return f"systemet siger {said}; ret det, og kør igen"
 
 
+DISK_IS_FULL = "disken er fuld; gør plads"
 DISK_FULL = ("no space left", "disk is full", "disk full", "os error 28", "file too large", "os error 27", "disk quota")
 
 
@@ -28,7 +29,7 @@ def of_the_disk(error: BaseException | None) -> str:
     """
     while error is not None:
         if any(words in str(error).lower() for words in DISK_FULL):
-            return "disken er fuld; gør plads"
+            return DISK_IS_FULL
         error = error.__cause__ or error.__context__
     return ""
 

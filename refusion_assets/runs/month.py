@@ -1,6 +1,7 @@
 """Understands the critical week as the command line runs it: the same jobs, one after the other."""
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from refusion_assets.assets.stale import stale
 from refusion_assets.assets.wiring import (
     GENBEREGN,
     GENINDLAES,
+    OPGJORT,
     POOL,
     gate,
     held_back,
@@ -191,7 +193,8 @@ def status(place: Place, month: date | None) -> Iterator[str]:
         folder = place.outgoing / f"{maaned:%Y-%m}"
         files = len(list(folder.glob("*.csv")))
         shown = f"{plural(files, 'fil', 'filer')} i {folder}" if files else "ingen filer"
-        yield f"Kørsel {maaned:%Y-%m}: {state}, {plural(kommuner, 'kommune', 'kommuner')} opgjort, {shown}"
+        stage = "ikke færdig" if state == OPGJORT else state
+        yield f"Kørsel {maaned:%Y-%m}: {stage}, {plural(kommuner, 'kommune', 'kommuner')} opgjort, {shown}"
         yield from (f"  Holdt tilbage: {line}" for line in held)
 
 
@@ -384,6 +387,8 @@ def _execute(
     config: dict[str, Any] | None = None,
 ) -> None:
     """One job run in this process and kept in the instance; Stop with its reason if it fails."""
+    # It says in English, on standard error, which checks a stopped step did not make.
+    logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance, tags=tags, partition_key=cell, raise_on_error=False, run_config={**QUIET, **(config or {})}
     )

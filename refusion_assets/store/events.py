@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -28,7 +29,7 @@ from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy import Connection, Engine, create_engine, delete
 from sqlalchemy.exc import DatabaseError
 
-from refusion_assets.domain.stop import Stop, of_the_disk
+from refusion_assets.domain.stop import DISK_IS_FULL, Stop, of_the_disk
 
 BUSY_SECONDS = 60
 DIED = "Kørslens proces er væk; den nåede ikke at sige, hvorfor."
@@ -44,6 +45,7 @@ NOTHING_CAPTURED = {
 }
 # SQLite takes no more values than this in a statement of any version.
 VALUES_ASKED = 500
+LEAST_ROOM = 2**20
 # What SQLite says when the system is in the way, and its file may be whole.
 NOT_OURS = re.compile(r"full|readonly|unable to open|locked|permission", re.IGNORECASE)
 
@@ -172,16 +174,19 @@ def readable(home: Path) -> Iterator[None]:
         yield
     except (DatabaseError, sqlite3.DatabaseError) as error:
         said = str(getattr(error, "orig", error) or error)
-        if NOT_OURS.search(said):
-            full = of_the_disk(error)
-            why = (
-                f"{home} kan ikke skrives, da {full}"
-                if full
-                else f"{home} kan ikke skrives eller åbnes ({said}); ret det"
-            )
+        if full := of_the_disk(error) or _without_room(home):
+            why = f"{home} kan ikke skrives, da {full}"
+        elif NOT_OURS.search(said):
+            why = f"{home} kan ikke skrives eller åbnes ({said}); ret det"
         else:
             why = f"Dagsters hukommelse i {home} er beskadiget; flyt mappen et andet sted hen, den husker kun kørsler"
         raise Stop(f"{why}, og kør det samme igen") from None
+
+
+def _without_room(home: Path) -> str:
+    """That the disk is full, if it is: SQLite then tells of a lost table or of a fault of the disk."""
+    room = shutil.disk_usage(home).free if home.exists() else LEAST_ROOM
+    return DISK_IS_FULL if room < LEAST_ROOM else ""
 
 
 def forget(instance: dg.DagsterInstance, key: Sequence[str], cells: Collection[str]) -> None:

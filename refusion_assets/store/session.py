@@ -149,6 +149,7 @@ class Locked(RuntimeError):
 DAMAGED = re.compile(
     r"corrupt|replaying WAL|not a valid DuckDB|Could not read|Is a directory|INTERNAL Error|Serializ", re.IGNORECASE
 )
+OF_THE_SYSTEM = re.compile("Read-only file system|Permission denied")
 OF_THE_LOCK = re.compile(r"Could not set lock|Conflicting lock")
 OF_ANOTHER_DUCKDB = re.compile(r"version number", re.IGNORECASE)
 
@@ -251,6 +252,8 @@ class Warehouse:
                 connection = duckdb.connect(str(path), read_only=read_only)
                 break
             except duckdb.IOException as error:
+                if refused := OF_THE_SYSTEM.search(str(error)):
+                    raise Stop(f"systemet siger {refused[0]}: {path}; ret det, og kør igen") from None
                 if not OF_THE_LOCK.search(str(error)):
                     raise
                 if time.monotonic() > deadline:

@@ -5,12 +5,14 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
 import pytest
 
 from refusion_assets.assets import opgoerelse, outgoing
+from refusion_assets.domain.stop import Stop
 from refusion_assets.files import outgoing as files
 from refusion_assets.store import events
 from refusion_assets.store.session import Session, Warehouse
@@ -136,3 +138,14 @@ def test_a_log_that_fails_late_in_the_first_of_several_parts_leaves_all_that_was
         ran = root.refusion("koer", MONTH, "--undtagen", held, "--begrundelse", "venter på svar")
     kommuner = {name.split("-")[3] for name in root.files(MONTH) if name.endswith(".csv")} - {"000"}
     assert (ran.code, kommuner) == ((0, {first, *others}) if times == 1 else (1, set())), ran.err
+
+
+def test_a_table_that_dagster_misses_is_a_full_disk_where_there_is_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = sqlite3.OperationalError("no such table: runs")
+    with pytest.raises(Stop, match="er beskadiget"), events.readable(tmp_path):
+        raise lost
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(Stop, match="kan ikke skrives, da disken er fuld; gør plads"), events.readable(tmp_path):
+        raise lost

@@ -2,16 +2,18 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from refusion_assets.domain.forklar.model import Aarsag
+from refusion_assets.domain.forklar.short import short
 from tests.conftest import DataRoot
 from tests.kit import rule_edits
 from tests.kit.timeline import CPR, PEOPLE, row
-from tests.month.test_forklar import deliver, live, root_of, run, told, week
+from tests.month.test_forklar import deliver, explained, live, root_of, run, told, week
 
 TALT, FORFRA, _, _ = PEOPLE
 MONTHS = ("2024-01", "2024-02", "2024-03")
@@ -95,6 +97,18 @@ def test_the_answer_is_five_lines_and_the_rest_comes_on_demand(flyttet: DataRoot
     assert "kørsel 50 (2024-02) og kørsel 51 (2024-03); sidst i kørsel 51 (2024-03)" in kort
     assert kort.endswith("Uge for uge: --alt.\n")
     assert told(flyttet, TALT, "2024-01").count("\n") > 50
+
+
+def test_weeks_that_are_only_counted_otherwise_are_told_as_no_correction(flyttet: DataRoot) -> None:
+    sag = explained(flyttet, TALT, "2024-01")
+    counted = [
+        replace(uge, aendringer=tuple(c for c in uge.aendringer if c.procent_foer == c.procent_efter))
+        for uge in sag.uger
+    ]
+    *_, rettet = short(replace(sag, uger=tuple(counted)), "borger 1")
+    runs = "kørsel 50 (2024-02) og kørsel 51 (2024-03); sidst i kørsel 51 (2024-03)"
+    assert rettet.startswith(f"Rettet: nej, men uger er talt anderledes i {runs}, ugen 2024-01-")
+    assert ": stadig 80 procent, men uge 2 blev uge 3, da 1 uge skiftede: 2023-11-20 " in rettet
 
 
 def test_every_date_and_month_has_one_form_in_text(flyttet: DataRoot) -> None:

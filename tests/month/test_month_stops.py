@@ -178,7 +178,7 @@ def test_a_month_out_of_order_or_before_the_first_run_is_refused(root: DataRoot,
 
 
 def test_what_is_no_month_is_told_how_to_write_one(root: DataRoot) -> None:
-    for text in ("2024-13", "2024", "2024-02..2024-01", "2024-01..2024-02..2024-03"):
+    for text in ("2024-13", "2024", "9999-12", "2024-02..2024-01", "2024-01..2024-02..2024-03"):
         ran = root.refusion("koer", text)
         assert (ran.code, "YYYY-MM" in ran.err) == (2, True)
 
@@ -189,10 +189,20 @@ def test_an_empty_data_root_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "udgaaende").exists()
 
 
-def test_the_command_by_itself_stops_with_one_line_too(root: DataRoot) -> None:
-    delivered(root, KY).with_suffix(".manifest.json").unlink()
+@pytest.mark.parametrize(
+    ("regel", "spoil"),
+    [
+        (f"FIL-001 {KY}", lambda root: delivered(root, KY).with_suffix(".manifest.json").unlink()),
+        ("REG-002 bopael", lambda root: shutil.rmtree(root.path / "raw" / "bopael")),
+    ],
+    ids=["a bad file", "no register, so that later steps are skipped"],
+)
+def test_the_command_by_itself_stops_with_one_line_too(
+    root: DataRoot, regel: str, spoil: Callable[[DataRoot], Any]
+) -> None:
+    spoil(root)
     ran = by_itself(root, "koer", "2024-02")
-    assert (ran.code, ran.err.count("\n"), f"FIL-001 {KY}" in ran.err) == (1, 1, True)
+    assert (ran.code, ran.err.count("\n"), regel in ran.err) == (1, 1, True)
     assert "Traceback" not in ran.out
 
 

@@ -49,5 +49,7 @@ def test_it_changes_no_byte_and_makes_no_folder(root: DataRoot, tmp_path: Path) 
     assert root.refusion("status").code == 0
     assert bytes_of(root.path) == before
     nowhere = DataRoot(tmp_path / "findes ikke")
-    nowhere.refusion("status")
+    ran = nowhere.refusion("status", "2024-02")
+    assert (ran.code, ran.out) == (1, "")
+    assert f"dataroden {nowhere.path} findes ikke" in ran.err
     assert not nowhere.path.exists()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from refusion_assets.domain.forklar.model import Forklaring, Raekke, Uge
+from refusion_assets.domain.forklar.model import Aendring, Forklaring, Raekke, Uge
 from refusion_assets.domain.forklar.text_money import brief
 from refusion_assets.domain.forklar.words import day, few, kroner, listed, month, plural, runs, small
 
@@ -108,27 +108,31 @@ def _amounts(sag: Forklaring, rows: Sequence[Raekke]) -> str:
 
 
 def _moved(sag: Forklaring) -> str:
-    """Which runs have changed the month since it was first settled, and what the last of them changed first."""
-    found = [(change.koersel, uge, change) for uge in sag.uger for change in uge.aendringer]
+    """Which runs have changed the month since it was first settled, and what the last of them corrected first.
+
+    A run that only counts weeks otherwise corrects nothing; it is told where no other has changed the month.
+    """
+    found = [(uge, change) for uge in sag.uger for change in uge.aendringer]
     if not found:
         return "nej."
-    names = dict(
-        sorted((change.koersel, f"kørsel {change.koersel} ({month(change.maaned)})") for _, _, change in found)
+    paid = [both for both in found if _paid_otherwise(both[1])]
+    names = dict(sorted((change.koersel, f"kørsel {change.koersel} ({month(change.maaned)})") for _, change in found))
+    last = max(change.koersel for _, change in paid or found)
+    of_last = [both for both in paid or found if both[1].koersel == last]
+    uge, change = of_last[0]
+    when = "sidst" if last == max(names) else "beløbet sidst"
+    others = f"i {few(list(names.values()))}; {when} " if len(names) > 1 else ""
+    first = f"{len(of_last)} rettelser, den første i ugen" if paid and len(of_last) > 1 else "ugen"
+    told = brief(change, {i.nr: i for i in sag.indberetninger})
+    return (
+        f"{'' if paid else 'nej, men uger er talt anderledes '}{others}i {names[last]}, {first} {day(uge.uge)}: {told}"
     )
-    last = max(names)
-    of_last = [(uge, change) for koersel, uge, change in found if koersel == last]
-    # A change of what is paid comes before one of how a week is counted.
+
+
+def _paid_otherwise(change: Aendring) -> bool:
+    """Whether a run changed what is paid, and not only how the week is counted."""
     paid = ("procent_{}", "beloeb_{}_oere", "refusion_{}_oere", "kommuner_{}")
-    uge, change = next(
-        (
-            (uge, change)
-            for uge, change in of_last
-            if any(getattr(change, name.format("foer")) != getattr(change, name.format("efter")) for name in paid)
-        ),
-        of_last[0],
-    )
-    others = f"i {few(list(names.values()))}; sidst " if len(names) > 1 else ""
-    return f"{others}i {names[last]}, ugen {day(uge.uge)}: {brief(change, {i.nr: i for i in sag.indberetninger})}"
+    return any(getattr(change, name.format("foer")) != getattr(change, name.format("efter")) for name in paid)
 
 
 def counters(uge: Uge) -> Iterator[str]:

@@ -33,6 +33,7 @@ from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import LOVENS_TAELLER
 
 OTHER_NOW = "Reglerne, som de er nu, siger andet; posten, der gjaldt ved beregningen, vises ikke."
+STILL = "stadig"
 PERIODS = {"uge": "om ugen", "maaned": "om måneden"}
 
 
@@ -194,14 +195,19 @@ def _changed(changes: Sequence[Aendring], reports: Reports) -> Iterator[str]:
         if change.aarsager in [earlier.aarsager for earlier in changes[:place]]:
             continue
         told = listed([f"{small(other.ydelse)}: {_what(other)}" for other in same])
-        yield f"  Hvorfor kørsel {change.koersel} ({month(change.maaned)}): {told}, fordi"
+        yield f"  Hvorfor kørsel {change.koersel} ({month(change.maaned)}): {told}, {_because(same)}"
         yield from (f"    - {_cause(cause, reports)}" for cause in change.aarsager)
 
 
 def brief(change: Aendring, reports: Reports) -> str:
     """What a run changed for one benefit, with its causes, in one sentence."""
     causes = [_cause(cause, reports, short=True).rstrip(".") for cause in change.aarsager]
-    return f"{small(change.ydelse)}: {_what(change)}, fordi {listed(causes)}."
+    return f"{small(change.ydelse)}: {_what(change)}, {_because([change])} {listed(causes)}."
+
+
+def _because(changes: Sequence[Aendring]) -> str:
+    """How the causes follow what is said of changes: they are no reason why a percentage stays."""
+    return "men" if all(_what(change).startswith(STILL) for change in changes) else "fordi"
 
 
 def _what(change: Aendring) -> str:
@@ -215,7 +221,7 @@ def _what(change: Aendring) -> str:
     if change.kommuner_foer != change.kommuner_efter and change.kommuner_foer and change.kommuner_efter:
         what.append(f"{listed(change.kommuner_foer)} blev {listed(change.kommuner_efter)}")
     if not what and change.procent_efter is not None and change.beloeb_foer_oere:
-        what.append(f"stadig {change.procent_efter} procent")
+        what.append(f"{STILL} {change.procent_efter} procent")
     return listed(what) or "rækken er gjort om"
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from refusion_assets.domain.stop import Stop
 from refusion_assets.store import session
+from refusion_assets.store.session import Warehouse
 
 BLOCK = 262_144
 
@@ -103,3 +105,16 @@ def test_the_block_size_is_read_from_the_file_and_not_taken_for_granted(tmp_path
     with live.open("rb") as file, other.open("rb") as text:
         assert session._block_size(file) == BLOCK
         assert session._block_size(text) == 0
+
+
+def test_a_file_that_must_not_be_written_is_told_with_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise duckdb.IOException('IO Error: Cannot open file "x": Read-only file system')
+
+    monkeypatch.setattr(duckdb, "connect", refused)
+    warehouse = Warehouse(tmp_path)
+    with (
+        pytest.raises(Stop, match=f"systemet siger Read-only file system: {warehouse.path}; ret det"),
+        warehouse.open(),
+    ):
+        pass
