@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DATA := $(abspath $(if $(REFUSION_DATA),$(REFUSION_DATA),data))
 LAST_MONTHS = $(if $(wildcard $(DATA)/udgaaende/2026-10),2026-10,2026-08..2026-10)
 
-.PHONY: setup run test unit check regelsider bench ui format clean
+.PHONY: setup run test unit soak check regelsider bench ui format clean
 
 setup: $(VENV)/klar
 
@@ -25,6 +25,9 @@ test: setup
 unit: setup
 	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/house tests/law
 
+soak: setup
+	REFUSION_FLERE=10 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
 check: setup
 	$(BIN)/ruff format --check refusion_assets tests bench
 	$(BIN)/ruff check refusion_assets tests bench
@@ -33,7 +36,7 @@ check: setup
 	$(BIN)/refusion regler
 
 regelsider: setup
-	$(BIN)/refusion regler --sider docs/regler
+	$(BIN)/refusion regler --sider docs/regler --skema rules/skema
 
 bench: setup
 	test -d $(VENV)/kun-bench || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $(VENV)/kun-bench -r bench/requirements.lock

@@ -13,8 +13,9 @@ import click
 from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.place import DATA, PACKAGE, Place, fit, unforeseen
+from refusion_assets.progress import Say, each, saying
 from refusion_assets.rulebook.edits import doubts
-from refusion_assets.rulebook.load import TOPICS, RuleError
+from refusion_assets.rulebook.load import RuleError
 from refusion_assets.store.session import Locked
 
 STOPPED, MISUSED = 1, 2
@@ -54,11 +55,13 @@ class Koder(click.ParamType[list[str]]):
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Ydelsesrefusion: hvad hver kommune får tilbage fra staten for sine ydelser, måned for måned.
 
     Dataroden er REFUSION_DATA, reglerne REFUSION_REGLER; i en kopi af repositoriet ellers data/ og rules/.
     """
+    context.obj = context.with_resource(saying())
 
 
 def run() -> None:
@@ -89,7 +92,8 @@ def _reason(error: Exception) -> str:
     "--undtagen", type=Koder(), default="", help="Kommuner, der holdes tilbage, fx 706,630; de får ingen filer."
 )
 @click.option("--begrundelse", default="", help="Hvorfor stoppet må passere, eller kommunerne vente; gemmes og vises.")
-def koer(maaneder: list[date], accepter: tuple[str, ...], undtagen: list[str], begrundelse: str) -> None:
+@click.pass_obj
+def koer(say: Say, maaneder: list[date], accepter: tuple[str, ...], undtagen: list[str], begrundelse: str) -> None:
     """Kør den kritiske uge for en måned (eller flere i rækkefølge): fra rådata til kommunernes filer."""
     from refusion_assets.runs.month import critical_week  # noqa: PLC0415  Dagster takes seconds to load
 
@@ -98,23 +102,24 @@ def koer(maaneder: list[date], accepter: tuple[str, ...], undtagen: list[str], b
     place = _place()
     if undtagen and len(maaneder) > 1:
         raise Stop("kommuner holdes tilbage i en måned ad gangen; den næste kan først køres, når alle er opgjort")
-    for month in maaneder:
-        for line in critical_week(place, month, click.echo, accepter, begrundelse, undtagen):
-            click.echo(line)
+    for month in each(say, maaneder):
+        for line in critical_week(place, month, say, accepter, begrundelse, undtagen):
+            say(line)
 
 
 @main.command()
 @click.argument("maaned", type=Months())
 @click.option("--kommuner", type=Koder(), required=True, help="Kommuner, der blev holdt tilbage, fx 706,630.")
-def opgoer(maaned: list[date], kommuner: list[str]) -> None:
+@click.pass_obj
+def opgoer(say: Say, maaned: list[date], kommuner: list[str]) -> None:
     """Opgør kommuner, der blev holdt tilbage i den sidste kørsel, og skriv deres filer."""
     from refusion_assets.runs.month import settle  # noqa: PLC0415  Dagster takes seconds to load
 
     place = _place()
     if len(maaned) > 1 or not kommuner:
         raise Stop("skriv een måned og mindst een kommune, fx refusion opgoer 2026-10 --kommuner 706")
-    for line in settle(place, maaned[0], kommuner, click.echo):
-        click.echo(line)
+    for line in settle(place, maaned[0], kommuner, say):
+        say(line)
 
 
 @main.command()
@@ -148,39 +153,42 @@ def luk(maaned: list[date]) -> None:
 
 @main.command()
 @click.argument("maaneder", type=Months(), required=False)
-def genberegn(maaneder: list[date] | None) -> None:
+@click.pass_obj
+def genberegn(say: Say, maaneder: list[date] | None) -> None:
     """Genberegn ydelsesmåneder efter en regelændring uden at opgøre; viser forskellen for hver kommune.
 
     Uden MAANEDER genberegnes netop de måneder, som reglerne har gjort forældede.
     """
     from refusion_assets.runs.month import recalculate  # noqa: PLC0415  Dagster takes seconds to load
 
-    for line in recalculate(_place(), maaneder, click.echo):
-        click.echo(line)
+    for line in recalculate(_place(), maaneder, say):
+        say(line)
 
 
 @main.command()
 @click.argument("maaned", type=Months())
 @click.option("--til", type=click.Path(path_type=Path), help="En tom mappe; ellers genskabt/<måned> i dataroden.")
-def genskab(maaned: list[date], til: Path | None) -> None:
+@click.pass_obj
+def genskab(say: Say, maaned: list[date], til: Path | None) -> None:
     """Genskab filerne fra en kørsel af rådata og de regler, den kendte, og sammenlign med det, der blev sendt."""
     from refusion_assets.runs.again import make_again  # noqa: PLC0415  Dagster takes seconds to load
 
     place = Place.from_environment().begun()
     for month in maaned:
-        for line in make_again(place, month, til, click.echo):
-            click.echo(line)
+        for line in make_again(place, month, til, say):
+            say(line)
 
 
 @main.command()
 @click.option("--accepter", multiple=True, metavar="FIL-008:FILNAVN", help="Læs en fil, der er væk eller en anden nu.")
 @click.option("--begrundelse", default="", help="Hvorfor filen må være en anden; gemmes.")
-def genindlaes(accepter: tuple[str, ...], begrundelse: str) -> None:
+@click.pass_obj
+def genindlaes(say: Say, accepter: tuple[str, ...], begrundelse: str) -> None:
     """Læs alt ind igen fra rådata til og med den sidste kørsel, uden at opgøre."""
     from refusion_assets.runs.month import reload  # noqa: PLC0415  Dagster takes seconds to load
 
-    for line in reload(_place(), click.echo, accepter, begrundelse):
-        click.echo(line)
+    for line in reload(_place(), say, accepter, begrundelse):
+        say(line)
 
 
 @main.command()
@@ -195,8 +203,8 @@ def forklar(hvem: tuple[str, ...], formaal: str | None, *, alt: bool, som_json: 
     """
     from refusion_assets import look_up  # noqa: PLC0415  only this command needs it
 
-    question = look_up.asked(hvem, formaal, _purpose)
-    click.echo(look_up.answer(Place.from_environment(), question, som_json=som_json, alt=alt), nl=False)
+    inquiry = look_up.inquiry_of(hvem, formaal, _purpose)
+    click.echo(look_up.explanation(Place.from_environment(), inquiry, som_json=som_json, alt=alt), nl=False)
 
 
 def _purpose() -> str:
@@ -211,12 +219,13 @@ def _purpose() -> str:
 @click.argument("maaneder", type=Months())
 @click.option("--regler", type=click.Path(path_type=Path), required=True, help="Forslaget: en hel mappe med regler.")
 @click.option("--til", type=click.Path(path_type=Path), help="Hvor filerne lægges; ellers konsekvens/ i dataroden.")
-def konsekvens(maaneder: list[date], regler: Path, til: Path | None) -> None:
+@click.pass_obj
+def konsekvens(say: Say, maaneder: list[date], regler: Path, til: Path | None) -> None:
     """Anslå, hvad et forslag til regler ville betyde for nogle ydelsesmåneder, uden at afregne noget."""
     from refusion_assets.runs.month import consequence  # noqa: PLC0415  Dagster takes seconds to load
 
-    for line in consequence(_place(), regler, maaneder, til, click.echo):
-        click.echo(line)
+    for line in consequence(_place(), regler, maaneder, til, say):
+        say(line)
 
 
 @main.command()
@@ -224,8 +233,9 @@ def konsekvens(maaneder: list[date], regler: Path, til: Path | None) -> None:
 @click.option("--maaneder", type=Months(), default="2024-11..2026-10", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--historik", type=int, help="Måneder før den første, som ni af ti borgere har; ellers alt siden 2014.")
+@click.pass_obj
 def eksempel(
-    stoerrelse: Literal["mini", "midi", "fuld"], maaneder: list[date], seed: int, historik: int | None
+    say: Say, stoerrelse: Literal["mini", "midi", "fuld"], maaneder: list[date], seed: int, historik: int | None
 ) -> None:
     """Skriv en datarod med opdigtede borgere (dag + 60), som kan køres fra første til sidste måned."""
     from refusion_assets.domain.wording import plural  # noqa: PLC0415  Polars takes a while to load
@@ -237,8 +247,8 @@ def eksempel(
     if place.raw.exists() and any(place.raw.iterdir()):
         raise Stop(f"{place.root} har allerede rådata; vælg en tom datarod med REFUSION_DATA")
     konti, kommuner = tables(place.rules)
-    done = write_example(place.root, konti, kommuner, stoerrelse, maaneder[0], maaneder[-1], seed, click.echo, historik)
-    click.echo(
+    done = write_example(place.root, konti, kommuner, stoerrelse, maaneder[0], maaneder[-1], seed, say, historik)
+    say(
         f"{plural(done.borgere, 'borger', 'borgere')}, {plural(done.kommuner, 'kommune', 'kommuner')}, "
         f"{plural(done.filer, 'fil', 'filer')}, {plural(done.raekker, 'linje', 'linjer')} i {place.raw}"
     )
@@ -264,9 +274,10 @@ def ui(port: int) -> None:
 
 @main.command()
 @click.option("--sider", type=click.Path(path_type=Path, file_okay=False), help="Skriv lovsiderne i mappen.")
-def regler(sider: Path | None) -> None:
+@click.option("--skema", type=click.Path(path_type=Path, file_okay=False), help="Skriv TOML-filernes skema i mappen.")
+def regler(sider: Path | None, skema: Path | None) -> None:
     """Prøv reglerne: huller, overlap, manglende hjemmel. Siger reglernes version, og hvad de rammer i dataroden."""
-    from refusion_assets.assets.stale import told  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.assets.stale import touched_in_words  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.domain.wording import plural  # noqa: PLC0415  as above
 
     place = Place.from_environment()
@@ -275,13 +286,17 @@ def regler(sider: Path | None) -> None:
         from refusion_assets.law_pages.page import write  # noqa: PLC0415  only this option needs it
 
         click.echo(f"{plural(len(write(place.rules_folder, sider)), 'side', 'sider')} i {sider}")
+    if skema:
+        from refusion_assets.law_pages.page import write_schema  # noqa: PLC0415  the same
+
+        click.echo(f"Skema: {write_schema(skema)}")
     if not place.root.exists():
         click.echo(f"Dataroden {place.root} findes ikke, så det siges ikke, hvad reglerne rammer.")
     click.echo(f"Reglerne kan stå: {plural(len(rules.ydelse_ids), 'ydelse', 'ydelser')}, version {rules.version[:12]}.")
     today = date.today()  # noqa: DTZ011  the day here
-    for doubt in doubts(rules, today, {topic: file for topic, (file, _) in TOPICS.items()}):
+    for doubt in doubts(rules, today):
         click.echo(f"ADVARSEL: {doubt}")
-    lines, refused = told(place)
+    lines, refused = touched_in_words(place)
     for line in lines:
         click.echo(line)
     if refused:

@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import shutil
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,20 +25,6 @@ BEGIN = "Begynd med at lægge leverancer i mappen raw, eller skriv opdigtede med
 ODD = re.compile(r"[?*\[\]%\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # SQLite opens no file whose path has more than 512 bytes, and Dagster names some of its own below the home.
 LONGEST = 400
-SECONDS_BETWEEN_LINES = 3.0
-
-
-def patient(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Says a line of progress if it is some seconds since the last one."""
-    last = time.monotonic()
-
-    def now_and_then(line: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            say(f"  {line}")
-
-    return now_and_then
 
 
 def unforeseen(error: Exception) -> str:
@@ -156,7 +141,7 @@ def archive(place: Place) -> Path:
     return place.root / "regler"
 
 
-def keep(place: Place) -> None:
+def keep_rules(place: Place) -> None:
     """The files of the rules in force kept as they are, under their hash; Stop if the disk holds others by now."""
     folder = archive(place) / place.rules.version
     if folder.exists():

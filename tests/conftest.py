@@ -2,8 +2,10 @@
 
 import contextlib
 import csv
+import fcntl
 import io
 import os
+import pickle
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings
 
 from refusion_assets import cli
@@ -33,6 +37,7 @@ from tests.kit.timeline import CPR
 # The same histories every time, however slow the machine is: a test is no clock.
 settings.register_profile("refusion", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 settings.load_profile("refusion")
+MONTHS = ("2024-02", "2024-03", "2024-04")
 # The tests are as many at a time as there are cores; only the command itself runs with the threads of the product.
 OF_THE_PRODUCT, warehouse.THREADS = warehouse.THREADS, 1
 
@@ -47,6 +52,19 @@ def _roots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     yield
     if not request.session.testsfailed:
         shutil.rmtree(tmp_path_factory.getbasetemp(), ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_read_once() -> Iterator[None]:
+    """Dagster's storages read 150 scripts of migrations each time they are opened; the tests open them 300 times."""
+    read, known = ScriptDirectory.from_config, {}
+
+    def once(config: Config) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        return known[place] if place in known else known.setdefault(place, read(config))
+
+    with mock.patch.object(ScriptDirectory, "from_config", once):
+        yield
 
 
 @dataclass(frozen=True)
@@ -161,12 +179,21 @@ class Example:
 
 
 @pytest.fixture(scope="session")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
-    """The example run through 2024-02, 2024-03 and 2024-04; made once, and only looked at."""
-    root = DataRoot(tmp_path_factory.mktemp("eksempel"))
-    shutil.copytree(EXAMPLE / "data" / "raw", root.path / "raw")
-    said = {month: root.koer(month) for month in ("2024-02", "2024-03", "2024-04")}
-    return Example(root, said, {month: root.files(month) for month in said})
+def example(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Example:
+    """The example run through 2024-02, 2024-03 and 2024-04; run once for all workers, each of which has a copy."""
+    own = DataRoot(tmp_path_factory.mktemp("eksempel"))
+    base = tmp_path_factory.getbasetemp()
+    first = DataRoot((base if worker_id == "master" else base.parent) / "foerste-eksempel")
+    kept = first.path.with_suffix(".sagt")
+    with first.path.with_suffix(".laas").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            shutil.copytree(EXAMPLE / "data" / "raw", first.path / "raw")
+            kept.write_bytes(pickle.dumps({month: first.koer(month).out for month in MONTHS}))
+    shutil.copytree(first.path, own.path, dirs_exist_ok=True)
+    out = pickle.loads(kept.read_bytes())  # noqa: S301  written by a worker of this run
+    said = {month: Ran(0, text.replace(str(first.path), str(own.path)), "") for month, text in out.items()}
+    return Example(own, said, {month: own.files(month) for month in said})
 
 
 @pytest.fixture

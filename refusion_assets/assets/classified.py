@@ -1,6 +1,6 @@
-"""Classified: what each line is about, which lines stand, and the claims they make."""
+"""Classified: the meaning of each line, the verdict on it, and the claims of the lines that stand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -8,8 +8,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.touched import listed, ranges
-from refusion_assets.assets.wiring import POOL, span, stopping
+from refusion_assets.assets.raw import files_read
+from refusion_assets.assets.touched import mark, ranges, sql_list
+from refusion_assets.assets.wiring import span, stopping, table_asset
 from refusion_assets.domain.classified import (
     BRUGT,
     CLAIM,
@@ -26,10 +27,11 @@ from refusion_assets.domain.classified import (
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.wording import plural
 from refusion_assets.place import Place
-from refusion_assets.shown import KINDS, OWNER, kroner, of_table
-from refusion_assets.store.session import Session
+from refusion_assets.shown import kroner
+from refusion_assets.store.session import Relation, Session, among
 
 LINES_PER_JUDGEMENT = 200_000
+OF_LINES = ("raw.ukendt", "classified.linje", "classified.dom", "classified.grundlag")
 BY_EMPLOYER = 2
 RENAMED = {
     "art": "Indberetningsart",
@@ -41,10 +43,27 @@ RENAMED = {
 }
 
 
-def judge_lines(session: Session, place: Place, progress: Callable[[str], None]) -> bool:
-    """Lines not judged by what these rules say of lines are judged (`classified.linje`), some files at a time.
+def forget_files(session: Session, files: Sequence[int]) -> None:
+    """The lines of some files (`fil_id`) and their verdicts leave; a copy of the lines goes to `classified.udgaaet`.
 
-    True if lines judged otherwise were judged again, so that every verdict must be.
+    From the copy the next classification knows the reports and claims that they had touched.
+    """
+    theirs = f"WHERE {among('fil_id', 'files', 'BIGINT')}"
+    session.run(f"INSERT INTO classified.udgaaet SELECT * FROM classified.linje {theirs}", files=files)
+    for table in OF_LINES:
+        session.run(f"DELETE FROM {table} {theirs}", files=files)
+
+
+def forget_lines(session: Session) -> None:
+    """Every line and verdict leaves. The claims stay: after the reload only people with other claims are calculated."""
+    for table in (*OF_LINES, "classified.udgaaet"):
+        session.run(f"DELETE FROM {table}")
+
+
+def judge_lines(session: Session, place: Place, progress: Callable[[str], None]) -> bool:
+    """Lines that are not judged under the rules for lines in force are judged (`classified.linje`), by some files.
+
+    True if lines judged under other rules were judged again: then every verdict must be made anew.
     """
     version = judgement_version(place.rules.emner)
     again = session.value("SELECT count(*) FROM raw.fil WHERE bedoemt_med <> $version", version=version)
@@ -71,7 +90,7 @@ def judge_lines(session: Session, place: Place, progress: Callable[[str], None])
             _judge_rows(session, place, rows)
             ready += rows.height
             progress(f"{ready} af {plural(int(stale['antal_raekker'].sum()), 'linje', 'linjer')} klassificeret")
-    session.run("UPDATE raw.fil SET bedoemt_med = $version", version=version)
+    files_read.count_as_judged(session, version)
     return bool(again)
 
 
@@ -87,7 +106,7 @@ def _judge_rows(session: Session, place: Place, rows: pl.DataFrame) -> None:
 
 
 def _unknown(linjer: pl.DataFrame) -> pl.DataFrame:
-    """What lines without a person say of one (`Ukendt`): a municipality must be told what it wrote."""
+    """The number written on each line whose person is unknown (`Ukendt`): the advice must show it."""
     by_employer = (pl.col("Indberetningsart") == "I") & (pl.col("kontoart") == BY_EMPLOYER)
     skrevet = pl.when(by_employer).then("Felt0216").otherwise("CPR")
     told = linjer.filter(pl.col("borger_id").is_null()).select("fil_id", "linje", skrevet=skrevet)
@@ -99,7 +118,7 @@ def _numbered_persons(session: Session, subjects: pl.Series) -> pl.DataFrame:
     with session.lending("seen_persons", pl.DataFrame({"cpr": subjects.drop_nulls().unique()})):
         seen = session.frame("""SELECT cpr, borger_id, CASE WHEN borger_id IS NULL THEN md5(cpr) END AS orden
             FROM seen_persons LEFT JOIN identitet.borger USING (cpr)""")
-    next_id = int(session.value("SELECT coalesce(max(borger_id) + 1, 0) FROM identitet.borger"))  # type: ignore[call-overload]
+    next_id = session.integer("SELECT max(borger_id) + 1 FROM identitet.borger")
     fresh = seen.filter(pl.col("borger_id").is_null()).sort("orden").drop("borger_id")
     fresh = fresh.select("cpr", borger_id=pl.int_range(pl.len(), dtype=pl.Int64) + next_id)
     session.insert("identitet.borger", fresh)
@@ -109,134 +128,148 @@ def _numbered_persons(session: Session, subjects: pl.Series) -> pl.DataFrame:
 LINES_PER_BUCKET = 400_000
 IDS_PER_SWEEP = 20_000_000
 LINE = (
-    "fil_id",
-    "linje",
-    "art",
-    "indberetning_id",
-    "reference_id",
-    "pligt_se",
-    "kommunekode_betaler",
-    "borger_id",
-    "ydelse_id",
-    "konto",
-    "kilde_id",
-    "periode_start",
-    "periode_slut",
-    "beloeb_oere",
-    "regel",
-)
+    "fil_id", "linje", "art", "indberetning_id", "reference_id", "pligt_se",
+    "kommunekode_betaler", "borger_id", "ydelse_id", "konto", "kilde_id",
+    "periode_start", "periode_slut", "beloeb_oere", "regel",
+)  # fmt: skip
 COLUMNS = ", ".join(f"l.{name}" for name in LINE)
 # The id that decides a line's verdict: of a reversal the report it points at, else the line's own.
 DECIDING = "CASE WHEN l.art = 'T' THEN l.reference_id ELSE l.indberetning_id END"
-TO_JUDGE = f"""SELECT {COLUMNS}, m.fil_orden,
-    CASE WHEN {DECIDING} IS NOT NULL THEN hash({DECIDING}) END AS noegle
-    FROM {{lines}} l JOIN maalet m USING (fil_id)"""
-ALL_LINES, TOUCHED_LINES = "classified.linje", "roert_linje"
+ALL_LINES, ALL_CLAIMS = Relation("classified.linje"), Relation("classified.krav")
+KEY = ", ".join(CLAIM)
+
+
+def to_judge(lines: Relation, files: Relation) -> Relation:
+    """Lines of some files as they are judged: `LINE`, fil_orden, and noegle, the hash of the id that decides them."""
+    return Relation(f"""(SELECT {COLUMNS}, m.fil_orden,
+        CASE WHEN {DECIDING} IS NOT NULL THEN hash({DECIDING}) END AS noegle
+        FROM {lines} l JOIN {files} m USING (fil_id))""")
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What is judged anew: everything, or what new and withdrawn lines can touch.
+    """The lines and claims that are judged anew: all of them, or those that new and withdrawn lines can touch.
 
-    `lines` is its SQL relation, and `among` the table that holds every line that can decide it.
+    `files` (fil_id, fil_orden): the files of the month, in the order they are judged in. `lines`: the lines to judge
+    (as `to_judge`). `among`: every line that can decide one of them. `claims` (`CLAIM`): the claims to make anew; None
+    if all are.
     """
 
-    everything: bool
-    lines: str
-    among: str
+    files: Relation
+    lines: Relation
+    among: Relation = ALL_LINES
+    claims: Relation | None = None
 
 
-def choose(session: Session, month: date, *, again: bool) -> Scope:
-    """What must be judged anew, with the files of the month and the ids concerned in temporary tables."""
-    session.run(
-        """CREATE OR REPLACE TEMP TABLE maalet AS
-        SELECT fil_id, row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS fil_orden
+def choose_lines(session: Session, month: date, *, again: bool) -> Scope:
+    """The lines and claims to judge anew for run `month`; `again`: all of them.
+
+    Their verdicts, and those of withdrawn files, leave `classified.dom`.
+    """
+    files = session.temp(
+        "files",
+        """SELECT fil_id,
+            row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS fil_orden
         FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month""",
         month=month,
     )
     if again:
         session.run("DELETE FROM classified.grundlag")
-    if session.value("SELECT count(*) = 0 FROM classified.grundlag"):
+    if not session.count("classified.grundlag"):
         session.run("DELETE FROM classified.dom")
-        return Scope(everything=True, lines=f"({TO_JUDGE.format(lines=ALL_LINES)})", among=ALL_LINES)
-    session.run("DELETE FROM classified.dom WHERE fil_id NOT IN (SELECT fil_id FROM maalet)")
-    _touch(session)
-    session.run(f"""CREATE OR REPLACE TEMP TABLE doemmes AS
-        SELECT * FROM ({TO_JUDGE.format(lines=TOUCHED_LINES)})
-        SEMI JOIN (SELECT hash(id) AS noegle FROM beroerte_id) USING (noegle)
-        UNION ALL SELECT * FROM ({TO_JUDGE.format(lines="rullet")})
-        WHERE noegle IS NULL AND fil_id NOT IN (SELECT fil_id FROM classified.grundlag)""")
-    session.run("DELETE FROM classified.dom d USING doemmes n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
-    return Scope(everything=False, lines="doemmes", among=TOUCHED_LINES)
+        return Scope(files, to_judge(ALL_LINES, files))
+    session.run(f"DELETE FROM classified.dom WHERE fil_id NOT IN (SELECT fil_id FROM {files})")
+    scope = _touched(session, files)
+    session.run(f"DELETE FROM classified.dom d USING {scope.lines} n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
+    return scope
 
 
-def _touch(session: Session) -> None:
-    """The ids (`beroerte_id`), lines (`roert_linje`) and claims (`beroerte_krav`) that new and gone lines touch."""
-    files = session.frame("""SELECT fil_id FROM maalet ANTI JOIN classified.grundlag USING (fil_id)
-        UNION ALL SELECT fil_id FROM classified.grundlag ANTI JOIN maalet USING (fil_id)""")
-    session.run(f"""CREATE OR REPLACE TEMP TABLE rullet AS
-        SELECT * FROM classified.linje WHERE fil_id IN ({listed(files["fil_id"])})
-        UNION ALL SELECT * FROM classified.udgaaet""")
-    session.run("""CREATE OR REPLACE TEMP TABLE beroerte_id AS SELECT id FROM (
-            SELECT indberetning_id AS id FROM rullet UNION SELECT reference_id FROM rullet WHERE art = 'T')
-        WHERE id IS NOT NULL""")
+def _touched(session: Session, files: Relation) -> Scope:
+    """The lines and claims that the lines of new and withdrawn files touch, by the ids that they share."""
+    moved = session.frame(f"""SELECT fil_id FROM {files} ANTI JOIN classified.grundlag USING (fil_id)
+        UNION ALL SELECT fil_id FROM classified.grundlag ANTI JOIN {files} USING (fil_id)""")
+    new_and_gone = session.temp(
+        "lines_moved",
+        f"""SELECT * FROM classified.linje WHERE fil_id IN ({sql_list(moved["fil_id"])})
+        UNION ALL SELECT * FROM classified.udgaaet""",
+    )
+    ids = session.temp(
+        "ids",
+        f"""SELECT id FROM (SELECT indberetning_id AS id FROM {new_and_gone}
+            UNION SELECT reference_id FROM {new_and_gone} WHERE art = 'T')
+        WHERE id IS NOT NULL""",
+    )
     # Found by the ids alone, and only then fetched whole: the two columns of text are read faster without the others.
-    session.run(f"""CREATE OR REPLACE TEMP TABLE {TOUCHED_LINES} AS SELECT * FROM {ALL_LINES} WHERE rowid IN (
-            SELECT rowid FROM {ALL_LINES} WHERE indberetning_id IN (FROM beroerte_id)
-            UNION ALL SELECT rowid FROM {ALL_LINES} WHERE art = 'T' AND reference_id IN (FROM beroerte_id))""")
-    key = ", ".join(CLAIM)
-    session.run(f"""CREATE OR REPLACE TEMP TABLE beroerte_krav AS SELECT DISTINCT {key} FROM (
-            SELECT {key} FROM {TOUCHED_LINES} l JOIN beroerte_id b ON l.indberetning_id = b.id
+    sharing = session.temp(
+        "lines_sharing_ids",
+        f"""SELECT * FROM {ALL_LINES} WHERE rowid IN (
+            SELECT rowid FROM {ALL_LINES} WHERE indberetning_id IN (FROM {ids})
+            UNION ALL SELECT rowid FROM {ALL_LINES} WHERE art = 'T' AND reference_id IN (FROM {ids}))""",
+    )
+    claims = session.temp(
+        "claims",
+        f"""SELECT DISTINCT {KEY} FROM (
+            SELECT {KEY} FROM {sharing} l JOIN {ids} b ON l.indberetning_id = b.id
             WHERE l.art = 'I' AND l.regel IS NULL
-            UNION ALL SELECT {key} FROM rullet WHERE art = 'I' AND regel IS NULL)""")
+            UNION ALL SELECT {KEY} FROM {new_and_gone} WHERE art = 'I' AND regel IS NULL)""",
+    )
+    lines = session.temp(
+        "lines",
+        f"""SELECT * FROM {to_judge(sharing, files)} SEMI JOIN (SELECT hash(id) AS noegle FROM {ids}) USING (noegle)
+        UNION ALL SELECT * FROM {to_judge(new_and_gone, files)}
+        WHERE noegle IS NULL AND fil_id NOT IN (SELECT fil_id FROM classified.grundlag)""",
+    )
+    return Scope(files, lines, among=sharing, claims=claims)
 
 
 def judge_reports(session: Session, scope: Scope) -> None:
-    """New verdicts (`classified.dom`) on those of the chosen lines that are not used, but for EI-010.
+    """New verdicts (`classified.dom`) on the chosen lines that are not used; EI-010 comes later (`make_claims`).
 
-    A report that no reversal points at and that lies in one file is judged by its own row rule; only the rest
-    is handed to the kernel. The rows put in here have the key of `classified.linje`, so it is proved there.
+    A report that lies in one file and that no reversal points at is judged by its own row rule. The kernel judges the
+    others. The rows put in here have the key of `classified.linje`, which is proved there.
     """
-    _find_doubtful(session, scope)
+    doubtful = _doubtful_ids(session, scope)
     session.run(f"""INSERT INTO classified.dom
         SELECT fil_id, linje, '{KARANTAENE}', regel, false, CASE WHEN art IS DISTINCT FROM 'T' THEN beloeb_oere END
-        FROM {scope.lines} ANTI JOIN tvivl_id USING (noegle) WHERE regel IS NOT NULL""")
-    for bucket, buckets in _doubtful_lines(session, scope):
+        FROM {scope.lines} ANTI JOIN {doubtful} USING (noegle) WHERE regel IS NOT NULL""")
+    theirs = _doubtful_lines(session, scope, doubtful)
+    buckets = 1 + session.count(theirs) // LINES_PER_BUCKET
+    for bucket in range(buckets):
         linjer = session.frame(f"""SELECT {COLUMNS}, l.fil_orden, bool_or(l.afgoeres) AS afgoeres
-            FROM tvivl_linje l WHERE l.noegle % {buckets} = {bucket} GROUP BY ALL""")
+            FROM {theirs} l WHERE l.noegle % {buckets} = {bucket} GROUP BY ALL""")
         mine = linjer.filter("afgoeres").select("fil_id", "linje")
         session.insert("classified.dom", not_used(judge_set(linjer).join(mine, on=["fil_id", "linje"], how="semi")))
 
 
-def _find_doubtful(session: Session, scope: Scope) -> None:
-    """The ids (`tvivl_id`, as hashes) that a reversal points at, or that reports in several files share.
+def _doubtful_ids(session: Session, scope: Scope) -> Relation:
+    """The ids that a reversal points at, or that reports in several files share: noegle (a hash).
 
     Two ids with the same hash only send a report to the kernel that need not have been there.
     """
-    session.run(f"""CREATE OR REPLACE TEMP TABLE tvivl_id AS
-        SELECT noegle FROM {scope.lines} WHERE art = 'T' AND noegle IS NOT NULL""")
-    lines = int(session.value(f"SELECT count(*) FROM {scope.lines}"))  # type: ignore[call-overload]
-    sweeps = 1 + lines // IDS_PER_SWEEP
+    query = f"SELECT noegle FROM {scope.lines} WHERE art = 'T' AND noegle IS NOT NULL"
+    doubtful = session.temp("doubtful_ids", query)
+    sweeps = 1 + session.count(scope.lines) // IDS_PER_SWEEP
     for sweep in range(sweeps):
-        session.run(f"""INSERT INTO tvivl_id SELECT noegle FROM {scope.lines}
-            WHERE art = 'I' AND noegle % {sweeps} = {sweep} GROUP BY noegle HAVING min(fil_id) <> max(fil_id)""")
+        session.add(
+            doubtful,
+            f"""SELECT noegle FROM {scope.lines} WHERE art = 'I' AND noegle % {sweeps} = {sweep}
+            GROUP BY noegle HAVING min(fil_id) <> max(fil_id)""",
+        )
+    return doubtful
 
 
-def _doubtful_lines(session: Session, scope: Scope) -> list[tuple[int, int]]:
-    """The lines of doubtful ids (`tvivl_linje`), and the buckets of them: number, and how many there are.
+def _doubtful_lines(session: Session, scope: Scope, doubtful: Relation) -> Relation:
+    """The lines of doubtful ids, and whether their own verdict is asked for (`afgoeres`).
 
-    Reversals that bear such an id are needed to judge by, even where their own verdict is not asked for.
+    Reversals with such an id decide verdicts, even where their own verdict is not asked for.
     """
-    session.run(f"""CREATE OR REPLACE TEMP TABLE tvivl_linje AS
-        SELECT *, true AS afgoeres FROM {scope.lines} SEMI JOIN tvivl_id USING (noegle)
+    query = f"""SELECT *, true AS afgoeres FROM {scope.lines} SEMI JOIN {doubtful} USING (noegle)
         UNION ALL
         SELECT {COLUMNS}, m.fil_orden, hash(l.indberetning_id), false
-        FROM {scope.among} l JOIN maalet m USING (fil_id)
-        SEMI JOIN tvivl_id t ON hash(l.indberetning_id) = t.noegle
-        WHERE l.art = 'T' AND l.indberetning_id IS NOT NULL""")
-    lines = int(session.value("SELECT count(*) FROM tvivl_linje"))  # type: ignore[call-overload]
-    buckets = 1 + lines // LINES_PER_BUCKET
-    return [(bucket, buckets) for bucket in range(buckets)]
+        FROM {scope.among} l JOIN {scope.files} m USING (fil_id)
+        SEMI JOIN {doubtful} t ON hash(l.indberetning_id) = t.noegle
+        WHERE l.art = 'T' AND l.indberetning_id IS NOT NULL"""
+    return session.temp("doubtful_lines", query)
 
 
 def quarantined(session: Session) -> pl.DataFrame:
@@ -245,16 +278,8 @@ def quarantined(session: Session) -> pl.DataFrame:
         FROM classified.dom WHERE status = '{KARANTAENE}' GROUP BY 1 ORDER BY 1""")
 
 
-def put_verdicts(session: Session, verdicts: pl.DataFrame) -> None:
-    """Verdicts in place of those the same lines had."""
-    with session.lending("nye_domme", verdicts.select("fil_id", "linje")):
-        session.run("DELETE FROM classified.dom d USING nye_domme n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
-    session.insert("classified.dom", not_used(verdicts.select(VERDICT)))
-
-
 CLAIMS_PER_RANGE = 10_000_000
 CLAIMS_PER_SWEEP = 20_000_000
-KEY = ", ".join(CLAIM)
 
 
 def same(left: str, right: str, names: list[str]) -> str:
@@ -263,80 +288,91 @@ def same(left: str, right: str, names: list[str]) -> str:
 
 
 def make_claims(session: Session, scope: Scope, progress: Callable[[str], None]) -> None:
-    """The chosen claims made anew (`classified.krav`), with EI-010, and whom it changes (`classified.aendret`).
+    """The chosen claims made anew (`classified.krav`), with EI-010; people with other claims are marked (`mark`).
 
-    A line that is alone in its claim, and not below zero, is the claim; the lines of the others are summed by
-    the kernel. Both keep the key of the contract, as every line belongs to one or to the other by its claim.
+    A line that is alone in its claim, and not below zero, is the claim. The kernel sums the lines of all other claims.
+    Every claim is made in one of the two ways, so both together keep the key of the contract.
     """
-    lines, claims_before = "classified.linje", "classified.krav"
-    if not scope.everything:
-        lines, claims_before = _fetched(session, lines, "linje_valgt"), _fetched(session, claims_before, "krav_valgt")
-    _find_shared(session, lines)
+    lines, claims_before = ALL_LINES, ALL_CLAIMS
+    if scope.claims:
+        lines, claims_before = (_of_claims(session, table, scope.claims) for table in (ALL_LINES, ALL_CLAIMS))
+    fallen = session.temp(
+        "lines_fallen", "SELECT fil_id, linje, coalesce(regel = 'EI-010', false) AS under FROM classified.dom"
+    )
+    standing = _standing(lines, scope.files, fallen)
+    shared = _shared_claims(session, standing, session.count(lines))
+    several = session.temp("lines_of_shared", f"SELECT t.* FROM {standing} t SEMI JOIN {shared} USING (noegle)")
     everybody = f"""(SELECT borger_id FROM {lines} WHERE art = 'I' AND regel IS NULL
         UNION ALL SELECT borger_id FROM {claims_before})"""
     people = session.frame(f"SELECT borger_id, count(*) AS antal FROM {everybody} GROUP BY 1 ORDER BY 1")
     ready = 0
     for low, high in ranges(people["borger_id"], people["antal"], CLAIMS_PER_RANGE):
-        mine = f"t.borger_id BETWEEN {low} AND {high}"
-        number = "t.rowid AS nr, t.*" if scope.everything else "t.*"
-        session.run(f"CREATE OR REPLACE TEMP TABLE krav_foer AS SELECT {number} FROM {claims_before} t WHERE {mine}")
+        mine = f"borger_id BETWEEN {low} AND {high}"
+        number = "t.*" if scope.claims else "t.rowid AS nr, t.*"
+        before = session.temp("claims_before", f"SELECT {number} FROM {claims_before} t WHERE {mine}")
         last = session.value("SELECT coalesce(max(rowid), -1) FROM classified.krav")
-        session.run("DELETE FROM classified.krav WHERE rowid IN (SELECT nr FROM krav_foer)")
-        _sum_up(session, f"{lines} t WHERE {mine}", low, high)
-        _tell_changes(session, f"(SELECT * FROM classified.krav WHERE rowid > {last})")
+        session.run(f"DELETE FROM classified.krav WHERE rowid IN (SELECT nr FROM {before})")
+        _put_single(session, _standing(lines, scope.files, fallen, mine), shared)
+        _put_summed(session, session.frame(f"SELECT * FROM {several} WHERE {mine}"))
+        _tell_changes(session, before, Relation(f"(SELECT * FROM classified.krav WHERE rowid > {last})"))
         ready += people.filter(pl.col("borger_id").is_between(low, high)).height
         progress(f"krav gjort op for {ready} af {plural(people.height, 'borger', 'borgere')}")
 
 
-def _fetched(session: Session, table: str, name: str) -> str:
-    """The rows of a table that belong to the touched claims, with their row number `nr`, as a temporary table.
+def _of_claims(session: Session, table: Relation, claims: Relation) -> Relation:
+    """The rows of a table that belong to some claims (`CLAIM`), with their row number `nr`.
 
     Those of the same person and period are found first: a join on columns that are never empty is many times faster.
     """
-    near = "SEMI JOIN beroerte_krav USING (borger_id, periode_start, periode_slut)"
-    session.run(f"""CREATE OR REPLACE TEMP TABLE {name} AS
-        SELECT * FROM (SELECT t.rowid AS nr, t.* FROM {table} t {near}) t
-        SEMI JOIN beroerte_krav b ON {same("t", "b", CLAIM)}""")
-    return name
+    near = f"SEMI JOIN {claims} USING (borger_id, periode_start, periode_slut)"
+    query = f"""SELECT * FROM (SELECT t.rowid AS nr, t.* FROM {table} t {near}) t
+        SEMI JOIN {claims} b ON {same("t", "b", CLAIM)}"""
+    return session.temp("of_claims", query)
 
 
-def _standing(chosen: str) -> str:
-    """SQL for the report lines that no rule and no reversal has taken: whether EI-010 has, and their claim's hash."""
-    return f"""(SELECT {COLUMNS.replace("l.", "t.")}, f.under IS NOT NULL AS under, hash({KEY}) AS noegle
-        FROM (SELECT t.* FROM {chosen} AND t.art = 'I' AND t.regel IS NULL) t
-        SEMI JOIN maalet USING (fil_id) LEFT JOIN linje_faldet f ON f.fil_id = t.fil_id AND f.linje = t.linje
-        WHERE f.under IS NOT false)"""
+def _standing(lines: Relation, files: Relation, fallen: Relation, which: str = "true") -> Relation:
+    """The report lines that no rule and no reversal has taken: `LINE`, under (EI-010 has), noegle (hash of `CLAIM`).
+
+    `fallen`: the lines with a verdict, and whether it is EI-010 (`under`).
+    """
+    return Relation(f"""(SELECT {COLUMNS.replace("l.", "t.")}, f.under IS NOT NULL AS under, hash({KEY}) AS noegle
+        FROM (SELECT t.* FROM {lines} t WHERE {which} AND t.art = 'I' AND t.regel IS NULL) t
+        SEMI JOIN {files} USING (fil_id) LEFT JOIN {fallen} f ON f.fil_id = t.fil_id AND f.linje = t.linje
+        WHERE f.under IS NOT false)""")
 
 
-def _find_shared(session: Session, table: str) -> None:
-    """The claims (`krav_samlet`, as hashes) that are no single line, and the lines of them (`krav_linje`).
+def _shared_claims(session: Session, standing: Relation, lines: int) -> Relation:
+    """The claims that are no single line of zero or more: noegle (a hash). `lines`: how many lines are looked at.
 
     Two claims with the same hash only send lines to the kernel that need not have been there.
     """
-    session.run("""CREATE OR REPLACE TEMP TABLE linje_faldet AS
-        SELECT fil_id, linje, coalesce(regel = 'EI-010', false) AS under FROM classified.dom""")
-    standing = _standing(f"{table} t WHERE true")
-    lines = int(session.value(f"SELECT count(*) FROM {table}"))  # type: ignore[call-overload]
+    shared = session.temp("shared_claims", "SELECT 0::UBIGINT AS noegle WHERE false")
     sweeps = 1 + lines // CLAIMS_PER_SWEEP
-    session.run("CREATE OR REPLACE TEMP TABLE krav_samlet (noegle UBIGINT)")
     for sweep in range(sweeps):
-        session.run(f"""INSERT INTO krav_samlet SELECT noegle FROM {standing} WHERE noegle % {sweeps} = {sweep}
-            GROUP BY noegle HAVING count(*) > 1 OR min(beloeb_oere) < 0 OR bool_or(under)""")
-    session.run(
-        f"CREATE OR REPLACE TEMP TABLE krav_linje AS SELECT t.* FROM {standing} t SEMI JOIN krav_samlet USING (noegle)"
-    )
+        session.add(
+            shared,
+            f"""SELECT noegle FROM {standing} WHERE noegle % {sweeps} = {sweep}
+            GROUP BY noegle HAVING count(*) > 1 OR min(beloeb_oere) < 0 OR bool_or(under)""",
+        )
+    return shared
 
 
-def _sum_up(session: Session, chosen: str, low: int, high: int) -> None:
-    """The claims of some people, in order of the person so that a shard of people lies together."""
+def _put_single(session: Session, standing: Relation, shared: Relation) -> None:
+    """The claims of a single line each, in order of the person so that a shard of people lies together."""
     names = list(Krav.to_schema().columns)
     alone = ", ".join("1 AS antal_raekker" if name == "antal_raekker" else name for name in names)
     session.run(f"""INSERT INTO classified.krav ({", ".join(names)})
-        SELECT {alone} FROM {_standing(chosen)} ANTI JOIN krav_samlet USING (noegle)
+        SELECT {alone} FROM {standing} ANTI JOIN {shared} USING (noegle)
         ORDER BY borger_id, periode_start, noegle""")
-    rows = session.frame(f"SELECT * FROM krav_linje WHERE borger_id BETWEEN {low} AND {high}")
+
+
+def _put_summed(session: Session, rows: pl.DataFrame) -> None:
+    """The claims of the lines `rows`, summed by the kernel, and the verdicts that EI-010 changes."""
     krav, spoiled = claims(rows)
-    put_verdicts(session, _reconsidered(rows, spoiled))
+    verdicts = _reconsidered(rows, spoiled)
+    with session.lending("nye_domme", verdicts.select("fil_id", "linje")):
+        session.run("DELETE FROM classified.dom d USING nye_domme n WHERE d.fil_id = n.fil_id AND d.linje = n.linje")
+    session.insert("classified.dom", not_used(verdicts.select(VERDICT)))
     session.insert("classified.krav", krav)
 
 
@@ -351,18 +387,19 @@ def _reconsidered(rows: pl.DataFrame, spoiled: pl.DataFrame) -> pl.DataFrame:
     return spoil(free, spoiled).filter(pl.col("regel").is_not_null() != pl.col("under"))
 
 
-def _tell_changes(session: Session, now: str) -> None:
-    """The persons whose claims differ, and the first day of a claim that does (`classified.aendret`)."""
+def _tell_changes(session: Session, before: Relation, now: Relation) -> None:
+    """People with other claims now than before are marked, from the first day of a claim that differs."""
     alike = same("t", "a", [*CLAIM, "ydelse_id", "beloeb_oere"])
-    session.run(f"""INSERT INTO classified.aendret SELECT borger_id, min(periode_start) FROM (
-            SELECT t.borger_id, t.periode_start FROM krav_foer t ANTI JOIN {now} a ON {alike}
-            UNION ALL SELECT t.borger_id, t.periode_start FROM {now} t ANTI JOIN krav_foer a ON {alike})
-        GROUP BY borger_id""")
+    query = f"""SELECT borger_id, min(periode_start) FROM (
+            SELECT t.borger_id, t.periode_start FROM {before} t ANTI JOIN {now} a ON {alike}
+            UNION ALL SELECT t.borger_id, t.periode_start FROM {now} t ANTI JOIN {before} a ON {alike})
+        GROUP BY borger_id"""
+    mark(session, query)
 
 
 @dataclass(frozen=True)
 class Sorted:
-    """What classification found: claims, quarantined lines and their amount (øre)."""
+    """The numbers of claims and of quarantined lines, their amount (øre), and lines by rule."""
 
     krav: int
     karantaene: int
@@ -379,36 +416,26 @@ def classify_through(
     them, and the claims of those reports. The result is that of judging everything. Source: input.md 2-4.
     """
     again = judge_lines(session, place, progress)
-    scope = choose(session, month, again=again)
+    scope = choose_lines(session, month, again=again)
     judge_reports(session, scope)
     make_claims(session, scope, progress)
     session.run("DELETE FROM classified.udgaaet")
     session.run("DELETE FROM classified.grundlag")
-    session.run("INSERT INTO classified.grundlag SELECT fil_id FROM maalet")
+    session.run(f"INSERT INTO classified.grundlag SELECT fil_id FROM {scope.files}")
     return _summary(session)
 
 
 def _summary(session: Session) -> Sorted:
-    """What the classification holds now."""
+    """The numbers of the tables as they are now."""
     bad = quarantined(session)
-    krav = int(session.value("SELECT count(*) FROM classified.krav"))  # type: ignore[call-overload]
+    krav = session.count("classified.krav")
     return Sorted(krav, int(bad["antal"].sum()), int(bad["oere"].sum()), dict(bad.select("regel", "antal").iter_rows()))
 
 
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The classified asset, cut by month of receipt."""
 
-    @dg.asset(
-        key=["classified", "krav"],
-        deps=[["raw", "indberetning"]],
-        partitions_def=months,
-        group_name="classified",
-        kinds=KINDS,
-        owners=[OWNER],
-        metadata=of_table("classified.krav"),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-    )
+    @table_asset("classified.krav", months, deps=[["raw", "indberetning"]])
     def krav(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> dg.MaterializeResult[None]:
         """One row per claim: person, account, period and payer, with the sum of the rows that stand.
 

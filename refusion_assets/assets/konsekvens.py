@@ -11,8 +11,15 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from refusion_assets.assets.refusion import choose_stays, read_shard, shards_of
-from refusion_assets.assets.touched import ahead, bases, include_bases, newest_snapshot
+from refusion_assets.assets.refusion import choose_stays, claims_of, read_shard, shards_of
+from refusion_assets.assets.touched import (
+    People,
+    ahead,
+    may_have_fleksbidrag,
+    newest_bases,
+    newest_snapshot,
+    widen_for_fleksbidrag,
+)
 from refusion_assets.assets.wiring import stopping
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, monday, month_of, month_range
 from refusion_assets.domain.duration.count import Counted, count_weeks
@@ -122,27 +129,33 @@ def _over_people(
     session: Session, gaeldende: Book, forslag: Book, months: Sequence[date], progress: Callable[[str], None]
 ) -> Virkning:
     """The effect on everybody with a claim in the months, shard by shard; only sums are kept."""
-    session.run(
-        """CREATE OR REPLACE TEMP TABLE beroerte AS SELECT borger_id, $fra::DATE AS fra_uge FROM classified.krav
+    with_claims = session.temp(
+        "people",
+        """SELECT borger_id, $fra::DATE AS fra_uge FROM classified.krav
         WHERE beloeb_oere > 0 AND periode_start <= $last AND periode_slut >= $first GROUP BY 1 ORDER BY 1""",
         fra=monday(months[0]),
         first=months[0],
         last=last_day(months[-1]),
     )
-    fleksbidrag = tuple(entry for book in (gaeldende, forslag) for entry in book.rules.fleksbidrag)
-    include_bases(session, replace(gaeldende.rules, fleksbidrag=fleksbidrag), gaeldende.last)
-    choose_stays(session, newest_snapshot(session, gaeldende.last))
+    rules = replace(
+        gaeldende.rules, fleksbidrag=tuple(entry for book in (gaeldende, forslag) for entry in book.rules.fleksbidrag)
+    )
+    chosen = People(with_claims, newest_snapshot(session, gaeldende.last))
+    fleks = may_have_fleksbidrag(session, rules)
+    people = widen_for_fleksbidrag(session, chosen, fleks, rules)
+    stays, bases = choose_stays(session, people), newest_bases(session, people, fleks, gaeldende.last)
     readings = [book.rules.laesning("bopael_paa") for book in (gaeldende, forslag)]
     alike = same_count(gaeldende.rules, forslag.rules) and readings[0] == readings[1]
-    shards = list(shards_of(session))
-    people, done = sum(shard.borgere for shard in shards), 0
+    shards = shards_of(session, people.relation)
+    everybody, done = sum(shard.borgere for shard in shards), 0
     empty = pl.DataFrame(schema=EMPTY)
     total = compare(empty, empty)
     books = partial(effect, gaeldende=gaeldende, forslag=forslag, months=months, alike=alike)
-    work = (partial(books, *read_shard(session, shard), bases(session, shard.first, shard.last)) for shard in shards)
+    claims = claims_of(people.relation)
+    work = (partial(books, *read_shard(session, shard, claims, stays, bases)) for shard in shards)
     for shard, virkning in zip(shards, ahead(work), strict=True):
         total, done = total.plus(virkning), done + shard.borgere
-        progress(f"{done} af {plural(people, 'borger', 'borgere')} beregnet efter begge regelsæt")
+        progress(f"{done} af {plural(everybody, 'borger', 'borgere')} beregnet efter begge regelsæt")
     return total
 
 

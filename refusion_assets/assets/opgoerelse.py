@@ -1,20 +1,27 @@
 """Opgoerelse: the month settled against everything settled before, and told to the municipalities."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.findings.advise import advise
+from refusion_assets.assets.findings.advise import advise, forget_advice
 from refusion_assets.assets.raw.accept import refuse_number
 from refusion_assets.assets.stale import refuse_other_rules
-from refusion_assets.assets.touched import STATES, changed_people, lately, ranges, refuse_other_month, since_change
+from refusion_assets.assets.touched import (
+    STATES,
+    changed_people,
+    count_as_settled,
+    ranges,
+    refuse_other_month,
+    since_change,
+    week_of_most,
+)
 from refusion_assets.assets.wiring import (
     LUKKET,
     OPGJORT,
-    POOL,
     chosen_cells,
     everybody,
     first_run,
@@ -23,6 +30,7 @@ from refusion_assets.assets.wiring import (
     refuse_held_back,
     settled,
     stopping,
+    table_asset,
     take_back,
 )
 from refusion_assets.domain.findings.words import NOBODY
@@ -34,19 +42,20 @@ from refusion_assets.domain.opgoerelse import (
     STATE,
     TILBAGE,
     by_kommune,
+    limits,
     list_too_old,
+    not_taken_back,
     run_number,
     settle,
-    standing,
     too_old,
 )
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files import outgoing
 from refusion_assets.files.delivered import fingerprint
-from refusion_assets.place import Place, keep
-from refusion_assets.shown import KINDS, MAANED, OWNER, kroner, of_table
-from refusion_assets.store.session import Session
+from refusion_assets.place import Place, keep_rules
+from refusion_assets.shown import MAANED, kroner
+from refusion_assets.store.session import Relation, Session, among
 
 # The files a run rests on, as it read them, less those that an earlier run knew the same way.
 NEW_TO_THE_RUN = """
@@ -64,16 +73,17 @@ WHERE sha256 IS NOT NULL ORDER BY sti"""
 
 
 def record_known(session: Session, month: date) -> None:
-    """What run `month` knows otherwise than the runs before it (`opgoerelse.kendt_fil`), in place of an earlier try."""
+    """The files that run `month` knows otherwise than earlier runs (`opgoerelse.kendt_fil`), in place of old ones."""
     session.run("DELETE FROM opgoerelse.kendt_fil WHERE maaned = $month", month=month)
     session.run(NEW_TO_THE_RUN, month=month)
 
 
 def known_files(session: Session, month: date) -> dict[str, str]:
     """The raw files that run `month` knew: path under `raw/`, and sha256."""
-    return dict(session.frame(KNOWN, month=month).iter_rows())
+    return session.pairs(KNOWN, month=month)
 
 
+AMONG = among("kommunekode", "koder")
 ROWS_PER_BLOCK = 1_000_000
 TAKEN_BACK = f"CASE raekketype WHEN '{TILBAGE}' THEN -1 ELSE 1 END"
 TOLD = ("kommunekode", "maaned", "borger_id", "raekketype", "refusion_oere", "medfinansiering_oere")
@@ -92,7 +102,7 @@ class HoldingBack(dg.Config):
 
 @dataclass(frozen=True)
 class Settled:
-    """What a run settled: ledger rows by type, and per municipality rows and sums (øre)."""
+    """The ledger rows of a run by type, and per municipality rows and sums (øre)."""
 
     koersel: int
     raekker: dict[str, int]
@@ -113,23 +123,24 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     refuse_other_rules(session, place, month)
     refuse_other_month(session, month)
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned < $m", s=LUKKET, m=month)
-    mine = "kommunekode IN (SELECT unnest($koder::VARCHAR[]))"
     if not everybody(place, koder):
         _leave_out(session, month, number, koder)
     if first_run(session, month):
         session.run(
-            f"DELETE FROM opgoerelse.postering WHERE {mine} AND koersel IN (0, $n)", koder=list(koder), n=number
+            f"DELETE FROM opgoerelse.postering WHERE {AMONG} AND koersel IN (0, $n)", koder=list(koder), n=number
         )
-        _open(session, month, number, koder)
+        # The months before count as settled already (Å).
+        _enter(session, "maaned < $month", AABNING, 0, koder, month)
+        _enter(session, "maaned = $month", NY, number, koder, month)
     else:
         _settle_changed(session, place, month, number, koder)
     ledger = ledger_of(session, number, koder, TOLD)
     totals = by_kommune(ledger, list(koder), number, month)
-    session.run(f"DELETE FROM opgoerelse.kommune WHERE koersel = $n AND {mine}", n=number, koder=list(koder))
+    session.run(f"DELETE FROM opgoerelse.kommune WHERE koersel = $n AND {AMONG}", n=number, koder=list(koder))
     session.insert("opgoerelse.kommune", totals)
     record(session, place, month, OPGJORT, "")
     record_known(session, month)
-    keep(place)
+    keep_rules(place)
     advise(session, place, month, number, koder)
     types = dict(ledger.group_by("raekketype").len().sort("raekketype").iter_rows())
     return Settled(number, types, totals)
@@ -138,37 +149,27 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
 def _leave_out(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
     """The ledger and advice of run `month` without the municipalities that are held back: all but `koder`.
 
-    Whoever was calculated for the month counts as not settled, so that settling the last one compares everybody anew.
+    Everybody calculated for the month counts as not settled, so that settling the last one compares them anew.
     """
-    theirs = "kommunekode NOT IN (SELECT unnest($koder::VARCHAR[]))"
     runs = (0, number) if first_run(session, month) else (number, number)
     session.run(
-        f"DELETE FROM opgoerelse.postering WHERE {theirs} AND koersel IN ($o, $n)", koder=koder, o=runs[0], n=runs[1]
+        f"DELETE FROM opgoerelse.postering WHERE NOT {AMONG} AND koersel IN ($o, $n)", koder=koder, o=runs[0], n=runs[1]
     )
-    session.run(f"DELETE FROM opgoerelse.foraeldet WHERE {theirs} AND koersel = $n", koder=koder, n=number)
-    session.run(f"DELETE FROM opgoerelse.advis WHERE {theirs} AND koersel = $n", koder=[*koder, NOBODY], n=number)
-    session.run("UPDATE refusion.aendret SET opgjort = NULL WHERE maaned = $month", month=month)
+    session.run(f"DELETE FROM opgoerelse.foraeldet WHERE NOT {AMONG} AND koersel = $n", koder=koder, n=number)
+    forget_advice(session, number, [*koder, NOBODY])
+    count_as_settled(session, month, None)
 
 
 def hold_back(session: Session, place: Place, month: date, begrundelse: str) -> None:
-    """Who run `month` holds back (`opgoerelse.tilbageholdt`), and why; a reason given before stands."""
+    """The municipalities that run `month` holds back (`opgoerelse.tilbageholdt`), and why; an earlier reason stands."""
     refuse_number(begrundelse)
     held = held_back(session, place, month)
-    before = dict(
-        session.frame(
-            "SELECT kommunekode, begrundelse FROM opgoerelse.tilbageholdt WHERE maaned = $m", m=month
-        ).iter_rows()
-    )
+    said = "SELECT kommunekode, begrundelse FROM opgoerelse.tilbageholdt WHERE maaned = $m"
+    before = session.pairs(said, m=month)
     session.run("DELETE FROM opgoerelse.tilbageholdt WHERE maaned = $m", m=month)
     rows = [(month, kode, begrundelse.strip() or before.get(kode, "")) for kode in held]
     schema = {"maaned": pl.Date, "kommunekode": pl.String, "begrundelse": pl.String}
     session.insert("opgoerelse.tilbageholdt", pl.DataFrame(rows, schema=schema, orient="row"))
-
-
-def _open(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger of the first run: what lies before it as settled already (Å), the month itself as new (N)."""
-    _enter(session, "maaned < $month", AABNING, 0, koder, month)
-    _enter(session, "maaned = $month", NY, number, koder, month)
 
 
 def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequence[str], month: date) -> None:
@@ -178,78 +179,66 @@ def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequenc
     for table in STATES:
         session.run(
             f"""INSERT INTO opgoerelse.postering ({names}) SELECT {", ".join(said.get(n, n) for n in LEDGER)}
-            FROM {table} t WHERE {which} AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
+            FROM {table} t WHERE {which} AND {AMONG}""",
             koder=list(koder),
             month=month,
         )
 
 
 def _settle_changed(session: Session, place: Place, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger of a later run. Where all of it is settled already, only that of the people calculated since is made.
+    """The ledger of a later run. If the run is settled already, only the people calculated since are settled again.
 
-    The rows of a person rest on nobody else's, so those of all others stand, unless the rules are other ones.
+    A person's rows rest on nobody else's, so the rows of all others stand; but not under other rules.
     """
     whole = everybody(place, koder)
-    before = "SELECT coalesce(max(opgjort), 0) FROM refusion.aendret WHERE maaned = $month"
-    times = int(session.value(before, month=month))  # type: ignore[call-overload]
+    before = "SELECT max(opgjort) FROM refusion.aendret WHERE maaned = $month"
+    times = session.integer(before, month=month)
     ruled = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE koersel = $n", n=number)
     again = whole and times > 0 and ruled == place.rules.version
     unsettled = f"(SELECT borger_id FROM refusion.aendret WHERE maaned = '{month}' AND opgjort IS NULL)"
     since = f"SEMI JOIN {unsettled} USING (borger_id)" if again else ""
-    session.run(f"CREATE OR REPLACE TEMP TABLE at_opgoere AS FROM {changed_people(month)} {since}")
-    whose = "borger_id IN (SELECT borger_id FROM at_opgoere)" if again else "true"
-    session.run(
-        f"""DELETE FROM opgoerelse.postering WHERE koersel = $n AND {whose}
-        AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
-        n=number,
-        koder=list(koder),
-    )
-    session.run(
-        f"""DELETE FROM opgoerelse.foraeldet WHERE koersel = $n AND {whose}
-        AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
-        n=number,
-        koder=list(koder),
-    )
+    people = session.temp("to_settle", f"FROM {changed_people(month)} {since}")
+    whose = f"borger_id IN (SELECT borger_id FROM {people})" if again else "true"
+    for table in ("opgoerelse.postering", "opgoerelse.foraeldet"):
+        session.run(f"DELETE FROM {table} WHERE koersel = $n AND {whose} AND {AMONG}", n=number, koder=list(koder))
     _enter(session, f"maaned = $month AND {whose}", NY, number, koder, month)
-    _differences(session, place, month, number, koder)
+    _differences(session, place, month, number, koder, people)
     if whole:
-        which = "AND opgjort IS NULL" if again else ""
-        session.run(
-            f"UPDATE refusion.aendret SET opgjort = $now WHERE maaned = $month {which}", now=times + 1, month=month
-        )
+        count_as_settled(session, month, times + 1, "opgjort IS NULL" if again else "true")
 
 
-def _differences(session: Session, place: Place, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger rows of earlier months: the state of the people of `at_opgoere` against what is settled.
+def _differences(
+    session: Session, place: Place, month: date, number: int, koder: Sequence[str], people: Relation
+) -> None:
+    """The ledger rows of earlier months: the state of some people (borger_id, fra_uge) against what is settled.
 
-    No earlier run has settled the benefit month itself, so its rows are new and only the others are compared. What is
-    too old is listed (`opgoerelse.foraeldet`) and not settled.
+    No earlier run has settled the benefit month itself, so its rows are new and only earlier months are compared. Too
+    old differences are listed (`opgoerelse.foraeldet`) and not settled.
     """
-    _leave_out_settled(session, month, koder)
-    limited = _limited(session, place, month)
-    weight = "SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM at_opgoere"
+    compared = _leave_out_settled(session, month, koder, people)
+    # An earlier run may have had a limit on corrections, and have listed something.
+    limited = any(limits(month, place.rules)) or session.count("opgoerelse.foraeldet") > 0
+    weight = f"SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM {compared} ORDER BY 1"
+    weighed = session.frame(weight, month=month)
     mine = _before(month, koder)
-    for low, high in _blocks(session, weight, month=month):
-        people = f"(FROM at_opgoere WHERE borger_id BETWEEN {low} AND {high})"
+    for low, high in ranges(weighed["borger_id"], weighed["antal"], ROWS_PER_BLOCK):
+        block = Relation(f"(FROM {compared} WHERE borger_id BETWEEN {low} AND {high})")
         known = [(table, STATE) for table in STATES] + [("opgoerelse.postering", LEDGER)]
         *parts, ledger = (
-            session.frame(f"SELECT {_columns(names)} FROM {since_change(session, table, 'uge', people)} WHERE {mine}")
+            session.frame(
+                f"SELECT {', '.join(f't.{name}' for name in names)} "
+                f"FROM {since_change(session, table, 'uge', block)} WHERE {mine}"
+            )
             for table, names in known
         )
-        state, settled = pl.concat(parts), standing(ledger)
+        state, settled = pl.concat(parts), not_taken_back(ledger)
         if limited:
-            theirs = since_change(session, "opgoerelse.foraeldet", "uge", people)
-            listed = standing(session.frame(f"SELECT t.* FROM {theirs} WHERE {mine}"))
+            theirs = since_change(session, "opgoerelse.foraeldet", "uge", block)
+            listed = not_taken_back(session.frame(f"SELECT t.* FROM {theirs} WHERE {mine}"))
             found = too_old(state, settled, listed, month, session.frame(RECEIVED, month=month), place.rules)
             session.insert("opgoerelse.foraeldet", list_too_old(found, listed, number))
             state, settled = (rows.join(found, on=KEY, how="anti") for rows in (state, settled))
         session.insert("opgoerelse.postering", settle(state, settled, number))
-
-
-def _limited(session: Session, place: Place, month: date) -> bool:
-    """Whether the run has a limit on corrections, or an earlier one had and listed something."""
-    here = any(place.rules.foraeldelse_on(month, vej) for vej in ("til_kommunen", "til_staten"))
-    return here or bool(session.value("SELECT count(*) > 0 FROM opgoerelse.foraeldet"))
 
 
 def _before(month: date, koder: Sequence[str]) -> str:
@@ -257,33 +246,23 @@ def _before(month: date, koder: Sequence[str]) -> str:
     return f"maaned < DATE '{month}' AND kommunekode IN ({str(list(koder))[1:-1]})"
 
 
-def _leave_out_settled(session: Session, month: date, koder: Sequence[str]) -> None:
-    """In `at_opgoere` those are left whose state may differ from what is settled: nearly nobody has changed long ago.
+def _leave_out_settled(session: Session, month: date, koder: Sequence[str], people: Relation) -> Relation:
+    """The people (borger_id, fra_uge) to compare row by row: those whose state may differ from what is settled.
 
-    A row taken back has the sum of the row itself, so the sums of what stands and of what is settled leave nothing
-    where they are alike. Those who have changed earlier than most are not asked about: it would cost more; nor are
-    those of whom something is listed as too old, as it is taken back when there is no difference any more.
+    Per person the hashes of state and ledger are XORed; a row taken back has the hash of the row itself. Zero means
+    that nothing differs. The tenth who have changed before the week of `week_of_most` stay in: their hashes would cost
+    more than the comparison. So do those with rows listed as too old, which are taken back when nothing differs.
     """
-    begin, rows = lately(session, "at_opgoere"), []
+    begin, rows = week_of_most(session, people), []
     for table, sign in (*((state, "1") for state in STATES), ("opgoerelse.postering", TAKEN_BACK)):
         said = [*KEY, *(f"{sign} * {name}" for name in MONEY), "procent"]
         rows.append(f"""SELECT t.borger_id, hash({", ".join(said)}) AS h FROM {table} t
-            SEMI JOIN at_opgoere a ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
+            SEMI JOIN {people} a ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
             WHERE t.uge >= DATE '{begin}' AND {_before(month, koder)}""")
-    session.run(f"""DELETE FROM at_opgoere WHERE fra_uge >= DATE '{begin}' AND borger_id NOT IN (
+    query = f"""FROM {people} WHERE NOT (fra_uge >= DATE '{begin}' AND borger_id NOT IN (
         SELECT borger_id FROM ({" UNION ALL ".join(rows)}) GROUP BY borger_id HAVING bit_xor(h) <> 0)
-        AND borger_id NOT IN (SELECT borger_id FROM opgoerelse.foraeldet)""")
-
-
-def _columns(names: Sequence[str]) -> str:
-    """Column names of the table t."""
-    return ", ".join(f"t.{name}" for name in names)
-
-
-def _blocks(session: Session, weights: str, **values: object) -> Iterator[tuple[int, int]]:
-    """Ranges of borger_id whose rows are few enough to compare at once."""
-    people = session.frame(f"SELECT borger_id, antal FROM ({weights}) ORDER BY 1", **values)
-    yield from ranges(people["borger_id"], people["antal"], ROWS_PER_BLOCK)
+        AND borger_id NOT IN (SELECT borger_id FROM opgoerelse.foraeldet))"""
+    return session.temp("to_compare", query)
 
 
 def ledger_of(
@@ -292,7 +271,7 @@ def ledger_of(
     """The ledger rows of a run for some municipalities, in no order."""
     return session.frame(
         f"""SELECT {", ".join(columns)} FROM opgoerelse.postering
-        WHERE koersel = $n AND kommunekode IN (SELECT unnest($koder::VARCHAR[]))""",
+        WHERE koersel = $n AND {AMONG}""",
         n=number,
         koder=list(koder),
     )
@@ -304,6 +283,16 @@ def record(session: Session, place: Place, month: date, status: str, filsum: str
     session.run("DELETE FROM opgoerelse.koersel WHERE koersel = $n", n=number)
     row = {"koersel": [number], "maaned": [month], "status": [status], "regelversion": [place.rules.version]}
     session.insert("opgoerelse.koersel", pl.DataFrame({**row, "filsum": [filsum]}))
+
+
+def reopen(session: Session, place: Place, month: date) -> None:
+    """Run `month` without files and with nobody settled: it is being made again, and no month may follow it yet.
+
+    Its ledger stays until it is settled again, as most of it comes out the same.
+    """
+    session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=month)
+    session.run("DELETE FROM opgoerelse.kommune WHERE koersel = $n", n=run_number(month, place.rules))
+    session.run("DELETE FROM opgoerelse.tilbageholdt WHERE maaned = $m", m=month)
 
 
 def close(session: Session, place: Place, month: date) -> None:
@@ -322,7 +311,7 @@ def close(session: Session, place: Place, month: date) -> None:
 
 
 def _show(context: dg.AssetExecutionContext, done: Settled, month: date) -> None:
-    """What the cell of every chosen municipality shows: rows, people and sums of the run."""
+    """Rows, people and sums of the run, shown on the cell of every chosen municipality."""
     chosen = set(context.partition_keys)
     for row in done.kommuner.iter_rows(named=True):
         if f"{row['kommunekode']}|{month:%Y-%m}" not in chosen:
@@ -344,19 +333,9 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
     by_month = dg.MultiToSingleDimensionPartitionMapping(MAANED)
     rows = [dg.AssetDep(table.split("."), partition_mapping=by_month) for table in MADE]
 
-    @dg.asset(
-        key=["opgoerelse", "postering"],
-        deps=rows,
-        kinds=KINDS,
-        metadata=of_table("opgoerelse.postering"),
-        partitions_def=cells,
-        group_name="opgoerelse",
-        owners=[OWNER],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-    )
+    @table_asset("opgoerelse.postering", cells, deps=rows)
     def postering(context: dg.AssetExecutionContext, config: HoldingBack, place: dg.ResourceParam[Place]) -> None:
-        """One row per ledger entry of the run: what the month settles, and every difference to earlier runs.
+        """One row per ledger entry of the run: the month itself, and every difference to earlier runs.
 
         Municipalities of whom no cell of the month has been made are held back. Reads the result rows and the ledger.
         The files are written when the checks have passed. Source: output.md section 2.

@@ -8,8 +8,8 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.checks.asset import Check, answer, keep
-from refusion_assets.assets.findings.advise import named
+from refusion_assets.assets.checks.asset import Check, answer, keep_evidence
+from refusion_assets.assets.findings.advise import with_names
 from refusion_assets.assets.opgoerelse import ledger_of, record
 from refusion_assets.assets.raw.accept import let_passed
 from refusion_assets.assets.wiring import AABEN, FILER, POOL, chosen_cells, settle_command, settled, stopping
@@ -36,7 +36,7 @@ from refusion_assets.store.session import Session
 TEXT = "Filerne på disken siger det samme som kladden; ellers vises de ikke."
 CHECK = Check("filer_er_kladden", ".".join(FILER), FEJL, blocks=True)
 
-# The rules that put a line in quarantine are told together, by the check of that name.
+# The check `karantaene` speaks for all rules that put a line in quarantine.
 DOUBTS = """
 SELECT tekst FROM kontrol.resultat WHERE maaned = $m AND NOT bestaaet
 AND NOT (tabel = 'classified.krav' AND alvor = 'FEJL' AND NOT blokerer) ORDER BY tabel, kontrol"""
@@ -44,7 +44,7 @@ AND NOT (tabel = 'classified.krav' AND alvor = 'FEJL' AND NOT blokerer) ORDER BY
 OERE = "CAST(replace({}, ',', '') AS BIGINT)"
 FILE = "read_csv([{}], delim=';', header=true, all_varchar=true, filename=true)"
 KODE = "split_part(parse_filename(filename), '-', 4)"
-# What the files of a kind say, by municipality.
+# The sums of the files of a kind, by municipality.
 SAID = {
     files.BEREGNINGSFIL: f"""sum({OERE.format('"Refusionsbeløb"')})::BIGINT AS refusion,
         sum({OERE.format('"Medfinansieringsbeløb"')})::BIGINT AS medfinansiering""",
@@ -67,12 +67,12 @@ def _files(
     words = {name: frame[name].dtype for frame, name in ((navne, "ydelse_id"), (kommuner, "kommunekode"))}
     rows = ledger.cast(words, strict=False)  # type: ignore[arg-type]
     borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
-    # The file names the rules of its run, also on a row taken back, which in the ledger keeps those it was settled by.
+    # The file names the rules of its run on every row; in the ledger a row taken back keeps the rules of its own run.
     ruled = beregning(rows).with_columns(regelversion=pl.lit(place.rules.version[:12]))
     merged = ruled.join(borger, on="borger_id").join(navne, on="ydelse_id").join(kommuner, on="kommunekode")
     totals = pl.concat([statement(rows, month, navne), _too_old(session, number, month, navne, words)])
     totals = totals.join(kommuner, on="kommunekode")
-    advice = named(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
+    advice = with_names(session, place, session.frame("SELECT * FROM opgoerelse.advis WHERE koersel = $n", n=number))
     bilag = voucher(ledger, names, month, place.rules)
     tables: dict[str, tuple[pl.DataFrame, files.Text]] = {
         files.BEREGNINGSFIL: (merged, files.beregning_table),
@@ -145,7 +145,7 @@ def stand(session: Session, place: Place, month: date) -> bool:
 
 
 def _made_of(session: Session, place: Place, number: int) -> pl.DataFrame:
-    """What the files of the ledger of run `number` are made of: koersel, kommunekode, grundlag (a hash of it).
+    """The basis of the ledger's files of run `number`: koersel, kommunekode, grundlag (a hash of it).
 
     That is the ledger rows of the municipality, what is too old, the rules, and this program.
     """
@@ -208,7 +208,7 @@ def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) ->
 
 
 def _read_back(session: Session, outgoing: files.Outgoing, kind: str) -> pl.DataFrame:
-    """What the files of a kind say, but for those used again: kommunekode, refusion, medfinansiering. Øre."""
+    """The sums of the files of a kind, but for those used again: kommunekode, refusion, medfinansiering. Øre."""
     paths = outgoing.made(kind)
     if not paths:
         return pl.DataFrame(schema={"kommunekode": pl.String, "refusion": pl.Int64, "medfinansiering": pl.Int64})
@@ -226,7 +226,7 @@ def _gaps(ledger: pl.DataFrame, found: pl.DataFrame, fil: str) -> pl.DataFrame:
     )
 
 
-def told(session: Session, place: Place, month: date) -> list[str]:
+def statement_lines(session: Session, place: Place, month: date) -> list[str]:
     """The short statement of a run: municipalities, people, sums, corrections, what was accepted, and doubts."""
     row = session.frame(
         """SELECT count(*) AS kommuner, sum(raekker)::BIGINT AS raekker, sum(refusion_oere)::BIGINT AS refusion,
@@ -275,10 +275,10 @@ def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Out
             raise Stop(f"{', '.join(missing)} er ikke opgjort for {month:%Y-%m}; start jobbet opgoer for dem")
         outgoing = write_files(session, place, month)
         outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules))
-        keep(session, month, [(CHECK, outcome)])
+        keep_evidence(session, month, [(CHECK, outcome)])
         if not outcome.bestaaet:  # what was found wrong is never used again
             session.run("DELETE FROM opgoerelse.fil_grundlag")
-        return outgoing, outcome, told(session, place, month), done
+        return outgoing, outcome, statement_lines(session, place, month), done
 
 
 def _mark(context: dg.AssetExecutionContext, month: date, koder: Iterable[str]) -> None:
@@ -310,7 +310,7 @@ def published_is_current(session: Session, place: Place, month: date) -> bool:
 
 
 def copy_is_old(error: Exception | None = None) -> str:
-    """That the copy for analysts is of an earlier run, why, and what to do."""
+    """A sentence: the copy for analysts is of an earlier run, why, and what to do."""
     why = f" ({of_the_disk(error) or type(error).__name__})" if error else ""
     return (
         f"kopien til analytikere kunne ikke fornyes{why}; den forrige står. Filerne er hele; kør måneden igen bagefter"

@@ -10,21 +10,23 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.touched import (
+    FLEKS_SINCE,
+    People,
     ahead,
-    bases,
-    choose,
-    forget_fleksbidrag,
+    choose_people,
     in_order,
-    include_bases,
     leave_out_unchanged,
+    may_have_fleksbidrag,
+    newest_bases,
     ranges,
     remember,
     take_sums,
+    widen_for_fleksbidrag,
 )
 from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES, POOL, span, stopping
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, month_of
 from refusion_assets.domain.duration.count import Counted, count_on, count_weeks, window_starts, windows
-from refusion_assets.domain.duration.spells import Forloeb, own_spells, spells, standing
+from refusion_assets.domain.duration.spells import Forloeb, own_spells, spells, standing_before
 from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.refusion.fleksbidrag import BorgerMaanedFleksbidrag, contributions, days_on_step
 from refusion_assets.domain.refusion.price import BorgerUgeYdelse, price, residence
@@ -33,75 +35,68 @@ from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.wording import plural
 from refusion_assets.place import Place
 from refusion_assets.shown import KINDS, OWNER, kroner, of_table
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Relation, Session
 
-# Nearly all have changed lately. The few who have not would take all the others years back.
+# The part of the people that may have changed before the week where the counts of the others go on. To go back to
+# their weeks would read years of claims of everybody.
 FEW = 0.03
 SPELL_END = "CAST(fra_uge + CAST(7 * antal_uger AS INTEGER) AS DATE)"
 
-# Nothing before the week is changed for them, and the week before it lies in a spell that stands, or they have none.
-# A spell of self-support only stands if support follows, so it must have begun, right after support, within what is
-# read: not where the count has started over since.
-GO_ON = f"""
-CREATE OR REPLACE TEMP TABLE genoptages AS
-SELECT b.borger_id FROM beroerte b LEFT JOIN (
-    SELECT borger_id, max({SPELL_END}) AS slut, arg_max(art, fra_uge) AS art, max(fra_uge) AS fra,
-           arg_max(n_foer, fra_uge) AS n_foer
-    FROM duration.forloeb SEMI JOIN beroerte USING (borger_id) WHERE fra_uge < $uge GROUP BY borger_id
-) f USING (borger_id)
-WHERE b.fra_uge >= $uge AND (
-    f.slut IS NULL OR (f.slut >= $uge AND (f.art <> 'C' OR (f.fra > $foerste AND f.n_foer > 0))))
-ORDER BY b.borger_id"""
-
-STANDING = f"""
-CREATE OR REPLACE TEMP TABLE forloeb_staar AS
-SELECT * FROM duration.forloeb SEMI JOIN genoptages USING (borger_id)
-WHERE fra_uge < $uge AND {SPELL_END} > $foerste ORDER BY borger_id, fra_uge"""
-
-# What is asked of a claim to count and price it, and the first week that is wanted of its person.
+# The columns of a claim that counting and pricing read, and the first week to calculate of its person.
 WANTED = "borger_id, ydelse_id, kommunekode_betaler, periode_start, periode_slut, beloeb_oere, fra_uge"
-CLAIMS = f"""
-CREATE OR REPLACE TEMP TABLE krav_regnes AS
-SELECT {WANTED} FROM classified.krav JOIN beroerte USING (borger_id) SEMI JOIN genoptages USING (borger_id)
-WHERE periode_slut >= $maaned ORDER BY borger_id"""
-
-# The same people with the number of claims to read.
-TO_READ = """
-SELECT g.borger_id, count(k.ydelse_id) AS krav FROM genoptages g LEFT JOIN krav_regnes k USING (borger_id)
-GROUP BY 1 ORDER BY 1"""
 Count = Callable[[pl.DataFrame, Grid, Rulebook], tuple[Counted, pl.DataFrame]]
+
+
+def going_on(people: Relation) -> str:
+    """SQL for the people whose counts can go on from the week `$uge`: borger_id.
+
+    They have changed from `$uge` on only. The week before it lies in a stored spell, or they have no spell. A spell of
+    self-support (C) is stored only if support follows, so it must have begun after `$foerste`, the first week that is
+    read, and after weeks with support: not where the count has started over since.
+    """
+    return f"""SELECT b.borger_id FROM {people} b LEFT JOIN (
+            SELECT borger_id, max({SPELL_END}) AS slut,
+                   arg_max(art, fra_uge) AS art, max(fra_uge) AS fra, arg_max(n_foer, fra_uge) AS n_foer
+            FROM duration.forloeb SEMI JOIN {people} USING (borger_id) WHERE fra_uge < $uge GROUP BY borger_id
+        ) f USING (borger_id)
+        WHERE b.fra_uge >= $uge AND (
+            f.slut IS NULL OR (f.slut >= $uge AND (f.art <> 'C' OR (f.fra > $foerste AND f.n_foer > 0))))
+        ORDER BY b.borger_id"""
 
 
 @dataclass(frozen=True)
 class Resume:
-    """Where counts go on: the week, how far back its windows reach, and the month of the first claims to read.
+    """The week where counts go on, how far back its windows reach, and the month of the first claims to read.
 
-    `begin` and `first` are weeks of the grid. Whose counts they are stands in `genoptages`.
+    `begin` and `first` are weeks of the grid. `people` (borger_id) go on, with the `spells` that stand (`Forloeb`) and
+    the `claims` to read (`WANTED`); the `others` (borger_id, fra_uge) are counted from the start.
     """
 
     begin: int
     first: int
     uge: date
     maaned: date
+    people: Relation
+    spells: Relation
+    claims: Relation
+    others: Relation
 
 
-def choose_resume(session: Session, rules: Rulebook, grid: Grid) -> Resume | None:
-    """Where the counts of most of the people in `beroerte` can go on; None where all must be counted from the start.
+def choose_resume(session: Session, people: People, rules: Rulebook, grid: Grid) -> Resume | None:
+    """The week where the counts of most of the people can go on; None where all must be counted from the start.
 
-    Who they are, their spells, and their claims from then on, come to stand in temporary tables; all others in
-    `fra_start`. Counters beside the law's own and maxima ask for what lies before the week, so with them nobody's
-    count goes on. Hjemmel: § 6, stk. 1 (the window).
+    Counters beside the law's own and maxima read the weeks before that week, so with them nobody's count goes on.
+    Hjemmel: § 6, stk. 1 (the window).
     """
-    session.run("CREATE OR REPLACE TEMP TABLE fra_start AS FROM beroerte")
-    uge = session.value(f"SELECT quantile_disc(fra_uge, {FEW}) FROM beroerte")
+    uge = session.value(f"SELECT quantile_disc(fra_uge, {FEW}) FROM {people}")
     if not isinstance(uge, date) or rules.taellere or rules.lofter:
         return None
-    # What concerns only days to come changes no week that is known.
+    # A change of days to come changes no week of the grid.
     begin = min(grid.week_of(uge), grid.weeks - 1)
     uge = grid.monday_of(begin)
     maaned = uge.replace(day=1)
     earliest = session.value(
-        """SELECT min(periode_start) FROM classified.krav SEMI JOIN beroerte USING (borger_id)
+        f"""SELECT min(periode_start) FROM classified.krav SEMI JOIN {people} USING (borger_id)
         WHERE periode_slut >= $maaned""",
         maaned=maaned,
     )
@@ -110,25 +105,22 @@ def choose_resume(session: Session, rules: Rulebook, grid: Grid) -> Resume | Non
     # The weeks before the overgang take their step from the first week after it.
     if first <= max(grid.week_of(rules.overgang.gaelder_fra), 0):
         return None
-    session.run(GO_ON, uge=uge, foerste=grid.monday_of(first))
-    session.run(STANDING, uge=uge, foerste=grid.monday_of(first))
-    session.run(CLAIMS, maaned=maaned)
-    session.run("CREATE OR REPLACE TEMP TABLE fra_start AS FROM beroerte ANTI JOIN genoptages USING (borger_id)")
-    return Resume(begin, first, uge, maaned)
-
-
-def forget_resumed(session: Session, resume: Resume) -> None:
-    """The spells that reach the week, and what claims that end from its month on left over, leave the warehouse."""
-    mine = "t USING genoptages g WHERE t.borger_id = g.borger_id"
-    session.run(f"DELETE FROM duration.forloeb {mine} AND {SPELL_END} >= $uge", uge=resume.uge)
-    session.run(f"DELETE FROM refusion.placering {mine} AND t.slut_maaned >= $maaned", maaned=resume.maaned)
-
-
-def read_resumed(session: Session, first: int, last: int) -> list[pl.DataFrame]:
-    """Of the people in a range of borger_id whose counts go on: claims, stays, who they are, and spells that stand."""
-    tables = ("krav_regnes", "bopael_nu", "genoptages", "forloeb_staar")
-    among = "WHERE borger_id BETWEEN $first AND $last"
-    return [session.frame(f"FROM {table} {among}", first=first, last=last) for table in tables]
+    weeks = {"uge": uge, "foerste": grid.monday_of(first)}
+    these = session.temp("going_on", going_on(people.relation), **weeks)
+    spells_query = f"""SELECT * FROM duration.forloeb SEMI JOIN {these} USING (borger_id)
+        WHERE fra_uge < $uge AND {SPELL_END} > $foerste ORDER BY borger_id, fra_uge"""
+    claims_query = f"""SELECT {WANTED} FROM classified.krav JOIN {people} USING (borger_id)
+        SEMI JOIN {these} USING (borger_id) WHERE periode_slut >= $maaned ORDER BY borger_id"""
+    return Resume(
+        begin,
+        first,
+        uge,
+        maaned,
+        people=these,
+        spells=session.temp("spells_standing", spells_query, **weeks),
+        claims=session.temp("claims_to_read", claims_query, maaned=maaned),
+        others=session.temp("from_the_start", f"FROM {people} ANTI JOIN {these} USING (borger_id)"),
+    )
 
 
 def count_all(krav: pl.DataFrame, grid: Grid, rules: Rulebook) -> tuple[Counted, pl.DataFrame]:
@@ -142,7 +134,7 @@ def go_on(
 ) -> tuple[Counted, pl.DataFrame]:
     """The counts of some people from where they go on, and the spells (`Forloeb`) from there."""
     borger_id = people["borger_id"].sort().to_numpy()
-    stands = standing(borger_id, forloeb, resume.first, resume.begin, grid)
+    stands = standing_before(borger_id, forloeb, resume.first, resume.begin, grid)
     counted = count_on(krav, stands, grid, rules)
     return counted, spells(counted, grid, stands)
 
@@ -150,18 +142,15 @@ def go_on(
 Work = Callable[[], dict[str, pl.DataFrame]]
 CLAIMS_PER_SHARD = 500_000
 PERSONS_PER_SHARD = 20_000
-# Whose rows leave by person: with the counters beside the law's own nobody's count goes on.
-BY_PERSON = {
-    "duration.forloeb_taeller": "beroerte",
-    "duration.forloeb": "fra_start",
-    "refusion.placering": "fra_start",
-}
+OWN_COUNTERS = "duration.forloeb_taeller"
+BY_PERSON = (OWN_COUNTERS, "duration.forloeb", "refusion.placering")
 BY_WEEK = ("refusion.borger_uge_ydelse", "refusion.over_loft", "refusion.uden_kommune")
+MADE = (*BY_PERSON, *BY_WEEK, "refusion.fleksbidrag", "refusion.anden_betaler")
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A run of people, first and last borger_id, how many of them are calculated, and where their counts go on."""
+    """A run of people: first and last borger_id, the number of people, and the week where their counts go on."""
 
     first: int
     last: int
@@ -171,7 +160,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Calculated:
-    """Whom the pass calculated, what the warehouse holds after it, and what the last month comes to (øre)."""
+    """The number of people calculated, of rows in the warehouse after it, and the sums of the last month (øre)."""
 
     beregnede: int
     forloeb: int
@@ -188,41 +177,39 @@ def calculate(
 ) -> Calculated:
     """All weeks and result rows as known at the end of `month` (`duration.forloeb`, `refusion.borger_uge_ydelse`).
 
-    Only people whose claims, residence or due days have changed are calculated, from the first week that can
-    differ; and whoever has days from the first week that other rules touch, or from `fra` if that is asked for. The
-    result is that of calculating everything.
+    Only the people of `choose_people` are calculated, each from the first week that can differ. The result is that of
+    calculating everything.
     Hjemmel: § 5, § 6; rules.md sections 2-6.
     """
     rules = place.rules
     grid = make_grid(rules.optaelling.gaelder_fra, last_day(month))
     rates = make_rates(rules, grid)
     session.replace("regler.genoptjening", windows(rules))
-    chosen = choose(session, place, month, fra)
-    include_bases(session, rules, month)
-    if chosen.since:
-        take_sums(session, "sum_foer")
-    resume = choose_resume(session, rules, grid)
-    _forget(session, resume)
-    choose_stays(session, chosen.snapshot)
-    shards = shards_of(session, "fra_start")
+    chosen, fleks = choose_people(session, place, month, fra), may_have_fleksbidrag(session, rules)
+    people = widen_for_fleksbidrag(session, chosen, fleks, rules)
+    bases = newest_bases(session, people, fleks, month)
+    before = take_sums(session, people) if people.since else None
+    resume = choose_resume(session, people, rules, grid)
+    counted_anew = resume.others if resume else people.relation
+    _forget(session, people, counted_anew, resume)
+    stays = choose_stays(session, people)
+    shards = shards_of(session, counted_anew)
     if resume:
-        # The fewer weeks are counted, the more people fit in the same memory.
-        persons = PERSONS_PER_SHARD * grid.weeks // (grid.weeks - resume.first)
-        shards += _runs(session, TO_READ, persons, resume)
-    people, done, rows = sum(shard.borgere for shard in shards), 0, 0
-    work = _work(session, shards, grid, rates, rules)
+        shards += _shards_going_on(session, resume, grid)
+    everybody, done, rows = sum(shard.borgere for shard in shards), 0, 0
+    calculated = partial(_calculated, grid=grid, rates=rates, rules=rules)
+    work = _work(session, shards, claims_of(counted_anew), stays, bases, calculated)
     for number, (shard, tables) in enumerate(zip(shards, ahead(work), strict=True), 1):
-        for table, frame in tables.items():
-            session.insert(table, frame)
+        for table in MADE:
+            session.insert(table, tables[table])
         done, rows = done + shard.borgere, rows + tables["refusion.borger_uge_ydelse"].height
-        remains = f"{plural(rows, 'række', 'rækker')}, {plural(people - done, 'borger', 'borgere')} mangler"
-        ready = f"{done} af {plural(people, 'borger', 'borgere')} beregnet"
+        remains = f"{plural(rows, 'række', 'rækker')}, {plural(everybody - done, 'borger', 'borgere')} mangler"
+        ready = f"{done} af {plural(everybody, 'borger', 'borgere')} beregnet"
         progress(f"skive {number} af {len(shards)}: {ready}, {remains}")
-    if chosen.since:
-        # Most of what is done again for other rules comes out as it was, and concerns no settling.
-        take_sums(session, "sum_nu")
-        leave_out_unchanged(session, "sum_foer", "sum_nu")
-    remember(session, place, month, chosen)
+    if before:
+        # Most rows that are made again for other rules come out as they were; their people need no settling.
+        people = leave_out_unchanged(session, people, before, take_sums(session, people))
+    remember(session, place, month, people)
     return _summary(session, month, done)
 
 
@@ -252,13 +239,20 @@ def _calculated(
     }
 
 
-def shards_of(session: Session, people: str = "beroerte") -> list[Shard]:
-    """The people of a table, in runs of borger_id that are each small enough to work on at once."""
+def shards_of(session: Session, people: Relation) -> list[Shard]:
+    """The people of a relation (borger_id), in runs of borger_id that are each small enough to work on at once."""
     return _runs(
         session,
         f"""SELECT borger_id, count(*) AS krav FROM classified.krav
         SEMI JOIN {people} USING (borger_id) GROUP BY 1 ORDER BY 1""",
     )
+
+
+def _shards_going_on(session: Session, resume: Resume, grid: Grid) -> list[Shard]:
+    """The people whose counts go on, in shards: the fewer weeks are counted, the more of them."""
+    query = f"""SELECT g.borger_id, count(k.ydelse_id) AS krav FROM {resume.people} g
+        LEFT JOIN {resume.claims} k USING (borger_id) GROUP BY 1 ORDER BY 1"""
+    return _runs(session, query, PERSONS_PER_SHARD * grid.weeks // (grid.weeks - resume.first), resume)
 
 
 def _runs(session: Session, query: str, persons: int = PERSONS_PER_SHARD, resume: Resume | None = None) -> list[Shard]:
@@ -271,57 +265,74 @@ def _runs(session: Session, query: str, persons: int = PERSONS_PER_SHARD, resume
     return [Shard(*part, end - begin, resume) for part, begin, end in zip(parts, begins, ends, strict=True)]
 
 
-def _forget(session: Session, resume: Resume | None) -> None:
-    """The rows that are calculated anew leave the warehouse; of those whose counts go on only what they reach."""
+def _forget(session: Session, people: People, counted_anew: Relation, resume: Resume | None) -> None:
+    """The rows to calculate anew leave the warehouse; of the people whose counts go on, those from that week on.
+
+    Where counts go on, the rules have no counters beside the law's own, so the spells of those leave for everybody.
+    """
     if resume:
-        forget_resumed(session, resume)
-    for table, people in BY_PERSON.items():
-        session.run(f"DELETE FROM {table} t USING {people} b WHERE t.borger_id = b.borger_id")
+        mine = f"t USING {resume.people} g WHERE t.borger_id = g.borger_id"
+        session.run(f"DELETE FROM duration.forloeb {mine} AND {SPELL_END} >= $uge", uge=resume.uge)
+        session.run(f"DELETE FROM refusion.placering {mine} AND t.slut_maaned >= $maaned", maaned=resume.maaned)
+    for table in BY_PERSON:
+        whose = people.relation if table == OWN_COUNTERS else counted_anew
+        session.run(f"DELETE FROM {table} t USING {whose} b WHERE t.borger_id = b.borger_id")
     for table in BY_WEEK:
-        session.run(f"DELETE FROM {table} t USING beroerte b WHERE t.borger_id = b.borger_id AND t.uge >= b.fra_uge")
-    forget_fleksbidrag(session)
-    session.run("""DELETE FROM refusion.anden_betaler t USING beroerte b
+        session.run(f"DELETE FROM {table} t USING {people} b WHERE t.borger_id = b.borger_id AND t.uge >= b.fra_uge")
+    session.run(f"""DELETE FROM refusion.fleksbidrag t USING {people} b
+        WHERE t.borger_id = b.borger_id AND t.maaned >= {FLEKS_SINCE}""")
+    session.run(f"""DELETE FROM refusion.anden_betaler t USING {people} b
         WHERE t.borger_id = b.borger_id AND t.maaned >= date_trunc('month', b.fra_uge)""")
 
 
-def choose_stays(session: Session, snapshot: date | None) -> None:
-    """The stays in a snapshot of residences of the people to calculate, in the order of the shards (`bopael_nu`)."""
-    session.run(
-        """CREATE OR REPLACE TEMP TABLE bopael_nu AS
-        SELECT b.borger_id, r.kommunekode, r.bopael_start, r.bopael_slut
-        FROM raw.bopael r JOIN identitet.borger b USING (cpr) SEMI JOIN beroerte USING (borger_id)
+def choose_stays(session: Session, people: People) -> Relation:
+    """The stays in the snapshot of the people to calculate, in the order of the shards.
+
+    Columns: borger_id, kommunekode, bopael_start, bopael_slut.
+    """
+    return session.temp(
+        "stays",
+        f"""SELECT b.borger_id, r.kommunekode, r.bopael_start, r.bopael_slut
+        FROM raw.bopael r JOIN identitet.borger b USING (cpr) SEMI JOIN {people} USING (borger_id)
         WHERE r.modtaget_maaned = $snapshot ORDER BY borger_id""",
-        snapshot=snapshot,
+        snapshot=people.snapshot,
     )
 
 
-def read_shard(session: Session, shard: Shard, people: str = "beroerte") -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The claims of a shard's people, with the first week that is wanted of them, and their stays."""
-    among = {"first": shard.first, "last": shard.last}
-    krav = session.frame(
-        f"""
-        SELECT {WANTED}
-        FROM classified.krav JOIN {people} USING (borger_id) WHERE borger_id BETWEEN $first AND $last""",
-        **among,
-    )
-    stays = session.frame("SELECT * FROM bopael_nu WHERE borger_id BETWEEN $first AND $last", **among)
-    return krav, stays
+def claims_of(people: Relation) -> Relation:
+    """The claims of some people (borger_id, fra_uge), each with the first week that is wanted of its person."""
+    return Relation(f"(SELECT {WANTED} FROM classified.krav JOIN {people} USING (borger_id))")
 
 
-def _work(session: Session, shards: list[Shard], grid: Grid, rates: Rates, rules: Rulebook) -> Iterator[Work]:
+def read_shard(session: Session, shard: Shard, *relations: Relation) -> list[pl.DataFrame]:
+    """The rows that each relation has of a shard's people."""
+    query = "FROM {} WHERE borger_id BETWEEN $first AND $last"
+    return [session.frame(query.format(rows), first=shard.first, last=shard.last) for rows in relations]
+
+
+def _work(
+    session: Session,
+    shards: list[Shard],
+    claims: Relation,
+    stays: Relation,
+    bases: Relation,
+    calculated: Callable[..., dict[str, pl.DataFrame]],
+) -> Iterator[Work]:
     """The shards to be calculated, each read when it is asked for: from the start, or from where the counts go on."""
     for shard in shards:
-        if shard.resume:
-            krav, stays, people, spells = read_resumed(session, shard.first, shard.last)
-            count: Count = partial(go_on, people, spells, shard.resume)
+        resume = shard.resume
+        if resume:
+            wanted = (resume.claims, stays, bases, resume.people, resume.spells)
+            krav, bopael, grundlag, people, forloeb = read_shard(session, shard, *wanted)
+            count: Count = partial(go_on, people, forloeb, resume)
         else:
-            krav, stays = read_shard(session, shard, "fra_start")
+            krav, bopael, grundlag = read_shard(session, shard, claims, stays, bases)
             count = count_all
-        yield partial(_calculated, krav, stays, count, bases(session, shard.first, shard.last), grid, rates, rules)
+        yield partial(calculated, krav, bopael, count, grundlag)
 
 
 def _summary(session: Session, month: date, calculated: int) -> Calculated:
-    """What the warehouse holds after the pass, and what it gives for `month`."""
+    """The rows in the warehouse after the pass, and the sums of `month`."""
     row = session.frame(
         """SELECT (SELECT count(*) FROM refusion.borger_uge_ydelse) AS raekker,
                sum(refusion_oere)::BIGINT AS refusion_oere, sum(medfinansiering_oere)::BIGINT AS medfinansiering_oere,
@@ -336,7 +347,7 @@ def _summary(session: Session, month: date, calculated: int) -> Calculated:
 
 
 def sums(session: Session, first: date, last: date) -> pl.DataFrame:
-    """What the state gives each municipality, net, for some benefit months: kommunekode, oere."""
+    """The net refusion of each municipality for some benefit months: kommunekode, oere."""
     return session.frame(
         """SELECT kommunekode, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
         FROM refusion.tilstand WHERE maaned BETWEEN $first AND $last GROUP BY 1""",
@@ -346,7 +357,7 @@ def sums(session: Session, first: date, last: date) -> pl.DataFrame:
 
 
 def difference(before: pl.DataFrame, after: pl.DataFrame, navne: dict[str, str]) -> Iterator[str]:
-    """The lines that tell what has changed: a municipality each, and all of them. Net to the municipality."""
+    """A line for each municipality whose sum has changed, and one for all of them. Net to the municipality."""
     both = before.join(after, on="kommunekode", how="full", coalesce=True, suffix="_nu").fill_null(0)
     moved = both.with_columns(forskel=pl.col("oere_nu") - pl.col("oere")).sort("kommunekode")
     for kode, _, _, oere in moved.filter(pl.col("forskel") != 0).iter_rows():
@@ -356,7 +367,7 @@ def difference(before: pl.DataFrame, after: pl.DataFrame, navne: dict[str, str])
     yield f"Forskel, netto til kommunerne: {kroner_text(total)}" if anything else "Ingen forskel."
 
 
-def told(lines: Sequence[str]) -> dict[str, dg.MetadataValue]:
+def as_metadata(lines: Sequence[str]) -> dict[str, dg.MetadataValue]:
     """The lines of `difference` as the UI shows them on a table."""
     return {"forskel": dg.MetadataValue.md("\n".join(f"    {line}" for line in lines))} if lines else {}
 
@@ -364,9 +375,10 @@ def told(lines: Sequence[str]) -> dict[str, dg.MetadataValue]:
 def _calculated_again(
     session: Session, place: Place, context: dg.AssetExecutionContext
 ) -> tuple["Calculated", list[str]]:
-    """What a run calculates, and the difference it makes if settled months are done again; nothing to tell if not."""
+    """The result of a run, and the lines of `difference` if settled months are done again; none if not."""
     asked = span(session, place, context)
-    fra = None if context.job_name == GENINDLAES else asked.fra  # a reload tells whose claims are others
+    # After a reload classified.aendret names the people whose claims have changed.
+    fra = None if context.job_name == GENINDLAES else asked.fra
     months = sorted(month_of(key) for key in context.partition_keys)
     again = asked.fra or context.job_name in (GENBEREGN, GENINDLAES)
     before = sums(session, months[0], months[-1]) if again else None
@@ -415,7 +427,7 @@ def build(months: dg.PartitionsDefinition[str], regler: Sequence[dg.AssetKey] = 
     def duration_og_refusion(
         context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]
     ) -> Iterator[dg.MaterializeResult[None]]:
-        """Weeks counted and money priced for whom the month has changed; all of it, if several months are asked for."""
+        """Weeks counted and money priced for the people the month has changed; if several months are asked for, all."""
         with stopping(), place.warehouse.open() as session:
             done, lines = _calculated_again(session, place, context)
         if lines:
@@ -427,7 +439,7 @@ def build(months: dg.PartitionsDefinition[str], regler: Sequence[dg.AssetKey] = 
             "refusion_kr": kroner(done.refusion_oere),
             "medfinansiering_kr": kroner(done.medfinansiering_oere),
             "uden_kommune_kr": kroner(done.uden_kommune_oere),
-            **told(lines),
+            **as_metadata(lines),
         }
         yield dg.MaterializeResult(asset_key=RAEKKE, metadata=money_of)
         money_of = {"dagster/row_count": done.fleksbidrag, "fleksbidrag_kr": kroner(done.fleksbidrag_oere)}

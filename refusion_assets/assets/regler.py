@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, calculate, difference, sums, told
+from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, as_metadata, calculate, difference, sums
 from refusion_assets.assets.stale import refuse_undeclared, stale
 from refusion_assets.assets.wiring import BEFORE_ALL, POOL, last_run, stopping
 from refusion_assets.domain.calendar import month_of
@@ -85,7 +85,7 @@ def _recalculate_stale() -> dg.JobDefinition:
             lines = list(difference(before, sums(session, old[0], old[-1]), navne))
         context.log.info("\n".join(lines))
         for key in (KRAV, FORLOEB, RAEKKE, FLEKSBIDRAG):
-            said = told(lines) if key == RAEKKE else {}
+            said = as_metadata(lines) if key == RAEKKE else {}
             for month in old:
                 context.log_event(dg.AssetMaterialization(key, partition=f"{month:%Y-%m}", metadata=said))
 

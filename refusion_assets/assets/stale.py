@@ -20,22 +20,23 @@ from refusion_assets.domain.rules.change import (
 )
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
-from refusion_assets.place import Place, archive, keep, topics_of
+from refusion_assets.place import Place, archive, keep_rules, topics_of
 from refusion_assets.rulebook.load import TOPICS
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Session, among
 
 BASIS = "SELECT maaned, regelversion FROM refusion.regelgrundlag ORDER BY maaned"
 BEFORE_THE_TABLE = "SELECT maaned, regelversion FROM refusion.beregnet"
-# Who has days in the weeks to do again; and who has a benefit that is changed, as what is left out is summed by person.
-PEOPLE = """SELECT borger_id, $since::DATE AS dag FROM classified.krav
-    WHERE periode_slut >= $since::DATE OR ydelse_id IN (SELECT unnest($ydelser::VARCHAR[]))"""
+# People with days in the weeks to do again, and people with a benefit whose entry has changed: amounts without
+# settlement are summed by person, so there all of a person's weeks count.
+PEOPLE = f"""SELECT borger_id, $since::DATE AS dag FROM classified.krav
+    WHERE periode_slut >= $since::DATE OR {among("ydelse_id", "ydelser")}"""
 LAST_CLOSED = """SELECT maaned, regelversion FROM opgoerelse.koersel
     WHERE status = 'lukket' OR maaned < $before ORDER BY maaned DESC LIMIT 1"""
 
 
 @dataclass(frozen=True)
 class Stale:
-    """What the rules in force make out of date.
+    """The months, weeks and benefits that the rules in force make out of date.
 
     The benefit months in order, the Monday of the first week that can differ, and the benefits whose own entry is
     another; nothing where no number and no paragraph of a row can differ.
@@ -59,13 +60,13 @@ def _basis(session: Session, place: Place) -> dict[str, list[date]]:
 
 
 def changed_since(place: Place, version: str) -> list[Change] | None:
-    """What the rules in force change of those with a hash; None if it cannot be known, as those were not kept."""
+    """The changes from the rules of a version to those in force; None if the older ones were not kept."""
     before = topics_of(place, version)
     return None if before is None else changes(before, place.rules.emner)
 
 
 def stale(session: Session, place: Place) -> Stale:
-    """What must be calculated again for the rows to be those of the rules in force.
+    """The months and weeks to calculate again so that the rows are those of the rules in force.
 
     Rules that were not kept cannot be compared with: then all of their months, and every benefit.
     """
@@ -88,7 +89,7 @@ def stale(session: Session, place: Place) -> Stale:
 
 def remember_basis(session: Session, place: Place, since: date | None, through: date) -> None:
     """From the month of `since` the months rest on the rules in force, which are kept; earlier ones as before."""
-    keep(place)
+    keep_rules(place)
     known = {month: version for version, mine in _basis(session, place).items() for month in mine}
     months = month_range(place.rules.optaelling.gaelder_fra.replace(day=1), through)
     again = since.replace(day=1) if since else date.max
@@ -99,7 +100,7 @@ def remember_basis(session: Session, place: Place, since: date | None, through: 
 
 
 def refuse_undeclared(session: Session, place: Place, before: date) -> None:
-    """Stop if the rules in force change a closed run without saying so; runs before `before` count as closed.
+    """Stop if the rules in force change a closed run without a declaration; runs before `before` count as closed.
 
     Compares with the rules of the last closed run. Declared: a new entry of `tilbagevirkning` for the topic, from its
     first month or earlier. Hjemmel: none, technical; a closed run is never changed (output.md section 2).
@@ -120,7 +121,7 @@ def refuse_other_rules(session: Session, place: Place, month: date) -> None:
 
 
 def _undeclared(session: Session, place: Place, before: date) -> Iterator[str]:
-    """Why the rules in force may not be used yet: a sentence for each change that reaches back without saying so."""
+    """The reasons against the rules in force: a sentence for each change that reaches back without a declaration."""
     for closed, version in session.frame(LAST_CLOSED, before=before).iter_rows():
         then = topics_of(place, version)
         if then is None:
@@ -143,20 +144,20 @@ def _reason(change: Change, place: Place, closed: date) -> str:
     instead = f"lad ændringen gælde fra {next_month(closed)}" if emne.dated else "tag ændringen tilbage"
     touched = "kørsler" if change.emne in OF_RUNS else "ydelsesmåneder"
     return (
-        f"{named(change)} er ændret og rører {touched} fra {first:%Y-%m}, men kørsler til og med "
+        f"{entry_of(change)} er ændret og rører {touched} fra {first:%Y-%m}, men kørsler til og med "
         f'{closed:%Y-%m} er lukket; skriv en post i tilbagevirkning.toml med emne = "{change.emne}", '
         f"fra = {first} og en begrundelse, eller {instead}"
     )
 
 
-def named(change: Change) -> str:
+def entry_of(change: Change) -> str:
     """The file and the entry of a change."""
     file = TOPICS[change.emne][0] if change.emne in TOPICS else "reglerne"
     return f"{file}, {change.emne} {change.post}".rstrip()
 
 
-def told(place: Place) -> tuple[list[str], list[str]]:
-    """What the rules in force touch in the data root, in words; and why they are refused, if they are.
+def touched_in_words(place: Place) -> tuple[list[str], list[str]]:
+    """The months and changes that the rules in force touch, as lines; and the reasons to refuse them, if any.
 
     Nothing where nothing has been calculated. The warehouse is only read.
     """
@@ -179,4 +180,4 @@ def told(place: Place) -> tuple[list[str], list[str]]:
 def _said(change: Change) -> str:
     """One change as a line: entry, the days it touches, and whether it moves a number."""
     until = f" til {change.til}" if change.til else ""
-    return f"  {named(change)}: fra {change.fra}{until}{'' if change.tal else ' (kun hjemmel)'}"
+    return f"  {entry_of(change)}: fra {change.fra}{until}{'' if change.tal else ' (kun hjemmel)'}"

@@ -1,8 +1,8 @@
-"""Understands what has changed since the last calculation, so that only that is calculated again."""
+"""Touched: the people whose result a run can change, and the first week that can differ for each of them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from refusion_assets.domain.opgoerelse import BASIS
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.place import Place
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Relation, Session, among
 from refusion_assets.store.tables import TABLES
 
 T = TypeVar("T")
@@ -27,41 +27,45 @@ RESTED_ON = (
     "refusion.uden_kommune",
     "refusion.anden_betaler",
 )
-# Whose claims, due days or residence are others than at the last calculation, and the first day that is.
+# The people whose claims have changed or have days that have come due since the last calculation; the first such day.
 NEW = """
 SELECT borger_id, fra_dag AS dag FROM classified.aendret
 UNION ALL SELECT borger_id, $due FROM classified.krav
 WHERE $due < $through AND periode_slut >= $due AND periode_start <= $through"""
-MOVED = "SELECT b.borger_id, s.fra FROM identitet.borger b JOIN {} s USING (cpr)"
 
 
-def moved(before: str, now: str) -> str:
-    """SQL for whose stays two snapshots (SQL: rows of `raw.bopael`) tell otherwise, and from which day: cpr, fra.
+def moved(before: Relation, now: Relation) -> Relation:
+    """The people whose stays differ between two snapshots (`raw.bopael`), and the first day that differs: cpr, fra.
 
-    A stay that only ends otherwise is the same until the first of the two ends, if no other began on its first day:
-    who moves is counted on from then, and not from the day of moving in.
+    Where two stays differ only in their end, that day is the earlier end. Two stays that begin on one day are compared
+    from that day.
     """
-    foer, nu = (f"SELECT DISTINCT * EXCLUDE modtaget_maaned FROM {rows}" for rows in (before, now))
-    return f"""(SELECT cpr, min(fra) AS fra FROM (
-        SELECT cpr, CASE WHEN count(*) = 2 AND count(*) FILTER (nu) = 1 AND min(kommunekode) = max(kommunekode)
-            THEN min(coalesce(bopael_slut, DATE '9999-12-31')) ELSE bopael_start END AS fra
-        FROM (SELECT *, false AS nu FROM ({foer}) UNION ALL SELECT *, true FROM ({nu}))
-        SEMI JOIN (({foer} EXCEPT {nu}) UNION ALL ({nu} EXCEPT {foer})) USING (cpr, bopael_start)
-        GROUP BY cpr, bopael_start) GROUP BY cpr)"""
+    return Relation(f"""(
+        WITH foer AS (SELECT DISTINCT * EXCLUDE modtaget_maaned FROM {before}),
+        nu AS (SELECT DISTINCT * EXCLUDE modtaget_maaned FROM {now}),
+        forskel AS ((FROM foer EXCEPT FROM nu) UNION ALL (FROM nu EXCEPT FROM foer)),
+        foerste AS (
+            SELECT cpr, CASE
+                WHEN count(*) = 2 AND count(*) FILTER (er_nu) = 1 AND min(kommunekode) = max(kommunekode)
+                THEN min(coalesce(bopael_slut, DATE '9999-12-31')) ELSE bopael_start END AS fra
+            FROM (SELECT *, false AS er_nu FROM foer UNION ALL SELECT *, true FROM nu)
+            SEMI JOIN forskel USING (cpr, bopael_start) GROUP BY cpr, bopael_start
+        )
+        SELECT cpr, min(fra) AS fra FROM foerste GROUP BY cpr)""")
 
 
 def ranges(ids: pl.Series, weights: pl.Series, most: int) -> Iterator[tuple[int, int]]:
-    """First and last id of runs of the sorted `ids` whose weights sum to about `most` at the most."""
+    """First and last id of runs of the sorted `ids`; the weights of a run sum to `most` or little more."""
     bucket = (weights.cum_sum() - 1) // most
     for _, run in pl.DataFrame({"id": ids, "bucket": bucket}).group_by("bucket", maintain_order=True):
         yield run["id"][0], run["id"][-1]
 
 
 def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:
-    """What each piece of work gives, in order; while one result is used, the next is being worked out.
+    """The result of each piece of work, in order; while the caller uses one, a thread works out the next.
 
-    So one core counts and prices a shard while the other stores the one before. Only the work itself runs beside
-    the caller; taking the next piece from `work`, and so the reading of the warehouse, does not.
+    So one core counts and prices a shard while the other stores the shard before. The caller's thread takes the next
+    piece from `work`, and so reads the warehouse.
     """
     with ThreadPoolExecutor(max_workers=1) as worker:
         begun: Future[T] | None = None
@@ -74,56 +78,55 @@ def ahead(work: Iterable[Callable[[], T]]) -> Iterator[T]:
             yield begun.result()
 
 
-def listed(numbers: pl.Series) -> str:
-    """Numbers as a list in SQL. DuckDB leaves unread what a list rules out, but not what a join does."""
+def sql_list(numbers: pl.Series) -> str:
+    """Numbers as a list in SQL. DuckDB leaves rows unread that a list rules out, but not rows that a join rules out."""
     return ", ".join(map(str, numbers.unique().sort())) or "NULL"
 
 
-def changed_people(month: date, which: str = "true") -> str:
-    """SQL for whom the run calculated, and the first week that could change: borger_id, fra_uge; one row per person."""
+def changed_people(month: date, which: str = "true") -> Relation:
+    """The people that run `month` calculated, each with the first week that could change: borger_id, fra_uge."""
     whose = f"FROM refusion.aendret WHERE maaned = DATE '{month}' AND {which}"
-    return f"(SELECT borger_id, min(fra_uge) AS fra_uge {whose} GROUP BY borger_id)"
+    return Relation(f"(SELECT borger_id, min(fra_uge) AS fra_uge {whose} GROUP BY borger_id)")
 
 
-def latest_people(month: date) -> str:
-    """SQL for whom the run calculated and has not settled yet; if there are none, whom it settled last. As above."""
+def latest_people(month: date) -> Relation:
+    """As `changed_people`: those that run `month` has calculated and not settled; if none, those it settled last."""
     settled = "CASE WHEN count(*) = count(opgjort) THEN max(opgjort) END"
     last = f"(SELECT {settled} FROM refusion.aendret WHERE maaned = DATE '{month}')"
     return changed_people(month, f"opgjort IS NOT DISTINCT FROM {last}")
 
 
 def settled_before(session: Session, month: date) -> bool:
-    """Whether the month was settled for everybody before some of them, `latest_people`, were calculated again."""
+    """Whether the month was settled for everybody before it was calculated again for some (`latest_people`)."""
     query = "SELECT count(DISTINCT coalesce(opgjort, 0)) > 1 FROM refusion.aendret WHERE maaned = $month"
     return bool(session.value(query, month=month))
 
 
-def lately(session: Session, people: str) -> date:
-    """The week from which nearly all of some people (SQL: borger_id, fra_uge) have changed, at the earliest."""
-    query = f"SELECT coalesce(quantile_disc(fra_uge, {FEW}), DATE '9999-12-31') FROM {people}"
-    return session.value(query)  # type: ignore[return-value]
+def week_of_most(session: Session, people: Relation) -> date:
+    """The first week from which nine of ten of some people (borger_id, fra_uge) have changed."""
+    return session.day(f"SELECT quantile_disc(fra_uge, {FEW}) FROM {people}") or date.max
 
 
-def since_change(session: Session, table: str, day: str, people: str) -> str:
-    """SQL for the rows t of `table` of some people (SQL: borger_id, fra_uge), from the first week that could change.
+def since_change(session: Session, table: str, day: str, people: Relation) -> str:
+    """SQL for the rows t of `table` of some people (borger_id, fra_uge), from the first week that could change.
 
-    DuckDB leaves unread what a list of people rules out. Of more people than a list should hold most have changed
-    lately, so that the older weeks are read for a few only.
+    Up to `MOST_LISTED` people are listed in the SQL: DuckDB leaves unread what a list rules out. Of more people nine
+    of ten have changed from one week on (`week_of_most`), and the weeks before it are read for the tenth only.
     """
-    if session.value(f"SELECT count(*) <= {MOST_LISTED} FROM {people}"):
+    if session.count(people) <= MOST_LISTED:
         return f"{_theirs(session, table, day, people)} t"
-    begin = lately(session, people)
-    earlier = f"(FROM {people} WHERE fra_uge < DATE '{begin}')"
+    begin = week_of_most(session, people)
+    earlier = Relation(f"(FROM {people} WHERE fra_uge < DATE '{begin}')")
     return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a
             ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge WHERE t.{day} >= DATE '{begin}'
         UNION ALL FROM {_theirs(session, table, day, earlier)} t WHERE t.{day} < DATE '{begin}') t"""
 
 
-def _theirs(session: Session, table: str, day: str, people: str) -> str:
-    """As `since_change`; the people are listed if they are not too many for it."""
-    among = session.frame(f"SELECT borger_id FROM {people} LIMIT {MOST_LISTED + 1}")["borger_id"]
-    mine = f"t.borger_id IN ({listed(among)})" if among.len() <= MOST_LISTED else "true"
-    first = session.value(f"SELECT coalesce(min(fra_uge), DATE '9999-12-31') FROM {people}")
+def _theirs(session: Session, table: str, day: str, people: Relation) -> str:
+    """As `since_change`; the people are listed if there are no more than `MOST_LISTED`."""
+    listed = session.frame(f"SELECT borger_id FROM {people} LIMIT {MOST_LISTED + 1}")["borger_id"]
+    mine = f"t.borger_id IN ({sql_list(listed)})" if listed.len() <= MOST_LISTED else "true"
+    first = session.day(f"SELECT min(fra_uge) FROM {people}") or date.max
     return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge
         WHERE {mine} AND t.{day} >= DATE '{first}')"""
 
@@ -131,8 +134,8 @@ def _theirs(session: Session, table: str, day: str, people: str) -> str:
 def in_order(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
     """Result rows as they are stored: the weeks before the last month of the grid, then the others; each by person.
 
-    The next month looks at the later ones of nearly everybody and at the earlier ones of a few. DuckDB leaves unread
-    what lies together and is not asked for.
+    The next month reads the later rows of nearly everybody and the earlier rows of a few. DuckDB leaves whole blocks
+    of earlier rows unread.
     """
     begin = grid.monday_of(int(grid.cell_week[grid.cell_month == grid.cell_month[-1]][0]))
     return rows.sort(pl.col("uge") >= begin, "borger_id", "uge", maintain_order=True)
@@ -141,28 +144,34 @@ def in_order(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
 def newest_snapshot(session: Session, month: date) -> date | None:
     """The month of the newest residence snapshot at or before `month`; None if there is none."""
     query = "SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael' AND modtaget_maaned <= $month"
-    return session.value(query, month=month)  # type: ignore[return-value]
+    return session.day(query, month=month)
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The snapshot of residences to use, and from when all rows are done again; None if only some people's are.
+class People:
+    """The people to calculate, each with the first week that can differ (`relation`: borger_id, fra_uge).
 
-    From the start: nothing of the earlier result could be trusted, as a later month was calculated last.
+    `snapshot` is the month of the residences to use. `since` is the week from which the rows of everybody are done
+    again; None if only those of some people are. `from_the_start`: a later month was calculated last, so no earlier
+    result is used.
     """
 
+    relation: Relation
     snapshot: date | None
-    since: date | None
-    from_the_start: bool
+    since: date | None = None
+    from_the_start: bool = False
+
+    def __str__(self) -> str:
+        """The relation, as SQL says it."""
+        return str(self.relation)
 
 
-def choose(session: Session, place: Place, month: date, fra: date | None = None) -> Chosen:
-    """What to calculate by; whom, and from which week, stand in `beroerte`.
+def choose_people(session: Session, place: Place, month: date, fra: date | None = None) -> People:
+    """The people to calculate, and the week to calculate each of them from.
 
-    Everybody if a later month was calculated last: then nothing of the earlier result can be trusted. Else those with
-    changed claims, with days of a claim that have come due, or with a changed residence; and whoever has days from
-    the first week that other rules can touch, or from `fra` if that is asked for. Stop if the claims are another
-    month's.
+    Everybody if a later month was calculated last. Else those with changed claims, with days of a claim that have come
+    due, or with a changed residence; and everybody with days from the first week that other rules can touch, or from
+    `fra` if that is asked for. Stop if the claims are another month's.
     """
     _refuse_other_lines(session, month)
     rules = place.rules
@@ -175,8 +184,8 @@ def choose(session: Session, place: Place, month: date, fra: date | None = None)
         queries, before = [NEW], last["bopael_maaned"][0]
         values: dict[str, object] = {"through": last_day(month), "due": last_day(last["maaned"][0])}
         if before != snapshot:
-            snapshots = (f"(FROM raw.bopael WHERE modtaget_maaned = ${name})" for name in ("before", "snapshot"))
-            queries.append(MOVED.format(moved(*snapshots)))
+            then, now = (Relation(f"(FROM raw.bopael WHERE modtaget_maaned = ${n})") for n in ("before", "snapshot"))
+            queries.append(f"SELECT b.borger_id, s.fra FROM identitet.borger b JOIN {moved(then, now)} s USING (cpr)")
             values |= {"before": before, "snapshot": snapshot}
         if since:
             queries.append(PEOPLE)
@@ -184,16 +193,16 @@ def choose(session: Session, place: Place, month: date, fra: date | None = None)
     else:
         since = rules.optaelling.gaelder_fra
         queries, values = ["SELECT borger_id, $start AS dag FROM identitet.borger"], {"start": since}
-    # Where the count begins later than it did, what lies before is calculated away.
+    # Where the count begins later than it did, the weeks before must lose their rows.
     begin = min(monday(rules.optaelling.gaelder_fra), since or date.max)
-    session.run(
-        f"""CREATE OR REPLACE TEMP TABLE beroerte AS
-        SELECT borger_id, greatest(date_trunc('week', min(dag)), $begin)::DATE AS fra_uge
+    people = session.temp(
+        "people",
+        f"""SELECT borger_id, greatest(date_trunc('week', min(dag)), $begin)::DATE AS fra_uge
         FROM ({" UNION ALL ".join(queries)}) GROUP BY 1 ORDER BY 1""",
         begin=begin,
         **values,
     )
-    return Chosen(snapshot, since, from_the_start=not trusted)
+    return People(people, snapshot, since, from_the_start=not trusted)
 
 
 def _refuse_other_lines(session: Session, month: date) -> None:
@@ -213,138 +222,114 @@ def refuse_other_month(session: Session, month: date) -> None:
         raise Stop(f"det, der er beregnet, er ikke som kendt i {month:%Y-%m}; kør måneden forfra")
 
 
-def take_sums(session: Session, name: str) -> None:
-    """One row per person with rows that a settling or its advice rests on: a sum of all they say but their basis."""
+def take_sums(session: Session, people: People) -> Relation:
+    """One row per person with rows that a settling or its advice rests on: borger_id, h (a sum of all they say).
+
+    Their basis (rules, run) is left out of the sum.
+    """
     said = {table: ", ".join(sorted(set(TABLES[table].to_schema().columns) - set(BASIS))) for table in RESTED_ON}
     parts = (
-        f"SELECT borger_id, hash('{table}', {columns}) AS h FROM {table} SEMI JOIN beroerte USING (borger_id)"
+        f"SELECT borger_id, hash('{table}', {columns}) AS h FROM {table} SEMI JOIN {people} USING (borger_id)"
         for table, columns in said.items()
     )
-    session.run(f"""CREATE OR REPLACE TEMP TABLE {name} AS
-        SELECT borger_id, bit_xor(h) AS h FROM ({" UNION ALL ".join(parts)}) GROUP BY borger_id""")
+    query = f"SELECT borger_id, bit_xor(h) AS h FROM ({' UNION ALL '.join(parts)}) GROUP BY borger_id"
+    return session.temp("sums", query)
 
 
-def leave_out_unchanged(session: Session, before: str, now: str) -> None:
-    """In `beroerte` only those are left whose sums (`take_sums`) are others than before, or whose claims are.
+def leave_out_unchanged(session: Session, people: People, before: Relation, now: Relation) -> People:
+    """The people whose sums (`take_sums`) differ between before and now, or whose claims have changed.
 
-    Who pays a claim is said in no row, but in the advice.
+    No row says who pays a claim, but the advice does.
     """
-    session.run(f"""DELETE FROM beroerte WHERE borger_id NOT IN (
+    query = f"""FROM {people} WHERE borger_id IN (
         SELECT borger_id FROM classified.aendret UNION ALL
-        SELECT borger_id FROM {before} f FULL JOIN {now} n USING (borger_id) WHERE f.h IS DISTINCT FROM n.h)""")
+        SELECT borger_id FROM {before} f FULL JOIN {now} n USING (borger_id) WHERE f.h IS DISTINCT FROM n.h)"""
+    return replace(people, relation=session.temp("people_changed", query))
 
 
-def remember(session: Session, place: Place, month: date, chosen: Chosen) -> None:
-    """What the rows now rest on, and whom the settlement of the run must look at.
+def mark(session: Session, query: str, **values: object) -> None:
+    """People put on the list of those to calculate again (`classified.aendret`); the query gives borger_id, fra_dag."""
+    session.run(f"INSERT INTO classified.aendret {query}", **values)
 
-    What is done again after a run is settled must be seen by the next one too. Where a later month was calculated last,
-    it has changed people too, and the run is settled as if for the first time: so it is kept whom the run before this
-    one changed, until a run after this one is calculated.
+
+def calculated_by(session: Session) -> date | None:
+    """The month of the residence snapshot that the rows were calculated by; None if they were by none."""
+    return session.day("SELECT max(bopael_maaned) FROM refusion.beregnet")
+
+
+def count_as_calculated_by(session: Session, snapshot: date | None) -> None:
+    """The rows count as calculated by a residence snapshot (`refusion.beregnet`), read anew or gone."""
+    session.run("UPDATE refusion.beregnet SET bopael_maaned = $snapshot::DATE", snapshot=snapshot)
+
+
+def count_as_settled(session: Session, month: date, time: int | None, which: str = "true") -> None:
+    """The people of run `month` (`refusion.aendret`) count as settled the time of that number; None: as not settled."""
+    query = f"UPDATE refusion.aendret SET opgjort = $time::BIGINT WHERE maaned = $month AND {which}"
+    session.run(query, month=month, time=time)
+
+
+def remember(session: Session, place: Place, month: date, people: People) -> None:
+    """The basis of the rows (`refusion.beregnet`), and the people that the settling looks at (`refusion.aendret`).
+
+    Where the run is settled already, the next run gets the people too. The people of the run before this one stay in
+    the table: if a later month was calculated last, this run is settled as if for the first time.
     """
     session.run("DELETE FROM classified.aendret")
-    row = {"maaned": [month], "regelversion": [place.rules.version], "bopael_maaned": [chosen.snapshot]}
+    row = {"maaned": [month], "regelversion": [place.rules.version], "bopael_maaned": [people.snapshot]}
     schema = {"maaned": pl.Date, "regelversion": pl.String, "bopael_maaned": pl.Date}
-    remember_basis(session, place, chosen.since, month)
+    remember_basis(session, place, people.since, month)
     session.replace("refusion.beregnet", pl.DataFrame(row, schema=schema))
     session.run("DELETE FROM refusion.aendret WHERE maaned < $before", before=next_month(month, -1))
-    if chosen.from_the_start:
+    if people.from_the_start:
         session.run("UPDATE refusion.aendret SET maaned = $month, opgjort = NULL WHERE maaned >= $month", month=month)
     settled = session.value("SELECT count(*) > 0 FROM opgoerelse.koersel WHERE maaned = $month", month=month)
     for run in [month, next_month(month)] if settled else [month]:
-        session.run("INSERT INTO refusion.aendret SELECT $run, borger_id, fra_uge, NULL FROM beroerte", run=run)
+        session.run(f"INSERT INTO refusion.aendret SELECT $run, borger_id, fra_uge, NULL FROM {people}", run=run)
 
 
 # The result rows and the fleksbidrag, both with the columns of the state (`refusion.tilstand` is the two together;
 # apart they are read faster, as a filter on persons and weeks reaches the stored rows).
 STATES = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag_raekke")
 
-# Who has the benefit that fleksbidrag follows, or had it when last calculated.
-THEIRS = """
-CREATE OR REPLACE TEMP TABLE fleks_borger AS
-SELECT borger_id FROM classified.krav WHERE ydelse_id IN (SELECT unnest($ydelser::VARCHAR[]))
-UNION SELECT borger_id FROM refusion.fleksbidrag"""
-
-# A month's fleksbidrag rests on all its weeks, so whoever may have one is calculated from the week of the first of
-# the month; the Sunday of that week lies in the month.
-WIDENED = """
-CREATE OR REPLACE TEMP TABLE beroerte AS
-SELECT b.borger_id, CASE WHEN f.borger_id IS NULL THEN fra_uge
-       ELSE greatest(date_trunc('week', date_trunc('month', fra_uge)), $begin)::DATE END AS fra_uge
-FROM beroerte b LEFT JOIN fleks_borger f USING (borger_id) ORDER BY b.borger_id"""
-
-# The first month of a person to calculate whose fleksbidrag is made anew.
-SINCE = "date_trunc('month', b.fra_uge + 6)::DATE"
-
-# The newest basis the run knows of each month to calculate: of the newest snapshot that has one, the last row.
-NEWEST = f"""
-CREATE OR REPLACE TEMP TABLE fleks_grundlag AS
-WITH egne AS (
-    SELECT i.cpr, b.borger_id, {SINCE} AS fra FROM beroerte b SEMI JOIN fleks_borger USING (borger_id)
-    JOIN identitet.borger i USING (borger_id)
-), kendte AS (
-    SELECT e.borger_id, g.maaned, g.beregningsgrundlag_oere, g.loen_oere,
-           date_diff('month', DATE '2000-01-01', g.modtaget_maaned) * 4294967296 + g.raekke AS orden
-    FROM raw.fleksgrundlag g JOIN egne e ON g.cpr = e.cpr AND g.maaned >= e.fra WHERE g.modtaget_maaned <= $month
-)
-SELECT borger_id, maaned, arg_max(beregningsgrundlag_oere, orden) AS beregningsgrundlag_oere,
-       arg_max(loen_oere, orden) AS loen_oere
-FROM kendte GROUP BY borger_id, maaned ORDER BY borger_id"""
-
-# Whose months rest on a basis that is no longer delivered, or do not rest on one that now is.
-OTHER_BASIS = """
-INSERT INTO classified.aendret
-SELECT f.borger_id, min(f.maaned) FROM refusion.fleksbidrag f JOIN identitet.borger b USING (borger_id) JOIN (
-    SELECT cpr, maaned, NULL AS beregningsgrundlag_oere, NULL AS loen_oere, true AS vaek FROM (
-        FROM fleks_foer EXCEPT FROM raw.fleksgrundlag WHERE modtaget_maaned = $month)
-    UNION ALL SELECT cpr, maaned, beregningsgrundlag_oere, loen_oere, false FROM (
-        FROM raw.fleksgrundlag WHERE modtaget_maaned = $month EXCEPT FROM fleks_foer)
-) ny ON ny.cpr = b.cpr AND ny.maaned = f.maaned
-WHERE ny.vaek OR ny.beregningsgrundlag_oere IS DISTINCT FROM f.beregningsgrundlag_oere
-   OR ny.loen_oere IS DISTINCT FROM f.loen_oere
-GROUP BY f.borger_id"""
+# The first month of a person b to calculate whose fleksbidrag is made anew.
+FLEKS_SINCE = "date_trunc('month', b.fra_uge + 6)::DATE"
 
 
-def keep_bases(session: Session, month: date) -> None:
-    """The bases that a snapshot holds, kept as they are before it is read anew (`fleks_foer`)."""
-    session.run("CREATE OR REPLACE TEMP TABLE fleks_foer AS FROM raw.fleksgrundlag WHERE modtaget_maaned = $m", m=month)
+def may_have_fleksbidrag(session: Session, rules: Rulebook) -> Relation:
+    """The people with the benefit that fleksbidrag follows, or with fleksbidrag when last calculated: borger_id."""
+    query = f"""SELECT borger_id FROM classified.krav WHERE {among("ydelse_id", "ydelser")}
+        UNION SELECT borger_id FROM refusion.fleksbidrag"""
+    return session.temp("fleks_people", query, ydelser=sorted({entry.ydelse_id for entry in rules.fleksbidrag}))
 
 
-def tell_bases(session: Session, month: date) -> None:
-    """Whom a snapshot, read anew, gives another basis than their fleksbidrag rests on (`classified.aendret`).
+def widen_for_fleksbidrag(session: Session, people: People, fleks: Relation, rules: Rulebook) -> People:
+    """The same people, those who may have fleksbidrag (`fleks`) from the week of the first day of the month.
 
-    A month that a newer snapshot decides may be told too: it is calculated again, with the same result.
+    A month's fleksbidrag rests on all its weeks. The Sunday of that week lies in the month.
     """
-    session.run(OTHER_BASIS, month=month)
+    query = f"""SELECT b.borger_id, CASE WHEN f.borger_id IS NULL THEN fra_uge
+            ELSE greatest(date_trunc('week', date_trunc('month', fra_uge)), $begin)::DATE END AS fra_uge
+        FROM {people} b LEFT JOIN {fleks} f USING (borger_id) ORDER BY b.borger_id"""
+    widened = session.temp("people_widened", query, begin=monday(rules.optaelling.gaelder_fra))
+    return replace(people, relation=widened)
 
 
-def withdraw_bases(session: Session) -> None:
-    """The bases of snapshots that are no longer there leave the warehouse, and whom they concern is told."""
-    gone = session.frame("""SELECT DISTINCT modtaget_maaned FROM raw.fleksgrundlag ANTI JOIN (
-        SELECT modtaget_maaned FROM raw.register WHERE art = 'fleksgrundlag') USING (modtaget_maaned)""")
-    for month in gone["modtaget_maaned"]:
-        keep_bases(session, month)
-        session.run("DELETE FROM raw.fleksgrundlag WHERE modtaget_maaned = $month", month=month)
-        tell_bases(session, month)
+def newest_bases(session: Session, people: People, fleks: Relation, month: date) -> Relation:
+    """The basis of each month to calculate of those of the people who may have fleksbidrag (`fleks`). Øre.
 
-
-def include_bases(session: Session, rules: Rulebook, month: date) -> None:
-    """The newest basis of each month to calculate (`fleks_grundlag`).
-
-    In `beroerte` those who may have fleksbidrag come to stand from the week that holds the first of the first month
-    touched.
+    Of the newest snapshot known in `month` that has the person's month, the last row: borger_id, maaned,
+    beregningsgrundlag_oere, loen_oere.
     """
-    session.run(THEIRS, ydelser=sorted({entry.ydelse_id for entry in rules.fleksbidrag}))
-    session.run(WIDENED, begin=monday(rules.optaelling.gaelder_fra))
-    session.run(NEWEST, month=month)
-
-
-def forget_fleksbidrag(session: Session) -> None:
-    """The fleksbidrag that is calculated anew leaves the warehouse."""
-    session.run(f"""DELETE FROM refusion.fleksbidrag t USING beroerte b
-        WHERE t.borger_id = b.borger_id AND t.maaned >= {SINCE}""")
-
-
-def bases(session: Session, first: int, last: int) -> pl.DataFrame:
-    """The bases of the people to calculate in a range of borger_id, one row per person and month. Øre."""
-    query = "SELECT * FROM fleks_grundlag WHERE borger_id BETWEEN $first AND $last"
-    return session.frame(query, first=first, last=last)
+    query = f"""WITH egne AS (
+            SELECT i.cpr, b.borger_id, {FLEKS_SINCE} AS fra FROM {people} b SEMI JOIN {fleks} USING (borger_id)
+            JOIN identitet.borger i USING (borger_id)
+        ), kendte AS (
+            SELECT e.borger_id, g.maaned, g.beregningsgrundlag_oere, g.loen_oere,
+                   date_diff('month', DATE '2000-01-01', g.modtaget_maaned) * 4294967296 + g.raekke AS orden
+            FROM raw.fleksgrundlag g JOIN egne e ON g.cpr = e.cpr AND g.maaned >= e.fra
+            WHERE g.modtaget_maaned <= $month
+        )
+        SELECT borger_id, maaned, arg_max(beregningsgrundlag_oere, orden) AS beregningsgrundlag_oere,
+               arg_max(loen_oere, orden) AS loen_oere
+        FROM kendte GROUP BY borger_id, maaned ORDER BY borger_id"""
+    return session.temp("bases", query, month=month)

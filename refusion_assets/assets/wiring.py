@@ -1,13 +1,14 @@
-"""Understands what every asset does at its edges: which month it may run for, and how it stops."""
+"""Wiring: what all assets share at their edges: the month they may run for, their decorator, and how they stop."""
 
 import shutil
 import traceback
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -15,12 +16,13 @@ from refusion_assets.assets.stale import refuse_undeclared
 from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
+from refusion_assets.files.delivered import month_named
 from refusion_assets.place import Place, unforeseen
 from refusion_assets.rulebook.load import RuleError
-from refusion_assets.shown import sender_cell
+from refusion_assets.shown import KINDS, OWNER, of_table, sender_cell
 from refusion_assets.shown import senders as known_senders
 from refusion_assets.store.events import forget, together
-from refusion_assets.store.session import ContractError, Locked, Session
+from refusion_assets.store.session import ContractError, Locked, Relation, Session
 
 POOL = "duckdb"
 GENBEREGN, GENINDLAES = "genberegn", "genindlaes"
@@ -31,21 +33,49 @@ OPGJORT, AABEN, LUKKET = "opgjort", "åben", "lukket"
 
 @dataclass(frozen=True)
 class Asked:
-    """What a check is asked about: the open warehouse, the place, and the run month."""
+    """The subject of a check: the open warehouse, the place, and the run month."""
 
     session: Session
     place: Place
     month: date
+    _made: dict[str, Relation] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, query: str) -> Relation:
+        """The rows of a query in a temporary table, made for the first check that asks for the name."""
+        if name not in self._made:
+            self._made[name] = self.session.temp(name, query)
+        return self._made[name]
 
 
 def run_month(context: dg.AssetExecutionContext) -> date:
-    """The latest month of the run: what is known at the end of it decides the result."""
+    """The latest month of the run: the result rests on the knowledge at its end."""
     return max(month_of(key) for key in context.partition_keys)
+
+
+def table_asset(
+    table: str, months: dg.PartitionsDefinition[str], **more: Any
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """The decorator of an asset that fills a table: its key, group and columns, and one run for several partitions.
+
+    `more`: what `dg.asset` takes besides, such as `deps`.
+    """
+    made: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+        key=table.split("."),
+        group_name=table.partition(".")[0],
+        metadata=of_table(table),
+        kinds=KINDS,
+        owners=[OWNER],
+        partitions_def=months,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+        **more,
+    )
+    return made
 
 
 @dataclass(frozen=True)
 class Span:
-    """What an asset is asked for: the month whose knowledge holds, and from where all is done again, if it is."""
+    """The task of an asset: the month whose knowledge holds, and the first month to do again, if any is."""
 
     month: date
     fra: date | None
@@ -53,18 +83,18 @@ class Span:
 
 def last_run(session: Session) -> date | None:
     """The month of the last run; None before the first."""
-    return session.value("SELECT max(maaned) FROM opgoerelse.koersel")  # type: ignore[return-value]
+    return session.day("SELECT max(maaned) FROM opgoerelse.koersel")
 
 
 def first_run(session: Session, month: date) -> bool:
-    """Whether no month before this one has been run, so that what is received is the history."""
+    """Whether no earlier month has been run, so that the files received are the history."""
     return bool(session.value("SELECT count(*) = 0 FROM opgoerelse.koersel WHERE maaned < $m", m=month))
 
 
 def last_closed(session: Session, month: date) -> date | None:
-    """The last run that run `month` cannot change, as it is closed or is closed by this one; None if there is none."""
+    """The last run that is closed, or that run `month` closes; None if there is none."""
     query = "SELECT max(maaned) FROM opgoerelse.koersel WHERE status = $closed OR maaned < $m"
-    return session.value(query, closed=LUKKET, m=month)  # type: ignore[return-value]
+    return session.day(query, closed=LUKKET, m=month)
 
 
 def never_run(month: date) -> Stop:
@@ -73,10 +103,10 @@ def never_run(month: date) -> Stop:
 
 
 def span(session: Session, place: Place, context: dg.AssetExecutionContext) -> Span:
-    """What the months of a run mean: one month from the last run on is a critical week, which does what is new.
+    """The task that the months of a run stand for: one month, from the last run on, is a critical week.
 
-    Several months, or one that is settled, are done again, all of it, as the last run knows them. Stop if a month
-    among them has never been run, or if the rules change a closed run without saying so.
+    Several months, or one that is settled, are done again with the knowledge of the last run. Stop if a month among
+    them has never been run, or if the rules change a closed run without a declaration.
     """
     months = sorted(month_of(key) for key in context.partition_keys)
     last = last_run(session)
@@ -133,18 +163,8 @@ def settle_command(month: date, koder: Collection[str]) -> str:
     return f"refusion opgoer {month:%Y-%m} --kommuner {','.join(sorted(koder))}"
 
 
-def reopen(session: Session, place: Place, month: date) -> None:
-    """Run `month` without files and with nobody settled: it is being made again, and no month may follow it yet.
-
-    Its ledger stays until it is settled again, as most of it comes out the same.
-    """
-    session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=month)
-    session.run("DELETE FROM opgoerelse.kommune WHERE koersel = $n", n=run_number(month, place.rules))
-    session.run("DELETE FROM opgoerelse.tilbageholdt WHERE maaned = $m", m=month)
-
-
 def withdraw(place: Place, month: date) -> None:
-    """Take back a month's outgoing files: what stops must leave no file behind.
+    """A month's outgoing files taken out of sight: a month that stops must leave no file behind.
 
     They are laid aside, as most may come out the same.
     """
@@ -158,7 +178,7 @@ def withdraw(place: Place, month: date) -> None:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Whatever stops becomes a failed step whose description is one Danish line.
+    """Any error becomes a failed step whose description is one Danish line.
 
     Of an error that nobody foresaw it says where it arose, as its own text may hold a person's number.
     """
@@ -215,15 +235,17 @@ def gate(session: Session, place: Place, month: date) -> int:
     number = run_number(month, place.rules)
     if number < 1:
         raise Stop(f"kørsler før {place.rules.koersel.gaelder_fra:%Y-%m} afvises")
-    runs = dict(session.frame("SELECT maaned, status FROM opgoerelse.koersel").iter_rows())
+    runs = session.pairs("SELECT maaned, status FROM opgoerelse.koersel")
     if runs.get(month) == LUKKET:
         raise Stop(f"kørsel {month:%Y-%m} er lukket og ændres ikke; en senere indsigt kommer med i næste kørsel")
+    if not runs:
+        _refuse_lost(place, month)
     before = runs.get(next_month(month, -1))
     if before == OPGJORT:
         raise Stop(f"kørsel {next_month(month, -1):%Y-%m} blev standset, før filerne var skrevet; kør den igen først")
     if runs and month not in (max(runs), next_month(max(runs))):
         raise Stop(f"{month:%Y-%m} er ikke næste kørsel; den næste er {next_month(max(runs)):%Y-%m}")
-    _all_settled(session, place, month)
+    refuse_held_back(session, place, next_month(month, -1), f"før {month:%Y-%m} kan køres")
     if before == AABEN and not (place.outgoing / f"{next_month(month, -1):%Y-%m}").exists():
         # So it is after the warehouse was taken back from the published copy in the middle of a run.
         raise Stop(
@@ -233,10 +255,15 @@ def gate(session: Session, place: Place, month: date) -> int:
     return number
 
 
-def _all_settled(session: Session, place: Place, month: date) -> None:
-    """Stop if the run before `month` still holds a municipality back: starting a run closes the one before."""
-    before = next_month(month, -1)
-    refuse_held_back(session, place, before, f"før {month:%Y-%m} kan køres")
+def _refuse_lost(place: Place, month: date) -> None:
+    """Stop if earlier months have files though the warehouse knows no run: a first run corrects nothing."""
+    there = sorted(filter(None, (month_named(folder.name) for folder in place.outgoing.glob("*"))))
+    if there and there[0] < month:
+        raise Stop(
+            f"lageret kender ingen kørsel, men i {place.outgoing.name} ligger filer for {there[-1]:%Y-%m}; læg en kopi "
+            "af udgivet/ydelsesrefusion.duckdb i mappen lager, og kør det samme igen, eller kør månederne igen fra "
+            f"{there[0]:%Y-%m}"
+        )
 
 
 def refuse_held_back(session: Session, place: Place, month: date, what: str) -> None:

@@ -6,11 +6,12 @@ from datetime import date
 import pandera.polars as pa
 import polars as pl
 
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.raw import AMOUNTS, BIT, REQUIRED, bits, is_possible_cpr
-from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.rules.entries import Rulebook, spans
 
 
-class Linje(pa.DataFrameModel):
+class Linje(Contract, key=["fil_id", "linje"]):
     """One row per delivered line: what it is about, and the first row rule it breaks. Amount in øre."""
 
     fil_id: pl.Int64
@@ -31,56 +32,37 @@ class Linje(pa.DataFrameModel):
     uventet_indkomst: pl.Boolean = pa.Field(description="EI-006")
     uden_for_gyldighed: pl.Boolean = pa.Field(description="EI-007")
 
-    class Config:
-        """Exactly these columns; one row per line."""
-
-        strict = True
-        unique = ["fil_id", "linje"]  # noqa: RUF012  pandera reads the list
-
 
 def konto_table(rules: Rulebook) -> pl.DataFrame:
     """One row per account: the benefit, and what a report on it is expected to look like."""
-    rows = [
-        (
-            k.konto,
-            k.ydelse_id,
-            k.kilde_id,
-            k.felt,
-            k.kontoart,
-            k.indkomsttype,
-            k.indtaegtsart,
-            k.gyldig_fra,
-            k.gyldig_til,
-        )
-        for k in rules.konti
-    ]
-    schema = {
-        "konto": pl.String,
-        "ydelse_id": pl.String,
-        "konto_kilde": pl.String,
-        "konto_felt": pl.String,
-        "kontoart": pl.Int64,
-        "ventet_type": pl.String,
-        "ventet_art": pl.String,
-        "gyldig_fra": pl.Date,
-        "gyldig_til": pl.Date,
+    columns: dict[str, tuple[str, type[pl.DataType]]] = {
+        "konto": ("konto", pl.String),
+        "ydelse_id": ("ydelse_id", pl.String),
+        "konto_kilde": ("kilde_id", pl.String),
+        "konto_felt": ("felt", pl.String),
+        "kontoart": ("kontoart", pl.Int64),
+        "ventet_type": ("indkomsttype", pl.String),
+        "ventet_art": ("indtaegtsart", pl.String),
+        "gyldig_fra": ("gyldig_fra", pl.Date),
+        "gyldig_til": ("gyldig_til", pl.Date),
     }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    series = [pl.Series(name, [getattr(k, key) for k in rules.konti], kind) for name, (key, kind) in columns.items()]
+    return pl.DataFrame(series)
 
 
 def _amount(rules: Rulebook) -> pl.Expr:
     """A row's amount in øre: the amount fields of the benefit's version less repaid help. § 5, stk. 4."""
     before_atp = rules.laesning("beloebsgrundlag") == "felt0014_er_foer_atp"
     fields: dict[tuple[tuple[str, ...], bool], pl.Expr] = {}
-    for ydelse in rules.ydelser:
-        first = rules.ydelse_on(ydelse.ydelse_id, date.min) == ydelse
+    versions = [
+        s for name in rules.ydelse_ids for s in spans([y for y in rules.ydelser if y.ydelse_id == name], back=True)
+    ]
+    for ydelse, since, until in versions:
         version = pl.col("ydelse_id") == ydelse.ydelse_id
-        if not first:
-            version &= pl.col("periode_start") >= ydelse.gaelder_fra
-        last = rules.ydelse_on(ydelse.ydelse_id, date.max)
-        if last != ydelse:
-            later = (y.gaelder_fra for y in rules.ydelser if y.ydelse_id == ydelse.ydelse_id)
-            version &= pl.col("periode_start") < min(day for day in later if day > ydelse.gaelder_fra)
+        if since != date.min:
+            version &= pl.col("periode_start") >= since
+        if until != date.max:
+            version &= pl.col("periode_start") < until
         key = ydelse.felter, before_atp and ydelse.lov_nr in ("1", "2")
         fields[key] = fields[key] | version if key in fields else version
     total = pl.lit(None, dtype=pl.Int64)
@@ -168,8 +150,11 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     verdict = pl.lit(None, dtype=pl.String)
     for rule, broken in reversed(_row_rules(rules)):
         verdict = pl.when(broken.fill_null(value=False)).then(pl.lit(rule)).otherwise(verdict)
+    # The amount of a row whose account is unknown is every amount field, so that nothing is lost.
+    benefit = [name for name in AMOUNTS if name not in ("Felt0046", "Felt0098")]
+    every = pl.sum_horizontal(pl.col(name).fill_null(0) for name in benefit) - pl.col("Felt0098").fill_null(0)
     judged = frame.with_columns(regel=verdict, beloeb_oere=_amount(rules)).with_columns(
-        beloeb_oere=pl.coalesce("beloeb_oere", _all_fields()),
+        beloeb_oere=pl.coalesce("beloeb_oere", every),
         subjekt=pl.when("muligt_cpr").then("subjekt"),
         **_warnings(),
     )
@@ -189,17 +174,11 @@ def _warnings() -> dict[str, pl.Expr]:
     }
 
 
-def _all_fields() -> pl.Expr:
-    """The amount of a row whose account is unknown: every amount field, so that nothing is lost."""
-    benefit = [name for name in AMOUNTS if name not in ("Felt0046", "Felt0098")]
-    return pl.sum_horizontal(pl.col(n).fill_null(0) for n in benefit) - pl.col("Felt0098").fill_null(0)
-
-
 CLAIM = ["borger_id", "konto", "periode_start", "periode_slut", "pligt_se", "kommunekode_betaler"]
 BRUGT, TILBAGEFOERT, KARANTAENE, VIRKET, VENTER = "brugt", "tilbagefoert", "karantaene", "virket", "venter"
 
 
-class Krav(pa.DataFrameModel):
+class Krav(Contract, key=CLAIM):
     """One row per claim K: subject, account, period, payer and paying municipality. Amount in øre."""
 
     borger_id: pl.Int64
@@ -213,14 +192,8 @@ class Krav(pa.DataFrameModel):
     beloeb_oere: pl.Int64 = pa.Field(ge=0, description="sum of the active rows")
     antal_raekker: pl.Int64 = pa.Field(ge=1)
 
-    class Config:
-        """Exactly these columns; one row per claim."""
 
-        strict = True
-        unique = CLAIM
-
-
-class Dom(pa.DataFrameModel):
+class Dom(Contract, key=["fil_id", "linje"]):
     """One row per delivered line that is not used: its verdict, and the øre it is on (none on a reversal).
 
     A line of the files of `classified.grundlag` that is not here is used.
@@ -233,12 +206,6 @@ class Dom(pa.DataFrameModel):
     trukket: pl.Boolean = pa.Field(description="a standing reversal takes the line back, whatever its verdict")
     beloeb_oere: pl.Int64 = pa.Field(nullable=True, description="as in classified.linje, so that sums need no join")
 
-    class Config:
-        """Exactly these columns; one row per line."""
-
-        strict = True
-        unique = ["fil_id", "linje"]  # noqa: RUF012
-
 
 @dataclass(frozen=True)
 class Classified:
@@ -248,28 +215,17 @@ class Classified:
     krav: pl.DataFrame
 
 
-class Aendret(pa.DataFrameModel):
-    """One row per person whose claims have changed, and the first day a change can be seen."""
+class Aendret(Contract):
+    """One row per change of a person's claims not yet calculated: the first day it can be seen."""
 
     borger_id: pl.Int64
     fra_dag: pl.Date
 
-    class Config:
-        """Exactly these columns; a person can stand more than once until it is calculated."""
 
-        strict = True
-
-
-class Grundlag(pa.DataFrameModel):
+class Grundlag(Contract, key=["fil_id"]):
     """One row per file that the verdicts and claims rest on."""
 
     fil_id: pl.Int64
-
-    class Config:
-        """Exactly these columns; one row per file."""
-
-        strict = True
-        unique = ["fil_id"]  # noqa: RUF012
 
 
 VERDICT = list(Dom.to_schema().columns)
@@ -315,19 +271,15 @@ def judge_set(linjer: pl.DataFrame) -> pl.DataFrame:
     first_file = pl.col("fil_orden").min().over("indberetning_id")
     again = pl.col("regel").is_null() & (pl.col("fil_orden") > first_file)
     reports = reports.with_columns(regel=pl.when(again).then(pl.lit("EI-013")).otherwise("regel"))
-    reversals = _judge_reversals(reversals, reports)
+    # A reversal of a reversal has no effect.
+    of_reversal = pl.col("reference_id").is_in(reversals["indberetning_id"].drop_nulls().unique().implode())
+    of_report = pl.col("reference_id").is_in(reports["indberetning_id"].drop_nulls().unique().implode())
+    pointless = pl.col("regel").is_null() & of_reversal & ~of_report
+    reversals = reversals.with_columns(regel=pl.when(pointless).then(pl.lit("EI-015")).otherwise("regel"))
     reports = _reverse(reports, reversals)
     unreadable = other.with_columns(status=pl.lit(KARANTAENE), trukket=pl.lit(value=False))
     parts = (reports, _effect(reversals, reports), unreadable)
     return pl.concat([part.select(VERDICT) for part in parts])
-
-
-def _judge_reversals(reversals: pl.DataFrame, reports: pl.DataFrame) -> pl.DataFrame:
-    """EI-015: a reversal of a reversal has no effect."""
-    of_reversal = pl.col("reference_id").is_in(reversals["indberetning_id"].drop_nulls().unique().implode())
-    of_report = pl.col("reference_id").is_in(reports["indberetning_id"].drop_nulls().unique().implode())
-    pointless = pl.col("regel").is_null() & of_reversal & ~of_report
-    return reversals.with_columns(regel=pl.when(pointless).then(pl.lit("EI-015")).otherwise("regel"))
 
 
 def _effect(reversals: pl.DataFrame, reports: pl.DataFrame) -> pl.DataFrame:

@@ -7,8 +7,9 @@ import polars as pl
 from pandera.api.polars.types import PolarsData
 
 from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.refusion.split import KEY
-from refusion_assets.domain.rules.entries import Foraeldelse, Rulebook
+from refusion_assets.domain.rules.entries import Foraeldelse, Rulebook, in_force
 
 NY, TILBAGE, KORREKTION, AABNING = "N", "T", "K", "Å"
 MONEY = ["indberettet_oere", "beloeb_oere", "refusion_oere", "medfinansiering_oere"]
@@ -19,7 +20,7 @@ LEDGER = [*KEY, "raekketype", *MONEY, "procent", *COUNTERS, "koersel", "oprindel
 DAYS = 1_000_000  # more than there are days up to any week
 
 
-class Postering(pa.DataFrameModel):
+class Postering(Contract, key=[*KEY, "raekketype", "koersel"]):
     """One ledger row: key x row type x run. Amounts in øre, negative on T."""
 
     uge: pl.Date
@@ -41,14 +42,8 @@ class Postering(pa.DataFrameModel):
     hjemmel: pl.String
     regelversion: pl.String
 
-    class Config:
-        """Exactly these columns; a key has at most one row of a type in a run."""
 
-        strict = True
-        unique = [*KEY, "raekketype", "koersel"]  # noqa: RUF012  pandera reads the list
-
-
-class Foraeldet(pa.DataFrameModel):
+class Foraeldet(Contract, key=[*KEY, "raekketype", "koersel"]):
     """One row per key, row type and run: a difference that is too old to be settled. Amounts in øre.
 
     N lists it; where it becomes another, T takes it back and K lists the new one; T alone: it is gone, or settled
@@ -71,14 +66,8 @@ class Foraeldet(pa.DataFrameModel):
     gaelder_fra: pl.Date = pa.Field(description="regelposten: kørselsmåneden, den gælder fra")
     hjemmel: pl.String
 
-    class Config:
-        """Exactly these columns; a key has at most one row of a type in a run."""
 
-        strict = True
-        unique = [*KEY, "raekketype", "koersel"]  # noqa: RUF012  pandera reads the list
-
-
-class Koersel(pa.DataFrameModel):
+class Koersel(Contract, key=["koersel"]):
     """One row per run: its month, state and what it was made of."""
 
     koersel: pl.Int64 = pa.Field(ge=1)
@@ -87,14 +76,8 @@ class Koersel(pa.DataFrameModel):
     regelversion: pl.String
     filsum: pl.String = pa.Field(description="sha256 of the run's SHA256SUMS")
 
-    class Config:
-        """Exactly these columns; one row per run."""
 
-        strict = True
-        unique = ["koersel"]  # noqa: RUF012
-
-
-class KommuneKoersel(pa.DataFrameModel):
+class KommuneKoersel(Contract, key=["koersel", "kommunekode"]):
     """One row per run and municipality that is settled in it: rows, people and sums. Øre."""
 
     koersel: pl.Int64
@@ -105,40 +88,22 @@ class KommuneKoersel(pa.DataFrameModel):
     medfinansiering_oere: pl.Int64
     rettelser_oere: pl.Int64 = pa.Field(description="net of benefit months before the run month")
 
-    class Config:
-        """Exactly these columns; one row per run and municipality."""
 
-        strict = True
-        unique = ["koersel", "kommunekode"]  # noqa: RUF012
-
-
-class Tilbageholdt(pa.DataFrameModel):
+class Tilbageholdt(Contract, key=["maaned", "kommunekode"]):
     """One row per run month and municipality that the run holds back: why, as the operator wrote it."""
 
     maaned: pl.Date = pa.Field(description="run month")
     kommunekode: pl.String
     begrundelse: pl.String = pa.Field(description="empty where the operator gave none, as from chosen cells of the UI")
 
-    class Config:
-        """Exactly these columns; a municipality is held back once."""
 
-        strict = True
-        unique = ["maaned", "kommunekode"]  # noqa: RUF012
-
-
-class FilGrundlag(pa.DataFrameModel):
+class FilGrundlag(Contract, key=["kommunekode"]):
     """One row per municipality of the run whose files were made last: what those of the ledger were made of."""
 
     koersel: pl.Int64 = pa.Field(ge=1)
     kommunekode: pl.String
     grundlag: pl.String = pa.Field(description="rules, program, and number and sum of the ledger rows")
     filsum: pl.String = pa.Field(description="sha256 of the SHA256SUMS that the files were sent with")
-
-    class Config:
-        """Exactly these columns; one row per municipality."""
-
-        strict = True
-        unique = ["kommunekode"]  # noqa: RUF012
 
 
 def run_number(run_month: date, rules: Rulebook) -> int:
@@ -220,7 +185,7 @@ def too_old(
     apart = both.filter(moved).select(*KEY, *less, pl.coalesce("procent", "procent_foer"))
     told = listed.select(*KEY, *compare, kendt_fra="gaelder_fra", kendt_hjemmel="hjemmel")
     rows = apart.join(told, on=[*KEY, *compare], how="left").join(received, on="borger_id", how="left")
-    kommune, stat = (rules.foraeldelse_on(run_month, vej) for vej in ("til_kommunen", "til_staten"))
+    kommune, stat = limits(run_month, rules)
     net = pl.col("refusion_oere") - pl.col("medfinansiering_oere")
     old = _either(net, _passed(kommune, run_month), _passed(stat, run_month))
     # A difference of nothing favours nobody: too old when both directions are, and then by the first of them.
@@ -234,6 +199,14 @@ def too_old(
         gaelder_fra=pl.coalesce("kendt_fra", fra).cast(pl.Date),
         hjemmel=pl.coalesce("kendt_hjemmel", hjemmel).cast(pl.String),
     )  # fmt: skip
+
+
+def limits(run_month: date, rules: Rulebook) -> tuple[Foraeldelse | None, Foraeldelse | None]:
+    """The limits that a run puts on differences to the municipality, and to the state; None where it puts none."""
+    ways = ("til_kommunen", "til_staten")
+    mine = ([entry for entry in rules.foraeldelse if entry.gaelder in ("begge", way)] for way in ways)
+    kommune, stat = (in_force(entries, run_month) for entries in mine)
+    return kommune, stat
 
 
 def _either(net: pl.Expr, kommune: pl.Expr, stat: pl.Expr) -> pl.Expr:
@@ -273,7 +246,7 @@ def list_too_old(found: pl.DataFrame, listed: pl.DataFrame, koersel: int) -> pl.
     return rows.sort([*KEY, "raekketype"])
 
 
-def standing(ledger: pl.DataFrame) -> pl.DataFrame:
+def not_taken_back(ledger: pl.DataFrame) -> pl.DataFrame:
     """The ledger rows that stand: settled and not taken back by a later row. One per key.
 
     A row taken back is named by the run that settled it (`oprindelig_koersel` of the T row).
@@ -335,16 +308,32 @@ def statement(ledger: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.
     of its benefit month; a person-week counts once. Source: output.md section 3.3.
     """
     rows = ledger.join(navne, on="ydelse_id").with_columns(
-        transaktionstype=SIDE.str.to_uppercase(),
-        oere=pl.col("refusion_oere") + pl.col("medfinansiering_oere"),
-        # One number for person and week: pairs are compared many times slower.
-        borger_uge=pl.col("borger_id") * DAYS + pl.col("uge").to_physical(),
+        transaktionstype=SIDE.str.to_uppercase(), oere=pl.col("refusion_oere") + pl.col("medfinansiering_oere")
     )
-    now = pl.col("maaned") == run_month
+    return _by_percentage(rows, pl.col("maaned") == run_month, run_month)
+
+
+def too_old_lines(listed: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.DataFrame:
+    """The lines of the statement for what the run lists as too old, by municipality, benefit and percentage. Øre.
+
+    As `statement`, of type FORÆLDET. The corrections are what is not settled, net to the municipality, by the year of
+    their benefit month; nothing of it is paid, so `i_alt` is 0.
+    """
+    rows = listed.join(navne, on="ydelse_id").with_columns(
+        transaktionstype=pl.lit("FORÆLDET"), oere=pl.col("refusion_oere") - pl.col("medfinansiering_oere")
+    )
+    none = pl.col("maaned").is_null()
+    return _by_percentage(rows, none, run_month).with_columns(i_alt=pl.lit(0, dtype=pl.Int64))
+
+
+def _by_percentage(rows: pl.DataFrame, now: pl.Expr, run_month: date) -> pl.DataFrame:
+    """The lines of a statement: people, weeks, and the money of the month itself (`now`) and of earlier ones. Øre."""
+    # One number for person and week: pairs are compared many times slower.
+    numbered = rows.with_columns(borger_uge=pl.col("borger_id") * DAYS + pl.col("uge").to_physical())
     this_year = pl.col("maaned").dt.year() == run_month.year
     group = ["kommunekode", "transaktionstype", "navn", "procent"]
     return (
-        rows.group_by(group)
+        numbered.group_by(group)
         .agg(
             antal_borgere=pl.col("borger_id").n_unique().cast(pl.Int64),
             antal_uger=pl.col("borger_uge").n_unique().cast(pl.Int64),
@@ -357,38 +346,13 @@ def statement(ledger: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.
     )
 
 
-def too_old_lines(listed: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.DataFrame:
-    """The lines of the statement for what the run lists as too old, by municipality, benefit and percentage. Øre.
-
-    As `statement`, of type FORÆLDET. The corrections are what is not settled, net to the municipality, by the year of
-    their benefit month; nothing of it is paid, so `i_alt` is 0.
-    """
-    rows = listed.join(navne, on="ydelse_id").with_columns(
-        transaktionstype=pl.lit("FORÆLDET"), oere=pl.col("refusion_oere") - pl.col("medfinansiering_oere")
-    )
-    this_year = pl.col("maaned").dt.year() == run_month.year
-    group = ["kommunekode", "transaktionstype", "navn", "procent"]
-    return (
-        rows.group_by(group)
-        .agg(
-            antal_borgere=pl.col("borger_id").n_unique().cast(pl.Int64),
-            antal_uger=pl.struct("borger_id", "uge").n_unique().cast(pl.Int64),
-            loebende=pl.lit(0, dtype=pl.Int64),
-            indevaerende_aar=pl.col("oere").filter(this_year).sum(),
-            tidligere_aar=pl.col("oere").filter(~this_year).sum(),
-            i_alt=pl.lit(0, dtype=pl.Int64),
-        )
-        .sort(group)
-    )
-
-
 DEBET, KREDIT = "Debet", "Kredit"
 BALANCE = "mellemregning"
 # Side of the money, its column in the ledger, and the sign of its debit: refusion is the municipality's income.
 SIDES = (("refusion", "refusion_oere", -1), ("medfinansiering", "medfinansiering_oere", 1))
 
 
-class Bilagslinje(pa.DataFrameModel):
+class Bilagslinje(Contract, key=["bilagsnr", "linje"]):
     """One row per municipality, voucher and line, without any person. Amount in øre, always positive."""
 
     kommunekode: pl.String
@@ -410,12 +374,6 @@ class Bilagslinje(pa.DataFrameModel):
         signed = pl.when(pl.col("debet_kredit") == DEBET).then(pl.col("beloeb_oere")).otherwise(-pl.col("beloeb_oere"))
         return data.lazyframe.select(signed.sum().over("bilagsnr") == 0)
 
-    class Config:
-        """Exactly these columns; a line number stands once in a voucher."""
-
-        strict = True
-        unique = ["bilagsnr", "linje"]  # noqa: RUF012  pandera reads the list
-
 
 def run_day(run_month: date, rules: Rulebook) -> date:
     """The day a run is made and posted: the run day of the month after.
@@ -436,9 +394,11 @@ def voucher(ledger: pl.DataFrame, navne: pl.DataFrame, run_month: date, rules: R
     sums = ledger.group_by("kommunekode", "ydelse_id", "procent").agg(pl.col(money).sum())
     lines = pl.concat([_side(sums, rules, *side) for side in SIDES])
     named = lines.join(navne.select("ydelse_id", "navn"), on="ydelse_id", how="left", maintain_order="left")
-    named = named.with_columns(tekst=_text(run_month)).sort(
-        "kommunekode", "orden", "navn", "procent", descending=_ORDER
-    )
+    # Side, month, benefit and percentage, and whether somebody has seen the account.
+    doubt = pl.when(pl.col("verificeret")).then(pl.lit("")).otherwise(pl.lit(" (konto ikke verificeret)"))
+    month, ydelse = pl.lit(f"{run_month:%Y-%m}"), pl.col("navn").fill_null("ydelse")
+    text = pl.format("{} {}: {}, {} pct.{}", "side", month, ydelse, "procent", doubt)
+    named = named.with_columns(tekst=text).sort("kommunekode", "orden", "navn", "procent", descending=_ORDER)
     every = pl.concat([named.select(_LINE), _balance(named, run_month, rules)]).sort("kommunekode", maintain_order=True)
     number = run_number(run_month, rules)
     rows = every.with_columns(
@@ -470,13 +430,6 @@ def _side(every: pl.DataFrame, rules: Rulebook, side: str, column: str, sign: in
     return sums.join(konti, on=["ydelse_id", "procent"]).with_columns(
         side=pl.lit(side.capitalize()), orden=pl.lit(-sign), debet_oere=sign * pl.col("oere")
     )
-
-
-def _text(run_month: date) -> pl.Expr:
-    """What a line says: side, month, benefit and percentage, and whether somebody has seen the account."""
-    doubt = pl.when(pl.col("verificeret")).then(pl.lit("")).otherwise(pl.lit(" (konto ikke verificeret)"))
-    month = pl.lit(f"{run_month:%Y-%m}")
-    return pl.format("{} {}: {}, {} pct.{}", "side", month, pl.col("navn").fill_null("ydelse"), "procent", doubt)
 
 
 def _balance(lines: pl.DataFrame, run_month: date, rules: Rulebook) -> pl.DataFrame:

@@ -5,6 +5,8 @@ from datetime import date
 import pandera.polars as pa
 import polars as pl
 
+from refusion_assets.domain.contract import Contract
+
 TEXT, WHOLE, DAY, AMOUNT, MOMENT, ART = "text", "whole", "day", "amount", "moment", "art"
 
 # Hjemmel: input.md section 2 (eIndkomst record 6000 with the YR fields): column, type, required.
@@ -60,10 +62,11 @@ DAY_FORM = rf"^{_DAY}$"
 MOMENT_FORM = rf"^{_DAY}T[0-9]{{2}}:[0-5][0-9]:[0-5][0-9]$"
 PERSON_FORM = r"^[0-9]{10}$"
 KOMMUNE_FORM = r"^[0-9]{3}$"
+FIL_LINJE = ["fil_id", "linje"]
 OTHER_DIGIT = r"[\p{Nd}&&[^0-9]]"
 
 
-class Fil(pa.DataFrameModel):
+class Fil(Contract, key=["sti"]):
     """One row per accepted file of reports; `dublet` marks content that was delivered before."""
 
     fil_id: pl.Int64
@@ -80,28 +83,16 @@ class Fil(pa.DataFrameModel):
     kendt_fra: pl.Date = pa.Field(description="run month that first knew the file")
     bedoemt_med: pl.String = pa.Field(nullable=True, description="fingerprint of the rules its lines were judged by")
 
-    class Config:
-        """Exactly these columns; a path is loaded once."""
 
-        strict = True
-        unique = ["sti"]  # noqa: RUF012  pandera reads the list
-
-
-class KendtFil(pa.DataFrameModel):
+class KendtFil(Contract, key=["maaned", "sti"]):
     """One row per raw file and run that was the first to know it so: its hash, none where it was taken away."""
 
     maaned: pl.Date = pa.Field(description="run month")
     sti: pl.String
     sha256: pl.String = pa.Field(nullable=True)
 
-    class Config:
-        """Exactly these columns; a run knows a path one way."""
 
-        strict = True
-        unique = ["maaned", "sti"]  # noqa: RUF012
-
-
-class Laest(pa.DataFrameModel):
+class Laest(Contract, key=["sti"]):
     """One row per raw file that a run has read: its hash and its manifest's, and the prints they had then."""
 
     sti: pl.String
@@ -115,14 +106,8 @@ class Laest(pa.DataFrameModel):
     manifest_aendret_ns: pl.Int64
     borgere: pl.Int64 = pa.Field(nullable=True, ge=0, description="people in a register")
 
-    class Config:
-        """Exactly these columns; a path is read once."""
 
-        strict = True
-        unique = ["sti"]  # noqa: RUF012  pandera reads the list
-
-
-class Bemaerket(pa.DataFrameModel):
+class Bemaerket(Contract, key=["maaned", "regel", "hvad"]):
     """One row per run month, rule and thing under raw/ that is odd: read by nobody, or no longer as it was read."""
 
     maaned: pl.Date
@@ -131,14 +116,8 @@ class Bemaerket(pa.DataFrameModel):
     kilde: pl.String = pa.Field(nullable=True, description="what it is a file of, if it was read")
     vaerdi: pl.String
 
-    class Config:
-        """Exactly these columns; a thing is told once by a rule."""
 
-        strict = True
-        unique = ["maaned", "regel", "hvad"]  # noqa: RUF012
-
-
-class Register(pa.DataFrameModel):
+class Register(Contract, key=["sti"]):
     """One row per loaded file of a supporting register (bopael, fleksgrundlag)."""
 
     sti: pl.String
@@ -149,27 +128,15 @@ class Register(pa.DataFrameModel):
     antal_ulaeselige: pl.Int64 = pa.Field(ge=0, description="lines that say nothing that can be used")
     foerste_ulaeselige: pl.Int64 = pa.Field(nullable=True, description="the first of them; the header is line 1")
 
-    class Config:
-        """Exactly these columns; a path is loaded once."""
 
-        strict = True
-        unique = ["sti"]  # noqa: RUF012
-
-
-class Borger(pa.DataFrameModel):
+class Borger(Contract, key=["cpr"]):
     """One row per person: the surrogate and the CPR number it stands for."""
 
     borger_id: pl.Int64
     cpr: pl.String = pa.Field(str_matches=PERSON_FORM)
 
-    class Config:
-        """Exactly these columns; one row per person."""
 
-        strict = True
-        unique = ["cpr"]  # noqa: RUF012
-
-
-class Bopael(pa.DataFrameModel):
+class Bopael(Contract):
     """One row per person and stay in the snapshot of a month; both dates included."""
 
     modtaget_maaned: pl.Date
@@ -178,13 +145,8 @@ class Bopael(pa.DataFrameModel):
     bopael_start: pl.Date
     bopael_slut: pl.Date = pa.Field(nullable=True)
 
-    class Config:
-        """Exactly these columns."""
 
-        strict = True
-
-
-class Fleksgrundlag(pa.DataFrameModel):
+class Fleksgrundlag(Contract):
     """One row per delivered basis for fleksbidrag: person, benefit month and place in the snapshot. Øre."""
 
     modtaget_maaned: pl.Date
@@ -194,36 +156,22 @@ class Fleksgrundlag(pa.DataFrameModel):
     beregningsgrundlag_oere: pl.Int64
     loen_oere: pl.Int64
 
-    class Config:
-        """Exactly these columns."""
 
-        strict = True
-
-
-class Ukendt(pa.DataFrameModel):
+class Ukendt(Contract, key=FIL_LINJE):
     """One row per delivered line whose person cannot be told: what the line says of the person."""
 
     fil_id: pl.Int64
     linje: pl.Int64
     skrevet: pl.String
 
-    class Config:
-        """Exactly these columns; one row per line."""
 
-        strict = True
-        unique = ["fil_id", "linje"]  # noqa: RUF012  pandera reads the list
-
-
-def _indberetning() -> type[pa.DataFrameModel]:
+def _indberetning() -> type[Contract]:
     """The contract of `raw.indberetning`: the columns of the delivered row, typed, and where it lies."""
     columns = {name: POLARS_TYPE[kind] for name, kind, _ in COLUMNS}
     annotations = {"fil_id": pl.Int64, "linje": pl.Int64, **columns, "udfyldt": pl.Int64, "ulaeselig": pl.Int64}
     body = {name: pa.Field(nullable=name in NAMES) for name in annotations}
-    config = type("Config", (), {"strict": True, "unique": ["fil_id", "linje"]})
     doc = "One row per delivered line: typed values, null where empty or unreadable. Amounts in øre."
-    return type(
-        "Indberetning", (pa.DataFrameModel,), {"__annotations__": annotations, "__doc__": doc, "Config": config, **body}
-    )
+    return type("Indberetning", (Contract,), {"__annotations__": annotations, "__doc__": doc, **body}, key=FIL_LINJE)
 
 
 def bits(names: list[str]) -> int:

@@ -16,7 +16,7 @@ from refusion_assets.example.people import People, month_start, population
 from refusion_assets.example.profiles import FORLOEB
 from refusion_assets.example.reports import World, reports, world_of
 from refusion_assets.example.trouble import events
-from refusion_assets.place import patient
+from refusion_assets.progress import patient
 
 DELIVERY = 300_000
 """Events that are handed on together while more are to come in the month."""

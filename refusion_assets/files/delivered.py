@@ -135,9 +135,13 @@ def senders(deliveries: Iterable[Delivery], month: date) -> Counter[tuple[str, s
     return Counter((delivery.kilde, delivery.enhed) for delivery in deliveries if delivery.maaned == month)
 
 
-def missing(deliveries: Sequence[Delivery], month: date) -> list[tuple[str, str]]:
-    """The senders of the month before that have delivered nothing for a month, in order (FIL-006)."""
-    return sorted(senders(deliveries, next_month(month, -1)).keys() - senders(deliveries, month).keys())
+def missing(deliveries: Sequence[Delivery], month: date, read: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+    """The senders of the month before that have delivered nothing for a month, in order (FIL-006).
+
+    `read`: those whose files of the month before were read, though they may lie there no more.
+    """
+    before = {*senders(deliveries, next_month(month, -1)), *read}
+    return sorted(before - senders(deliveries, month).keys())
 
 
 def report_name(name: str, kilde: Kilde, month: date) -> re.Match[str] | None:

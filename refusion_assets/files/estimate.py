@@ -1,13 +1,15 @@
 """Understands how an estimate is told: short tables, a plot, and a line for each rule that changes."""
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
+from refusion_assets import figures
 from refusion_assets.domain.calendar import last_day
 from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.konsekvens import COUNTS, FORSLAG, GAELDENDE, MONEY, UDEN_TRIN, Virkning
@@ -16,11 +18,15 @@ from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.rules.proposal import FORAELDELSE, Forskel
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import kroner
+from refusion_assets.figures import table
 from refusion_assets.files.outgoing import Outgoing
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MOST_EACH_WAY = 10
+GAIN, LOSS = "#1b6ca8", "#d1495b"
 NET = {book: pl.col(f"refusion_oere_{book}") - pl.col(f"medfinansiering_oere_{book}") for book in (GAELDENDE, FORSLAG)}
-BAR, BARS, NAMES_WIDTH, GAIN, LOSS = 13, 300, 150, "#1b6ca8", "#d1495b"
 
 
 @dataclass(frozen=True)
@@ -62,9 +68,7 @@ class Tabel:
 
     def markdown(self) -> str:
         """The table in Markdown."""
-        below = [*["---"] * self.ord, *["---:"] * (len(self.hoved) - self.ord)]
-        rows = "\n".join(f"| {' | '.join(row)} |" for row in (self.hoved, below, *self.raekker))
-        return f"**{self.titel}**\n\n{rows}"
+        return f"**{self.titel}**\n\n{table(self.hoved, self.raekker, self.ord)}"
 
 
 def _money(frame: pl.DataFrame, words: Sequence[str], *more: str) -> list[tuple[str, ...]]:
@@ -236,27 +240,34 @@ def text(result: Konsekvens) -> list[str]:
 
 def image(result: Konsekvens) -> str:
     """The plot in Markdown, without a file beside it."""
-    return f"![kommuner](data:image/svg+xml;base64,{base64.b64encode(plot(result).encode()).decode()})"
+    return figures.image("kommuner", plot(result))
 
 
 def plot(result: Konsekvens) -> str:
     """One bar per municipality (SVG), who gets most more at the top: the difference, net."""
     rows = _kommuner(result).filter(pl.col("forskel") != 0).select("kommune", "forskel").rows()
-    most = max((abs(oere) for _, oere in rows), default=1)
-    middle = NAMES_WIDTH + (BARS if any(oere < 0 for _, oere in rows) else 0)
-    right = middle + (BARS if any(oere > 0 for _, oere in rows) else 0) + 120
-    parts = []
-    for number, (kommune, oere) in enumerate(rows):
-        y, width = 30 + BAR * number, BARS * abs(oere) // most
-        x, colour = (middle, GAIN) if oere > 0 else (middle - width, LOSS)
-        parts.append(f'<text x="0" y="{y + BAR - 4}">{kommune}</text>')
-        parts.append(f'<rect x="{x}" y="{y}" width="{max(width, 1)}" height="{BAR - 2}" fill="{colour}"/>')
-        parts.append(f'<text x="{right}" y="{y + BAR - 4}" text-anchor="end">{kroner_text(oere)}</text>')
-    title = (
-        f'<text x="0" y="14">{"Forskel, netto til kommunen" if rows else "Ingen kommune får mere eller mindre"}</text>'
+    return figures.plot(partial(_bars, rows), 7.5, 0.5 + 0.17 * len(rows))
+
+
+def _bars(rows: list[tuple[str, int]], figure: "Figure") -> None:
+    """A bar per row, its name to the left and its kroner at its end."""
+    axes = figure.subplots(
+        gridspec_kw={"left": 0.2, "right": 0.98, "bottom": 0, "top": 1 - 0.4 / figure.get_figheight()}
     )
-    size = f'width="{right + 10}" height="{40 + BAR * len(rows)}" font-family="sans-serif" font-size="11"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{title}{"".join(parts)}</svg>'
+    axes.set_title("Forskel, netto til kommunen" if rows else "Ingen kommune får mere eller mindre", loc="left")
+    axes.set_axis_off()
+    if rows:
+        kommuner, oere = zip(*rows, strict=True)
+        bars = axes.barh(range(len(rows)), oere, color=[LOSS if amount < 0 else GAIN for amount in oere])
+        axes.bar_label(bars, list(map(kroner_text, oere)), padding=4)
+        axes.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), yticklabels=kommuner)
+        axes.set_axis_on()
+        axes.xaxis.set_visible(False)
+        axes.margins(x=0.35)
+        axes.grid(visible=False)
+        axes.tick_params(left=False)
+        axes.spines[:].set_visible(False)
+        axes.axvline(0, color="#5c5c5c", linewidth=0.8)
 
 
 EFFEKT, SKIFT, REGLER = "effekt.csv", "personer_der_skifter_trin.csv", "regler_der_aendres.csv"
@@ -287,9 +298,9 @@ def write(result: Konsekvens, folder: Path) -> None:
     if others or folder.is_file():
         raise Stop(f"{folder} rummer andet end et anslag; vælg en tom eller ny mappe med --til")
     outgoing = Outgoing.begun(folder)
-    tables = {EFFEKT: _effekt(result), SKIFT: _skift(result), REGLER: _regler(result)}
-    for name, table in tables.items():
-        table.write_csv(outgoing.ready / name, separator=";", line_terminator="\n")
+    frames = {EFFEKT: _effekt(result), SKIFT: _skift(result), REGLER: _regler(result)}
+    for name, frame in frames.items():
+        frame.write_csv(outgoing.ready / name, separator=";", line_terminator="\n")
     (outgoing.ready / PLOT).write_text(plot(result), encoding="utf-8")
     (outgoing.ready / RESULTAT).write_text("".join(f"{line}\n" for line in text(result)), encoding="utf-8")
     outgoing.publish()

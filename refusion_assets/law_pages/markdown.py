@@ -7,6 +7,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
+from refusion_assets.figures import table
 from refusion_assets.place import REPOSITORY
 
 Record = dict[str, Any]
@@ -40,12 +41,6 @@ def heading(name: str) -> str:
     """A key of the rules as a heading, in the words of the glossary."""
     text = SHORT.get(name) or " ".join(_words().get(part, part) for part in name.split("_"))
     return text[:1].upper() + text[1:]
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are ready."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def cited(record: Record) -> str:

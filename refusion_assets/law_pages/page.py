@@ -2,18 +2,50 @@
 
 import csv
 import dataclasses
+import json
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
 from refusion_assets.domain.stop import Stop
-from refusion_assets.law_pages.markdown import Record, cited, entries, heading, side_by_side, source, table, value
+from refusion_assets.figures import table
+from refusion_assets.law_pages.markdown import Record, cited, entries, heading, side_by_side, source, value
 from refusion_assets.law_pages.proof import SECOND, case_table, funktion, of_topic, proeve_link, reading_cases, users
 from refusion_assets.law_pages.topics import PAGES, Emne, Emner, read_emner
 from refusion_assets.place import REPOSITORY
 from refusion_assets.rulebook.load import TOPICS, load
 
 PAGE = "tests/data/laesninger.toml"
+SCHEMA = "regler.json"
+LETTERS = {"K": "kontanthjælp", "D": "dagpenge", "U": "SU"}
+
+
+@cache
+def _templates() -> Environment:
+    """The templates of the pages, and what they call; what they name must be there."""
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,  # noqa: S701  Markdown, and no text of a stranger
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    made.filters |= {"value": value, "funktion": funktion, "reading": reading, "code": "`{}`".format}
+    own = (case_table, cited, heading, proeve_link, source)
+    made.globals |= {function.__name__: function for function in own}
+    return made
+
+
+def _rendered(template: str, **content: Any) -> str:
+    """A template with its content, with at most one blank line in a row."""
+    return re.sub(r"\n{3,}", "\n\n", _templates().get_template(template).render(content)).strip()
 
 
 def _outcome(rows: Sequence[Record]) -> str:
@@ -22,60 +54,21 @@ def _outcome(rows: Sequence[Record]) -> str:
     return "<br>".join(lines) or "ingen rækker"
 
 
-def _reports(case: Record) -> str:
-    """What is reported in a case, as a list."""
-    letters = {"K": "kontanthjælp", "D": "dagpenge", "U": "SU"}
-    rows = []
-    for report in case["raekker"]:
-        more = "".join(f", {name} {value(report[name])}" for name in report if name.startswith("Felt") and report[name])
-        rows.append(f"- {letters[report['art']]} {report['fra']} til {report['til']}: {report['beloeb']} kr.{more}")
-    rows += [f"- bopæl i kommune {stay['kommune']} fra {stay['fra']}" for stay in case.get("bopael", [])]
-    rows += [
-        f"- beregningsgrundlag for {basis['maaned']}: {basis['beregningsgrundlag']} kr., løn {basis['loen']} kr."
-        for basis in case.get("grundlag", [])
-    ]
-    return "\n".join(rows)
-
-
-def _case(reading: Record, case: Record) -> str:
-    """One worked case of a reading: what is reported, and what comes out under each value."""
-    proven = "" if "raekker" in case else "Vist ved prøverne nedenfor."
-    parts = [f"**{case['id']}: {value(case['navn'])}** (kilde: {value(case['kilde'])})", proven]
-    if "raekker" in case:
-        outcomes = [[f"`{choice}`", _outcome(case["ud"][choice])] for choice in reading["muligheder"]]
-        parts += [_reports(case), table(["Værdi", f"Rækker i kørsel {case['koersel']}"], outcomes)]
-    links = [f"- {proeve_link(reference, PAGE)}" for reference in case["proever"]]
-    return "\n\n".join([*filter(None, parts), "Prøver, der viser begge værdier:\n\n" + "\n".join(links)])
-
-
 def reading(entry: Record) -> str:
     """The part of the page about one reading; Stop where no case shows what its values do."""
     name = entry["navn"]
     cases = [case for case in reading_cases() if case["laesning"] == name]
     if not cases:
         raise Stop(f"{PAGE}: læsningen {name} har intet eksempel; skriv et, hvor værdierne giver hver sit")
+
+    def outcomes(case: Record) -> str:
+        rows = [[f"`{choice}`", _outcome(case["ud"][choice])] for choice in entry["muligheder"]]
+        return table(["Værdi", f"Rækker i kørsel {case['koersel']}"], rows)
+
     asking = users().get(("laesning", name), [])
-    first = [f"`{by}`" for by in asking if SECOND not in by]
-    second = [f"`{by}`" for by in asking if SECOND in by]
-    choices = ", ".join(f"`{choice}`" for choice in entry["muligheder"])
-    return "\n\n".join(
-        [
-            f"### {name}",
-            value(entry.get("spoergsmaal")),
-            f"Valgt: **`{entry['vaerdi']}`**. Muligheder: {choices}.",
-            value(entry.get("note")),
-            ". ".join(
-                [
-                    f"Hjemmel: {cited(entry)}",
-                    *([f"Kilde: {source(entry)}"] if source(entry) else []),
-                    f"Kontrolleret {entry['kontrolleret']}",
-                    f"Sikkerhed: {value(entry['sikkerhed'])}.",
-                ]
-            ),
-            f"Læses af {', '.join(first)}; i den anden beregning af {', '.join(second)}.",
-            *(_case(entry, case) for case in cases),
-        ]
-    )
+    first, second = [by for by in asking if SECOND not in by], [by for by in asking if SECOND in by]
+    own = {"first": first, "second": second, "outcomes": outcomes, "letters": LETTERS}
+    return _rendered("laesning.md.j2", entry=entry, cases=cases, **own)
 
 
 SURE = "set i lovteksten"
@@ -136,45 +129,8 @@ def _values(topic: str, records: list[Record]) -> Iterator[str]:
     yield entries(ordered, [name for name in names if name not in nested])
 
 
-def _section_values(emne: Emne, topics: Topics) -> str:
-    """The section with the values of every topic of the file."""
-    parts = [] if topics else ["Ingen poster i dag."]
-    for topic, records in topics.items():
-        title = f"### {heading(topic)}\n\n" if len(topics) > 1 else ""
-        parts.append(title + "\n\n".join(_values(topic, records)))
-    return "\n\n".join([*parts, emne.datoen.strip()])
-
-
-def _section_code(emne: Emne) -> str:
-    """The section with the functions that read the rules, in the order of the entry."""
-    parts = [emne.laest.strip()]
-    if emne.funktioner:
-        parts.append("Funktionernes egne ord (på engelsk, som de står i koden):")
-    for reference in emne.funktioner:
-        found = funktion(reference)
-        which = "Den anden beregning" if found.anden else "Beregningen"
-        quoted = "\n".join(f"> {line}".rstrip() for line in found.ord.splitlines())
-        parts.append(
-            f"**{which}: [`{found.navn}`](../../{found.sti})**\n\n{quoted}\n>\n> *Hjemmel:* {value(found.hjemmel)}"
-        )
-    return "\n\n".join(parts)
-
-
-def _section_proof(emne: Emne, emner: Emner) -> str:
-    """The section with the worked cases and the named tests."""
-    parts = []
-    for name, cases in of_topic(emne).items():
-        words = emner.tabeller.get(name, {"titel": heading(name), "forklaring": ""})
-        parts += [f"**{words['titel']}**", *filter(None, [words["forklaring"]]), case_table(cases)]
-    lines = [f"- {says} {proeve_link(ref, 'docs/regler/emner.toml')}" for ref, says in emne.proever]
-    if lines:
-        parts.append("**Prøver**\n\n" + "\n".join(lines))
-    return "\n\n".join(parts) or "Intet i koden afhænger af siden, så der er intet at vise."
-
-
-def _section_doubts(emne: Emne, topics: Topics, readings: Sequence[Record]) -> str:
-    """The section with what is not certain: how sure the entries are, what nobody has seen, readings, own words."""
-    lines = []
+def _doubts(emne: Emne, topics: Topics, readings: Sequence[Record]) -> Iterator[str]:
+    """What is not certain: how sure the entries are, what nobody has seen, readings, and the page's own words."""
     for topic, records in topics.items():
         which = f"{heading(topic)}: " if len(topics) > 1 else ""
         groups: dict[str, list[str]] = {}
@@ -184,59 +140,33 @@ def _section_doubts(emne: Emne, topics: Topics, readings: Sequence[Record]) -> s
         for said, names in groups.items():
             some = "; ".join(dict.fromkeys(names))
             who = f"{len(names)} af {len(records)} poster, se tabellen" if len(names) > MOST_NAMED else some
-            lines.append(f"- {which}*{value(said)}*: {who}.")
+            yield f"{which}*{value(said)}*: {who}."
         unseen = [record for record in records if record.get("verificeret") is False]
         if unseen:
             what = ", ".join(f"{r['funktion']} {r['side']} {r['gruppering']}" for r in unseen)
-            lines.append(f"- {which}{len(unseen)} poster er ikke verificeret (`verificeret = false`): {value(what)}.")
+            yield f"{which}{len(unseen)} poster er ikke verificeret (`verificeret = false`): {value(what)}."
     known = {record["navn"]: record for record in readings}
     for name in emne.laesninger:
         entry = known[name]
-        lines.append(f"- Læsning [`{name}`](laesninger.md#{name}) (valgt: `{entry['vaerdi']}`): {value(entry['note'])}")
-    return "\n".join([*lines, *(f"- {text}" for text in emne.tvivl)]) or "Ingen kendte."
-
-
-def _section_left_out(emne: Emne, left_out: Sequence[Record]) -> str:
-    """The section with what belongs here and is knowingly not calculated."""
-    mine = [record for record in left_out if record["hjemmel"] in emne.ikke_modelleret]
-    lines = [
-        f"- {value(record['hjemmel'])}: {value(record['hvad'])}. "
-        f"Konsekvens: {value(record['konsekvens'])}. (*{value(record['sikkerhed'])}*)"
-        for record in mine
-    ]
-    return "\n".join(lines) or "Intet, vi kender til."
-
-
-def _where(emne: Emne, topics: Topics) -> str:
-    """The sentence that says where the rules of a page are written."""
-    if not topics:
-        return f"Reglerne skrives i `rules/{emne.fil}`; i dag er der ingen, og filen mangler derfor."
-    return f"Reglerne står i [`rules/{emne.fil}`](../../rules/{emne.fil})."
+        yield f"Læsning [`{name}`](laesninger.md#{name}) (valgt: `{entry['vaerdi']}`): {value(entry['note'])}"
+    yield from emne.tvivl
 
 
 def page(emne: Emne, emner: Emner, folder: Path) -> str:
     """One law page as Markdown; Stop where something it names is gone. Hjemmel: none, technical."""
     topics = topics_of(folder, emne.fil)
-    left_out = topics_of(folder, "ikke_modelleret.toml")["ikke_modelleret"]
-    readings = topics_of(folder, "laesninger.toml")["laesning"]
-    paragraphs = f"Paragraffer: {'; '.join(emne.paragraffer)}." if emne.paragraffer else "Ingen paragraf: teknisk."
-    parts = [
-        MARK,
-        f"# {emne.titel}",
-        f"{_where(emne, topics)} Alle sider: [oversigten](README.md).",
-        f"## Hvad siden handler om\n\n{emne.regulerer.strip()}\n\n{paragraphs}",
-        f"## Værdierne\n\n{_section_values(emne, topics)}",
-        f"## Sådan læser koden dem\n\n{_section_code(emne)}",
-    ]
-    if "laesning" in topics:
-        parts.append("## Læsningerne een for een\n\n" + "\n\n".join(reading(entry) for entry in topics["laesning"]))
-    parts += [
-        f"## Det, der viser det\n\n{_section_proof(emne, emner)}",
-        f"## Tvivl\n\n{_section_doubts(emne, topics, readings)}",
-    ]
-    if "ikke_modelleret" not in topics:
-        parts.append(f"## Ikke modelleret\n\n{_section_left_out(emne, left_out)}")
-    return "\n\n".join(parts) + "\n"
+    text = _rendered(
+        "side.md.j2",
+        mark=MARK,
+        emne=emne,
+        topics=topics,
+        values=_values,
+        examples=of_topic(emne),
+        tabeller=emner.tabeller,
+        doubts=list(_doubts(emne, topics, topics_of(folder, "laesninger.toml")["laesning"])),
+        left_out=topics_of(folder, "ikke_modelleret.toml")["ikke_modelleret"],
+    )
+    return f"{text}\n"
 
 
 GUIDES = REPOSITORY / "docs" / "vejledning"
@@ -301,3 +231,45 @@ def write(folder: Path, target: Path = PAGES) -> list[str]:
     for name, text in made.items():
         (target / name).write_text(text, encoding="utf-8")
     return sorted(made)
+
+
+def schema() -> str:
+    """The form of every TOML file of the rules as a JSON schema: an editor completes and checks them by it.
+
+    Any topic may stand in any of the files, as `load` reads them; what hangs together over entries only `load` proves.
+    Hjemmel: none, technical.
+    """
+    kinds = {topic: kind for topic, (file, kind) in TOPICS.items() if file.endswith(".toml")}
+    asked: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
+        (topic, "validation", TypeAdapter(kind)) for topic, kind in kinds.items()
+    ]
+    entry, forms = TypeAdapter.json_schemas(asked)
+    emner = read_emner()
+    for form in forms["$defs"].values():
+        form["additionalProperties"] = False
+        form.pop("description", None)  # the docstring, in English
+        for name, field in form["properties"].items():
+            field["title"] = heading(name)
+            if "anyOf" in field:  # a number that may be left out; TOML has no null
+                field.update(field.pop("anyOf")[0])
+                del field["default"]
+            elif name in form["required"] and field.get("type") == "string":
+                field["minLength"] = 1
+    topics = {
+        topic: {
+            "type": "array",
+            "description": " ".join(emner.of_file(TOPICS[topic][0]).regulerer.split()),
+            "items": entry[topic, "validation"],
+        }
+        for topic in kinds
+    }
+    head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Reglernes TOML-filer", "type": "object"}
+    whole = {**head, "additionalProperties": False, "properties": topics, **forms}
+    return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
+
+
+def write_schema(target: Path) -> Path:
+    """The schema of the rules written to a folder; its file."""
+    target.mkdir(parents=True, exist_ok=True)
+    (target / SCHEMA).write_text(schema(), encoding="utf-8")
+    return target / SCHEMA

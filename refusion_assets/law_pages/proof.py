@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from refusion_assets.domain.stop import Stop
-from refusion_assets.law_pages.markdown import Record, heading, table, value
+from refusion_assets.figures import table
+from refusion_assets.law_pages.markdown import Record, heading, value
 from refusion_assets.law_pages.topics import Emne
 from refusion_assets.place import REPOSITORY
 

@@ -1,8 +1,7 @@
 """Understands what people have written for the law pages: one entry for each file of `rules/`."""
 
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,12 @@ class Emne:
     paragraffer: list[str]
     datoen: str
     laest: str
-    funktioner: list[str]
-    proever: list[tuple[str, str]]
-    laesninger: list[str]
-    eksempler: list[str]
-    tvivl: list[str]
-    ikke_modelleret: list[str]
+    funktioner: list[str] = field(default_factory=list)
+    proever: list[tuple[str, str]] = field(default_factory=list)
+    laesninger: list[str] = field(default_factory=list)
+    eksempler: list[str] = field(default_factory=list)
+    tvivl: list[str] = field(default_factory=list)
+    ikke_modelleret: list[str] = field(default_factory=list)
 
     @property
     def side(self) -> str:
@@ -71,20 +70,16 @@ class Emner:
         return self.by_file[fil]
 
 
-LISTS = ("funktioner", "proever", "laesninger", "eksempler", "tvivl", "ikke_modelleret")
-
-
-def _pages(records: list[dict[str, Any]]) -> Iterator[Emne]:
-    """The pages as written, with what is left out as empty; Stop names an entry that is not whole."""
-    for record in records:
-        try:
-            yield Emne(**({name: [] for name in LISTS} | record))
-        except TypeError as error:
-            raise Stop(f"docs/regler/emner.toml, side {record.get('fil', '?')}: {error}") from error
+def _page(record: dict[str, Any]) -> Emne:
+    """A page as written; Stop names an entry that is not whole."""
+    try:
+        return Emne(**record)
+    except TypeError as error:
+        raise Stop(f"docs/regler/emner.toml, side {record.get('fil', '?')}: {error}") from error
 
 
 def read_emner(path: Path = PAGES / "emner.toml") -> Emner:
     """The hand-written part of the law pages. Hjemmel: none, technical."""
     tables = tomllib.loads(path.read_text("utf-8"))
     veje = [Vej(**record) for record in tables["vej"]]
-    return Emner(list(_pages(tables["side"])), veje, tables["forside"].strip(), tables["tabeller"])
+    return Emner(list(map(_page, tables["side"])), veje, tables["forside"].strip(), tables["tabeller"])

@@ -3,16 +3,14 @@
 import re
 from collections.abc import Callable, Iterable
 from datetime import date
+from operator import attrgetter
 from string import Formatter
 from typing import Any
 
 from refusion_assets.domain.findings.words import GRAENSER, PLADSHOLDERE, REGLER
-from refusion_assets.domain.rules.entries import LOVENS_TAELLER, Rulebook, Ydelse
+from refusion_assets.domain.rules.change import EMNER
+from refusion_assets.domain.rules.entries import LAESNINGER, LOVENS_TAELLER, Rulebook, Ydelse
 
-LAESNINGER = {
-    "uge_beroert", "foerste_uge", "genoptjening_proeves", "fordeling", "beloebsgrundlag",
-    "finansieringskommune_refusion", "bopael_paa", "fleksbidrag_andel",
-}  # fmt: skip
 MOST_YEARS, LAST_DAY_OF_ALL_MONTHS = 100, 28
 WHOLE = re.compile("0|[1-9][0-9]*")
 BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")
@@ -68,7 +66,6 @@ def _prove_staircases(rules: Rulebook) -> None:
 
 
 def _prove_rate(ydelse: Ydelse, where: str) -> None:
-    """The rate is one we can read, within 100, and fits the side."""
     kind, _, number = ydelse.sats.partition(" ")
     if kind not in ("", "trappe", "fast") or (kind == "fast" and not WHOLE.fullmatch(number)):
         raise RuleError(f"{where}: sats = {said(ydelse.sats)}; skriv trappe, trappe NAVN, fast NN eller intet")
@@ -135,7 +132,6 @@ def _prove_calendar(rules: Rulebook) -> None:
 
 
 def _prove_listed(names: tuple[str, ...], rules: Rulebook, where: str) -> None:
-    """The benefits of a list exist and stand once."""
     if not names:
         raise RuleError(f"{where}: ydelser er tom; skriv mindst een ydelse")
     _unique(names, str, f"{where}: ydelser")
@@ -178,7 +174,6 @@ def _prove_restart(uger: int, aar: int, where: str) -> None:
 
 
 def _prove_maxima(rules: Rulebook) -> None:
-    """Every maximum is an amount of something that is settled."""
     settled = {y.ydelse_id for y in rules.ydelser if y.side != "ingen"}
     for loft in rules.lofter:
         where = f"lofter.toml, loft {loft.id} fra {loft.gaelder_fra}"
@@ -206,7 +201,6 @@ def _prove_limits(rules: Rulebook) -> None:
 
 
 def _prove_declarations(rules: Rulebook) -> None:
-    """Every declaration that a change reaches back names a topic of the rules."""
     for entry in rules.tilbagevirkninger:
         if entry.emne not in rules.emner:
             where = f"tilbagevirkning.toml, {entry.emne} fra {entry.fra}"
@@ -214,7 +208,6 @@ def _prove_declarations(rules: Rulebook) -> None:
 
 
 def _places(text: str) -> set[str]:
-    """The names of the places that a text wants filled."""
     parts = list(Formatter().parse(text))
     if any(form or turned for _, _, form, turned in parts):
         raise ValueError("en plads må kun have sit navn")
@@ -222,7 +215,6 @@ def _places(text: str) -> set[str]:
 
 
 def _prove_places(text: str, known: Iterable[str], where: str) -> None:
-    """The places of a text are ones that can be filled."""
     choices = ", ".join(sorted(known))
     try:
         places = _places(text)
@@ -263,20 +255,12 @@ def prove(rules: Rulebook) -> None:
 
     Hjemmel: none, technical.
     """
-    _unique(rules.ydelser, lambda y: (y.ydelse_id, str(y.gaelder_fra)), "ydelser.csv")
-    _unique(rules.konti, lambda k: k.konto, "konti.csv")
-    _unique(rules.kommuner, lambda k: k.kommunekode, "kommuner.csv")
-    _unique(rules.trapper, lambda t: (t.id, str(t.gaelder_fra)), "trapper.toml")
-    _unique(rules.taellere, lambda t: t.id, "taellere.toml")
-    _unique(rules.lofter, lambda m: (m.id, str(m.gaelder_fra)), "lofter.toml")
-    _unique(rules.genoptjening, lambda g: str(g.gaelder_fra), "optaelling.toml, genoptjening")
-    _unique(rules.kilder, lambda k: k.id, "kilder.toml")
-    _unique(rules.laesninger, lambda r: r.navn, "laesninger.toml")
-    _unique(rules.graenser, lambda g: g.id, "graense")
-    _unique(rules.kontroller, lambda k: k.id, "kontrol.toml")
-    _unique(rules.konteringer, lambda k: (k.ydelse_id, k.funktion, k.side, k.procent), "kontering.toml")
+    where = {"genoptjening": "optaelling.toml, genoptjening", "graense": "graense"}
+    for topic, emne in EMNER.items():
+        if emne.unik:
+            _unique(getattr(rules, emne.felt), attrgetter(*emne.unik), where.get(topic, emne.fil))
     _prove_accounts(rules)
-    for needed in sorted(LAESNINGER - {reading.navn for reading in rules.laesninger}):
+    for needed in sorted(LAESNINGER.keys() - {reading.navn for reading in rules.laesninger}):
         raise RuleError(f"laesninger.toml: {needed} mangler; en læsning vælges altid")
     for reading in rules.laesninger:
         choices = ", ".join(map(str, reading.muligheder))

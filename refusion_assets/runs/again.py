@@ -13,6 +13,8 @@ import polars as pl
 from refusion_assets.assets.classified import classify_through
 from refusion_assets.assets.opgoerelse import known_files, settle_month
 from refusion_assets.assets.outgoing import show, write_files
+from refusion_assets.assets.raw.accept import repeat_decisions
+from refusion_assets.assets.raw.files_read import note
 from refusion_assets.assets.raw.register import ingest_registers
 from refusion_assets.assets.raw.reports import ingest
 from refusion_assets.assets.refusion import calculate
@@ -23,7 +25,8 @@ from refusion_assets.domain.wording import plural
 from refusion_assets.files import delivered
 from refusion_assets.files import outgoing as files
 from refusion_assets.files.delivered import MANIFEST
-from refusion_assets.place import Place, kept, patient
+from refusion_assets.place import Place, kept
+from refusion_assets.progress import patient
 
 
 @dataclass(frozen=True)
@@ -114,13 +117,12 @@ def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path
             _link(raw / manifest, place.raw / manifest)
     month = run.maaned
     with place.warehouse.open() as session:
-        session.insert("kontrol.accept", run.accepteret)
+        repeat_decisions(session, run.accepteret)
         gate(session, place, month)
         ingest(session, place, month, say)
         ingest_registers(session, place, month)
         # What lay around the files is not made again.
-        session.run("DELETE FROM kontrol.bemaerket WHERE maaned = $month", month=month)
-        session.insert("kontrol.bemaerket", run.bemaerket)
+        note(session, month, run.bemaerket)
         classify_through(session, place, month, say)
         calculate(session, place, month, say)
         settle_month(session, place, month, run.koder)

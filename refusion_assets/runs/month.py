@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
-from refusion_assets.assets.outgoing import copy_is_old, held_back_lines, published_is_current, stand, told
+from refusion_assets.assets.opgoerelse import reopen
+from refusion_assets.assets.outgoing import copy_is_old, held_back_lines, published_is_current, stand, statement_lines
 from refusion_assets.assets.raw.accept import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
-from refusion_assets.assets.raw.reports import stops_before_reading
+from refusion_assets.assets.raw.reports import senders_read, stops_before_reading
 from refusion_assets.assets.refusion import difference, sums
 from refusion_assets.assets.stale import stale
 from refusion_assets.assets.wiring import (
@@ -28,7 +29,6 @@ from refusion_assets.assets.wiring import (
     held_back,
     last_run,
     never_run,
-    reopen,
     settled,
     withdraw,
 )
@@ -48,7 +48,8 @@ from refusion_assets.domain.wording import plural
 from refusion_assets.files import delivered
 from refusion_assets.files.estimate import RESULTAT, folder_of
 from refusion_assets.files.unread import REGISTERS
-from refusion_assets.place import Place, patient
+from refusion_assets.place import Place
+from refusion_assets.progress import patient
 from refusion_assets.rulebook.load import load
 from refusion_assets.shown import last_month, range_tags
 from refusion_assets.store import events
@@ -57,6 +58,7 @@ from refusion_assets.store.session import Locked, Session
 SECONDS_BETWEEN_LOOKS = 1.0
 RUNS_SHOWN = 3
 LOCK = "kommando.laas"
+T = TypeVar("T")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -149,7 +151,7 @@ def _settle(
                 raise
             late = f"  Bemærk: filerne er skrevet, men kørslen blev ikke ført til ende i Dagster: {error_text(error)}"
     with place.warehouse.open() as session:
-        yield from told(session, place, month)
+        yield from statement_lines(session, place, month)
         current = published_is_current(session, place, month)
     if late:
         yield late
@@ -175,7 +177,7 @@ def status(place: Place, month: date | None) -> Iterator[str]:
 
     The month after the last run, or the last that somebody has delivered for, if none is named.
     """
-    runs = _runs_known(place)
+    runs = _known(place, lambda session: _runs_in(session, place))
     last = max((maaned for maaned, *_ in runs), default=None)
     asked = month or (next_month(last) if last else last_month(place.root, place.rules, date.min))
     if asked == date.min:
@@ -193,25 +195,23 @@ def status(place: Place, month: date | None) -> Iterator[str]:
         yield from (f"  Holdt tilbage: {line}" for line in held)
 
 
-def _runs_known(place: Place) -> list[tuple[date, str, int, list[str]]]:
-    """The runs, each with its status, how many municipalities it has settled, and a line for each held back.
+def _known(place: Place, ask: Callable[[Session], list[T]]) -> list[T]:
+    """The answer of the warehouse, or of the copy while a run has the warehouse open; nothing where there is none yet.
 
-    From the warehouse, or from the copy while a run has the warehouse open; nothing where there is none yet.
+    Nothing, too, from one of an earlier program.
     """
     if not place.warehouse.path.exists():
         return []
     try:
         with place.warehouse.watching() as session:
-            return _runs_in(session, place)
+            return ask(session) if session.has("opgoerelse.tilbageholdt") else []
     except Locked:
         with place.warehouse.reading() as session:
-            return _runs_in(session, place)
+            return ask(session) if session.has("opgoerelse.tilbageholdt") else []
 
 
 def _runs_in(session: Session, place: Place) -> list[tuple[date, str, int, list[str]]]:
-    """The runs as a warehouse or its copy knows them; none in one of an earlier program."""
-    if not session.has("opgoerelse.tilbageholdt"):
-        return []
+    """The runs, each with its status, how many municipalities it has settled, and a line for each held back."""
     rows = session.frame(
         """SELECT r.maaned, r.status, count(k.kommunekode) AS kommuner FROM opgoerelse.koersel r
         LEFT JOIN opgoerelse.kommune k USING (koersel) GROUP BY ALL ORDER BY 1"""
@@ -222,7 +222,8 @@ def _runs_in(session: Session, place: Place) -> list[tuple[date, str, int, list[
 def _senders(place: Place, month: date) -> Iterator[str]:
     """How many expected senders have delivered for a month, and a line for each, those that are missing first."""
     deliveries, _ = delivered.find(place.raw, month, place.rules)
-    there, missing = delivered.senders(deliveries, month), delivered.missing(deliveries, month)
+    read = _known(place, lambda session: senders_read(session, next_month(month, -1)))
+    there, missing = delivered.senders(deliveries, month), delivered.missing(deliveries, month, read)
     yield f"Leverancer for {month:%Y-%m}: {len(there)} af {len(there) + len(missing)} afsendere har leveret."
     yield from (f"  mangler  {kilde}-{enhed}" for kilde, enhed in missing)
     for (kilde, enhed), files in sorted(there.items()):

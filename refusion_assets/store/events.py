@@ -1,17 +1,16 @@
 """Understands Dagster's memory on one small machine: few transactions, what is gone again, and why a run failed."""
 
 import logging
-import os
 import re
 import sqlite3
 import threading
-import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
+import psutil  # type: ignore[import-untyped]
 from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
 from dagster._core.events import EngineEventData
 from dagster._core.execution.context.system import PlanOrchestrationContext
@@ -32,12 +31,17 @@ from sqlalchemy.exc import DatabaseError
 from refusion_assets.domain.stop import Stop, of_the_disk
 
 BUSY_SECONDS = 60
-PROCESSES = Path("/proc")
-ZOMBIE = "Z"
 DIED = "Kørslens proces er væk; den nåede ikke at sige, hvorfor."
 STOPPED = "STOPPET"
 LOCATION, MODULE, REPOSITORY = "ydelsesrefusion", "refusion_assets.definitions", "__repository__"
 """The code location as `workspace.yaml` names it; Dagster gives a module's definitions the name of the repository."""
+# A command speaks on the terminal itself. Dagster's own class would lead both streams through files, with four more
+# processes a job to copy them back.
+NOTHING_CAPTURED = {
+    "module": "dagster._core.storage.noop_compute_log_manager",
+    "class": "NoOpComputeLogManager",
+    "config": {},
+}
 # SQLite takes no more values than this in a statement of any version.
 VALUES_ASKED = 500
 # What SQLite says when the system is in the way, and its file may be whole.
@@ -152,7 +156,7 @@ def instance(home: Path) -> dg.DagsterInstance:
     history = home / "history"
     log = {"module": __name__, "class": Haendelseslog.__name__, "config": {"base_dir": str(history / "runs")}}
     runs = {"module": __name__, "class": Koerselsliste.__name__, "config": {"base_dir": str(history)}}
-    overrides = {"event_log_storage": log, "run_storage": runs}
+    overrides = {"event_log_storage": log, "run_storage": runs, "compute_logs": NOTHING_CAPTURED}
     try:
         return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
     except (DatabaseError, sqlite3.DatabaseError, OSError):
@@ -302,21 +306,14 @@ def living_runs(instance: dg.DagsterInstance, pool: str) -> set[str]:
 
 
 def _lives(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the process that carries out a run is still there."""
+    """Whether the process that carries out a run still lives; one begun later has been given its number."""
     entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
     told = [(entry, entry.get_dagster_event().engine_event_data.metadata.get("pid")) for entry in entries]
-    last = next(((str(pid.value), entry.timestamp) for entry, pid in reversed(told) if pid), None)
-    return last is not None and _is_there(*last)
-
-
-def _is_there(pid: str, since: float) -> bool:
-    """Whether a process that was there at a time still is; a later one may have been given its number."""
-    if not PROCESSES.exists():
-        return True
-    try:
-        _, _, said = (PROCESSES / pid / "stat").read_text("utf-8").rpartition(")")
-    except OSError:
-        return False
-    state, *numbers = said.split()
-    begun = int(numbers[18]) / os.sysconf("SC_CLK_TCK")
-    return state != ZOMBIE and time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - begun) <= since + 1
+    for entry, pid in reversed(told):
+        if pid:
+            try:
+                process = psutil.Process(int(str(pid.value)))
+                return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= entry.timestamp + 1)
+            except psutil.NoSuchProcess:
+                return False
+    return False

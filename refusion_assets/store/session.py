@@ -1,4 +1,4 @@
-"""Understands DuckDB: the one door to it. Transactions, tables from contracts, a published copy."""
+"""The one door to DuckDB: transactions, tables from contracts, temporary tables, a published copy."""
 
 import fcntl
 import hashlib
@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from functools import cache
-from itertools import groupby
+from itertools import count, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -128,7 +129,7 @@ SQL_TYPE = {
     pl.Boolean: "BOOLEAN",
     pl.Datetime: "TIMESTAMP",
 }
-# What a step commits is read again whenever a step opens the file, until it is moved into its place.
+# DuckDB reads a step's commit again whenever a step opens the file, until it has moved it into its place.
 COMMITTED_LIMIT = "1MB"
 # A thread that waits for the disk leaves its core to another.
 THREADS = 2 * (os.cpu_count() or 1)
@@ -144,7 +145,7 @@ class Locked(RuntimeError):
     """Somebody else has the warehouse open."""
 
 
-# What DuckDB says of a file, or of the log beside it, whose bytes are not what it wrote.
+# The words of DuckDB on a file, or the log beside it, with other bytes than it wrote.
 DAMAGED = re.compile(
     r"corrupt|replaying WAL|not a valid DuckDB|Could not read|Is a directory|INTERNAL Error|Serializ", re.IGNORECASE
 )
@@ -323,11 +324,28 @@ def _layout() -> tuple[str, ...]:
     return (*statements, *(view for view in views if view.strip()))
 
 
+def among(column: str, parameter: str, of: str = "VARCHAR") -> str:
+    """SQL that is true where a column has one of the values of a list, which is given as the parameter of that name."""
+    return f"{column} IN (SELECT unnest(${parameter}::{of}[]))"
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Rows that SQL can read: a table, a temporary table, or a query in parentheses. It renders as what FROM takes."""
+
+    sql: str
+
+    def __str__(self) -> str:
+        """As SQL says it."""
+        return self.sql
+
+
 @dataclass(frozen=True)
 class Session:
     """One open transaction on the warehouse."""
 
     connection: duckdb.DuckDBPyConnection
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1), repr=False, compare=False)
 
     def prepare(self) -> None:
         """Schemas, tables and views, made where they are missing or described otherwise than here.
@@ -382,9 +400,41 @@ class Session:
         row = self.connection.execute(query, parameters or None).fetchone()
         return row[0] if row else None
 
+    def count(self, rows: Relation | str, **parameters: object) -> int:
+        """The number of rows of a table or relation."""
+        return self.integer(f"SELECT count(*) FROM {rows}", **parameters)
+
+    def integer(self, query: str, **parameters: object) -> int:
+        """The single number of a query; 0 if it is null."""
+        found: Any = self.value(query, **parameters)
+        return int(found or 0)
+
+    def day(self, query: str, **parameters: object) -> date | None:
+        """The single date of a query; None if it is null."""
+        found: Any = self.value(query, **parameters)
+        return found  # type: ignore[no-any-return]
+
+    def pairs(self, query: str, **parameters: object) -> dict[Any, Any]:
+        """The first column of a query's rows, each with the second."""
+        return dict(self.frame(query, **parameters).iter_rows())
+
     def run(self, statement: str, **parameters: object) -> None:
         """A statement that gives no rows."""
         self.connection.execute(statement, parameters or None)
+
+    def temp(self, name: str, query: str, **parameters: object) -> Relation:
+        """A temporary table with the rows of a query. Its name is `name` and a number that no other of the session has.
+
+        So nothing replaces it while somebody holds it. It lasts as long as the session: DuckDB frees the memory of a
+        temporary table when the transaction ends, however early it is dropped.
+        """
+        relation = Relation(f"{name}_{next(self._numbers)}")
+        self.connection.execute(f"CREATE TEMP TABLE {relation} AS {query}", parameters or None)
+        return relation
+
+    def add(self, relation: Relation, query: str, **parameters: object) -> None:
+        """The rows of a query added to a temporary table."""
+        self.connection.execute(f"INSERT INTO {relation} {query}", parameters or None)
 
     def insert(self, table: str, frame: pl.DataFrame) -> int:
         """Rows added to a table, by column name, after its contract is proved.
@@ -401,16 +451,16 @@ class Session:
         return frame.height
 
     def breaches(self, table: str) -> dict[str, int]:
-        """How many rows of a table break each part of its contract, asked of DuckDB; only what is broken.
+        """The number of rows of a table that break each part of its contract, asked of DuckDB; only broken parts.
 
         For tables too large to pass through a frame. Keys are not looked at. KeyError on a check it cannot ask.
         """
         found = {
-            f"{name}: {what}": self.value(_how_many(table, name, what, condition))
+            f"{name}: {what}": self.integer(_how_many(table, name, what, condition))
             for name, column in TABLES[table].to_schema().columns.items()
             for what, condition in _conditions(name, column)
         }
-        return {what: int(number) for what, number in found.items() if number}  # type: ignore[call-overload]
+        return {what: number for what, number in found.items() if number}
 
     def replace(self, table: str, frame: pl.DataFrame) -> int:
         """A table with exactly these rows."""

@@ -1,4 +1,8 @@
-"""Understands which tables there are: each by its layer and grain, with the contract it keeps."""
+"""The tables of the warehouse: each with the contract it keeps, and the one module or package that writes it.
+
+All others read it, or call a function of its owner (tests/house/test_tables.py). A name is layer and grain; most
+owners lie in that layer.
+"""
 
 import pandera.polars as pa
 
@@ -26,44 +30,48 @@ from refusion_assets.domain.refusion.price import AendretUge, AndenBetaler, Bere
 from refusion_assets.domain.refusion.split import Placering
 from refusion_assets.domain.rules.change import Regelgrundlag
 
-TABLES: dict[str, type[pa.DataFrameModel]] = {
-    "regler.genoptjening": Vindue,
-    "identitet.borger": Borger,
-    "raw.fil": Fil,
-    "raw.indberetning": Indberetning,
-    "raw.ukendt": Ukendt,
-    "raw.laest": Laest,
-    "raw.register": Register,
-    "raw.bopael": Bopael,
-    "raw.fleksgrundlag": Fleksgrundlag,
-    "classified.linje": Linje,
-    "classified.dom": Dom,
-    "classified.udgaaet": Linje,
-    "classified.grundlag": Grundlag,
-    "classified.krav": Krav,
-    "classified.aendret": Aendret,
-    "duration.forloeb": Forloeb,
-    "duration.forloeb_taeller": ForloebTaeller,
-    "refusion.borger_uge_ydelse": BorgerUgeYdelse,
-    "refusion.over_loft": OverLoft,
-    "refusion.fleksbidrag": BorgerMaanedFleksbidrag,
-    "refusion.uden_kommune": UdenKommune,
-    "refusion.anden_betaler": AndenBetaler,
-    "refusion.placering": Placering,
-    "refusion.beregnet": Beregnet,
-    "refusion.aendret": AendretUge,
-    "refusion.regelgrundlag": Regelgrundlag,
-    "opgoerelse.postering": Postering,
-    "opgoerelse.foraeldet": Foraeldet,
-    "opgoerelse.koersel": Koersel,
-    "opgoerelse.kommune": KommuneKoersel,
-    "opgoerelse.tilbageholdt": Tilbageholdt,
-    "opgoerelse.fil_grundlag": FilGrundlag,
-    "opgoerelse.kendt_fil": KendtFil,
-    "opgoerelse.advis": Advis,
-    "kontrol.resultat": Resultat,
-    "kontrol.tal": Tal,
-    "kontrol.kvalitet": Afsender,
-    "kontrol.accept": Accept,
-    "kontrol.bemaerket": Bemaerket,
+OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
+    "assets.raw": {"raw.fil": Fil, "raw.indberetning": Indberetning},
+    "assets.raw.files_read": {"raw.laest": Laest, "kontrol.bemaerket": Bemaerket},
+    "assets.raw.accept": {"kontrol.accept": Accept},
+    "assets.raw.register": {"raw.register": Register, "raw.bopael": Bopael, "raw.fleksgrundlag": Fleksgrundlag},
+    "assets.classified": {
+        "identitet.borger": Borger,
+        "raw.ukendt": Ukendt,
+        "classified.linje": Linje,
+        "classified.dom": Dom,
+        "classified.udgaaet": Linje,
+        "classified.grundlag": Grundlag,
+        "classified.krav": Krav,
+    },
+    "assets.touched": {
+        "classified.aendret": Aendret,
+        "refusion.aendret": AendretUge,
+        "refusion.beregnet": Beregnet,
+    },
+    "assets.stale": {"refusion.regelgrundlag": Regelgrundlag},
+    "assets.refusion": {
+        "regler.genoptjening": Vindue,
+        "duration.forloeb": Forloeb,
+        "duration.forloeb_taeller": ForloebTaeller,
+        "refusion.borger_uge_ydelse": BorgerUgeYdelse,
+        "refusion.over_loft": OverLoft,
+        "refusion.fleksbidrag": BorgerMaanedFleksbidrag,
+        "refusion.uden_kommune": UdenKommune,
+        "refusion.anden_betaler": AndenBetaler,
+        "refusion.placering": Placering,
+    },
+    "assets.opgoerelse": {
+        "opgoerelse.postering": Postering,
+        "opgoerelse.foraeldet": Foraeldet,
+        "opgoerelse.koersel": Koersel,
+        "opgoerelse.kommune": KommuneKoersel,
+        "opgoerelse.tilbageholdt": Tilbageholdt,
+        "opgoerelse.kendt_fil": KendtFil,
+    },
+    "assets.findings.advise": {"opgoerelse.advis": Advis},
+    "assets.outgoing": {"opgoerelse.fil_grundlag": FilGrundlag},
+    "assets.checks.asset": {"kontrol.resultat": Resultat, "kontrol.tal": Tal},
+    "assets.checks.quality": {"kontrol.kvalitet": Afsender},
 }
+TABLES = {table: model for tables in OWNERS.values() for table, model in tables.items()}

@@ -89,7 +89,7 @@ class Senders:
         """The advice files of a run by municipality."""
         koder = self.place.rules.koder
         with self.place.warehouse.open() as session:
-            rows = advise.named(session, self.place, advice)
+            rows = advise.with_names(session, self.place, advice)
         tables = {files.ADVISERING: (rows, files.advisering_table)}
         outgoing = files.Outgoing.begun(self.root / "ud" / month)
         files.stage(outgoing, tables, {files.ADVISERING: [*koder, NOBODY]}, month_of(month), self.place.rules)

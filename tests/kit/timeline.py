@@ -5,16 +5,21 @@ on a Monday; nothing before the start. A history is what chance makes: people, c
 """
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.efterregning.reports import Claim, Fil
 from refusion_assets.domain.rules.entries import Konto, Rulebook
 
+# `make test` tries each property with a few cases; `make soak` with ten times as many.
+TIMES_AS_MANY = int(os.environ.get("REFUSION_FLERE", "1"))
 SOURCES = {  # letter: ydelse_id, konto, kilde, enhed, Felt, Pligt_SE, Kommunekode
     "K": ("KTH", "urn:oio:kommune:konto:557731007", "ky", "169", "Felt0115", "29169000", "169"),
     "D": ("ADP", "urn:oio:akasse:konto:adp", "akasse", "20100001", "Felt0114", "20100001", ""),
@@ -294,3 +299,8 @@ def _bopael(draw: st.DrawFn, people: tuple[str, ...]) -> list[dict[str, str]]:
             kode = draw(st.sampled_from([*KOMMUNER, "751", "999"]))
             stays.append({"CPR": cpr, "Kommunekode": kode, "Bopael_start": str(start), "Bopael_slut": slut})
     return stays
+
+
+def examples(few: int, **other: Any) -> settings:
+    """The settings of a property that is tried with a few cases, or with more where that is asked for."""
+    return settings(max_examples=few * TIMES_AS_MANY, **other)

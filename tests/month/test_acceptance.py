@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from refusion_assets.assets.checks import received as modtaget
+from refusion_assets.assets.checks import received
 from refusion_assets.assets.classified import classify_through
 from refusion_assets.assets.raw import register, reports
 from refusion_assets.assets.raw.accept import Knowingly, let_passed
@@ -157,8 +157,8 @@ def large(senders: Senders, month: str) -> Sequence[str]:
     """The lines that stop a month that is taken in and classified, as they are named to let them pass."""
     with senders.place.warehouse.open() as session:
         classify_through(session, senders.place, month_of(month))
-        outcome = modtaget.beloeb_er_under_graensen(Asked(session, senders.place, month_of(month)))
-        found = modtaget.large_lines_used(session, senders.place.rules, month_of(month))
+        outcome = received.beloeb_er_under_graensen(Asked(session, senders.place, month_of(month)))
+        found = received.large_lines_used(session, senders.place.rules, month_of(month))
         assert outcome.bestaaet == (len(found) == outcome.tal["accepteret"])
         assert all(f"--accepter EI-017:{fault.genstand}" in outcome.handling for fault in found) or outcome.bestaaet
         return [] if outcome.bestaaet else [fault.genstand for fault in found]

@@ -88,7 +88,7 @@ def test_a_reload_calculates_whom_the_files_now_tell_of_otherwise(root: DataRoot
     assert root.rows(f"{changed_now} IN (SELECT borger_id FROM refusion.fleksbidrag)") > [(0,)]
     shutil.rmtree(root.path / "lager")
     for month in ("2024-02", "2024-03", "2024-04"):
-        root.koer(month)
+        root.run(month)
     assert {table: root.rows(TABLES[table]) for table in MADE} == found
     assert found["refusion.borger_uge_ydelse"] != before
 

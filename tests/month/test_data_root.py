@@ -14,6 +14,7 @@ from refusion_assets.place import LONGEST, PACKAGE
 from tests.conftest import DataRoot
 from tests.kit.data_root import REPO, RULES
 from tests.kit.timeline import CPR
+from tests.month.test_histories import few_kommuner
 from tests.month.test_month_stops import deliver
 
 ASKED = ("--formaal", "klage, sag 24-1234")
@@ -79,7 +80,7 @@ def test_other_signs_and_letters_work_in_a_path_and_so_does_a_home_folder(
     name = "Ærø å; 'en' \"to\" #3 $x&(!),~^@{}=+|<>`-\\b:c"
     deliver(tmp_path / name, MONTHS[0])
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert DataRoot(Path("~") / name).koer(MONTHS[0]).err == ""
+    assert DataRoot(Path("~") / name, three.rules).koer(MONTHS[0]).err == ""
     assert DataRoot(tmp_path / name).files(MONTHS[0]) == three.files(MONTHS[0])
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -144,7 +145,7 @@ def test_an_installed_program_runs_a_month_where_both_are_named(installed: Path,
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     """A root after three months, the first closed by the second and the second by hand before the third."""
-    made = DataRoot(tmp_path_factory.mktemp("tre"))
+    made = few_kommuner(tmp_path_factory.mktemp("tre"))
     for month in MONTHS:
         deliver(made.path, month)
     made.koer(MONTHS[0])
@@ -158,7 +159,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
 @pytest.fixture
 def two(three: DataRoot, tmp_path: Path) -> DataRoot:
     """A copy of that root as it was after two months, with the third calculated and not settled."""
-    root = DataRoot(Path(shutil.copytree(three.path.with_name("to"), tmp_path / "data")))
+    root = DataRoot(Path(shutil.copytree(three.path.with_name("to"), tmp_path / "data")), three.rules)
     root.calculate(MONTHS[2])
     assert live(root).with_name(f"{live(root).name}.wal").exists()
     return root
@@ -236,7 +237,7 @@ def test_a_log_that_cannot_be_replayed_is_mended_from_the_copy_and_every_file_is
 def test_after_the_copy_was_taken_back_a_run_whose_files_were_withdrawn_is_not_closed_by_the_next(
     three: DataRoot, tmp_path: Path
 ) -> None:
-    root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")))
+    root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")), three.rules)
     path = next((root.path / "raw" / "ky" / MONTHS[2]).glob("*.csv"))
     good = path.read_bytes()
     path.write_bytes(good + b"\n")
@@ -253,7 +254,7 @@ def test_after_the_copy_was_taken_back_a_run_whose_files_were_withdrawn_is_not_c
 
 
 def test_a_warehouse_without_a_copy_is_made_again_from_the_first_month(three: DataRoot, tmp_path: Path) -> None:
-    root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")))
+    root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")), three.rules)
     emptied(live(root))
     shutil.rmtree(root.path / "udgivet")
     assert "kør månederne igen fra den første" in root.refusion("koer", MONTHS[2]).err
@@ -264,8 +265,19 @@ def test_a_warehouse_without_a_copy_is_made_again_from_the_first_month(three: Da
     assert {month: root.files(month) for month in MONTHS} == {month: three.files(month) for month in MONTHS}
 
 
+def test_a_warehouse_that_is_gone_begins_no_new_ledger_beside_files_that_were_sent(two: DataRoot) -> None:
+    sent = {month: two.files(month) for month in MONTHS[:2]}
+    copy = two.place.warehouse.published.read_bytes()
+    live(two).parent.rename(two.path / "lager-vaek")
+    ran = two.refusion("koer", MONTHS[2])
+    assert (ran.code, ran.err.count("\n"), "lageret kender ingen kørsel" in ran.err) == (1, 1, True)
+    assert f"eller kør månederne igen fra {MONTHS[0]}" in ran.err
+    assert {month: two.files(month) for month in MONTHS} == sent | {MONTHS[2]: {}}
+    assert two.place.warehouse.published.read_bytes() == copy
+
+
 def test_a_published_copy_that_cannot_be_read_is_made_again_by_the_next_run(three: DataRoot, tmp_path: Path) -> None:
-    root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")))
+    root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")), three.rules)
     headers_turned(root.place.warehouse.published)
     asked = ("forklar", CPR, "2024-01", *ASKED)
     assert "flyt mappen udgivet et andet sted hen" in root.refusion(*asked).err
@@ -285,7 +297,7 @@ def test_a_copy_made_by_hand_with_its_log_is_read_and_the_log_is_not_left_beside
 
 
 def test_what_dagster_remembers_can_be_moved_away_when_it_cannot_be_read(three: DataRoot, tmp_path: Path) -> None:
-    root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")))
+    root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")), three.rules)
     home = root.path / "dagster"
     for file in ("history/runs.db", "history/runs/index.db", "schedules/schedules.db", "dagster.yaml"):
         shutil.rmtree(home)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from refusion_assets.assets.checks.asset import FAMILIES, STOPS, WARNS
+from refusion_assets.assets.checks.asset import looks
 from tests.conftest import DataRoot, Ran
 from tests.kit.country import (
     AKASSE,
@@ -237,8 +237,7 @@ def test_every_oere_of_the_spoiled_month_is_accounted_for(april: April) -> None:
 
 
 def test_every_check_has_answered_and_the_statement_says_each_doubt(april: April) -> None:
-    names = {question.__name__ for question, *_ in (*STOPS, *WARNS)} | {"filer_er_kladden"}
-    names |= {regel.replace("-", "_") for family in FAMILIES for regel in family.ids}
+    names = {check.name for look in looks(april.root.place.rules) for check in look.checks} | {"filer_er_kladden"}
     answered = april.root.rows(
         f"SELECT kontrol, alvor, bestaaet, tekst FROM kontrol.resultat WHERE maaned = '{SPOILED}-01'"
     )

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from refusion_assets.assets import outgoing as filer
 from refusion_assets.assets.opgoerelse import settle_month
-from refusion_assets.assets.outgoing import filer_er_kladden, show, write_files
+from refusion_assets.assets.outgoing import _written, filer_er_kladden, show, write_files
 from refusion_assets.assets.wiring import gate, withdraw
 from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.findings.verdict import Outcome
@@ -92,8 +91,9 @@ def test_files_that_are_made_are_read_back_and_one_that_is_not_there_is_found(ro
 def test_files_that_are_found_wrong_are_not_used_again(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = "SELECT count(*) > 0 FROM opgoerelse.fil_grundlag"
     assert root.rows(kept) == [(True,)]
-    monkeypatch.setattr(filer, "filer_er_kladden", lambda *_: Outcome(bestaaet=False, tekst="forkert"))
-    filer._written(root.place, month_of(MONTH), root.place.rules.koder)
+    wrong = Outcome(bestaaet=False, tekst="forkert")
+    monkeypatch.setattr("refusion_assets.assets.outgoing.filer_er_kladden", lambda *_: wrong)
+    _written(root.place, month_of(MONTH), root.place.rules.koder)
     assert root.rows(kept) == [(False,)]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.reports import Fil
@@ -16,7 +16,7 @@ from refusion_assets.place import Place
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES, Row, write_file, write_register
 from tests.kit.senders import HEADER, MONTHS, OTHER, WEEK, Senders, about, adp, advice_of, back, kth
-from tests.kit.timeline import CPR, History, histories
+from tests.kit.timeline import CPR, History, examples, histories
 
 # --- who gets it --------------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ def deliver(root: Path, history: History, month: str, part: int) -> None:
         write_file(root, fil)
 
 
-@settings(max_examples=6)
+@examples(4)
 @given(histories(load(RULES)))
 def test_looking_at_what_has_changed_finds_all_there_is_in_any_history(history: History) -> None:
     with TemporaryDirectory() as folder:

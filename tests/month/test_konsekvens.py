@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 
 from refusion_assets.assets import refusion
@@ -25,6 +25,7 @@ from tests.conftest import DataRoot, Example
 from tests.kit import rule_edits as edits_of_rules
 from tests.kit.data_root import EXAMPLE, read_root, with_reading
 from tests.kit.rule_edits import BOOKS, EVERY_MONTH, GAELDENDE, asked, by_estimate, oere, proposal, rows
+from tests.kit.timeline import examples
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ EDITS: tuple[Callable[[st.DrawFn, Rulebook], Rulebook], ...] = (
 )  # fmt: skip
 
 
-@settings(max_examples=10, phases=[Phase.generate])
+@examples(5, phases=[Phase.generate])
 @given(forslag=edits())
 def test_any_proposal_has_the_effect_of_calculating_everything_twice_by_hand(
     example: Example, forslag: Rulebook

@@ -13,7 +13,7 @@ from unittest import mock
 
 import click
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 
 from refusion_assets import look_up as opslag
 from refusion_assets.domain.calendar import last_day, month_of
@@ -28,7 +28,7 @@ from tests.conftest import DataRoot, Example
 from tests.house.test_house import python
 from tests.house.test_ordliste import unknown
 from tests.kit.data_root import REPO, RULES, write_file
-from tests.kit.timeline import CPR, PEOPLE, History, files, histories
+from tests.kit.timeline import CPR, PEOPLE, History, examples, files, histories
 from tests.month.test_forklar import UKENDT, live, root_of, run
 from tests.month.test_forklar_causes import Known
 from tests.month.test_histories import deliver, few_kommuner
@@ -139,15 +139,15 @@ def test_a_case_number_is_no_personal_number(formaal: str) -> None:
 
 
 def test_the_purpose_is_asked_for_when_it_is_not_typed() -> None:
-    assert opslag.asked((CPR, "2024-01"), None, lambda: FORMAAL).formaal == FORMAAL
+    assert opslag.inquiry_of((CPR, "2024-01"), None, lambda: FORMAAL).formaal == FORMAAL
     with pytest.raises(Stop, match="hvad opslaget er til"):
-        opslag.asked((CPR, "2024-01"), None, lambda: "")
+        opslag.inquiry_of((CPR, "2024-01"), None, lambda: "")
 
 
 @pytest.mark.parametrize(("formaal", "why"), [("x", "for kort"), ("24-1234", "for kort"), (" ", "tomt"), ("", "tomt")])
 def test_a_purpose_that_says_nothing_is_answered_by_what_is_wrong_with_it(formaal: str, why: str) -> None:
     with pytest.raises(Stop, match=f"^formålet er {why}; skriv"):
-        opslag.asked((CPR, "2024-01"), formaal, lambda: FORMAAL)
+        opslag.inquiry_of((CPR, "2024-01"), formaal, lambda: FORMAAL)
 
 
 def test_nobody_to_answer_is_no_purpose(root: DataRoot) -> None:
@@ -247,7 +247,7 @@ def told_weeks(root: DataRoot, last: str) -> dict[tuple[int, date], tuple[Any, .
     }
 
 
-@settings(max_examples=4, phases=[Phase.generate])
+@examples(3, phases=[Phase.generate])
 @given(history=histories(RULEBOOK))
 def test_whatever_happened_the_explanation_holds_the_rows_and_the_weeks_and_a_cause_for_every_change(
     history: History,

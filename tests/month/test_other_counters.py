@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 
 from refusion_assets.assets.checks.calculated import (
     noegler_er_unikke,
@@ -24,7 +24,7 @@ from tests.conftest import DataRoot
 from tests.kit import timeline
 from tests.kit.data_root import write_file
 from tests.kit.other_counters import RULEBOOK, append, change, entry, staircase
-from tests.kit.timeline import History, histories
+from tests.kit.timeline import History, examples, histories
 from tests.month.test_histories import LEDGER, STATE, deliver, few_kommuner
 
 QUESTIONS = (
@@ -73,7 +73,7 @@ def asked(root: DataRoot, month: str) -> dict[str, bool]:
         return {question.__name__: question(what).bestaaet for question in QUESTIONS}
 
 
-@settings(max_examples=6, phases=[Phase.generate])
+@examples(3, phases=[Phase.generate])
 @given(history=histories(RULEBOOK))
 def test_months_run_one_by_one_give_the_state_and_the_ledger_of_the_plain_walk(history: History) -> None:
     with TemporaryDirectory() as folder:

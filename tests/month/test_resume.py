@@ -7,7 +7,9 @@ import pytest
 
 from refusion_assets.assets import refusion
 from refusion_assets.assets.refusion import Resume
+from refusion_assets.assets.touched import People
 from refusion_assets.domain.calendar import Grid, month_of, month_range
+from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.example import write
 from refusion_assets.rulebook.load import load
 from refusion_assets.store.session import Session
@@ -33,13 +35,9 @@ def resumed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     seen: list[tuple[int, int]] = []
     choose = refusion.choose_resume
 
-    def counted(session: Session, rules: object, grid: Grid) -> Resume | None:
-        chosen = choose(session, rules, grid)  # type: ignore[arg-type]
-        from_start = session.value("SELECT count(*) FROM fra_start")
-        everybody = session.value("SELECT count(*) FROM beroerte")
-        assert isinstance(everybody, int)
-        assert isinstance(from_start, int)
-        seen.append((everybody, everybody - from_start))
+    def counted(session: Session, people: People, rules: Rulebook, grid: Grid) -> Resume | None:
+        chosen = choose(session, people, rules, grid)
+        seen.append((session.count(people.relation), session.count(chosen.people) if chosen else 0))
         return chosen
 
     monkeypatch.setattr(refusion, "choose_resume", counted)

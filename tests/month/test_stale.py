@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 
 from refusion_assets.assets.classified import classify_through
@@ -22,7 +22,7 @@ from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot
 from tests.kit import rule_edits, timeline
 from tests.kit.data_root import RULES, write_file, write_register
-from tests.kit.timeline import CPR, History, histories
+from tests.kit.timeline import CPR, History, examples, histories
 from tests.month.test_histories import deliver, few_kommuner
 
 RULEBOOK = load(RULES)
@@ -101,7 +101,7 @@ def forget(root: DataRoot) -> None:
         session.run("DELETE FROM refusion.regelgrundlag")
 
 
-@settings(max_examples=12, phases=[Phase.generate])
+@examples(6, phases=[Phase.generate])
 @given(
     history=histories(RULEBOOK),
     laws=st.lists(changes_of_law(), min_size=1, max_size=3, unique_by=lambda law: law[0].split()[0]),

@@ -1,5 +1,6 @@
 """What has changed since the last calculation, and how what is calculated is laid for the next one to find."""
 
+import shutil
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -10,11 +11,11 @@ import pytest
 from refusion_assets.assets import opgoerelse
 from refusion_assets.assets.checks import calculated
 from refusion_assets.assets.checks.sample import efterregning_enig
-from refusion_assets.assets.touched import in_order, leave_out_unchanged, moved, since_change
+from refusion_assets.assets.touched import People, in_order, leave_out_unchanged, moved, since_change
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.calendar import last_day, make_grid, month_of
 from refusion_assets.domain.stop import Stop
-from refusion_assets.store.session import Warehouse
+from refusion_assets.store.session import Relation, Warehouse
 from tests.conftest import DataRoot
 from tests.kit import timeline
 from tests.kit.data_root import write_file, write_register
@@ -54,7 +55,9 @@ def test_who_moves_is_looked_at_from_the_first_day_that_is_told_otherwise(
         return frame.with_columns(cpr=pl.lit("x"), modtaget_maaned=pl.lit(MOVE))
 
     with Warehouse(tmp_path).open() as session, session.lending("a", rows(before)), session.lending("b", rows(now)):
-        assert session.frame(f"SELECT fra FROM {moved('a', 'b')}")["fra"].to_list() == expected, told
+        assert session.frame(f"SELECT fra FROM {moved(Relation('a'), Relation('b'))}")["fra"].to_list() == expected, (
+            told
+        )
 
 
 def test_rows_are_stored_with_the_weeks_before_the_month_first_and_each_part_by_person() -> None:
@@ -71,7 +74,8 @@ def test_the_rows_since_a_change_are_the_same_however_few_people_a_list_may_hold
     most: int, example_root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("refusion_assets.assets.touched.MOST_LISTED", most)
-    people = "(SELECT borger_id, DATE '2023-01-02' + CAST(7 * borger_id AS INTEGER) AS fra_uge FROM identitet.borger)"
+    fra_uge = "DATE '2023-01-02' + CAST(7 * borger_id AS INTEGER)"
+    people = Relation(f"(SELECT borger_id, {fra_uge} AS fra_uge FROM identitet.borger)")
     rows = "refusion.borger_uge_ydelse"
     with example_root.place.warehouse.open() as session:
         found = session.frame(f"SELECT t.* FROM {since_change(session, rows, 'uge', people)} ORDER BY ALL")
@@ -83,18 +87,19 @@ def test_the_rows_since_a_change_are_the_same_however_few_people_a_list_may_hold
 
 def test_whose_claims_are_others_is_looked_at_though_the_rows_came_out_the_same(tmp_path: Path) -> None:
     with Warehouse(tmp_path).open() as session:
-        session.run("CREATE TEMP TABLE beroerte AS SELECT unnest([1, 2, 3]) AS borger_id")
-        session.run("CREATE TEMP TABLE foer AS SELECT unnest([1, 2, 3]) AS borger_id, 7 AS h")
-        session.run("CREATE TEMP TABLE nu AS SELECT borger_id, CASE borger_id WHEN 3 THEN 8 ELSE 7 END AS h FROM foer")
+        people = People(session.temp("people", "SELECT unnest([1, 2, 3]) AS borger_id"), snapshot=None)
+        before = session.temp("sums", f"SELECT borger_id, 7 AS h FROM {people}")
+        now = session.temp("sums", f"SELECT borger_id, CASE borger_id WHEN 3 THEN 8 ELSE 7 END AS h FROM {before}")
         session.run("INSERT INTO classified.aendret VALUES (2, DATE '2024-03-04')")
-        leave_out_unchanged(session, "foer", "nu")
-        assert session.frame("SELECT borger_id FROM beroerte ORDER BY 1")["borger_id"].to_list() == [2, 3]
+        left = leave_out_unchanged(session, people, before, now)
+        assert session.frame(f"SELECT borger_id FROM {left} ORDER BY 1")["borger_id"].to_list() == [2, 3]
+        assert session.count(people.relation) == 3
 
 
-@pytest.fixture
-def example_root(tmp_path: Path) -> DataRoot:
+@pytest.fixture(scope="module")
+def three_people(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     """Three people with kontanthjælp in February and March, and both months run."""
-    root = DataRoot(tmp_path)
+    root = DataRoot(tmp_path_factory.mktemp("tre"))
     for month, days in (("2024-02", FEBRUARY), ("2024-03", MARCH)):
         everybody = [timeline.row("K", *days, n, cpr=cpr) for n, cpr in enumerate((timeline.CPR, *OTHERS), 1)]
         lines = [row | {"IndberetningsID": f"I{month}{n}"} for n, row in enumerate(everybody)]
@@ -103,6 +108,12 @@ def example_root(tmp_path: Path) -> DataRoot:
         write_register(root.path, "bopael", month, [stay])
         root.run(month)
     return root
+
+
+@pytest.fixture
+def example_root(three_people: DataRoot, tmp_path: Path) -> DataRoot:
+    """A copy of theirs."""
+    return DataRoot(Path(shutil.copytree(three_people.path, tmp_path / "data")))
 
 
 def test_only_whose_earlier_rows_are_others_than_what_is_settled_are_compared_row_by_row(

@@ -4,163 +4,112 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
 
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.checks import calculated
-from refusion_assets.assets.checks import received as modtaget
-from refusion_assets.assets.checks.calculated import aendring_mod_sidste_maaned, maaneder_er_aktuelle
-from refusion_assets.assets.checks.sample import efterregning_enig
+from refusion_assets.assets.checks import calculated, received, sample
 from refusion_assets.assets.wiring import Asked, month_asked, stopping
 from refusion_assets.domain.findings.verdict import ADVARSEL, FEJL, Outcome, kroner_text
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Session, among
 
-Question = Callable[[Asked], Outcome]
-Questions = Callable[[Asked], Iterator[tuple[str, Outcome]]]
+Questions = Callable[[Asked], Iterable[Outcome]]
+
+# What stops the month, and what only warns: table, question (its name is the check's), and what the UI says of it.
+Asks = dict[str, dict[Callable[[Asked], Outcome], str]]
+STOPS: Asks = {
+    "classified.krav": {
+        calculated.raa_er_fordelt: "Hver modtaget øre er brugt, tilbageført eller i karantæne.",
+        calculated.kontrakter_holder: "Linjernes domme og kravene overholder deres kontrakter.",
+        received.beloeb_er_under_graensen: (
+            "Ingen ny linje er over sin ydelses grænse (EI-017), uden at det er accepteret."
+        ),
+        calculated.een_udbetaler: "Nye dobbelte udbetalinger (EI-009) er under grænsen.",
+    },
+    "duration.forloeb": {
+        calculated.uger_talt_een_gang: "Hver borgeruge er talt een gang, og ingen er sprunget over.",
+        calculated.taeller_stiger_med_een: "Tælleren stiger med een om ugen og begynder kun forfra efter § 6.",
+    },
+    "refusion.borger_uge_ydelse": {
+        calculated.noegler_er_unikke: "Ingen nøgle står to gange i krav, forløb og rækker.",
+        calculated.raekker_har_trin: "Hver række på en trappe har trin og det beløb, procenten giver.",
+        calculated.procenter_findes: "Hver procent er en, reglerne giver ydelsen.",
+        calculated.kravets_dele_er_kravet: "Hver borgers dele summer til borgerens krav.",
+        calculated.brugt_er_fordelt: "Hver brugt øre er afregnet, eller det er sagt, hvorfor den ikke er.",
+        sample.efterregning_enig: "Den anden beregning er enig i hver række hos månedens stikprøve.",
+    },
+    "opgoerelse.postering": {
+        calculated.kladde_er_tilstand: "Alle kørslers kladder summer til tilstanden, nøgle for nøgle.",
+        calculated.kommuner_er_kladden: "Kommunernes summer er kladdens.",
+        calculated.bilag_balancerer: "Debet er kredit på hvert bilag.",
+    },
+}
+WARNS: Asks = {
+    "raw.register": {
+        received.registre_er_laeselige: "Hver linje i nye filer med bopæl og fleksgrundlag kan læses.",
+    },
+    "classified.krav": {
+        calculated.karantaene: "Ingen linje er i karantæne.",
+        received.ydelser_er_med: "Hver afsender indberetter stadig de ydelser, den indberettede sidste måned.",
+        received.leveret_til_tiden: "Kun få af en afsenders linjer er modtaget længe efter deres periode.",
+    },
+    "refusion.borger_uge_ydelse": {
+        calculated.maaneder_er_aktuelle: (
+            "Hver ydelsesmåned er beregnet under regler, der giver det samme som dem, der gælder nu."
+        ),
+    },
+    "opgoerelse.postering": {
+        calculated.adviseringer: "Ingen advisering er åben.",
+        calculated.aendring_mod_sidste_maaned: (
+            "Ingen ydelse i nogen kommune har flyttet sig ud over båndet siden sidste måned."
+        ),
+    },
+}
+# Table, step to wait for, rule ids of the contract, and the one look at the table that answers them all in that order.
+FAMILIES: tuple[tuple[str, str, tuple[str, ...], Questions], ...] = (
+    ("raw.indberetning", "classified.krav", received.FILREGLER, received.filregler),
+    ("classified.krav", "classified.krav", received.LINJEREGLER, received.linjeregler),
+    ("refusion.borger_uge_ydelse", "refusion.borger_uge_ydelse", received.UGEREGLER, received.ugeregler),
+)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, the table it speaks of, how bad a no is, and whether a no stops the month."""
+    """One check: its name, the table it speaks of, how bad a no is, whether a no stops the month, what the UI says."""
 
     name: str
     table: str
     alvor: str
     blocks: bool
-
-
-@dataclass(frozen=True)
-class Family:
-    """The rules of the contract that one look at a table answers, an asset check each."""
-
-    questions: Questions
-    table: str
-    ids: tuple[str, ...]
-    after: str
-
-
-Asks = tuple[Question, str, str]
-STOPS: tuple[Asks, ...] = (
-    (calculated.raa_er_fordelt, "classified.krav", "Hver modtaget øre er brugt, tilbageført eller i karantæne."),
-    (calculated.kontrakter_holder, "classified.krav", "Linjernes domme og kravene overholder deres kontrakter."),
-    (
-        modtaget.beloeb_er_under_graensen,
-        "classified.krav",
-        "Ingen ny linje er over sin ydelses grænse (EI-017), uden at det er accepteret.",
-    ),
-    (calculated.een_udbetaler, "classified.krav", "Nye dobbelte udbetalinger (EI-009) er under grænsen."),
-    (
-        calculated.uger_talt_een_gang,
-        "duration.forloeb",
-        "Hver borgeruge er talt een gang, og ingen er sprunget over.",
-    ),
-    (
-        calculated.taeller_stiger_med_een,
-        "duration.forloeb",
-        "Tælleren stiger med een om ugen og begynder kun forfra efter § 6.",
-    ),
-    (calculated.noegler_er_unikke, "refusion.borger_uge_ydelse", "Ingen nøgle står to gange i krav, forløb og rækker."),
-    (
-        calculated.raekker_har_trin,
-        "refusion.borger_uge_ydelse",
-        "Hver række på en trappe har trin og det beløb, procenten giver.",
-    ),
-    (calculated.procenter_findes, "refusion.borger_uge_ydelse", "Hver procent er en, reglerne giver ydelsen."),
-    (calculated.kravets_dele_er_kravet, "refusion.borger_uge_ydelse", "Hver borgers dele summer til borgerens krav."),
-    (
-        calculated.brugt_er_fordelt,
-        "refusion.borger_uge_ydelse",
-        "Hver brugt øre er afregnet, eller det er sagt, hvorfor den ikke er.",
-    ),
-    (
-        efterregning_enig,
-        "refusion.borger_uge_ydelse",
-        "Den anden beregning er enig i hver række hos månedens stikprøve.",
-    ),
-    (
-        calculated.kladde_er_tilstand,
-        "opgoerelse.postering",
-        "Alle kørslers kladder summer til tilstanden, nøgle for nøgle.",
-    ),
-    (calculated.kommuner_er_kladden, "opgoerelse.postering", "Kommunernes summer er kladdens."),
-    (calculated.bilag_balancerer, "opgoerelse.postering", "Debet er kredit på hvert bilag."),
-)
-WARNS: tuple[Asks, ...] = (
-    (modtaget.registre_er_laeselige, "raw.register", "Hver linje i nye filer med bopæl og fleksgrundlag kan læses."),
-    (calculated.karantaene, "classified.krav", "Ingen linje er i karantæne."),
-    (
-        modtaget.ydelser_er_med,
-        "classified.krav",
-        "Hver afsender indberetter stadig de ydelser, den indberettede sidste måned.",
-    ),
-    (
-        modtaget.leveret_til_tiden,
-        "classified.krav",
-        "Kun få af en afsenders linjer er modtaget længe efter deres periode.",
-    ),
-    (
-        maaneder_er_aktuelle,
-        "refusion.borger_uge_ydelse",
-        "Hver ydelsesmåned er beregnet under regler, der giver det samme som dem, der gælder nu.",
-    ),
-    (calculated.adviseringer, "opgoerelse.postering", "Ingen advisering er åben."),
-    (
-        aendring_mod_sidste_maaned,
-        "opgoerelse.postering",
-        "Ingen ydelse i nogen kommune har flyttet sig ud over båndet siden sidste måned.",
-    ),
-)
-FAMILIES = (
-    Family(modtaget.filregler, "raw.indberetning", modtaget.FILREGLER, "classified.krav"),
-    Family(modtaget.linjeregler, "classified.krav", modtaget.LINJEREGLER, "classified.krav"),
-    Family(modtaget.ugeregler, "refusion.borger_uge_ydelse", modtaget.UGEREGLER, "refusion.borger_uge_ydelse"),
-)
+    text: str = ""
 
 
 @dataclass(frozen=True)
 class Look:
-    """One look at a table after a step: the checks that it answers, with what the UI says of each, and the answers."""
+    """One look at a table after a step: the checks that it answers, and the answers in the same order."""
 
-    table: str
+    checks: tuple[Check, ...]
     after: str
-    checks: dict[Check, str]
-    answers: Callable[[Asked], dict[str, Outcome]]
+    answers: Questions
 
 
 def looks(rules: Rulebook) -> Iterator[Look]:
-    """Every look of the month: a question each, and a family of rules each."""
-    for asks, blocks in ((STOPS, True), (WARNS, False)):
-        for question, table, text in asks:
-            check = Check(question.__name__, table, FEJL if blocks else ADVARSEL, blocks)
-            yield Look(table, table, {check: text}, partial(_asked_alone, question))
-    for family in FAMILIES:
-        entries = [rules.kontrol(regel) for regel in family.ids]
-        checks = {
-            Check(name_of(entry.id), family.table, entry.alvor, blocks=False): (
-                f"{entry.navn} ({entry.id}, {entry.alvor})."
-            )
-            for entry in entries
-        }
-        yield Look(family.table, family.after, checks, partial(_asked_together, family.questions))
+    """Every look of the month: one for a question, one for a family of rules."""
 
+    def alone(question: Callable[[Asked], Outcome]) -> Questions:
+        return lambda asked: [question(asked)]
 
-def _asked_alone(question: Question, asked: Asked) -> dict[str, Outcome]:
-    """The answer of a question, by the name of its check."""
-    return {question.__name__: question(asked)}
-
-
-def _asked_together(questions: Questions, asked: Asked) -> dict[str, Outcome]:
-    """The answers of a family, by the names of its checks."""
-    return {name_of(regel): outcome for regel, outcome in questions(asked)}
-
-
-def name_of(regel: str) -> str:
-    """The name of a rule's check in the UI, where a name has no hyphen."""
-    return regel.replace("-", "_")
+    for asks, alvor in ((STOPS, FEJL), (WARNS, ADVARSEL)):
+        for table, questions in asks.items():
+            for question, text in questions.items():
+                check = Check(question.__name__, table, alvor, alvor == FEJL, text)
+                yield Look((check,), table, alone(question))
+    for table, after, ids, answers in FAMILIES:
+        entries = [rules.kontrol(regel) for regel in ids]
+        named = [(e.id.replace("-", "_"), table, e.alvor, False, f"{e.navn} ({e.id}, {e.alvor}).") for e in entries]
+        yield Look(tuple(Check(*one) for one in named), after, answers)
 
 
 def build(rules: Rulebook) -> list[dg.AssetChecksDefinition]:
@@ -170,25 +119,25 @@ def build(rules: Rulebook) -> list[dg.AssetChecksDefinition]:
     """
     places: dict[tuple[str, str], list[Look]] = defaultdict(list)
     for look in looks(rules):
-        places[look.table, look.after].append(look)
+        places[look.checks[0].table, look.after].append(look)
     return [_checks_of(table, after, mine) for (table, after), mine in places.items()]
 
 
 def ask(asked: Asked, looks: Iterable[Look], chosen: Collection[str]) -> Iterator[tuple[Check, Outcome]]:
     """The chosen checks, by name, with their answers; a look that answers none of them is not taken."""
     for look in looks:
-        wanted = [check for check in look.checks if check.name in chosen]
-        answers = look.answers(asked) if wanted else {}
-        yield from ((check, answers[check.name]) for check in wanted)
+        if any(check.name in chosen for check in look.checks):
+            both = zip(look.checks, look.answers(asked), strict=True)
+            yield from ((check, outcome) for check, outcome in both if check.name in chosen)
 
 
 def _checks_of(table: str, after: str, looks: list[Look]) -> dg.AssetChecksDefinition:
     """The checks of a table: answers in Danish, numbers as metadata, and their evidence in DuckDB."""
     key, deps = dg.AssetKey(table.split(".")), [] if after == table else [dg.AssetKey(after.split("."))]
     specs = [
-        dg.AssetCheckSpec(check.name, asset=key, description=text, blocking=check.blocks, additional_deps=deps)
+        dg.AssetCheckSpec(check.name, asset=key, description=check.text, blocking=check.blocks, additional_deps=deps)
         for look in looks
-        for check, text in look.checks.items()
+        for check in look.checks
     ]
 
     @dg.multi_asset_check(name=f"kontrol_af_{table.replace('.', '_')}", specs=specs, can_subset=True)
@@ -199,7 +148,7 @@ def _checks_of(table: str, after: str, looks: list[Look]) -> dg.AssetChecksDefin
         with stopping(), place.warehouse.open() as session:
             month = month_asked(session, context.run.tags)
             answers = list(ask(Asked(session, place, month), looks, chosen))
-            keep(session, month, answers)
+            keep_evidence(session, month, answers)
         for check, outcome in answers:
             yield answer(check, outcome)
 
@@ -224,12 +173,11 @@ def answer(check: Check, outcome: Outcome) -> dg.AssetCheckResult:
     )
 
 
-def keep(session: Session, month: date, answers: Sequence[tuple[Check, Outcome]]) -> None:
+def keep_evidence(session: Session, month: date, answers: Sequence[tuple[Check, Outcome]]) -> None:
     """The evidence of some checks (`kontrol.resultat`, `kontrol.tal`), in place of what an earlier attempt left."""
     names = [check.name for check, _ in answers]
     for table in ("kontrol.resultat", "kontrol.tal"):
-        mine = "maaned = $m AND kontrol IN (SELECT unnest($k::VARCHAR[]))"
-        session.run(f"DELETE FROM {table} WHERE {mine}", m=month, k=names)
+        session.run(f"DELETE FROM {table} WHERE maaned = $m AND {among('kontrol', 'k')}", m=month, k=names)
     rows = [
         {
             "maaned": month,

@@ -8,19 +8,19 @@ from dataclasses import replace
 import polars as pl
 
 from refusion_assets.assets.classified import quarantined
-from refusion_assets.assets.findings import queries as opslag
+from refusion_assets.assets.findings import queries
 from refusion_assets.assets.findings.advise import double_pay
 from refusion_assets.assets.stale import stale
 from refusion_assets.assets.touched import latest_people, since_change
 from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import CLAIM
-from refusion_assets.domain.findings.verdict import MOST_NAMED, Outcome, balance, causes, kroner_text
+from refusion_assets.domain.findings.verdict import MOST_NAMED, Outcome, balance, causes, judged, kroner_text
 from refusion_assets.domain.opgoerelse import DEBET, run_number, voucher, ydelse_navne
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.wording import plural
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Relation, Session
 
 SQL_MADE = ("classified.dom", "classified.krav")
 ROWS = "refusion.borger_uge_ydelse"
@@ -38,31 +38,24 @@ def _sums(session: Session, query: str, **values: object) -> dict[str, int]:
 def none_of(session: Session, what: str, query: str) -> Outcome:
     """Passed if the query finds no person; else how many rows, and three of the persons by surrogate."""
     found = _sums(session, f"SELECT count(*) AS antal FROM ({query})")["antal"]
-    if not found:
-        return Outcome(True, f"{what}: ingen afvigelser.")
-    people = session.frame(f"SELECT DISTINCT borger_id FROM ({query}) ORDER BY 1 LIMIT {MOST_NAMED}")[
-        "borger_id"
-    ].to_list()
-    return Outcome(
-        False, f"{what}: {plural(found, 'række', 'rækker')} afviger.", STOP, antal=found, eksempler=tuple(people)
-    )
+    some = f"SELECT DISTINCT borger_id FROM ({query}) ORDER BY 1 LIMIT {MOST_NAMED}"
+    no = f"{what}: {plural(found, 'række', 'rækker')} afviger."
+    people = session.frame(some)["borger_id"] if found else None
+    return judged(found, f"{what}: ingen afvigelser.", no, STOP, people=people)
 
 
 def calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = False) -> str:
-    """SQL for the rows t of people calculated in the run, from the first week that could change (`day`), or all.
+    """SQL for the rows t of the people calculated in the run, all or from the first week that could change (`day`).
 
-    Of so many people that looking row by row would cost more than calculating them, a part by chance is looked at,
-    unless all are asked for: the numbers from a place drawn for the month on, as their rows lie together.
+    Of more than `PEOPLE_LOOKED_AT` people a part is looked at, unless all are asked for: a run of numbers that begins
+    at a place drawn by chance for the month, as the rows of neighbours lie together.
     """
-    everybody = f"regnet_{asked.month:%Y_%m}"
-    asked.session.run(f"CREATE TEMP TABLE IF NOT EXISTS {everybody} AS FROM {latest_people(asked.month)}")
-    number = int(asked.session.value(f"SELECT count(*) FROM {everybody}"))  # type: ignore[call-overload]
-    people = f"(FROM {everybody})"
+    people = asked.once("calculated", f"FROM {latest_people(asked.month)}")
+    number = asked.session.count(people)
     if number > PEOPLE_LOOKED_AT and not all_of_them:
         begin = random.Random(f"{asked.month:%Y-%m}").randrange(number - PEOPLE_LOOKED_AT)  # noqa: S311
-        part = f"SELECT * FROM {everybody} ORDER BY borger_id LIMIT {PEOPLE_LOOKED_AT} OFFSET {begin}"
-        asked.session.run(f"CREATE TEMP TABLE IF NOT EXISTS {everybody}_del AS {part}")
-        people = f"(FROM {everybody}_del)"
+        part = f"FROM {people} ORDER BY borger_id LIMIT {PEOPLE_LOOKED_AT} OFFSET {begin}"
+        people = asked.once("calculated_part", part)
     if not day:
         return f"(SELECT t.* FROM {table} t SEMI JOIN {people} a USING (borger_id)) t"
     return since_change(asked.session, table, day, people)
@@ -91,29 +84,26 @@ def raa_er_fordelt(asked: Asked) -> Outcome:
 def kontrakter_holder(asked: Asked) -> Outcome:
     """The tables that SQL makes keep their contracts; the rest are proved as frames."""
     found = {f"{table}, {what}": n for table in SQL_MADE for what, n in asked.session.breaches(table).items()}
-    if not found:
-        return Outcome(True, f"{' og '.join(SQL_MADE)} overholder deres kontrakter.")
-    named = "; ".join(f"{what} ({n})" for what, n in sorted(found.items())[:MOST_NAMED])
-    return Outcome(False, f"Kontrakten er brudt: {named}.", STOP, sum(found.values()))
+    broken = "; ".join(f"{what} ({n})" for what, n in sorted(found.items())[:MOST_NAMED])
+    kept = f"{' og '.join(SQL_MADE)} overholder deres kontrakter."
+    return judged(sum(found.values()), kept, f"Kontrakten er brudt: {broken}.", STOP)
 
 
 def karantaene(asked: Asked) -> Outcome:
     """How many lines stand in quarantine, and their money, by rule."""
     rows = quarantined(asked.session)
-    if rows.is_empty():
-        return Outcome(True, "Ingen linjer er i karantæne.")
     lines, oere = int(rows["antal"].sum()), int(rows["oere"].sum())
     most = ", ".join(
         f"{regel}: {antal}"
         for regel, antal, _ in rows.sort("antal", "regel", descending=[True, False]).head(MOST_NAMED).iter_rows()
     )
-    return Outcome(
-        False,
+    return judged(
+        lines,
+        "Ingen linjer er i karantæne.",
         f"{plural(lines, 'linje', 'linjer')} er i karantæne ({kroner_text(oere)}), flest {most}; resten er regnet med.",
         "Afsenderne retter efter adviseringsfilen; beløbene kommer med i en senere kørsel.",
-        lines,
-        oere,
-        dict(rows.select("regel", "antal").iter_rows()),
+        oere=oere,
+        tal=dict(rows.select("regel", "antal").iter_rows()),
     )
 
 
@@ -127,7 +117,7 @@ def een_udbetaler(asked: Asked) -> Outcome:
         return Outcome(
             True, f"To udbetalere for samme dage: {kroner_text(new)}, under grænsen.", tal=tal, beloeb_oere=new
         )
-    twice = opslag.new_stretches(asked.session, asked.place.rules, asked.month)
+    twice = queries.new_stretches(asked.session, asked.place.rules, asked.month)
     pairs = twice.group_by("ydelse_id", "pligt_se", "pligt_se_2").agg(pl.col("beloeb_oere").sum())
     worst = pairs.sort("beloeb_oere", "pligt_se", "pligt_se_2", descending=[True, False, False]).row(0, named=True)
     return Outcome(
@@ -177,8 +167,8 @@ def kravets_dele_er_kravet(asked: Asked) -> Outcome:
     return none_of(asked.session, "Hver borgers dele summer til kravene", query)
 
 
-def _odd_rows(asked: Asked) -> str:
-    """The table of the calculated rows without the step or amount they must have, or with a percentage of no rule.
+def _odd_rows(asked: Asked) -> Relation:
+    """The calculated rows without the step or amount they must have, or with a percentage of no rule.
 
     Both questions are answered by one look at the rows.
     """
@@ -194,8 +184,7 @@ def _odd_rows(asked: Asked) -> str:
         rows += f""" LEFT JOIN (SELECT {ROW}, sum(beloeb_oere) AS over_beloeb, sum(refusion_oere) AS over_andel
             FROM refusion.over_loft GROUP BY ALL) USING ({ROW})"""
         paid, share = f"({paid} - coalesce(over_beloeb, 0))", f"{share} + coalesce(over_andel, 0)"
-    name = f"skaeve_{asked.month:%Y_%m}"
-    asked.session.run(f"""CREATE TEMP TABLE IF NOT EXISTS {name} AS SELECT * FROM (
+    query = f"""SELECT * FROM (
         SELECT borger_id, findes IS NULL AS ukendt_procent, {share} <> (2 * {paid} * procent + 100) // 200
            OR (trin IS NULL) <> (ydelsestaeller IS NULL) OR (trin IS NULL AND trappe)
            OR (refusion_oere <> 0 AND medfinansiering_oere <> 0) AS skaev
@@ -203,8 +192,8 @@ def _odd_rows(asked: Asked) -> str:
         LEFT JOIN (SELECT ydelse_id, bool_and(trappe) AS trappe FROM (VALUES {sider}) v(ydelse_id, trappe) GROUP BY 1) y
         USING (ydelse_id)
         LEFT JOIN (VALUES {procenter}) p(ydelse_id, procent, findes) USING (ydelse_id, procent)
-        ) WHERE skaev OR ukendt_procent""")
-    return name
+        ) WHERE skaev OR ukendt_procent"""
+    return asked.once("odd_rows", query)
 
 
 def raekker_har_trin(asked: Asked) -> Outcome:
@@ -302,9 +291,9 @@ def bilag_balancerer(asked: Asked) -> Outcome:
     lines = voucher(ledger, ydelse_navne(asked.place.rules), asked.month, asked.place.rules)
     signed = pl.when(pl.col("debet_kredit") == DEBET).then(pl.col("beloeb_oere")).otherwise(-pl.col("beloeb_oere"))
     uneven = lines.group_by("bilagsnr").agg(rest=signed.sum()).filter(pl.col("rest") != 0)
-    if uneven.is_empty():
-        return Outcome(True, f"Alle bilag balancerer ({lines['bilagsnr'].n_unique()}).", tal={"linjer": lines.height})
-    return Outcome(False, f"{uneven.height} bilag balancerer ikke.", STOP, uneven.height, int(uneven["rest"].sum()))
+    yes, no = f"Alle bilag balancerer ({lines['bilagsnr'].n_unique()}).", f"{uneven.height} bilag balancerer ikke."
+    outcome = judged(uneven.height, yes, no, STOP, oere=int(uneven["rest"].sum()))
+    return outcome if uneven.height else replace(outcome, tal={"linjer": lines.height})
 
 
 def adviseringer(asked: Asked) -> Outcome:
@@ -316,15 +305,8 @@ def adviseringer(asked: Asked) -> Outcome:
     )
     counts = dict(rows.iter_rows())
     total = sum(counts.values())
-    if not total:
-        return Outcome(True, "Ingen adviseringer er åbne.")
-    return Outcome(
-        False,
-        f"{plural(total, 'advisering er åben', 'adviseringer er åbne')}.",
-        "Kommunerne følger adviseringsfilen.",
-        total,
-        tal=counts,
-    )
+    no = f"{plural(total, 'advisering er åben', 'adviseringer er åbne')}."
+    return judged(total, "Ingen adviseringer er åbne.", no, "Kommunerne følger adviseringsfilen.", tal=counts)
 
 
 CAUSES = {
@@ -359,17 +341,15 @@ def aendring_mod_sidste_maaned(asked: Asked) -> Outcome:
     change = (pl.col("nu") - pl.col("foer")).abs()
     moved = rows.filter((change >= least) & (change * 100 > band * pl.col("foer").abs()))
     tal = {f"{name}_oere": int(rows[name].sum()) for name in ("foer", "nu")}
-    if moved.is_empty():
-        return Outcome(True, f"Ingen ydelse i nogen kommune har flyttet sig mere end {band} pct.", tal=tal)
-    return Outcome(
-        False,
+    return judged(
+        moved.height,
+        f"Ingen ydelse i nogen kommune har flyttet sig mere end {band} pct.",
         f"{plural(moved.height, 'ydelse i en kommune', 'ydelser i kommuner')} har flyttet sig mere end {band} pct. "
         "De største årsager: "
         f"{'; '.join(_biggest(causes(moved)))}",
         "Spørg kommunen, om tallet er ventet, før måneden lukkes.",
-        moved.height,
-        int((moved["nu"] - moved["foer"]).sum()),
-        tal,
+        oere=int((moved["nu"] - moved["foer"]).sum()),
+        tal=tal,
     )
 
 
@@ -389,14 +369,12 @@ def _biggest(moved: pl.DataFrame) -> Iterator[str]:
 def maaneder_er_aktuelle(asked: Asked) -> Outcome:
     """The rules in force give every calculated benefit month the result it has; else which months are out of date."""
     old = stale(asked.session, asked.place).maaneder
-    if not old:
-        return Outcome(True, "Alle ydelsesmåneder er beregnet med det, reglerne siger nu.")
-    return Outcome(
-        False,
+    return judged(
+        len(old),
+        "Alle ydelsesmåneder er beregnet med det, reglerne siger nu.",
         f"{plural(len(old), 'ydelsesmåned er forældet', 'ydelsesmåneder er forældede')} "
         f"efter en ændring af reglerne: {as_ranges(old)}.",
         "Start jobbet genberegn_foraeldede, eller skriv refusion genberegn; ellers regnes de om i næste kørsel.",
-        len(old),
     )
 
 

@@ -1,25 +1,29 @@
 """Kvalitet: how well the senders deliver over time, kept in a table and shown as tables and a plot in the UI."""
 
-import base64
-from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
 
+from refusion_assets import figures
 from refusion_assets.assets.wiring import POOL, run_month, stopping
 from refusion_assets.place import Place
 from refusion_assets.shown import KINDS, OWNER, of_table
 from refusion_assets.store.session import Session
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MEASURES = {
     "karantaene": "Linjer i karantæne, pct.",
     "sene": "Linjer modtaget sent, pct.",
     "rettelser": "Tilbageførsler og tillæg, pct.",
 }
+COUNTED = ("Linjer", "Karantæne", "Sene", "Rettelser")
 MOST_SENDERS = 10
-COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#edae49", "#8d5a97", "#5c5c5c")
-WIDTH, HEIGHT, LEFT, TOP = 260, 120, 34, 24
+MARGINS, TICKS = {"left": 0.04, "right": 0.98, "bottom": 0.22, "top": 0.88, "wspace": 0.2}, 4
 
 # A line l with its raw row i that was received so many $days after its period ended.
 LATE_LINE = "date_diff('day', l.periode_slut, i.Modtaget_tidspunkt::DATE) > $days"
@@ -65,71 +69,36 @@ def worst(rows: pl.DataFrame) -> str:
     )
     ordered = newest.sort("slemme", "kilde", "enhed", descending=[True, False, False]).head(MOST_SENDERS)
     sender = pl.concat_str("kilde", "enhed", separator="-")
-    return _markdown(["Afsender"], ordered.select(sender, "linjer", *MEASURES))
+    return figures.table(["Afsender", *COUNTED], ordered.select(sender, "linjer", *MEASURES).iter_rows(), 1)
 
 
 def table(rows: pl.DataFrame) -> str:
     """The quality as a Markdown table, newest month first."""
     ordered = rows.sort("maaned", "kilde", descending=[True, False])
-    return _markdown(
-        ["Kilde", "Måned"], ordered.select("kilde", pl.col("maaned").dt.strftime("%Y-%m"), "linjer", *MEASURES)
-    )
-
-
-def _markdown(words: list[str], rows: pl.DataFrame) -> str:
-    """A Markdown table: columns of words under these titles, and then the counts."""
-    titles = [*words, "Linjer", "Karantæne", "Sene", "Rettelser"]
-    below = ["---"] * len(words) + ["---:"] * (len(titles) - len(words))
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in (titles, below, *rows.iter_rows()))
+    cells = ordered.select("kilde", pl.col("maaned").dt.strftime("%Y-%m"), "linjer", *MEASURES).iter_rows()
+    return figures.table(["Kilde", "Måned", *COUNTED], cells, 2)
 
 
 def plot(rows: pl.DataFrame) -> str:
-    """Three small charts (SVG), one line per sender, per cent of the sender's lines of the month; none of no lines."""
-    if rows.is_empty():
-        return '<svg xmlns="http://www.w3.org/2000/svg"/>'
+    """Three small charts (SVG), one line per source, per cent of the source's lines of the month."""
+    return figures.plot(partial(_charts, rows), 10, 2.8)
+
+
+def _charts(rows: pl.DataFrame, figure: "Figure") -> None:
+    """A chart for each measure; an empty figure where there are no lines."""
     months = rows["maaned"].unique().sort().to_list()
-    kilder = rows["kilde"].unique().sort().to_list()
-    charts = [
-        _chart(rows, measure, title, months, kilder, offset=number * (WIDTH + LEFT + 20))
-        for number, (measure, title) in enumerate(MEASURES.items())
-    ]
-    legend = "".join(
-        f'<text x="{LEFT + 70 * i}" y="{TOP + HEIGHT + 34}" fill="{COLOURS[i % len(COLOURS)]}">{kilde}</text>'
-        for i, kilde in enumerate(kilder)
-    )
-    width, height = 3 * (WIDTH + LEFT + 20), TOP + HEIGHT + 44
-    style = 'font-family="sans-serif" font-size="11"'
-    opening = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" {style}>'
-    return f"{opening}{''.join(charts)}{legend}</svg>"
-
-
-def _chart(
-    rows: pl.DataFrame, measure: str, title: str, months: Sequence[object], kilder: Sequence[str], *, offset: int
-) -> str:
-    """One chart: the share of a measure by month, a line per sender."""
-    share = rows.with_columns(promille=pl.col(measure) * 1000 // pl.col("linjer"))
-    top = max(int(share["promille"].max() or 0), 10)  # type: ignore[arg-type]
-    left = offset + LEFT
-    parts = [f'<text x="{left}" y="14">{title}</text>']
-    for value in (0, top):
-        y = TOP + HEIGHT - HEIGHT * value // top
-        parts.append(f'<text x="{offset}" y="{y + 4}">{value // 10},{value % 10}</text>')
-        parts.append(f'<line x1="{left}" x2="{left + WIDTH}" y1="{y}" y2="{y}" stroke="#ccc"/>')
-    parts += _lines(share, months, kilder, left, top)
-    edges = f'<text x="{left}" y="{TOP + HEIGHT + 16}">{months[0]:%Y-%m}</text>'
-    return "".join(parts) + edges + f'<text x="{left + WIDTH - 42}" y="{TOP + HEIGHT + 16}">{months[-1]:%Y-%m}</text>'
-
-
-def _lines(share: pl.DataFrame, months: Sequence[object], kilder: Sequence[str], left: int, top: int) -> Iterator[str]:
-    """The line of every sender."""
-    step = WIDTH // max(len(months) - 1, 1)
-    for number, kilde in enumerate(kilder):
-        values = dict(share.filter(pl.col("kilde") == kilde).select("maaned", "promille").iter_rows())
-        points = [
-            (left + step * i, TOP + HEIGHT - HEIGHT * values[m] // top) for i, m in enumerate(months) if m in values
-        ]
-        path = " ".join(f"{x},{y}" for x, y in points)
-        yield f'<polyline points="{path}" fill="none" stroke="{COLOURS[number % len(COLOURS)]}" stroke-width="2"/>'
+    charts = figure.subplots(1, len(MEASURES), gridspec_kw=MARGINS) if months else []
+    for axes, (measure, title) in zip(charts, MEASURES.items(), strict=False):
+        for (kilde,), mine in rows.sort("kilde", "maaned").group_by("kilde", maintain_order=True):
+            share = (mine[measure] * 100 / mine["linjer"]).to_list()  # a float: it is drawn, and counted nowhere
+            axes.plot([months.index(month) for month in mine["maaned"]], share, marker=".", label=kilde)
+        edges = sorted({0, len(months) - 1})
+        axes.set(title=title, xticks=edges, xticklabels=[f"{months[place]:%Y-%m}" for place in edges])
+        axes.set_ylim(0, max(axes.get_ylim()[1], 1))
+        axes.locator_params(axis="y", nbins=TICKS)
+        axes.yaxis.set_major_formatter(lambda percent, _: f"{percent:g}".replace(".", ","))
+    if months:
+        figure.legend(*charts[0].get_legend_handles_labels(), loc="lower left", ncols=9, frameon=False)
 
 
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
@@ -154,13 +123,12 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         with stopping(), place.warehouse.open() as session:
             senders = quality(session, place, run_month(context))
         rows = by_source(senders)
-        image = base64.b64encode(plot(rows).encode()).decode()
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": rows.height,
                 "kilder": dg.MetadataValue.md(table(rows)),
                 "afsendere": dg.MetadataValue.md(worst(senders)),
-                "plot": dg.MetadataValue.md(f"![kvalitet](data:image/svg+xml;base64,{image})"),
+                "plot": dg.MetadataValue.md(figures.image("kvalitet", plot(rows))),
             }
         )
 

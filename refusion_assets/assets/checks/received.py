@@ -6,16 +6,14 @@ from datetime import date
 import polars as pl
 
 from refusion_assets.assets.checks.quality import LATE_LINE
-from refusion_assets.assets.findings import advise as foer
-from refusion_assets.assets.findings import queries as opslag
-from refusion_assets.assets.findings.advise import of_files, of_weeks
+from refusion_assets.assets.findings import advise, queries
 from refusion_assets.assets.opgoerelse import known_files
-from refusion_assets.assets.raw.accept import decided, named
-from refusion_assets.assets.touched import listed
+from refusion_assets.assets.raw.accept import as_accepted, decided
+from refusion_assets.assets.touched import sql_list
 from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import judge
-from refusion_assets.domain.findings.verdict import MOST_NAMED, Outcome, by_rule, kroner_text
+from refusion_assets.domain.findings.verdict import MOST_NAMED, Outcome, by_rule, judged, kroner_text
 from refusion_assets.domain.findings.weeks import person_findings
 from refusion_assets.domain.raw import AMOUNTS
 from refusion_assets.domain.rules.entries import Rulebook
@@ -54,31 +52,31 @@ WHERE f.kendt_fra = $month AND NOT f.dublet AND i.Indberetningsart = 'I'
 ORDER BY f.filnavn, i.linje"""
 
 
-def filregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
+def filregler(asked: Asked) -> Iterator[Outcome]:
     """FIL-003 to FIL-005, FIL-007, FIL-008: row counts, repeats, gaps, what nobody reads, what is no longer as read."""
-    yield from _since_last(asked, of_files(asked.session, asked.place.rules, asked.month), FILREGLER)
+    yield from _since_last(asked, advise.of_files(asked.session, asked.place.rules, asked.month), FILREGLER)
 
 
-def ugeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
+def ugeregler(asked: Asked) -> Iterator[Outcome]:
     """EI-016, EI-018, EI-019 and FB-001: a week's amount, residence and payer, and a month without basis."""
-    before = foer.listed_before(asked.session, asked.place, asked.month)
-    yield from _since_last(asked, of_weeks(asked.session, asked.place.rules, before), UGEREGLER)
+    before = advise.listed_before(asked.session, asked.place, asked.month)
+    yield from _since_last(asked, advise.of_weeks(asked.session, asked.place.rules, before), UGEREGLER)
 
 
-def linjeregler(asked: Asked) -> Iterator[tuple[str, Outcome]]:
+def linjeregler(asked: Asked) -> Iterator[Outcome]:
     """The rules of every line and of the set of lines (YR, EI): what is quarantined, waits, or is pointed out."""
     session, place = asked.session, asked.place
-    marked = opslag.marked(session)
-    open_before = foer.open_before(session, place, asked.month, *opslag.LINE_KEY, "borger_id")
-    fresh = marked.join(open_before, on=opslag.LINE_KEY, how="anti")
-    money = opslag.with_frame(session, "brud", fresh, FRESH_MONEY.format(filer=listed(fresh["fil_id"])))
-    known = marked.join(open_before, on=opslag.LINE_KEY, how="semi").select(
+    marked = queries.marked(session)
+    open_before = advise.open_before(session, place, asked.month, *queries.LINE_KEY, "borger_id")
+    fresh = marked.join(open_before, on=queries.LINE_KEY, how="anti")
+    money = queries.with_frame(session, "brud", fresh, FRESH_MONEY.format(filer=sql_list(fresh["fil_id"])))
+    known = marked.join(open_before, on=queries.LINE_KEY, how="semi").select(
         "regel",
         borger_id=pl.lit(None, dtype=pl.Int64),
         beloeb_oere=pl.lit(None, dtype=pl.Int64),
         ny=pl.lit(value=False),
     )
-    people = person_findings(opslag.odd_numbers(session)).select("regel", "borger_id", "beloeb_oere")
+    people = person_findings(queries.odd_numbers(session)).select("regel", "borger_id", "beloeb_oere")
     told = open_before.filter(regel="EI-004").select("borger_id", sagt=pl.lit(value=True))
     odd = people.join(told, on="borger_id", how="left").with_columns(ny=pl.col("sagt").is_null()).drop("sagt")
     yield from by_rule(pl.concat([money, known, odd]), LINJEREGLER, place.rules)
@@ -93,47 +91,43 @@ def registre_er_laeselige(asked: Asked) -> Outcome:
     )
     told = known_files(asked.session, next_month(asked.month, -1)) if rows.height else {}
     fresh = [row for row in rows.iter_rows(named=True) if told.get(row["sti"]) != row["sha256"]]
-    if not fresh:
-        return Outcome(True, "Hver linje i de nye registre kan læses.")
     names = "; ".join(
         f"{row['sti'].rpartition('/')[2]}: {plural(row['antal'], 'linje', 'linjer')}, "
         f"den første er linje {row['linje']}"
         for row in fresh[:MOST_NAMED]
     )
     antal = sum(row["antal"] for row in fresh)
-    return Outcome(
-        False,
+    return judged(
+        antal,
+        "Hver linje i de nye registre kan læses.",
         f"{plural(antal, 'linje', 'linjer')} i registrene kan ikke læses og er ikke brugt: {names}.",
         "Bed registrets afsender om filen igen; uden linjerne kan bopæl og grundlag være forkerte eller mangle.",
-        antal,
     )
 
 
-def _since_last(asked: Asked, found: pl.DataFrame, ids: Iterable[str]) -> Iterator[tuple[str, Outcome]]:
+def _since_last(asked: Asked, found: pl.DataFrame, ids: Iterable[str]) -> Iterator[Outcome]:
     """An outcome per rule, given all that is open: what the run before did not list is new."""
-    told = foer.open_before(asked.session, asked.place, asked.month, "noegle")["noegle"]
-    named = found.with_columns(opslag.keys(asked.session, found["identitet"]))
+    told = advise.open_before(asked.session, asked.place, asked.month, "noegle")["noegle"]
+    named = found.with_columns(queries.keys(asked.session, found["identitet"]))
     yield from by_rule(named.with_columns(ny=~pl.col("noegle").is_in(told.implode())), ids, asked.place.rules)
 
 
 def ydelser_er_med(asked: Asked) -> Outcome:
     """Every benefit that a sender reported last month is reported by it this month too."""
     gone = missing_benefits(asked)
-    if gone.is_empty():
-        return Outcome(True, "Hver afsender har indberettet de ydelser, den indberettede sidste måned.")
     oere = int(gone["oere"].sum())
     names = "; ".join(
         f"{row['ydelse_id']} fra {row['kilde']} ({plural(row['afsendere'], 'afsender', 'afsendere')}, "
         f"{kroner_text(row['oere'])})"
         for row in gone.head(MOST_NAMED).iter_rows(named=True)
     )
-    return Outcome(
-        False,
+    return judged(
+        gone.height,
+        "Hver afsender har indberettet de ydelser, den indberettede sidste måned.",
         f"{plural(gone.height, 'ydelse', 'ydelser')} fra sidste måned ({kroner_text(oere)}) mangler hos afsendere, "
         f"der har leveret: {names}.",
         "Spørg afsenderen, om ydelsen er faldet ud af udtrækket, før måneden lukkes.",
-        gone.height,
-        oere,
+        oere=oere,
     )
 
 
@@ -142,7 +136,7 @@ def missing_benefits(asked: Asked) -> pl.DataFrame:
 
     A sender that has not delivered at all is FIL-006, and not told again. Less than the bound is not told.
     """
-    rows = opslag.recent(asked.session, asked.month)
+    rows = queries.recent(asked.session, asked.month)
     now, then = rows.filter(maaned=asked.month), rows.filter(pl.col("maaned") < asked.month)
     gone = then.join(now, on=["kilde", "enhed", "ydelse_id"], how="anti").join(now, on=["kilde", "enhed"], how="semi")
     bound = asked.place.rules.graense("aendring_mindst_oere")
@@ -164,21 +158,19 @@ def leveret_til_tiden(asked: Asked) -> Outcome:
         & (pl.col("oere").abs() >= rules.graense("aendring_mindst_oere"))
     )
     tal = {"linjer": int(rows["linjer"].sum()), "sene": int(rows["sene"].sum()), "sene_oere": int(rows["oere"].sum())}
-    if late.is_empty():
-        return Outcome(True, f"Ingen afsender har mere end {most} pct. sene linjer.", tal=tal)
     names = "; ".join(
         f"{row['kilde']}-{row['enhed']}: {row['sene']} af {plural(row['linjer'], 'linje', 'linjer')} "
         f"({kroner_text(row['oere'])})"
         for row in late.head(MOST_NAMED).iter_rows(named=True)
     )
-    return Outcome(
-        False,
+    return judged(
+        int(late["sene"].sum()),
+        f"Ingen afsender har mere end {most} pct. sene linjer.",
         f"{plural(late.height, 'afsender', 'afsendere')} har over {most} pct. linjer modtaget mere end "
         f"{plural(days, 'dag', 'dage')} efter perioden: {names}.",
         "Spørg afsenderen, om perioderne er rigtige; er de det, afregnes de som rettelser af tidligere måneder.",
-        int(late["sene"].sum()),
-        int(late["oere"].sum()),
-        tal,
+        oere=int(late["oere"].sum()),
+        tal=tal,
     )
 
 
@@ -197,8 +189,8 @@ def large_lines(session: Session, rules: Rulebook, month: date) -> list[Fault]:
     rows = session.frame(LARGE, month=month, least=graenser["graense_oere"].min())
     if rows.is_empty():
         return []
-    judged = judge(rows, rules).filter(pl.col("regel").is_null()).join(graenser, on="ydelse_id")
-    return _faults(judged.filter(pl.col("beloeb_oere") > pl.col("graense_oere")).sort("filnavn", "linje"))
+    good = judge(rows, rules).filter(pl.col("regel").is_null()).join(graenser, on="ydelse_id")
+    return _faults(good.filter(pl.col("beloeb_oere") > pl.col("graense_oere")).sort("filnavn", "linje"))
 
 
 def large_lines_used(session: Session, rules: Rulebook, month: date) -> list[Fault]:
@@ -206,7 +198,7 @@ def large_lines_used(session: Session, rules: Rulebook, month: date) -> list[Fau
     with session.lending("graenser", bounds(rules)):
         rows = session.frame(
             f"""SELECT f.filnavn, l.linje, l.ydelse_id, l.beloeb_oere, g.graense_oere FROM classified.linje l
-            JOIN raw.fil f USING (fil_id) JOIN graenser g USING (ydelse_id) {opslag.ONLY_USED}
+            JOIN raw.fil f USING (fil_id) JOIN graenser g USING (ydelse_id) {queries.ONLY_USED}
             WHERE f.kendt_fra = $month AND l.art = 'I' AND l.beloeb_oere > g.graense_oere
             ORDER BY f.filnavn, l.linje""",
             month=month,
@@ -232,19 +224,16 @@ def beloeb_er_under_graensen(asked: Asked) -> Outcome:
     passed = decided(asked.session, asked.month)
     found = large_lines_used(asked.session, asked.place.rules, asked.month)
     standing = [fault for fault in found if (fault.regel, fault.genstand) not in passed]
-    if not standing:
-        more = f" {len(found)} er accepteret." if found else ""
-        return Outcome(True, f"Ingen ny linje er over sin ydelses grænse.{more}", tal={"accepteret": len(found)})
-    oere = sum(fault.beloeb_oere for fault in standing)
-    told = "; ".join(map(str, standing[:MOST_NAMED]))
+    accepted = f" {len(found)} er accepteret." if found else ""
+    largest = "; ".join(map(str, standing[:MOST_NAMED]))
     more = f" (og {len(standing) - MOST_NAMED} mere)" if len(standing) > MOST_NAMED else ""
-    options = " ".join(f"--accepter {named(fault)}" for fault in standing[:MOST_NAMED])
-    return Outcome(
-        False,
-        f"{told}{more}.",
+    options = " ".join(f"--accepter {as_accepted(fault)}" for fault in standing[:MOST_NAMED])
+    return judged(
+        len(standing),
+        f"Ingen ny linje er over sin ydelses grænse.{accepted}",
+        f"{largest}{more}.",
         "Få afsenderen til at tilbageføre linjen eller rette filen; er beløbet rigtigt, så kør refusion koer "
         f'{asked.month:%Y-%m} {options} --begrundelse "..."',
-        len(standing),
-        oere,
-        {"accepteret": len(found) - len(standing)},
+        oere=sum(fault.beloeb_oere for fault in standing),
+        tal={"accepteret": len(found) - len(standing)},
     )

@@ -4,15 +4,15 @@ import random
 from collections.abc import Iterator
 from datetime import date
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 import polars as pl
 
-from refusion_assets.assets.touched import STATES, latest_people, listed, settled_before
+from refusion_assets.assets.touched import STATES, latest_people, settled_before, sql_list
 from refusion_assets.assets.wiring import Asked
-from refusion_assets.domain.efterregning.money import Resultat, state
+from refusion_assets.domain.efterregning.money import state
 from refusion_assets.domain.efterregning.reports import Fil
-from refusion_assets.domain.findings.verdict import Outcome
+from refusion_assets.domain.findings.verdict import Outcome, judged
 from refusion_assets.domain.raw import AMOUNT, COLUMNS, DAY, MOMENT, NAMES, TEXT
 from refusion_assets.domain.wording import kroner, plural
 from refusion_assets.store.session import Session
@@ -23,6 +23,12 @@ Key = tuple[date, str, int, str, str]
 STATE = (
     "indberettet_oere", "beloeb_oere", "procent", "refusion_oere", "medfinansiering_oere",
     "ydelsestaeller", "genoptjeningstaeller", "trin",
+)  # fmt: skip
+
+
+# The same of a result of the second calculation.
+VALUES = attrgetter(
+    "indberettet", "beloeb", "procent", "refusion", "medfinansiering", "n", "genoptjening", "trin"
 )  # fmt: skip
 
 
@@ -38,32 +44,25 @@ def efterregning_enig(asked: Asked) -> Outcome:
         return Outcome(True, "Der er ingen borgere at efterregne.")
     chosen = pl.DataFrame({"borger_id": list(sample.values()), "cpr": list(sample)})
     with session.lending("stikproeve", chosen):
-        numbers = listed(chosen["borger_id"])
+        numbers = sql_list(chosen["borger_id"])
         files, homes, kernel = list(_files(session, month, numbers)), _homes(session), _rows(session, numbers)
         bases = _bases(session, month)
     people = set(sample)
     again = state(files, homes, f"{month:%Y-%m}", place.rules, people, fleksbidrag=True, fleksgrundlag=bases)
     plain = {
-        (uge, maaned, sample[cpr], ydelse_id, kommunekode): _values(result)
+        (uge, maaned, sample[cpr], ydelse_id, kommunekode): VALUES(result)
         for (uge, maaned, cpr, ydelse_id, kommunekode), result in again.items()
     }
     differing = sorted(key for key in kernel.keys() | plain.keys() if kernel.get(key) != plain.get(key))
-    tal = {"borgere": len(sample), "raekker": len(kernel)}
-    if not differing:
-        return Outcome(
-            True,
-            f"Efterregningen af {plural(len(sample), 'borger', 'borgere')} er enig i alle rækker ({len(kernel)}).",
-            tal=tal,
-        )
-    odd = sorted({key[2] for key in differing})
-    return Outcome(
-        False,
-        f"Efterregningen er uenig i {plural(len(differing), 'række', 'rækker')} hos "
-        f"{plural(len(odd), 'borger', 'borgere')}.",
-        "Luk ikke måneden; sammenlign de nævnte borgere uge for uge, og meld fejlen til systemets ejere.",
+    odd = pl.Series([key[2] for key in differing], dtype=pl.Int64)
+    return judged(
         len(differing),
-        tal=tal,
-        eksempler=tuple(odd[:3]),
+        f"Efterregningen af {plural(len(sample), 'borger', 'borgere')} er enig i alle rækker ({len(kernel)}).",
+        f"Efterregningen er uenig i {plural(len(differing), 'række', 'rækker')} hos "
+        f"{plural(odd.n_unique(), 'borger', 'borgere')}.",
+        "Luk ikke måneden; sammenlign de nævnte borgere uge for uge, og meld fejlen til systemets ejere.",
+        tal={"borgere": len(sample), "raekker": len(kernel)},
+        people=odd,
     )
 
 
@@ -83,20 +82,22 @@ def _draw(session: Session, month: date, size: int) -> dict[str, int]:
 
 def _files(session: Session, month: date, people: str) -> Iterator[Fil]:
     """Every line that can touch some people, as text again, by file: theirs, and all with the same ids."""
-    session.run(f"""CREATE OR REPLACE TEMP TABLE proeve_egne AS
-        SELECT fil_id, linje, indberetning_id, reference_id FROM classified.linje WHERE borger_id IN ({people})""")
-    session.run("""CREATE OR REPLACE TEMP TABLE proeve_id AS
-        SELECT indberetning_id AS id FROM proeve_egne UNION SELECT reference_id FROM proeve_egne""")
-    with_id = "SELECT fil_id, linje FROM classified.linje SEMI JOIN proeve_id ON id ="
-    session.run(f"""CREATE OR REPLACE TEMP TABLE proeve_linje AS SELECT fil_id, linje FROM proeve_egne
-        UNION {with_id} indberetning_id UNION {with_id} reference_id""")
-    files, numbers = (listed(session.frame(f"SELECT DISTINCT {n} FROM proeve_linje")[n]) for n in ("fil_id", "linje"))
+    line = "SELECT fil_id, linje, indberetning_id, reference_id FROM classified.linje"
+    own = session.temp("sample_lines", f"{line} WHERE borger_id IN ({people})")
+    ids = session.temp("sample_ids", f"SELECT indberetning_id AS id FROM {own} UNION SELECT reference_id FROM {own}")
+    with_id = f"SELECT fil_id, linje FROM classified.linje SEMI JOIN {ids} ON id ="
+    every = session.temp(
+        "sample_and_sharing",
+        f"""SELECT fil_id, linje FROM {own}
+        UNION {with_id} indberetning_id UNION {with_id} reference_id""",
+    )
+    files, numbers = (sql_list(session.frame(f"SELECT DISTINCT {n} FROM {every}")[n]) for n in ("fil_id", "linje"))
     columns = ", ".join(f"i.{name}" for name in NAMES)
     rows = session.frame(
         f"""SELECT f.filnavn, f.kilde, f.enhed, strftime(f.modtaget_maaned, '%Y-%m') AS maaned, f.sha256,
             strftime(f.foerste_modtaget, '%Y-%m-%dT%H:%M:%S') AS foerste, i.linje,
             i.ulaeselig, {columns}
-        FROM (SELECT * FROM raw.indberetning SEMI JOIN proeve_linje USING (fil_id, linje)
+        FROM (SELECT * FROM raw.indberetning SEMI JOIN {every} USING (fil_id, linje)
             WHERE fil_id IN ({files}) AND linje IN ({numbers})) i
         JOIN raw.fil f USING (fil_id)
         WHERE NOT f.dublet AND f.modtaget_maaned <= $month
@@ -153,7 +154,6 @@ def _bases(session: Session, month: date) -> list[dict[str, str]]:
 
 
 def _rows(session: Session, people: str) -> dict[Key, tuple[object, ...]]:
-    """The kernel's rows of some people, by key."""
     parts = [
         session.frame(f"""
         SELECT uge, strftime(maaned, '%Y-%m') AS maaned, borger_id, ydelse_id, kommunekode, {", ".join(STATE)}
@@ -161,11 +161,3 @@ def _rows(session: Session, people: str) -> dict[Key, tuple[object, ...]]:
         for table in STATES
     ]
     return {(row[0], row[1], row[2], row[3], row[4]): row[5:] for row in pl.concat(parts).iter_rows()}
-
-
-def _values(result: Resultat) -> tuple[object, ...]:
-    """A result of the second calculation in the order of `STATE`."""
-    return (
-        result.indberettet, result.beloeb, result.procent, result.refusion, result.medfinansiering,
-        result.n, result.genoptjening, result.trin,
-    )  # fmt: skip

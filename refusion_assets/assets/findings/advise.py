@@ -1,11 +1,12 @@
-"""Fund: everything a run has found that somebody must look at, who gets it, and what is new since the last run."""
+"""Fund: the findings of a run that somebody must look at, their addressees, and their status since the last run."""
 
 from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
 
-from refusion_assets.assets.findings import queries as opslag
+from refusion_assets.assets.findings import queries
+from refusion_assets.assets.findings.queries import Before
 from refusion_assets.assets.touched import changed_people, latest_people, settled_before
 from refusion_assets.domain.findings.lines import file_findings, folder_findings, passed_findings
 from refusion_assets.domain.findings.weeks import (
@@ -17,41 +18,40 @@ from refusion_assets.domain.findings.weeks import (
     person_findings,
     too_old_findings,
 )
-from refusion_assets.domain.findings.words import FOUND, LOEST, NOBODY, Advis, Fund, followed, told
-from refusion_assets.domain.opgoerelse import run_number, standing, ydelse_navne
+from refusion_assets.domain.findings.words import FOUND, LOEST, NOBODY, Advis, Fund, followed, worded
+from refusion_assets.domain.opgoerelse import not_taken_back, run_number, ydelse_navne
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Session, among
 
 AS_FOUND = [name for name in FOUND if name in Advis.to_schema().columns]
 
 
 def open_before(session: Session, place: Place, month: date, *columns: str) -> pl.DataFrame:
-    """What the last run before `month` listed as open: these columns of `Advis`, or all; no rows if there is none."""
+    """The findings that the last run before `month` listed as open: these columns of `Advis`, or all."""
     return _open_of(session, _advised_before(session, run_number(month, place.rules)), columns)
 
 
-def listed_before(session: Session, place: Place, month: date) -> pl.DataFrame | None:
-    """What was open when all was looked at last (`FOUND`), if that was under the same rules; None else.
+def listed_before(session: Session, place: Place, month: date) -> Before | None:
+    """The findings that the run listed itself if it was settled before, else those that the previous run listed.
 
-    That is what the run itself listed if it has been settled before, else what the run before did. Who was calculated
-    since stands in `at_se`: of all others, what is found in weeks and claims is as it was. What was found in files that
-    run `month` is the first to know is left out: one of the same name may have said something else. With None all must
-    be looked at.
+    Also the people calculated since (`Before`): findings in weeks and claims of everybody else are reused. Findings in
+    files that run `month` is the first to know are left out: an earlier file of that name may have said something else.
+    None if those findings were made under other rules; then all must be looked at.
     """
     number, rules = run_number(month, place.rules), place.rules.version
-    ruled = dict(session.frame("SELECT koersel, regelversion FROM opgoerelse.koersel").iter_rows())
+    ruled = session.pairs("SELECT koersel, regelversion FROM opgoerelse.koersel")
     again = settled_before(session, month) and ruled.get(number) == rules
     if not again and (_advised_before(session, number) != number - 1 or ruled.get(number - 1) != rules):
         return None
-    since = latest_people(month) if again else changed_people(month)
-    session.run(f"CREATE OR REPLACE TEMP TABLE at_se AS FROM {since}")
+    people = session.temp("to_look_at", f"FROM {latest_people(month) if again else changed_people(month)}")
     fresh = session.frame("SELECT filnavn AS fil FROM raw.fil WHERE kendt_fra = $month", month=month)
-    return _open_of(session, number if again else number - 1, AS_FOUND).join(fresh, on="fil", how="anti")
+    rows = _open_of(session, number if again else number - 1, AS_FOUND).join(fresh, on="fil", how="anti")
+    return Before(rows, people)
 
 
 def _open_of(session: Session, number: object, columns: Sequence[str]) -> pl.DataFrame:
-    """What run `number` listed as open: some columns of `Advis`, or all; no rows if there is no such run."""
+    """The findings that run `number` listed as open: some columns of `Advis`, or all; no rows without a run."""
     names = ", ".join(columns or Advis.to_schema().columns)
     query = f"SELECT {names} FROM opgoerelse.advis WHERE koersel = $number AND status <> $solved"
     return session.frame(query, number=number, solved=LOEST)
@@ -69,53 +69,53 @@ FROM soegte s JOIN raw.fil f ON f.filnavn = s.fil JOIN raw.ukendt u ON u.fil_id 
 GROUP BY s.fil, s.linje"""
 
 MONTH_TOTAL = f"""
-SELECT coalesce(sum(l.beloeb_oere), 0)::BIGINT FROM classified.linje l JOIN raw.fil f USING (fil_id)
-{opslag.ONLY_USED}
+SELECT sum(l.beloeb_oere)::BIGINT FROM classified.linje l JOIN raw.fil f USING (fil_id)
+{queries.ONLY_USED}
 WHERE f.kendt_fra = $month"""
 
 
 def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
-    """What is odd about the senders' files (`FOUND`): FIL-003 to FIL-008, and what was let pass (EI-017, REG-001)."""
+    """Findings in the senders' files (`FOUND`): FIL-003 to FIL-008, and stops that were let pass (EI-017, REG-001)."""
     parts = [
-        file_findings(opslag.files(session, month), opslag.expected(session, month), month, rules),
-        folder_findings(session.frame(opslag.NOTICED, month=month)),
-        passed_findings(session.frame(opslag.PASSED, month=month), month, rules),
+        file_findings(session.frame(queries.FILES, month=month), queries.expected(session, month), month, rules),
+        folder_findings(session.frame(queries.NOTICED, month=month)),
+        passed_findings(session.frame(queries.PASSED, month=month), month, rules),
     ]
     return pl.concat(parts)
 
 
-def of_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
-    """What is odd about people's weeks and months (`FOUND`): EI-016, EI-018, EI-019, FB-001.
+def of_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.DataFrame:
+    """Findings in people's weeks and months (`FOUND`): EI-016, EI-018, EI-019, FB-001.
 
     `before` as in `find`.
     """
     parts = [
-        amount_findings(opslag.large_weeks(session, rules, before)),
-        homeless_findings(session.frame(opslag.HOMELESS)),
-        payer_findings(session.frame(opslag.OTHER_PAYER)),
-        basis_findings(session.frame(opslag.WITHOUT_BASIS)),
+        amount_findings(queries.large_weeks(session, rules, before)),
+        homeless_findings(session.frame(queries.HOMELESS)),
+        payer_findings(session.frame(queries.OTHER_PAYER)),
+        basis_findings(session.frame(queries.WITHOUT_BASIS)),
     ]
     return pl.concat(parts)
 
 
-def find(session: Session, place: Place, month: date, before: pl.DataFrame | None = None) -> pl.DataFrame:
+def find(session: Session, place: Place, month: date, before: Before | None = None) -> pl.DataFrame:
     """The findings that are open as run `month` knows them (`Fund`). Øre; sorted by rule and key.
 
-    Reads what was classified and calculated for the run. `before`: what was open when all was looked at last
-    (`foer.listed_before`); then only what can differ is looked at, with the same result. Source: input.md 3 and 4.
+    Reads the layers classified and refusion. `before` (`listed_before`): the findings to reuse; then only the rest is
+    looked for, with the same result. Source: input.md 3 and 4.
     """
     rules = place.rules
     parts = [
-        opslag.lines(session, rules, before),
+        queries.lines(session, rules, before.rows if before else None),
         of_files(session, rules, month),
-        person_findings(opslag.odd_numbers(session)),
-        double_findings(opslag.stretches(session, rules, month, before)),
+        person_findings(queries.odd_numbers(session)),
+        double_findings(queries.stretches(session, rules, month, before)),
         of_weeks(session, rules, before),
-        too_old_findings(standing(session.frame("SELECT * FROM opgoerelse.foraeldet"))),
+        too_old_findings(not_taken_back(session.frame("SELECT * FROM opgoerelse.foraeldet"))),
     ]
-    findings = _addressed(session, place, month, told(pl.concat(parts), rules))
+    findings = _addressed(session, place, month, worded(pl.concat(parts), rules))
     return (
-        findings.with_columns(opslag.keys(session, findings["identitet"]))
+        findings.with_columns(queries.keys(session, findings["identitet"]))
         .select(list(Fund.to_schema().columns))
         .sort("regel", "noegle")
     )
@@ -133,7 +133,7 @@ def advise(
     mine = [*(koder or place.rules.koder), NOBODY]
     rows = followed(findings, before, number).filter(pl.col("kommunekode").is_in(mine))
     session.run(
-        "DELETE FROM opgoerelse.advis WHERE koersel = $number AND kommunekode IN (SELECT unnest($mine::VARCHAR[]))",
+        f"DELETE FROM opgoerelse.advis WHERE koersel = $number AND {among('kommunekode', 'mine')}",
         number=number,
         mine=mine,
     )
@@ -141,14 +141,20 @@ def advise(
     return rows
 
 
-def named(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataFrame:
-    """Advice with the names that only the outgoing file may hold: `cpr` and `navn` (of the benefit).
+def forget_advice(session: Session, number: int, koder: Sequence[str]) -> None:
+    """The advice of run `number` (`opgoerelse.advis`) to all but the municipalities `koder` leaves."""
+    query = f"DELETE FROM opgoerelse.advis WHERE koersel = $n AND NOT {among('kommunekode', 'koder')}"
+    session.run(query, n=number, koder=koder)
 
-    A line whose person is unknown to us shows what it says itself, as that is what must be put right.
+
+def with_names(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataFrame:
+    """Advice with two columns that only the outgoing file may hold: `cpr`, and `navn` of the benefit.
+
+    A line whose person is unknown shows the number written on it, as the municipality must correct that number.
     """
     wanted = advice.filter(pl.col("borger_id").is_null() & pl.col("linje").is_not_null())
     lines = wanted.select("fil", "linje").unique()
-    said = opslag.with_frame(session, "soegte", lines, SUBJECTS)
+    said = queries.with_frame(session, "soegte", lines, SUBJECTS)
     names = dict(ydelse_navne(place.rules).select("ydelse_id", "navn").iter_rows())
     borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
     rows = advice.join(borger, on="borger_id", how="left").join(said, on=["fil", "linje"], how="left")
@@ -157,13 +163,13 @@ def named(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataFrame:
 
 
 def double_pay(session: Session, place: Place, month: date) -> tuple[int, int]:
-    """What two payers newly pay for the same days, and the amount of the month that it is measured against. Øre.
+    """The amount that two payers newly pay for the same days, and the amount of the month to measure it against. Øre.
 
     New is a stretch with a claim that has lines first known in run `month`; the month's amount is that of all
     used lines first known in it. Needs only the classified layer. Source: input.md section 4 (EI-009).
     """
-    fresh = opslag.new_stretches(session, place.rules, month)["beloeb_oere"].sum()
-    return int(fresh), int(session.value(MONTH_TOTAL, month=month))  # type: ignore[call-overload]
+    fresh = queries.new_stretches(session, place.rules, month)["beloeb_oere"].sum()
+    return int(fresh), session.integer(MONTH_TOTAL, month=month)
 
 
 def _addressed(session: Session, place: Place, month: date, findings: pl.DataFrame) -> pl.DataFrame:
@@ -172,7 +178,7 @@ def _addressed(session: Session, place: Place, month: date, findings: pl.DataFra
     days = 0 if place.rules.laesning("bopael_paa") == "mandag" else 6
     dated = findings.with_columns(dag=pl.col("uge_fra").dt.offset_by(f"{days}d"))
     lost = dated.filter(pl.col("kommunekode").is_null() & pl.col("borger_id").is_not_null())
-    homes = opslag.homes(session, place, month, lost.select("borger_id", "dag").unique())
+    homes = queries.homes(session, place, month, lost.select("borger_id", "dag").unique())
     housed = dated.join(homes, on=["borger_id", "dag"], how="left", nulls_equal=True)
     kode = pl.coalesce("kommunekode", "hjem")
     mine = pl.when(kode.is_in(koder)).then(kode).otherwise(pl.lit(NOBODY))

@@ -1,14 +1,15 @@
-"""Opslag: what the findings are made from, fetched from the warehouse; after the first run, only what can differ.
+"""The queries behind the findings; after the first run they read only rows that can have changed.
 
-Small results are fetched before they are joined with the tables of all lines: DuckDB cannot foresee how few they
-are, and would else build its hash table of everything.
+Small results are fetched before they are joined with the tables of all lines: DuckDB cannot foresee that they are few,
+and would build its hash table of the large table.
 """
 
+from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
-from refusion_assets.assets.touched import listed, newest_snapshot, since_change
+from refusion_assets.assets.touched import newest_snapshot, since_change, sql_list
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import CLAIM, KARANTAENE, VENTER
 from refusion_assets.domain.findings.lines import line_findings
@@ -17,11 +18,24 @@ from refusion_assets.domain.findings.words import OTHER_PAYER as ANOTHERS
 from refusion_assets.domain.findings.words import OTHER_PERSON, found
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Relation, Session, among
 
 LINE_KEY = ["regel", "fil", "linje"]
 
-# A second delivery has no lines of its own; its money is that of the first one.
+
+@dataclass(frozen=True)
+class Before:
+    """Findings to reuse (`rows`: `FOUND`), and the people calculated since they were made (borger_id, fra_uge).
+
+    The findings in weeks and claims of everybody else are unchanged.
+    """
+
+    rows: pl.DataFrame
+    people: Relation
+
+
+# One row per file of reports received through `$month`, in the order of judging. A second delivery has no lines of its
+# own; its money is that of the first one.
 FILES = """
 SELECT f.kilde, f.enhed, f.modtaget_maaned, f.loebenr, f.filnavn, f.sha256, f.antal_raekker, f.dublet, d.beloeb_oere
 FROM raw.fil f LEFT JOIN (
@@ -37,8 +51,8 @@ WHERE beregningsgrundlag_oere IS NULL"""
 
 KEYED = "SELECT left(sha256(identitet), 24) AS noegle FROM fundne ORDER BY nr"
 
-# What each sender reported of each benefit in a month, of periods that were then recent: the history that a
-# first month of receipt brings, and late reports, say nothing of what to expect.
+# The amounts that each sender reported of each benefit in a month, of periods that were then recent. The history in a
+# first month of receipt, and late reports, are no measure of the next month.
 RECENT = """
 SELECT f.kilde, f.enhed, l.ydelse_id, f.modtaget_maaned AS maaned, sum(l.beloeb_oere)::BIGINT AS oere
 FROM classified.linje l JOIN raw.fil f USING (fil_id)
@@ -95,31 +109,32 @@ FROM venter v JOIN classified.linje l ON l.indberetning_id = v.reference_id
 SEMI JOIN classified.grundlag g ON g.fil_id = l.fil_id
 WHERE l.art = 'I' GROUP BY v.fil, v.linje"""
 
-UNCHANGED = """
-SELECT f.* FROM foer f LEFT JOIN at_se a USING (borger_id) WHERE a.fra_uge IS NULL OR f.uge < a.fra_uge"""
-
-# A week's money lies in two rows (one a month) of one municipality, so one of them is over half the bound;
-# only a week that several municipalities paid can have more rows.
-LARGE = """
-WITH sete AS (SELECT t.borger_id, t.uge, t.ydelse_id, t.kommunekode, t.beloeb_oere FROM {rows}
-), flyttet AS (
-    SELECT borger_id FROM sete GROUP BY borger_id HAVING min(kommunekode) <> max(kommunekode)
-), kandidat AS (
-    SELECT borger_id, uge, ydelse_id FROM sete JOIN graenser USING (ydelse_id) WHERE 2 * beloeb_oere > graense_oere
-    UNION
-    SELECT borger_id, uge, ydelse_id FROM sete SEMI JOIN flyttet USING (borger_id)
-    GROUP BY borger_id, uge, ydelse_id HAVING min(kommunekode) <> max(kommunekode)
-), valgt AS (
-    SELECT * FROM sete SEMI JOIN kandidat USING (borger_id, uge, ydelse_id)
-)"""
-
 ALL_ROWS = "refusion.borger_uge_ydelse t"
 
-OVER_BOUND = """
-SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere, sum(beloeb_oere)::BIGINT AS beloeb_oere,
-       arg_max(kommunekode, (beloeb_oere, kommunekode)) AS kommunekode
-FROM valgt JOIN graenser USING (ydelse_id)
-GROUP BY borger_id, uge, ydelse_id HAVING sum(beloeb_oere) > any_value(graense_oere)"""
+
+def over_bound(rows: str) -> str:
+    """SQL for the weeks of a person with more of a benefit than its bound (`graenser`), among the rows t of a table.
+
+    A week's money of one municipality lies in two rows at most (one a month), so one of them is over half the bound.
+    More rows has only a week that several municipalities paid. The weeks with either are summed.
+    """
+    return f"""WITH sete AS (SELECT t.borger_id, t.uge, t.ydelse_id, t.kommunekode, t.beloeb_oere FROM {rows}
+        ), flyttet AS (
+            SELECT borger_id FROM sete GROUP BY borger_id HAVING min(kommunekode) <> max(kommunekode)
+        ), kandidat AS (
+            SELECT borger_id, uge, ydelse_id FROM sete JOIN graenser USING (ydelse_id)
+            WHERE 2 * beloeb_oere > graense_oere
+            UNION
+            SELECT borger_id, uge, ydelse_id FROM sete SEMI JOIN flyttet USING (borger_id)
+            GROUP BY borger_id, uge, ydelse_id HAVING min(kommunekode) <> max(kommunekode)
+        ), valgt AS (
+            SELECT * FROM sete SEMI JOIN kandidat USING (borger_id, uge, ydelse_id)
+        )
+        SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere,
+               sum(beloeb_oere)::BIGINT AS beloeb_oere, arg_max(kommunekode, (beloeb_oere, kommunekode)) AS kommunekode
+        FROM valgt JOIN graenser USING (ydelse_id)
+        GROUP BY borger_id, uge, ydelse_id HAVING sum(beloeb_oere) > any_value(graense_oere)"""
+
 
 # A week without residence has none for all of a benefit, so its money is in these rows only.
 OVER_BOUND_HOMELESS = """
@@ -149,8 +164,8 @@ JOIN frisk a ON k.borger_id = a.borger_id AND k.ydelse_id = a.ydelse_id AND k.pe
 WHERE k.beloeb_oere > 0 AND k.periode_slut >= (SELECT min(fra) FROM frisk)
 GROUP BY k.borger_id, k.ydelse_id HAVING min(k.pligt_se) <> max(k.pligt_se)"""
 
-# Claims that share days with an earlier one of the same person and benefit, whoever pays, make a clump; a clump
-# with two payers is looked into.
+# A claim that shares days with an earlier one of the same person and benefit, whoever pays, is in its clump. The query
+# gives the claims of clumps with two payers.
 CLUMPS = """
 WITH ordnet AS (
     SELECT *, row_number() OVER orden AS nr, max(periode_slut) OVER (
@@ -174,13 +189,13 @@ SELECT l.fil_id, l.linje, {", ".join(f"l.{name}" for name in CLAIM)} FROM classi
 JOIN raw.fil f ON f.fil_id = l.fil_id AND f.kendt_fra = $month
 SEMI JOIN klumper k ON k.borger_id = l.borger_id"""
 
-# Where a person lived on a day: of the stays that cover it, or of all if none does, the one that started last.
-HOMES = """
+# The home of a person on a day: of the stays that cover it, or of all if none does, the one that started last.
+HOMES = f"""
 SELECT s.borger_id, s.dag, arg_max(r.kommunekode, (
     coalesce(s.dag BETWEEN r.bopael_start AND coalesce(r.bopael_slut, DATE '9999-12-31'), false), r.bopael_start,
     coalesce(r.bopael_slut, DATE '9999-12-31'), r.kommunekode)) AS hjem
 FROM soegte s JOIN identitet.borger b USING (borger_id) JOIN raw.bopael r ON r.cpr = b.cpr
-WHERE r.modtaget_maaned = $snapshot AND r.kommunekode IN (SELECT unnest($koder::VARCHAR[]))
+WHERE r.modtaget_maaned = $snapshot AND {among("r.kommunekode", "koder")}
 GROUP BY s.borger_id, s.dag"""
 
 
@@ -188,11 +203,6 @@ def with_frame(session: Session, name: str, frame: pl.DataFrame, query: str, **p
     """The rows of a query that also reads a frame, under the name given."""
     with session.lending(name, frame):
         return session.frame(query, **parameters)
-
-
-def files(session: Session, month: date) -> pl.DataFrame:
-    """One row per file of reports received through `month`, in the order they are judged in; øre of a repeat."""
-    return session.frame(FILES, month=month)
 
 
 def keys(session: Session, identities: pl.Series) -> pl.DataFrame:
@@ -230,14 +240,14 @@ def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.
     waiting = _waiting(session, broken)
     told = [] if before is None else [_told_before(broken, before, waiting, rules)]
     fresh = broken if before is None else broken.join(before, on=LINE_KEY, how="anti")
-    read = with_frame(session, "brud", fresh, LINES.format(filer=listed(fresh["fil_id"])))
+    read = with_frame(session, "brud", fresh, LINES.format(filer=sql_list(fresh["fil_id"])))
     return pl.concat([line_findings(read.join(waiting, on=LINE_KEY, how="left"), rules), *told])
 
 
 def _waiting(session: Session, broken: pl.DataFrame) -> pl.DataFrame:
     """The waiting reversals whose report is there: regel, fil, linje, and the columns by which it is another's."""
     mine = broken.filter(regel="EI-014")
-    aims = with_frame(session, "brud", mine, AIMS.format(filer=listed(mine["fil_id"])))
+    aims = with_frame(session, "brud", mine, AIMS.format(filer=sql_list(mine["fil_id"])))
     there = with_frame(session, "venter", aims, THERE)
     told = pl.when("samme").then(pl.lit(OTHER_PERSON)).otherwise(pl.lit(ANOTHERS))
     return there.select("fil", "linje", regel=pl.lit("EI-014"), mangler=told)
@@ -261,7 +271,7 @@ def odd_numbers(session: Session) -> pl.DataFrame:
     return with_frame(session, "soegte", odd, "SELECT * FROM soegte SEMI JOIN classified.krav USING (borger_id)")
 
 
-def large_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
+def large_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.DataFrame:
     """Weeks of a person with more of a benefit than its bound: borger_id, uge, ydelse_id, kommunekode, øre, bound.
 
     The municipality is the one that pays; none in a week without residence.
@@ -270,25 +280,27 @@ def large_weeks(session: Session, rules: Rulebook, before: pl.DataFrame | None) 
     graenser = pl.DataFrame(bounds, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
     homeless = with_frame(session, "graenser", graenser, OVER_BOUND_HOMELESS)
     if before is None:
-        paid = with_frame(session, "graenser", graenser, LARGE.format(rows=ALL_ROWS) + OVER_BOUND)
+        paid = with_frame(session, "graenser", graenser, over_bound(ALL_ROWS))
         return pl.concat([paid, homeless])
-    rows = since_change(session, "refusion.borger_uge_ydelse", "uge", "at_se")
-    recent = with_frame(session, "graenser", graenser, LARGE.format(rows=rows) + OVER_BOUND)
-    known = before.filter(regel="EI-016").select(
+    rows = since_change(session, "refusion.borger_uge_ydelse", "uge", before.people)
+    recent = with_frame(session, "graenser", graenser, over_bound(rows))
+    known = before.rows.filter(regel="EI-016").select(
         "borger_id", "ydelse_id", "kommunekode", "beloeb_oere", uge=pl.col("uge_fra")
     )
     week = ["borger_id", "uge", "ydelse_id"]
-    kept = with_frame(session, "foer", known, UNCHANGED).join(graenser, on="ydelse_id").join(homeless, week, how="anti")
+    unchanged = f"""SELECT f.* FROM foer f LEFT JOIN {before.people} a USING (borger_id)
+        WHERE a.fra_uge IS NULL OR f.uge < a.fra_uge"""
+    kept = with_frame(session, "foer", known, unchanged).join(graenser, on="ydelse_id").join(homeless, week, how="anti")
     return pl.concat([recent, kept.select(recent.columns), homeless])
 
 
-def stretches(session: Session, rules: Rulebook, month: date, before: pl.DataFrame | None) -> pl.DataFrame:
+def stretches(session: Session, rules: Rulebook, month: date, before: Before | None) -> pl.DataFrame:
     """The days that two payers pay the same benefit for (`Dobbelt`). Øre."""
     if before is None:
         return _examined(session, rules, month, session.frame(SEVERAL_PAYERS))
     key = ["borger_id", "ydelse_id"]
-    known = before.filter(regel="EI-009").select(key)
-    claims = since_change(session, "classified.krav", "periode_slut", "at_se")
+    known = before.rows.filter(regel="EI-009").select(key)
+    claims = since_change(session, "classified.krav", "periode_slut", before.people)
     return _examined(
         session, rules, month, pl.concat([session.frame(RECENTLY_SEVERAL.format(claims=claims)), known]).unique()
     )

@@ -1,4 +1,4 @@
-"""Modtagelse: what must be whole before a month goes on, and what an operator lets pass, knowing why."""
+"""Accept: the stops that an operator may let pass, with a reason, and the checks of the files received."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,14 +13,14 @@ from refusion_assets.domain.stop import Fault, Refused, in_one_line
 from refusion_assets.files.unread import without_persons
 from refusion_assets.store.session import Session
 
-# What may be let pass knowingly, and how it is named.
+# The rules whose stops may be let pass, and the form of the thing that is named.
 ACCEPTABLE = {
     "FIL-006": "<kilde>-<enhed>",
     "REG-001": "<filnavn>",
     "EI-017": "<filnavn>:<linje>",
     "FIL-008": "<filnavn>",
 }
-# What is known before any line is read: a run never stops on what only a reload stops on.
+# The rules that are known to stop before any line is read; FIL-008 stops a reload only.
 BEFORE_READING = ("FIL-006", "REG-001", "FIL-008")
 # Let pass by the command that meets it, and by no later one.
 BY_COMMAND = "FIL-008"
@@ -42,14 +42,14 @@ FileChecks = Mapping[str, tuple[tuple[str, ...], str]]
 
 
 class Knowingly(dg.Config):
-    """What the operator lets pass in this run, and why: `FIL-006:ksd-657` and a reason in words."""
+    """The stops that the operator lets pass in this run, and why: `FIL-006:ksd-657` and a reason in words."""
 
     accepter: list[str] = []  # noqa: RUF012  Dagster reads the default
     begrundelse: str = ""
 
 
 def wanted(config: Knowingly) -> list[tuple[str, str]]:
-    """What the operator wants let pass, as rule and thing; Stop if it cannot be, or has no reason that may be kept."""
+    """The stops that the operator wants let pass, as rule and thing; Refused if one cannot be, or for a bad reason."""
     found = [accepted.partition(":")[::2] for accepted in config.accepter]
     for regel, genstand in found:
         if regel not in ACCEPTABLE or not genstand:
@@ -68,19 +68,19 @@ def refuse_number(begrundelse: str) -> None:
 
 
 def refuse_unneeded(config: Knowingly, stops: Sequence[Fault], rules: Collection[str] = tuple(ACCEPTABLE)) -> None:
-    """Stop if something is to be let pass that would not stop the run; asked of what `rules` say only."""
+    """Refused if something is to be let pass that does not stop the run; only decisions on `rules` are looked at."""
     standing = {(fault.regel, fault.genstand) for fault in stops}
     for regel, genstand in wanted(config):
         if regel in rules and (regel, genstand) not in standing:
-            others = sorted(named(fault) for fault in stops if fault.regel == regel)
+            others = sorted(as_accepted(fault) for fault in stops if fault.regel == regel)
             instead = f"; det gør {', '.join(others[:MOST_NAMED])}" if others else ""
             raise Refused(
                 f"{regel}:{without_persons(genstand)} standser ikke kørslen og kan derfor ikke accepteres{instead}"
             )
 
 
-def named(fault: Fault) -> str:
-    """A stop as it is named to let it pass."""
+def as_accepted(fault: Fault) -> str:
+    """A stop as `--accepter` takes it."""
     return f"{fault.regel}:{fault.genstand}"
 
 
@@ -100,15 +100,20 @@ def let_pass(session: Session, month: date, config: Knowingly, stops: Sequence[F
 
 
 def keep_decisions(session: Session, month: date, config: Knowingly) -> None:
-    """The operator's decisions in `kontrol.accept`, in place of what was said of the same before."""
+    """The operator's decisions in `kontrol.accept`, in place of earlier decisions on the same."""
     for regel, genstand in wanted(config):
         _forget(session, month, regel, genstand)
         row = {"maaned": month, "regel": regel, "genstand": genstand, "begrundelse": config.begrundelse.strip()}
         session.insert("kontrol.accept", pl.DataFrame([row]))
 
 
+def repeat_decisions(session: Session, decisions: pl.DataFrame) -> None:
+    """Decisions of an earlier run (`Accept`) put in `kontrol.accept`, where the run is made again."""
+    session.insert("kontrol.accept", decisions)
+
+
 def forget_decisions(session: Session, month: date, regel: str) -> None:
-    """What was let pass in a month by one rule is let pass no longer."""
+    """The decisions of a month on one rule are kept no longer."""
     session.run("DELETE FROM kontrol.accept WHERE maaned = $m AND regel = $r", m=month, r=regel)
 
 
@@ -119,13 +124,13 @@ def _forget(session: Session, month: date, regel: str, genstand: str) -> None:
 
 
 def let_passed(session: Session, month: date) -> Accepted:
-    """What has been let pass in a month: rule, what it is about, and why."""
+    """The decisions of a month: rule, thing, and reason."""
     query = "SELECT regel, genstand, begrundelse FROM kontrol.accept WHERE maaned = $m ORDER BY ALL"
     return session.frame(query, m=month).rows()
 
 
 def decided(session: Session, month: date) -> set[tuple[str, str]]:
-    """What has been let pass in a month, without why: rule, and what it is about."""
+    """The decisions of a month without the reason: rule and thing."""
     return {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
 
 
@@ -139,7 +144,7 @@ def answers(
     checks: FileChecks,
     accepted: Accepted = (),
 ) -> Iterator[dg.AssetCheckResult]:
-    """The answer of every file check, given what is wrong and what has been let pass."""
+    """The answer of every file check, given the faults and the decisions."""
     for name, (rules, text) in checks.items():
         mine = [fault for fault in faults if fault.regel in rules]
         passed = [f"{regel} {genstand} er accepteret: {why}" for regel, genstand, why in accepted if regel in rules]

@@ -1,4 +1,4 @@
-"""Læst: what the runs have read under raw/, what has become of it since, and what lies there unread."""
+"""Læst: the files under raw/ that runs have read, how they have changed since, and the files that no run reads."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -12,7 +12,7 @@ from refusion_assets.domain.stop import Fault
 from refusion_assets.files.delivered import fingerprint, manifest_of
 from refusion_assets.files.unread import REGISTERS, Print, Read, unread
 from refusion_assets.place import Place
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Session, among
 
 # By path under raw/: a file as it was read, and the people of a residence snapshot.
 ReadIn = dict[str, tuple[Read, int | None]]
@@ -22,9 +22,10 @@ BEMAERKET = {"maaned": pl.Date, "regel": pl.String, "hvad": pl.String, "kilde": 
 
 
 def look_around(session: Session, place: Place, month: date) -> None:
-    """What run `month` finds odd under raw/ (`kontrol.bemaerket`), in place of what an earlier attempt found.
+    """The oddities under raw/ in run `month` (`kontrol.bemaerket`), in place of those of an earlier attempt.
 
-    FIL-007: what no run takes in. FIL-008: what a closed run has read and is no longer so. Source: input.md section 4.
+    FIL-007: a file that no run takes in. FIL-008: a file that has changed since a closed run read it.
+    Source: input.md section 4.
     """
     odd = unread(place.raw, place.rules)
     rows: list[tuple[date, str, str, str | None, str]] = [(month, "FIL-007", path, None, path) for path in odd]
@@ -32,14 +33,24 @@ def look_around(session: Session, place: Place, month: date) -> None:
     if closed:
         changed = altered(session, place, closed)
         rows += [(month, "FIL-008", f"{place.raw.name}/{sti}", sti.split("/")[0], said) for sti, said in changed]
+    note(session, month, pl.DataFrame(rows, schema=BEMAERKET, orient="row"))
+
+
+def note(session: Session, month: date, rows: pl.DataFrame) -> None:
+    """Oddities of run `month` put in `kontrol.bemaerket`, in place of those that were there."""
     session.run("DELETE FROM kontrol.bemaerket WHERE maaned = $m", m=month)
-    session.insert("kontrol.bemaerket", pl.DataFrame(rows, schema=BEMAERKET, orient="row"))
+    session.insert("kontrol.bemaerket", rows)
+
+
+def count_as_judged(session: Session, version: str) -> None:
+    """Every file counts as judged by the rules for lines of this version (`raw.fil.bedoemt_med`)."""
+    session.run("UPDATE raw.fil SET bedoemt_med = $version", version=version)
 
 
 def altered(session: Session, place: Place, through: date, *, thoroughly: bool = False) -> list[tuple[str, str]]:
-    """Each file that runs through a month have read and that is no longer so: its path under raw/, and what it is now.
+    """Each file that has changed since a run through a month read it: its path under raw/, and how, in words.
 
-    Unless it is asked for `thoroughly`, a file with its old size and time is taken to be as it was.
+    Unless `thoroughly`, a file with its old size and time counts as unchanged.
     """
     rows = session.frame("SELECT * FROM raw.laest WHERE kendt_fra <= $through ORDER BY sti", through=through)
     found, moved = [], []
@@ -57,7 +68,7 @@ def altered(session: Session, place: Place, through: date, *, thoroughly: bool =
 
 
 def _remember_prints(session: Session, place: Place, paths: list[str]) -> None:
-    """The prints of files that have been moved or copied, but are as they were: so they are not read each month."""
+    """New prints (`raw.laest`) of files that were moved or copied, but are unchanged: so no month reads them again."""
     rows = [(sti, *(vars(known).values() if known else ())) for sti in paths for known in prints(place, sti)]
     both = [(*fil, *manifest[1:]) for fil, manifest in zip(rows[::2], rows[1::2], strict=True)]
     names = ("stoerrelse", "aendret_ns", "manifest_stoerrelse", "manifest_aendret_ns")
@@ -75,12 +86,12 @@ def _as_read(row: dict[str, Any]) -> Read:
 
 
 def changes(session: Session, place: Place, month: date) -> list[Fault]:
-    """FIL-008 of every file that any run through `month` has read and that a reload would read otherwise."""
+    """FIL-008 of every file that has changed since any run through `month` read it."""
     return [changed_fault(found) for found in altered(session, place, month, thoroughly=True)]
 
 
 def changed_fault(found: tuple[str, str]) -> Fault:
-    """FIL-008 of a file that is no longer as it was read: its path under raw/, and what it is now."""
+    """FIL-008 of a changed file, given its path under raw/ and how it has changed, in words."""
     sti, said = found
     name = sti.rpartition("/")[2]
     text = (
@@ -105,13 +116,13 @@ def prints(place: Place, sti: str) -> tuple[Print | None, Print | None]:
 
 
 def remember(session: Session, art: str, month: date, read: ReadIn, present: Iterable[str]) -> None:
-    """What run `month` has read of a kind (`raw.laest`): by path the file, and the people of a register.
+    """The files of a kind that run `month` has read (`raw.laest`): by path the file, and the people of a register.
 
     A file that a closed run has read stays as that run read it; of those it has not, only what is `present` stays.
     """
     session.run(
-        """DELETE FROM raw.laest WHERE art = $art AND ($closed IS NULL OR kendt_fra > $closed)
-        AND (sti NOT IN (SELECT unnest($present::VARCHAR[])) OR sti IN (SELECT unnest($again::VARCHAR[])))""",
+        f"""DELETE FROM raw.laest WHERE art = $art AND ($closed IS NULL OR kendt_fra > $closed)
+        AND (NOT {among("sti", "present")} OR {among("sti", "again")})""",
         art=art,
         closed=last_closed(session, month),
         present=list(present),
@@ -124,17 +135,17 @@ def remember(session: Session, art: str, month: date, read: ReadIn, present: Ite
 
 
 def read_again(session: Session, read: ReadIn, before: Iterable[str], coming: date) -> None:
-    """What was read again counts as read so from now on, in place of what was read `before`.
+    """Files that were read again count as read so from now on; the entries of the paths `before` leave.
 
     A file stays known from the run that first knew it; one that no run has known, from the coming one.
     """
-    known = dict(session.frame("SELECT sti, kendt_fra FROM raw.laest").iter_rows())
-    session.run("DELETE FROM raw.laest WHERE sti IN (SELECT unnest($all::VARCHAR[]))", all=[*read, *before])
+    known = session.pairs("SELECT sti, kendt_fra FROM raw.laest")
+    session.run(f"DELETE FROM raw.laest WHERE {among('sti', 'all')}", all=[*read, *before])
     _enter(session, read, {sti: known.get(sti, coming) for sti in read})
 
 
 def _enter(session: Session, read: ReadIn, known_from: Mapping[str, date]) -> None:
-    """What was read in the register of what was read; by path, also the run month that first read it."""
+    """Files entered in `raw.laest`; by path, also the run month that first read each."""
     rows = [
         {
             "sti": sti,
@@ -155,6 +166,6 @@ def _enter(session: Session, read: ReadIn, known_from: Mapping[str, date]) -> No
 
 
 def _art(sti: str) -> str:
-    """Which kind of file a path under raw/ leads to."""
+    """The kind of file at a path under raw/."""
     source = sti.partition("/")[0]
     return source if source in REGISTERS else INDBERETNING

@@ -10,8 +10,8 @@ import polars as pl
 
 from refusion_assets.assets.raw import files_read
 from refusion_assets.assets.raw.accept import REGISTER_CHECKS, answers, check_specs, decided, let_passed
-from refusion_assets.assets.touched import keep_bases, moved, newest_snapshot, tell_bases, withdraw_bases
-from refusion_assets.assets.wiring import POOL, last_closed, run_month, span, stopping
+from refusion_assets.assets.touched import calculated_by, count_as_calculated_by, mark, moved, newest_snapshot
+from refusion_assets.assets.wiring import last_closed, run_month, span, stopping, table_asset
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.raw import READABLE, bopael_rows, fleks_rows
 from refusion_assets.domain.stop import Fault, Faulty
@@ -19,14 +19,27 @@ from refusion_assets.files import delivered
 from refusion_assets.files.delivered import FileRejected
 from refusion_assets.files.unread import REGISTERS
 from refusion_assets.place import Place
-from refusion_assets.shown import KINDS, OWNER, of_table
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Relation, Session, among
 
 HEADERS = {"bopael": delivered.BOPAEL_HEADER, "fleksgrundlag": delivered.FLEKS_HEADER}
+# The stays of a snapshot, to be kept as they are before it is read anew.
+STAYS = "FROM raw.bopael WHERE modtaget_maaned = $m"
 # The newest snapshot that closed runs have read; before there is one, that of the run's own earlier attempt.
 USED_BEFORE = """
 SELECT sti, sha256, borgere FROM raw.laest WHERE art = 'bopael'
 ORDER BY coalesce(kendt_fra <= $closed, false) DESC, sti DESC LIMIT 1"""
+
+# The people with a month whose basis is no longer delivered, or is delivered now and differs from the one used.
+OTHER_BASIS = """
+SELECT f.borger_id, min(f.maaned) FROM refusion.fleksbidrag f JOIN identitet.borger b USING (borger_id) JOIN (
+    SELECT cpr, maaned, NULL AS beregningsgrundlag_oere, NULL AS loen_oere, true AS vaek FROM (
+        FROM {before} EXCEPT FROM raw.fleksgrundlag WHERE modtaget_maaned = $month)
+    UNION ALL SELECT cpr, maaned, beregningsgrundlag_oere, loen_oere, false FROM (
+        FROM raw.fleksgrundlag WHERE modtaget_maaned = $month EXCEPT FROM {before})
+) ny ON ny.cpr = b.cpr AND ny.maaned = f.maaned
+WHERE ny.vaek OR ny.beregningsgrundlag_oere IS DISTINCT FROM f.beregningsgrundlag_oere
+   OR ny.loen_oere IS DISTINCT FROM f.loen_oere
+GROUP BY f.borger_id"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,7 @@ def register_faults(session: Session, place: Place, month: date) -> list[Fault]:
 
 
 def _people(lines: pl.DataFrame) -> int:
-    """How many people the readable lines of a residence snapshot tell of."""
+    """The number of people in the readable lines of a residence snapshot."""
     return lines.filter(READABLE["bopael"])["CPR"].n_unique()
 
 
@@ -117,10 +130,10 @@ def _read_in(session: Session, place: Place, month: date) -> tuple[int, files_re
 
 
 def _leave_out(session: Session, files: list[RegisterFile]) -> None:
-    """The registers that are no longer there leave the warehouse, and whom a basis concerned is told.
+    """Registers without a file leave the warehouse; the people of a basis among them are marked (`mark`).
 
-    Of the residence snapshots only those newer than the one in use are gone: an older one tells what a run knew. The
-    rows of the one last calculated by stay until the next is calculated by, as who moves is seen by comparing the two.
+    Residence snapshots newer than the one in use leave: an older one shows the knowledge of an earlier run. The
+    rows of the snapshot last calculated by stay until the next calculation, which compares the two (`moved`).
     """
     newest = max((file.maaned for file in files if file.art == "bopael"), default=date.min)
     session.run("DELETE FROM raw.register WHERE art = 'bopael' AND modtaget_maaned > $newest", newest=newest)
@@ -128,10 +141,10 @@ def _leave_out(session: Session, files: list[RegisterFile]) -> None:
         SELECT modtaget_maaned FROM raw.register WHERE art = 'bopael'
         UNION ALL SELECT bopael_maaned FROM refusion.beregnet WHERE bopael_maaned IS NOT NULL)""")
     session.run(
-        "DELETE FROM raw.register WHERE art = 'fleksgrundlag' AND sti NOT IN (SELECT unnest($there::VARCHAR[]))",
+        f"DELETE FROM raw.register WHERE art = 'fleksgrundlag' AND NOT {among('sti', 'there')}",
         there=[file.sti for file in files],
     )
-    withdraw_bases(session)
+    _withdraw_bases(session)
 
 
 def _store_register(session: Session, place: Place, file: RegisterFile, read: files_read.ReadIn) -> int:
@@ -145,22 +158,21 @@ def _store_register(session: Session, place: Place, file: RegisterFile, read: fi
         read[file.sti] = found, _people(lines) if people else None
     month = file.maaned
     session.run("DELETE FROM raw.register WHERE art = $art AND modtaget_maaned = $month", art=file.art, month=month)
-    again = people and month == session.value("SELECT max(bopael_maaned) FROM refusion.beregnet")
-    if again:
-        _keep_stays(session, month)
-    if file.art == "fleksgrundlag":
-        keep_bases(session, month)
-    session.run(f"DELETE FROM raw.{file.art} WHERE modtaget_maaned = $month", month=month)
+    again = people and month == calculated_by(session)
+    stays = session.temp("stays_before", STAYS, m=month) if again else None
+    bases = None if people else _keep_bases(session, month)
+    table = "raw.bopael" if people else "raw.fleksgrundlag"
+    session.run(f"DELETE FROM {table} WHERE modtaget_maaned = $month", month=month)
     rows = bopael_rows(lines, month) if people else fleks_rows(lines, month)
     odd = lines.filter(~READABLE[file.art])["linje"]
     entry = {"sti": file.sti, "art": file.art, "modtaget_maaned": month, "sha256": sha256}
     entry |= {"antal_raekker": lines.height, "antal_ulaeselige": odd.len(), "foerste_ulaeselige": odd.min()}
     session.insert("raw.register", pl.DataFrame([entry], schema_overrides={"foerste_ulaeselige": pl.Int64}))
-    added = session.insert(f"raw.{file.art}", rows)
-    if again:
-        _tell_moves(session)
-    if file.art == "fleksgrundlag":
-        tell_bases(session, month)
+    added = session.insert(table, rows)
+    if stays:
+        _tell_moves(session, stays)
+    if bases:
+        _tell_bases(session, month, bases)
     return added
 
 
@@ -172,21 +184,39 @@ def _is_there(session: Session, file: RegisterFile) -> bool:
     return bool(sha256 and beside) and session.frame(query, sti=file.sti).rows() == [(sha256, sha256, beside)]
 
 
-def _keep_stays(session: Session, month: object) -> None:
-    """The stays of a snapshot, kept as they are before it is read anew (`bopael_foer`)."""
-    session.run("CREATE OR REPLACE TEMP TABLE bopael_foer AS FROM raw.bopael WHERE modtaget_maaned = $m", m=month)
+def _keep_bases(session: Session, month: date) -> Relation:
+    """The bases of a snapshot (`raw.fleksgrundlag`) as they are before it is read anew."""
+    return session.temp("bases_before", "FROM raw.fleksgrundlag WHERE modtaget_maaned = $m", m=month)
 
 
-def _tell_moves(session: Session) -> None:
-    """Whom the snapshot in use, read anew, moves: they are calculated anew (`classified.aendret`)."""
-    newest = """(FROM raw.bopael WHERE modtaget_maaned = (
-        SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael'))"""
-    whose = moved("bopael_foer", newest)
-    session.run(f"INSERT INTO classified.aendret SELECT borger_id, fra FROM {whose} JOIN identitet.borger USING (cpr)")
+def _tell_bases(session: Session, month: date, before: Relation) -> None:
+    """People whose fleksbidrag rests on another basis than a snapshot, read anew, gives: marked (`classified.aendret`).
+
+    A month that a newer snapshot decides may be among them: it is calculated again, with the same result.
+    """
+    mark(session, OTHER_BASIS.format(before=before), month=month)
+
+
+def _withdraw_bases(session: Session) -> None:
+    """The bases of snapshots without a file leave `raw.fleksgrundlag`, and their people are marked."""
+    gone = session.frame("""SELECT DISTINCT modtaget_maaned FROM raw.fleksgrundlag ANTI JOIN (
+        SELECT modtaget_maaned FROM raw.register WHERE art = 'fleksgrundlag') USING (modtaget_maaned)""")
+    for month in gone["modtaget_maaned"]:
+        before = _keep_bases(session, month)
+        session.run("DELETE FROM raw.fleksgrundlag WHERE modtaget_maaned = $month", month=month)
+        _tell_bases(session, month, before)
+
+
+def _tell_moves(session: Session, before: Relation) -> None:
+    """People with other stays in the snapshot in use than `before` it was read anew: marked (`classified.aendret`)."""
+    newest = Relation("""(FROM raw.bopael WHERE modtaget_maaned = (
+        SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael'))""")
+    whose = moved(before, newest)
+    mark(session, f"SELECT borger_id, fra FROM {whose} JOIN identitet.borger USING (cpr)")
 
 
 def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
-    """How many lines of the registers are new, or what is wrong with a file; all of them if it is done again."""
+    """The number of new lines of the registers, or the faults of a file; of all lines if the month is done again."""
     try:
         with place.warehouse.open() as session:
             asked = span(session, place, context)
@@ -196,7 +226,7 @@ def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
 
 
 def reload(session: Session, place: Place, month: date) -> int:
-    """The registers read again as they lie today, and whom they give another residence or basis; the lines read.
+    """The registers read again as they lie today, and people with another residence or basis marked; the lines read.
 
     Faulty, too, if a file that a run has read is gone or is another, and the reports were not reloaded in spite of it.
     """
@@ -207,14 +237,13 @@ def reload(session: Session, place: Place, month: date) -> int:
     ]
     if standing:
         raise Faulty(standing)
-    calculated_by = session.value("SELECT max(bopael_maaned) FROM refusion.beregnet")
-    _keep_stays(session, calculated_by)
-    session.run("UPDATE refusion.beregnet SET bopael_maaned = NULL")
-    for table in ("register", "bopael"):
-        session.run(f"DELETE FROM raw.{table}")
+    before = session.temp("stays_before", STAYS, m=calculated_by(session))
+    count_as_calculated_by(session, None)
+    for table in ("raw.register", "raw.bopael"):
+        session.run(f"DELETE FROM {table}")
     lines, read = _read_in(session, place, month)
-    _tell_moves(session)
-    session.run("UPDATE refusion.beregnet SET bopael_maaned = $used", used=newest_snapshot(session, month))
+    _tell_moves(session, before)
+    count_as_calculated_by(session, newest_snapshot(session, month))
     files_read.read_again(session, read, [sti for sti, _ in changed], next_month(month))
     return lines
 
@@ -222,17 +251,8 @@ def reload(session: Session, place: Place, month: date) -> int:
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The supporting registers, cut by month of receipt."""
 
-    @dg.asset(
-        key=["raw", "register"],
-        partitions_def=months,
-        group_name="raw",
-        kinds=KINDS,
-        owners=[OWNER],
-        metadata=of_table("raw.register"),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-        output_required=False,
-        check_specs=check_specs(REGISTER_CHECKS, ["raw", "register"]),
+    @table_asset(
+        "raw.register", months, output_required=False, check_specs=check_specs(REGISTER_CHECKS, ["raw", "register"])
     )
     def register(
         context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]
@@ -249,13 +269,11 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
             return
         with place.warehouse.open() as session:
             passed = let_passed(session, run_month(context))
-            held = dict(
-                session.frame("SELECT art, sum(antal_raekker)::BIGINT FROM raw.register GROUP BY 1").iter_rows()
-            )
-            files = session.value("SELECT count(*) FROM raw.register")
+            held = session.pairs("SELECT art, sum(antal_raekker)::BIGINT FROM raw.register GROUP BY 1")
+            files = session.count("raw.register")
         yield dg.MaterializeResult(
             metadata={
-                "dagster/row_count": int(files),  # type: ignore[call-overload]
+                "dagster/row_count": files,
                 **{f"{art}_linjer": held.get(art, 0) for art in REGISTERS},
                 "nye_linjer": taken,
             }

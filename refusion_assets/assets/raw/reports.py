@@ -1,4 +1,4 @@
-"""Raw: what was delivered, proved against its manifest and stored line by line as it came."""
+"""Raw: the files of reports, proved against their manifests and stored line by line as they came."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.checks.received import large_lines
-from refusion_assets.assets.findings import queries as opslag
-from refusion_assets.assets.raw import files_read as laest
+from refusion_assets.assets.classified import forget_files, forget_lines
+from refusion_assets.assets.findings import queries
+from refusion_assets.assets.opgoerelse import reopen
+from refusion_assets.assets.raw import files_read
 from refusion_assets.assets.raw.accept import (
     BEFORE_READING,
     BY_COMMAND,
@@ -29,7 +31,7 @@ from refusion_assets.assets.raw.accept import (
 )
 from refusion_assets.assets.raw.register import register_faults
 from refusion_assets.assets.touched import ahead
-from refusion_assets.assets.wiring import POOL, gate, last_closed, reopen, report_deliveries, span, stopping, take_back
+from refusion_assets.assets.wiring import gate, last_closed, report_deliveries, span, stopping, table_asset, take_back
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
@@ -39,17 +41,15 @@ from refusion_assets.files import delivered
 from refusion_assets.files.delivered import Delivery, FileRejected
 from refusion_assets.files.unread import Read
 from refusion_assets.place import Place
-from refusion_assets.shown import KINDS, OWNER, of_table
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Session, among
 
 LINES_PER_BATCH = 300_000
 NOTHING = {"dagster/partition_row_count": 0, "filer": 0, "afsendere": 0}
-BY_FILE = ("raw.ukendt", "classified.linje", "classified.dom", "classified.grundlag", "classified.udgaaet")
 
 
 @dataclass
 class Taken:
-    """What is known of a file so far: where it lay, its hash, its lines and when the first of them was received."""
+    """A file so far: its path, its hash, the number of its lines, and the time the first of them was received."""
 
     delivery: Delivery
     sha256: str
@@ -63,7 +63,7 @@ TakenIn = dict[int, Taken]
 
 @dataclass(frozen=True)
 class Ingested:
-    """What a run took in: files and lines new to the warehouse, and the files of the month by sender."""
+    """The numbers of files and lines new to the warehouse, and of files of the month by sender."""
 
     filer: int
     linjer: int
@@ -88,12 +88,12 @@ def ingest(
     standing = [fault for fault in standing if fault.regel != BY_LINE]
     if standing:
         raise Faulty(standing)
-    laest.look_around(session, place, month)
+    files_read.look_around(session, place, month)
     return done
 
 
 def stops_before_reading(session: Session, place: Place, month: date) -> list[Fault]:
-    """What will stop run `month` and can be let pass, as far as it is known before any line is read."""
+    """The faults that stop run `month`, can be let pass, and are known before any line is read."""
     deliveries, _ = delivered.find(place.raw, month, place.rules)
     return [*_missing_senders(session, deliveries, month), *register_faults(session, place, month)]
 
@@ -106,7 +106,7 @@ def _read_in(
     knowingly: Knowingly | None,
     again: Sequence[Fault] | None = None,
 ) -> tuple[Ingested, list[Fault]]:
-    """The files new to the warehouse read in, and what stops the month unless it is let pass; Stop on a bad file.
+    """The files new to the warehouse read in, and the faults that stop the month unless let pass; Stop on a bad file.
 
     With `again`, what else stops it, every file was forgotten before: each stays known from when it was, and one that
     no run has known is known from the next. No line is then asked whether its amount is too large.
@@ -121,12 +121,12 @@ def _read_in(
         # Nothing is stored, so nothing is known of the lines.
         _refuse_bad(session, month, knowingly, [*bad, *stops])
     _enter(session, taken, month)
-    read: laest.ReadIn = {file.delivery.sti: (file.laest, None) for file in taken.values() if file.laest}
+    read: files_read.ReadIn = {file.delivery.sti: (file.laest, None) for file in taken.values() if file.laest}
     if again is not None:
-        before = session.frame("SELECT sti FROM raw.laest WHERE art = $art", art=laest.INDBERETNING)["sti"]
-        laest.read_again(session, read, before, next_month(month))
+        before = session.frame("SELECT sti FROM raw.laest WHERE art = $art", art=files_read.INDBERETNING)["sti"]
+        files_read.read_again(session, read, before, next_month(month))
     else:
-        laest.remember(session, laest.INDBERETNING, month, read, [delivery.sti for delivery in deliveries])
+        files_read.remember(session, files_read.INDBERETNING, month, read, [delivery.sti for delivery in deliveries])
         session.run("UPDATE raw.fil SET kendt_fra = $month WHERE kendt_fra > $month", month=month)
     _mark_duplicates(session)
     stops += large_lines(session, place.rules, month) if again is None else []
@@ -135,7 +135,7 @@ def _read_in(
 
 
 def _refuse_bad(session: Session, month: date, knowingly: Knowingly | None, faults: list[Fault]) -> None:
-    """Faulty with what stands of some faults, bad files among them; Refused if others than those are to be let pass."""
+    """Faulty with those of the faults that are not let pass; Refused if something else is to be let pass."""
     refuse_unneeded(knowingly or Knowingly(), faults, BEFORE_READING)
     passed = {decision for decision in decided(session, month) if decision[0] != BY_COMMAND}
     passed |= set(wanted(knowingly or Knowingly()))
@@ -143,7 +143,7 @@ def _refuse_bad(session: Session, month: date, knowingly: Knowingly | None, faul
 
 
 def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[Delivery]:
-    """The files to read, by month; what the disk no longer holds, or holds changed, leaves the warehouse."""
+    """The files to read, by month. Files that are gone from the disk, or changed there, leave the warehouse."""
     query = """SELECT f.sti, f.fil_id, f.kendt_fra, f.sha256, l.manifest_sha256
         FROM raw.fil f LEFT JOIN raw.laest l USING (sti)"""
     known = {sti: (fil_id, known_from, hashes) for sti, fil_id, known_from, *hashes in session.frame(query).iter_rows()}
@@ -158,13 +158,9 @@ def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[
         if entry is not None:
             known[delivery.sti] = entry
     gone = [fil_id for fil_id, known_from, _ in known.values() if closed is None or known_from > closed]
-    session.run(
-        """INSERT INTO classified.udgaaet
-        SELECT * FROM classified.linje WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))""",
-        gone=gone,
-    )
-    for table in ("raw.indberetning", *BY_FILE[:-1], "raw.fil"):
-        session.run(f"DELETE FROM {table} WHERE fil_id IN (SELECT unnest($gone::BIGINT[]))", gone=gone)
+    forget_files(session, gone)
+    for table in ("raw.indberetning", "raw.fil"):
+        session.run(f"DELETE FROM {table} WHERE {among('fil_id', 'gone', 'BIGINT')}", gone=gone)
     return fresh
 
 
@@ -176,11 +172,11 @@ def _hashes(delivery: Delivery) -> list[str | None]:
 def _take(
     session: Session, place: Place, fresh: list[Delivery], faults: list[Fault], progress: Callable[[str], None]
 ) -> TakenIn:
-    """The lines of the files in the warehouse, and what is known of each file; faults are added to `faults`.
+    """The lines of the files in the warehouse, and each file (`Taken`); faults are added to `faults`.
 
     Once a file is bad nothing more is stored: the rest are only looked through, and the caller must give up all.
     """
-    first_id = int(session.value("SELECT coalesce(max(fil_id), -1) + 1 FROM raw.fil"))  # type: ignore[call-overload]
+    first_id = session.integer("SELECT max(fil_id) + 1 FROM raw.fil")
     taken: TakenIn = {}
     # While some lines are stored, those after them are read.
     for _ in ahead(partial(_store, session, lines, taken) for lines in _batches(place, fresh, first_id, taken, faults)):
@@ -196,9 +192,9 @@ def _batches(
     waiting: list[pl.DataFrame] = []
     for number, delivery in enumerate(fresh, first_id):
         try:
-            before = laest.prints(place, delivery.sti)
+            before = files_read.prints(place, delivery.sti)
             content = delivered.read_reports(delivery)
-            read = laest.read_of(place, delivery.sti, content.sha256, before)
+            read = files_read.read_of(place, delivery.sti, content.sha256, before)
             taken[number] = Taken(delivery, content.sha256, read)
             for part in content.parts:
                 waiting.append(part.with_columns(fil_id=pl.lit(number, pl.Int64)))
@@ -214,7 +210,7 @@ def _batches(
 
 
 def _store(session: Session, waiting: list[pl.DataFrame], taken: TakenIn) -> None:
-    """Some lines in the warehouse, counted in what is known of their files."""
+    """Some lines in the warehouse, counted in the files they are of (`taken`)."""
     lines = typed(pl.concat(waiting))
     counts = lines.lazy().group_by("fil_id").agg(pl.len(), pl.col("Modtaget_tidspunkt").min())
     for number, antal, first in counts.collect().iter_rows():
@@ -236,7 +232,7 @@ def _enter(session: Session, taken: TakenIn, month: date) -> None:
 
 
 def _mark_duplicates(session: Session) -> None:
-    """FIL-004: the same content (with at least one line) counts once, in the order files are judged in."""
+    """FIL-004: of files with the same content (and at least one line) the first in the order of judging counts."""
     session.run("""
         UPDATE raw.fil SET dublet = o.nr > 1 FROM (
             SELECT fil_id, row_number() OVER (
@@ -247,13 +243,18 @@ def _mark_duplicates(session: Session) -> None:
 
 def _missing_senders(session: Session, deliveries: list[Delivery], month: date) -> list[Fault]:
     """FIL-006: senders of the month before that have delivered nothing this month, and their money then."""
-    missing = delivered.missing(deliveries, month)
+    missing = delivered.missing(deliveries, month, senders_read(session, next_month(month, -1)))
     then = (
-        {(kilde, enhed): oere for kilde, enhed, oere, _ in opslag.expected(session, month).iter_rows()}
+        {(kilde, enhed): oere for kilde, enhed, oere, _ in queries.expected(session, month).iter_rows()}
         if missing
         else {}
     )
     return [_missing(kilde, enhed, then.get((kilde, enhed), 0), month) for kilde, enhed in missing]
+
+
+def senders_read(session: Session, month: date) -> list[tuple[str, str]]:
+    """The senders (kilde, enhed) of the files of a month that are in the warehouse."""
+    return session.frame("SELECT DISTINCT kilde, enhed FROM raw.fil WHERE modtaget_maaned = $month", month=month).rows()
 
 
 def _missing(kilde: str, enhed: str, oere: int, month: date) -> Fault:
@@ -275,10 +276,11 @@ def reload(
     file that a run has read is gone or is another (FIL-008), unless this command lets it pass.
     """
     config = knowingly or Knowingly()
-    session.run("CREATE OR REPLACE TEMP TABLE kendt AS SELECT sti, kendt_fra FROM raw.fil")
-    for table in ("raw.indberetning", "raw.fil", *BY_FILE):
+    known = session.temp("files_known", "SELECT sti, kendt_fra FROM raw.fil")
+    for table in ("raw.indberetning", "raw.fil"):
         session.run(f"DELETE FROM {table}")
-    done, stops = _read_in(session, place, month, progress, config, laest.changes(session, place, month))
+    forget_lines(session)
+    done, stops = _read_in(session, place, month, progress, config, files_read.changes(session, place, month))
     refuse_unneeded(config, stops)
     keep_decisions(session, month, config)
     passed = decided(session, month)
@@ -286,12 +288,12 @@ def reload(
     if standing:
         raise Faulty(standing)
     session.run("UPDATE raw.fil SET kendt_fra = $coming", coming=next_month(month))
-    session.run("UPDATE raw.fil SET kendt_fra = kendt.kendt_fra FROM kendt WHERE raw.fil.sti = kendt.sti")
+    session.run(f"UPDATE raw.fil SET kendt_fra = k.kendt_fra FROM {known} k WHERE raw.fil.sti = k.sti")
     return done
 
 
 def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly) -> tuple[date, Ingested | Faulty]:
-    """The month, and what it took in or what is wrong with its files; then its earlier files are withdrawn.
+    """The month, and its result or the faults of its files; with faults its earlier files are withdrawn.
 
     Nothing is touched if something is to be let pass that stops nothing.
     """
@@ -314,7 +316,7 @@ def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly)
 def _of_critical_week(
     place: Place, context: dg.AssetExecutionContext, month: date, config: Knowingly
 ) -> Ingested | Faulty:
-    """What a month took in or what is wrong with its files; its earlier files are withdrawn, whatever stops it.
+    """The result of a month or the faults of its files; its earlier files are withdrawn, whatever stops it.
 
     Only a decision that cannot be kept stops it before anything is touched.
     """
@@ -334,7 +336,7 @@ def _of_critical_week(
 
 
 def _unfinish(place: Place, context: dg.AssetExecutionContext, month: date, config: Knowingly) -> None:
-    """Without its files a run is not finished: the next month must not close it. What was let pass is kept."""
+    """Without its files a run is not finished: the next month must not close it. The decisions are kept."""
     with place.warehouse.open() as session:
         keep_decisions(session, month, config)
         reopen(session, place, month)
@@ -342,7 +344,7 @@ def _unfinish(place: Place, context: dg.AssetExecutionContext, month: date, conf
 
 
 def _held(session: Session) -> dict[str, dict[str, int]]:
-    """What each month of receipt holds in the warehouse, however many runs it came with: lines, files, senders."""
+    """Lines, files and senders in the warehouse for each month of receipt, whichever run took them in."""
     rows = session.frame("""SELECT strftime(modtaget_maaned, '%Y-%m'), sum(antal_raekker)::BIGINT, count(*),
         count(DISTINCT (kilde, enhed)) FROM raw.fil GROUP BY 1""")
     return {month: dict(zip(NOTHING, numbers, strict=True)) for month, *numbers in rows.iter_rows()}
@@ -351,17 +353,8 @@ def _held(session: Session) -> dict[str, dict[str, int]]:
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The delivered lines, cut by month of receipt."""
 
-    @dg.asset(
-        key=["raw", "indberetning"],
-        partitions_def=months,
-        group_name="raw",
-        kinds=KINDS,
-        owners=[OWNER],
-        metadata=of_table("raw.indberetning"),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-        output_required=False,
-        check_specs=check_specs(FILE_CHECKS, ["raw", "indberetning"]),
+    @table_asset(
+        "raw.indberetning", months, output_required=False, check_specs=check_specs(FILE_CHECKS, ["raw", "indberetning"])
     )
     def indberetning(
         context: dg.AssetExecutionContext, config: Knowingly, place: dg.ResourceParam[Place]

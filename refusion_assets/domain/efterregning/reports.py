@@ -34,7 +34,7 @@ def rounded(number: Fraction | int) -> int:
 
 def has_other_digit(text: str) -> bool:
     """Whether a decimal digit of another script than ASCII stands in the text."""
-    return any(unicodedata.category(sign) == "Nd" and not "0" <= sign <= "9" for sign in text)
+    return not text.isascii() and any(unicodedata.category(sign) == "Nd" and not "0" <= sign <= "9" for sign in text)
 
 
 def is_timestamp(text: str) -> bool:

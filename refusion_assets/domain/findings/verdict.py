@@ -1,11 +1,12 @@
 """Understands the verdict of a check: did it pass, how much does it concern, and what must be done."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandera.polars as pa
 import polars as pl
 
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.wording import plural
 
@@ -14,7 +15,7 @@ MOST_NAMED = 3
 MOST_OERE = 2**62  # a cause beyond what 64 bits hold is told as this
 
 
-class Resultat(pa.DataFrameModel):
+class Resultat(Contract, key=["maaned", "kontrol"]):
     """One row per run month and check: the evidence that stays when the UI has forgotten."""
 
     maaned: pl.Date
@@ -27,14 +28,8 @@ class Resultat(pa.DataFrameModel):
     beloeb_oere: pl.Int64
     tekst: pl.String
 
-    class Config:
-        """Exactly these columns; one row per run month and check."""
 
-        strict = True
-        unique = ["maaned", "kontrol"]  # noqa: RUF012  pandera reads the list
-
-
-class Tal(pa.DataFrameModel):
+class Tal(Contract, key=["maaned", "kontrol", "navn"]):
     """One row per run month, check and number that it counted or summed: the reconciliation, post by post."""
 
     maaned: pl.Date
@@ -42,14 +37,8 @@ class Tal(pa.DataFrameModel):
     navn: pl.String
     vaerdi: pl.Int64 = pa.Field(description="øre where the name ends in _oere, else a count")
 
-    class Config:
-        """Exactly these columns; a check says a number once."""
 
-        strict = True
-        unique = ["maaned", "kontrol", "navn"]  # noqa: RUF012
-
-
-class Afsender(pa.DataFrameModel):
+class Afsender(Contract, key=["kilde", "enhed", "maaned"]):
     """One row per sender and month of receipt, as the run of that month saw it: how well it delivered."""
 
     kilde: pl.String
@@ -61,26 +50,14 @@ class Afsender(pa.DataFrameModel):
     rettelser: pl.Int64 = pa.Field(ge=0, description="reversals, and reports that lower")
     karantaene_oere: pl.Int64
 
-    class Config:
-        """Exactly these columns; a sender stands once a month."""
 
-        strict = True
-        unique = ["kilde", "enhed", "maaned"]  # noqa: RUF012
-
-
-class Accept(pa.DataFrameModel):
+class Accept(Contract, key=["maaned", "regel", "genstand"]):
     """One row per stop that an operator has let pass, knowing why: run month, rule and what it is about."""
 
     maaned: pl.Date
     regel: pl.String
     genstand: pl.String
     begrundelse: pl.String = pa.Field(str_length={"min_value": 1})
-
-    class Config:
-        """Exactly these columns; a thing is let pass once a month."""
-
-        strict = True
-        unique = ["maaned", "regel", "genstand"]  # noqa: RUF012
 
 
 @dataclass(frozen=True)
@@ -99,6 +76,26 @@ class Outcome:
     eksempler: tuple[int, ...] = ()
 
 
+def judged(
+    found: int,
+    yes: str,
+    no: str,
+    action: str,
+    *,
+    oere: int = 0,
+    tal: dict[str, int] | None = None,
+    people: pl.Series | None = None,
+) -> Outcome:
+    """Passed with the sentence `yes` if nothing is found; else `no`, what to do, and three of the persons at most.
+
+    `found`: rows that the check points at; `oere`: their money; `people`: surrogates, null where nobody is named.
+    """
+    if not found:
+        return Outcome(True, yes, tal=tal or {})
+    named = () if people is None else tuple(people.drop_nulls().unique().sort()[:MOST_NAMED])
+    return Outcome(False, no, action, found, oere, tal or {}, named)
+
+
 def kroner_text(oere: int) -> str:
     """Øre as a Danish amount for a sentence: `-1.234,50 kr.`."""
     whole, rest = divmod(abs(oere), 100)
@@ -109,25 +106,17 @@ def kroner_text(oere: int) -> str:
 def balance(name: str, parts: dict[str, int], whole: int) -> Outcome:
     """Whether the parts sum to the whole, to the øre."""
     gap = whole - sum(parts.values())
-    if gap == 0:
-        text = f"{name} stemmer: {kroner_text(whole)} er fordelt til øren."
-        return Outcome(True, text, tal=_posts(parts, whole))
-    return Outcome(
-        False,
+    return judged(
+        int(gap != 0),
+        f"{name} stemmer: {kroner_text(whole)} er fordelt til øren.",
         f"{name} stemmer ikke: {kroner_text(gap)} mangler.",
         "Luk ikke måneden; sammenlign classified.linje med dom og krav, og meld fejlen til systemets ejere.",
-        antal=1,
-        beloeb_oere=gap,
-        tal=_posts(parts, whole),
+        oere=gap,
+        tal={f"{name}_oere": value for name, value in {**parts, "i_alt": whole}.items()},
     )
 
 
-def _posts(parts: dict[str, int], whole: int) -> dict[str, int]:
-    """The posts of a reconciliation by name, in øre."""
-    return {f"{name}_oere": value for name, value in {**parts, "i_alt": whole}.items()}
-
-
-def by_rule(found: pl.DataFrame, ids: Iterable[str], rules: Rulebook) -> Iterator[tuple[str, Outcome]]:
+def by_rule(found: pl.DataFrame, ids: Iterable[str], rules: Rulebook) -> Iterator[Outcome]:
     """One outcome per rule id: passed if the month brings nothing new, or if the rule is only told. Øre.
 
     `found`: one row per finding with regel, borger_id, beloeb_oere (both may be null) and `ny`, true where no
@@ -137,27 +126,21 @@ def by_rule(found: pl.DataFrame, ids: Iterable[str], rules: Rulebook) -> Iterato
         mine = found.filter(regel=regel)
         fresh = mine.filter("ny")
         oere = int(fresh["beloeb_oere"].sum())
-        counts = {"nye": fresh.height, "aabne": mine.height, "nye_oere": oere}
         kontrol = rules.kontrol(regel)
-        if fresh.is_empty():
-            still = f" {plural(mine.height, 'ældre fund er åbent', 'ældre fund er åbne')}." if mine.height else ""
-            yield regel, Outcome(True, f"{regel}: {kontrol.navn}.{still}", tal=counts)
-            continue
+        still = f" {plural(mine.height, 'ældre fund er åbent', 'ældre fund er åbne')}." if mine.height else ""
         money = f" ({kroner_text(oere)})" if oere else ""
         more = f", {mine.height} er åbne i alt" if mine.height > fresh.height else ""
         new = plural(fresh.height, "nyt fund", "nye fund")
-        yield (
-            regel,
-            Outcome(
-                kontrol.alvor == INFO,
-                f"{regel} holder ikke ({kontrol.navn}): {new}{money}{more}{_named(fresh)}.",
-                kontrol.handling if "{" not in kontrol.handling else "Se adviseringsfilen.",
-                fresh.height,
-                oere,
-                counts,
-                tuple(fresh["borger_id"].drop_nulls().unique().sort()[:MOST_NAMED]),
-            ),
+        outcome = judged(
+            fresh.height,
+            f"{regel}: {kontrol.navn}.{still}",
+            f"{regel} holder ikke ({kontrol.navn}): {new}{money}{more}{_named(fresh)}.",
+            kontrol.handling if "{" not in kontrol.handling else "Se adviseringsfilen.",
+            oere=oere,
+            tal={"nye": fresh.height, "aabne": mine.height, "nye_oere": oere},
+            people=fresh["borger_id"],
         )
+        yield replace(outcome, bestaaet=True) if kontrol.alvor == INFO else outcome
 
 
 def _named(findings: pl.DataFrame) -> str:

@@ -7,6 +7,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.calendar import Ints
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.findings.words import found, week
 from refusion_assets.domain.refusion.split import Spread
 from refusion_assets.domain.rules.entries import Rulebook
@@ -19,7 +20,7 @@ PAIR = ["borger_id", "ydelse_id", "pligt_se", "pligt_se_2"]
 AND = " og "
 
 
-class Dobbelt(pa.DataFrameModel):
+class Dobbelt(Contract, key=[*PAIR, "fra"]):
     """One row per person, benefit, pair of payers and unbroken run of days that both pay for. Øre."""
 
     borger_id: pl.Int64
@@ -32,12 +33,6 @@ class Dobbelt(pa.DataFrameModel):
     kommunekode: pl.String = pa.Field(nullable=True, description="the one municipality that pays, if there is one")
     beloeb_oere: pl.Int64 = pa.Field(ge=0, description="what the payer with the least has on the days")
     ny: pl.Boolean = pa.Field(description="one of the claims has lines first known in the run")
-
-    class Config:
-        """Exactly these columns; a stretch of days stands once."""
-
-        strict = True
-        unique = [*PAIR, "fra"]  # noqa: RUF012  pandera reads the list
 
 
 def fails_modulus_11(cpr: pl.Expr) -> pl.Expr:
@@ -198,5 +193,4 @@ def _money(
 
 
 def _days(days: pl.Series) -> Ints:
-    """Dates as days counted from a Monday."""
     return days.cast(pl.Int32).to_numpy().astype(np.int64) + THURSDAY

@@ -1,6 +1,6 @@
 """Understands why a run settled something else, or counted a week otherwise, than the run before it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -9,53 +9,42 @@ import numpy as np
 import polars as pl
 
 from refusion_assets.domain.calendar import last_day, make_grid, monday, next_month
-from refusion_assets.domain.forklar.history import Flytning, Historie, Row, counts, reversals
-from refusion_assets.domain.forklar.model import Aarsag, Aendring, Fleksbidrag, Formel, SkiftetUge, entry
-from refusion_assets.domain.forklar.rows import Key, Linjer, Navne, spelled, touches
+from refusion_assets.domain.forklar.history import Flytning, Historie, PersonFacts, counts
+from refusion_assets.domain.forklar.model import Aarsag, Aendring, FleksbidragTold, Formel, SkiftetUge, entry
+from refusion_assets.domain.forklar.rows import Key, Linjer, Navne, Row, reversals, spelled, touches
 from refusion_assets.domain.opgoerelse import TILBAGE
 from refusion_assets.domain.refusion.fleksbidrag import FACTS, FORMLER
 from refusion_assets.domain.refusion.price import NO_KOMMUNE, residence
-from refusion_assets.domain.rules.entries import Fleksbidrag as Entry
-from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.rules.entries import Fleksbidrag, Rulebook, spans
 
 MISSING = "FB-001"
 
 
-def contribution_row(row: dict[str, Any], navne: Navne, rules: Rulebook) -> Fleksbidrag:
+def contribution_row(row: Row, navne: Navne, rules: Rulebook) -> FleksbidragTold:
     """One fleksbidrag (`BorgerMaanedFleksbidrag`) with the numbers of its formula, and its entry. Hjemmel: § 7."""
     rule = _entry_of(row, rules)
     missing = row["beregningsgrundlag_oere"] is None
     seen = {"ydelse_id": row["ydelse_id"], "uge_fra": row["uge"], "uge_til": row["uge"]}
-    kept = ("ydelse_id", "kommunekode", "beregningsgrundlag_oere", "loen_oere", "tilskud_refusion_oere")
-    more = ("dage_paa_trin", "dage", "refusion_oere", "hjemmel")
-    return Fleksbidrag(
-        ydelse=navne.ydelse(row["ydelse_id"]),
-        kommune=navne.kommune(row["kommunekode"]),
-        formel=_numbers(rule, navne) if rule else None,
+    numbers = {"navn": rule.formel, "tilskud": navne.ydelse(rule.ydelse_id)} if rule else {}
+    return navne.filled(
+        FleksbidragTold,
+        row,
+        formel=navne.filled(Formel, vars(rule), **numbers) if rule else None,
         regel=MISSING if missing else None,
         regel_tekst=spelled(MISSING, seen | {"vaerdi": f"{row['maaned']:%Y-%m}"}, rules) if missing else None,
-        post=entry(rule, "fleksbidrag.toml", rule.id, rule.gaelder_fra) if rule else None,
-        **{name: row[name] for name in (*kept, *more)},
+        post=entry(rule, "fleksbidrag.toml", rule.id) if rule else None,
     )
 
 
-def _entry_of(row: dict[str, Any], rules: Rulebook) -> Entry | None:
+def _entry_of(row: Row, rules: Rulebook) -> Fleksbidrag | None:
     """The entry that holds for the month, if the contribution is the one it gives."""
-    for rule, since, until in rules.fleksbidrag_months():
+    for rule, since, until in spans(rules.fleksbidrag):
         if since <= row["maaned"] < until and (rule.id, rule.hjemmel) == (row["ydelse_id"], row["hjemmel"]):
             if row["beregningsgrundlag_oere"] is None:
                 return rule
             facts = pl.DataFrame([[row[name] for name in FACTS]], schema=dict.fromkeys(FACTS, pl.Int64), orient="row")
             return rule if int(FORMLER[rule.formel](facts, rule)[0]) == row["refusion_oere"] else None
     return None
-
-
-def _numbers(rule: Entry, navne: Navne) -> Formel:
-    """The numbers of an entry."""
-    kept = ("trin_procent", "forskel_procent", "beregningsgrundlag_procent", "loen_procent", "afrunding_oere")
-    return Formel(
-        navn=rule.formel, tilskud=navne.ydelse(rule.ydelse_id), **{name: getattr(rule, name) for name in kept}
-    )
 
 
 def basis_causes(grundlag: pl.DataFrame, run: date) -> list[Aarsag]:
@@ -92,30 +81,16 @@ def subsidy_causes(posteringer: pl.DataFrame, koersel: int, ydelse_ids: set[str]
     return [Aarsag(slags="tilskud", indberetninger=[], uge_fra=weeks[0], uge_til=weeks[-1], antal_uger=len(weeks))]
 
 
-@dataclass
-class Foer:
-    """What earlier runs knew of a person: lines and weeks (`historie`), and residence.
-
-    `bopael`: the stays of every snapshot asked for; `bopael_maaneder`: all snapshots there are. `grundlag`: the bases
-    of fleksbidrag delivered for the month (`basis_causes`). `rules`: those of the last calculation.
-    """
-
-    historie: Historie
-    bopael: pl.DataFrame
-    bopael_maaneder: list[date]
-    grundlag: pl.DataFrame
-    rules: Rulebook
-
-    def home(self, known: date, uge: date) -> str | None:
-        """The municipality of residence of a week as a run month knew it; None if unknown."""
-        snapshots = [month for month in self.bopael_maaneder if month <= known]
-        if not snapshots:
-            return None
-        grid = make_grid(self.rules.optaelling.gaelder_fra, last_day(known))
-        stays = self.bopael.filter(pl.col("modtaget_maaned") == max(snapshots)).drop("modtaget_maaned")
-        stays = stays.with_columns(borger_id=pl.lit(self.historie.borger_id, pl.Int64))
-        kode = int(residence(stays, np.array([self.historie.borger_id]), grid, self.rules)[grid.week_of(uge), 0])
-        return None if kode == NO_KOMMUNE else f"{kode:03}"
+def _home(facts: PersonFacts, known: date, uge: date, rules: Rulebook) -> str | None:
+    """The municipality of residence of a week as a run month knew it; None if unknown."""
+    snapshots = [month for month in facts.bopael_maaneder if month <= known]
+    if not snapshots:
+        return None
+    grid = make_grid(rules.optaelling.gaelder_fra, last_day(known))
+    stays = facts.bopael.filter(pl.col("modtaget_maaned") == max(snapshots)).drop("modtaget_maaned")
+    stays = stays.with_columns(borger_id=pl.lit(facts.borger_id, pl.Int64))
+    kode = int(residence(stays, np.array([facts.borger_id]), grid, rules)[grid.week_of(uge), 0])
+    return None if kode == NO_KOMMUNE else f"{kode:03}"
 
 
 @dataclass(frozen=True)
@@ -160,9 +135,7 @@ class Skift:
         return bool(self.back and self.fresh) and self.of(self.back, "procent") != self.of(self.fresh, "procent")
 
 
-def _shifts(
-    posteringer: pl.DataFrame, historie: Historie, uge: date, maaned: date, trapper: "Trapper"
-) -> Iterator[Skift]:
+def _shifts(posteringer: pl.DataFrame, historie: Historie, uge: date, maaned: date) -> Iterator[Skift]:
     """What runs have changed in a week's days of the month, in order of run and benefit.
 
     A first settlement in the month's own run is no change. What stood and stands is also looked at for its number.
@@ -181,40 +154,29 @@ def _shifts(
             back = [r for r in mine if r["ydelse_id"] == ydelse_id and r["raekketype"] == TILBAGE]
             fresh = [r for r in mine if r["ydelse_id"] == ydelse_id and r["raekketype"] != TILBAGE]
             then, now = ([r for (name, _), r in side.items() if name == ydelse_id] for side in (stood, standing))
-            both = _numbered(then) and _numbered(now)
-            moved = trapper.moved(koersel, ydelse_id, uge) if both else (None, None)
+            both = all(any(row["ydelsestaeller"] is not None for row in rows) for rows in (then, now))
+            moved = _moved_numbers(historie, koersel, ydelse_id, uge) if both else (None, None)
             if any(moved) or back or (fresh and run > maaned):
                 yield Skift(uge, maaned, run, koersel, ydelse_id, back, fresh, then, *moved)
 
 
 def _place(row: Row) -> tuple[str, str]:
-    """What names a ledger row within a week's days of a month."""
     return row["ydelse_id"], row["kommunekode"]
 
 
-def _numbered(rows: Sequence[Row]) -> bool:
-    """Whether any of the rows has a number of support."""
-    return any(row["ydelsestaeller"] is not None for row in rows)
-
-
-@dataclass(frozen=True)
-class Trapper:
-    """Which counter the staircase of a benefit is climbed by, and how runs have moved its numbers."""
-
-    historie: Historie
-
-    def moved(self, koersel: int, ydelse_id: str, uge: date) -> tuple[Flytning | None, Flytning | None]:
-        """Why a run counted a week of a benefit otherwise, and the week of the overgang where that decides."""
-        earlier = self.historie.before(koersel)
-        if earlier is None:
-            return None, None
-        viden = self.historie.at(koersel)
-        taeller = _counter(viden.rules, ydelse_id, uge)
-        if taeller is None or taeller != _counter(self.historie.at(earlier).rules, ydelse_id, uge):
-            return None, None
-        before = uge < monday(viden.rules.overgang.gaelder_fra)
-        overgang = self.historie.moved_overgang(koersel, taeller) if before else None
-        return self.historie.moved(koersel, taeller, uge), overgang
+def _moved_numbers(
+    historie: Historie, koersel: int, ydelse_id: str, uge: date
+) -> tuple[Flytning | None, Flytning | None]:
+    """Why a run counted a week of a benefit otherwise, and the week of the overgang where that decides."""
+    earlier = historie.before(koersel)
+    if earlier is None:
+        return None, None
+    rules = historie.at(koersel).rules
+    taeller = _counter(rules, ydelse_id, uge)
+    if taeller is None or taeller != _counter(historie.at(earlier).rules, ydelse_id, uge):
+        return None, None
+    before = uge < monday(rules.overgang.gaelder_fra)
+    return historie.moved(koersel, taeller, uge), historie.moved_overgang(koersel, taeller) if before else None
 
 
 def _counter(rules: Rulebook, ydelse_id: str, uge: date) -> str | None:
@@ -225,22 +187,22 @@ def _counter(rules: Rulebook, ydelse_id: str, uge: date) -> str | None:
 
 
 def changes(
-    posteringer: pl.DataFrame, linjer: Linjer, foer: Foer, uge: date, maaned: date, navne: Navne
+    facts: PersonFacts, historie: Historie, linjer: Linjer, uge: date, maaned: date, rules: Rulebook
 ) -> list[Aendring]:
     """What later runs changed in a week's days of the month, each with its concrete causes. Øre, per cent.
 
     A run that only counted the week otherwise is one of them: its percentage and amounts are as they stood.
     """
     found = []
-    for skift in _shifts(posteringer, foer.historie, uge, maaned, Trapper(foer.historie)):
+    navne = linjer.navne
+    for skift in _shifts(facts.posteringer, historie, uge, maaned):
         then, now = (skift.back, skift.fresh) if skift.settled else (skift.stood, skift.stood)
         sign = -1 if skift.settled else 1
         found.append(
-            Aendring(
-                koersel=skift.koersel,
+            navne.filled(
+                Aendring,
+                vars(skift),
                 maaned=skift.run,
-                ydelse_id=skift.ydelse_id,
-                ydelse=navne.ydelse(skift.ydelse_id),
                 procent_foer=skift.of(then, "procent"),
                 procent_efter=skift.of(now, "procent"),
                 beloeb_foer_oere=sign * sum(row["beloeb_oere"] for row in then),
@@ -249,35 +211,41 @@ def changes(
                 refusion_efter_oere=sum(row["refusion_oere"] for row in now),
                 kommuner_foer=sorted({navne.kommune(row["kommunekode"]) for row in then}),
                 kommuner_efter=sorted({navne.kommune(row["kommunekode"]) for row in now}),
-                aarsager=_causes(skift, posteringer, linjer, foer, navne),
+                aarsager=_causes(skift, facts, historie, linjer, rules),
             )
         )
     return found
 
 
-def _causes(skift: Skift, posteringer: pl.DataFrame, linjer: Linjer, foer: Foer, navne: Navne) -> list[Aarsag]:
+def _causes(skift: Skift, facts: PersonFacts, historie: Historie, linjer: Linjer, rules: Rulebook) -> list[Aarsag]:
     """The concrete causes of a change, the nearest first; one that says so if none can be seen."""
     causes: list[Aarsag] = []
-    versions = _versions(skift, foer.historie)
-    followed = {entry.ydelse_id for entry in foer.rules.fleksbidrag if entry.id == skift.ydelse_id}
+    earlier = historie.before(skift.koersel)
+    versions = historie.version(skift.koersel if earlier is None else earlier), historie.version(skift.koersel)
+    followed = {entry.ydelse_id for entry in rules.fleksbidrag if entry.id == skift.ydelse_id}
     if followed:
-        causes += basis_causes(foer.grundlag, skift.run)
-        causes += subsidy_causes(posteringer, skift.koersel, followed)
+        causes += basis_causes(facts.grundlag, skift.run)
+        causes += subsidy_causes(facts.posteringer, skift.koersel, followed)
     if skift.moved("beloeb_oere", "indberettet_oere"):
-        causes += _new_lines(skift, linjer, foer.historie)
-        causes += _move(skift, foer, navne)
+        causes += _new_lines(skift, linjer, historie)
+        before, after = (_home(facts, run, skift.uge, rules) for run in (next_month(skift.run, -1), skift.run))
+        if before != after:
+            causes.append(
+                Aarsag(
+                    slags="bopael",
+                    indberetninger=[],
+                    uge_fra=skift.uge,
+                    uge_til=skift.uge,
+                    kommune_foer=linjer.navne.kommune(before) if before else None,
+                    kommune_efter=linjer.navne.kommune(after) if after else None,
+                )
+            )
     counted = [("taeller", skift.flytning), ("overgang", skift.overgang)]
     numbers = [_moved_number(slags, one, linjer, versions) for slags, one in counted if one]
     causes += numbers
     if skift.settled and (not causes or (skift.other_percentage and not numbers)):
         causes += _rules(skift, versions)
     return causes or [Aarsag(slags="uforklaret", indberetninger=[])]
-
-
-def _versions(skift: Skift, historie: Historie) -> tuple[str, str]:
-    """The rules of the run before and of the run."""
-    earlier = historie.before(skift.koersel)
-    return historie.version(earlier if earlier is not None else skift.koersel), historie.version(skift.koersel)
 
 
 def _new_lines(skift: Skift, linjer: Linjer, historie: Historie) -> list[Aarsag]:
@@ -294,7 +262,7 @@ def _new_lines(skift: Skift, linjer: Linjer, historie: Historie) -> list[Aarsag]
     for line, row in new.linjer.items():
         was, now = counts(old, line), counts(new, line)
         if was != now and row["art"] == "I" and row["ydelse_id"] == skift.ydelse_id and touches(row, *days):
-            back = [reversal for reversal in reversals(new, row) if old.status(reversal) is None] if was else []
+            back = [reversal for reversal in reversals(new.linjer, row) if old.status(reversal) is None] if was else []
             fresh = "indberetning" if old.status(line) is None else "karantaene"
             found["tilbagefoersel" if back else fresh] |= dict.fromkeys(back or [line])
     return [
@@ -304,34 +272,9 @@ def _new_lines(skift: Skift, linjer: Linjer, historie: Historie) -> list[Aarsag]
     ]
 
 
-def _move(skift: Skift, foer: Foer, navne: Navne) -> list[Aarsag]:
-    """Another residence in the week than the run before knew."""
-    before, after = foer.home(next_month(skift.run, -1), skift.uge), foer.home(skift.run, skift.uge)
-    if before == after:
-        return []
-    return [
-        Aarsag(
-            slags="bopael",
-            indberetninger=[],
-            uge_fra=skift.uge,
-            uge_til=skift.uge,
-            kommune_foer=navne.kommune(before) if before else None,
-            kommune_efter=navne.kommune(after) if after else None,
-        )
-    ]
-
-
 def _moved_number(slags: str, moved: Flytning, linjer: Linjer, versions: tuple[str, str]) -> Aarsag:
     """That a number became another, by which weeks, and by which lines each of them."""
-    weeks = [
-        SkiftetUge(
-            uge=one.uge,
-            art_foer=one.art_foer,
-            art_efter=one.art_efter,
-            indberetninger=linjer.nrs(one.linjer),
-        )
-        for one in moved.uger
-    ]
+    weeks = [linjer.navne.filled(SkiftetUge, vars(one), indberetninger=linjer.nrs(one.linjer)) for one in moved.uger]
     kinds = {one.art_efter for one in weeks}
     by_rules = moved.regler or any(not one.indberetninger for one in weeks)
     return Aarsag(
@@ -354,7 +297,6 @@ def _moved_number(slags: str, moved: Flytning, linjer: Linjer, versions: tuple[s
 
 
 def _rules(skift: Skift, versions: tuple[str, str]) -> list[Aarsag]:
-    """Other rules than those of the run before."""
     if versions[0] == versions[1]:
         return []
     return [

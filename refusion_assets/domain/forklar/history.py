@@ -14,17 +14,53 @@ import numpy as np
 import polars as pl
 
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, monday
-from refusion_assets.domain.classified import BRUGT, CLAIM, KARANTAENE, VIRKET, classify
+from refusion_assets.domain.classified import BRUGT, CLAIM, KARANTAENE, classify
 from refusion_assets.domain.duration.count import Counted, own_kinds, own_window, walk, week_kinds, window_starts
 from refusion_assets.domain.duration.spells import KIND_NAMES
-from refusion_assets.domain.forklar.rows import Key, key
+from refusion_assets.domain.forklar.rows import Key, Row, key, reversals
 from refusion_assets.domain.rules.entries import LOVENS_TAELLER, Rulebook
 
-Row = dict[str, Any]
 Claim = tuple[Any, ...]
 WEEK = timedelta(days=7)
 BELOW_ZERO = "EI-010"
 JUDGEMENT = ("borger_id", "ydelse_id", "konto", "periode_start", "periode_slut", "beloeb_oere", "regel")
+
+
+@dataclass(frozen=True)
+class PersonFacts:
+    """All that the warehouse holds of one person around a month, as the last calculation knows it.
+
+    `viden` and `regelversion`: the run month and the rules of that calculation. `koersler`: koersel, maaned, status,
+    regelversion. `forloeb`: `Forloeb`. `krav`: `Krav` of the classification. `raekker` and `uden_kommune`: the result
+    of the benefit month, `over_loft` what maxima took of it, `fleksbidrag` what it has of that, `grundlag` the bases
+    delivered for it; `posteringer` its ledger, `foraeldet` the differences in it that are too old to be settled.
+    `linjer`: every line of the person and every reversal that points at one (`Linje` with verdict and file; `regel` is
+    the verdict's, `egen_regel` the line's own). `andre`, `regler` and `bedoemt`: as in `Historie`. `raa`: the raw
+    columns of the lines that are shown. `bopael`: stays by snapshot (`modtaget_maaned`), `bopael_maaned` the one in
+    use, `bopael_maaneder` all there are.
+    """
+
+    borger_id: int
+    viden: date
+    regelversion: str
+    bopael_maaned: date | None
+    koersler: pl.DataFrame
+    forloeb: pl.DataFrame
+    krav: pl.DataFrame
+    raekker: pl.DataFrame
+    over_loft: pl.DataFrame
+    fleksbidrag: pl.DataFrame
+    grundlag: pl.DataFrame
+    uden_kommune: pl.DataFrame
+    posteringer: pl.DataFrame
+    foraeldet: pl.DataFrame
+    linjer: pl.DataFrame
+    andre: pl.DataFrame
+    regler: Mapping[str, Rulebook]
+    bedoemt: Mapping[str, pl.DataFrame]
+    raa: pl.DataFrame
+    bopael: pl.DataFrame
+    bopael_maaneder: list[date]
 
 
 @dataclass(frozen=True)
@@ -110,7 +146,7 @@ class Historie:
     koersler: pl.DataFrame
     regler: Mapping[str, Rulebook]
     bedoemt: Mapping[str, pl.DataFrame]
-    kendt: dict[int, Viden] = field(default_factory=dict)
+    known: dict[int, Viden] = field(default_factory=dict)
 
     @cached_property
     def maaneder(self) -> dict[int, date]:
@@ -127,9 +163,9 @@ class Historie:
 
     def at(self, koersel: int) -> Viden:
         """What a run knew."""
-        if koersel not in self.kendt:
-            self.kendt[koersel] = self._make(koersel)
-        return self.kendt[koersel]
+        if koersel not in self.known:
+            self.known[koersel] = self._make(koersel)
+        return self.known[koersel]
 
     def _make(self, koersel: int) -> Viden:
         """What a run knew, by its lines and rules."""
@@ -185,7 +221,6 @@ class Historie:
 
 
 def _counts(krav: pl.DataFrame, borger_id: int, grid: Grid, rules: Rulebook) -> dict[str, Counted]:
-    """The weeks of one person by every counter."""
     who = np.array([borger_id])
     kinds = week_kinds(krav, who, grid, rules)
     found = {LOVENS_TAELLER: walk(who, kinds, grid, rules, window_starts(rules, grid))}
@@ -206,7 +241,9 @@ def _flytning(
     before, after = before[first:], after[first:]
     until = min(old.grid.monday_of(week) + timedelta(days=6), last_day(old.maaned))
     grid = make_grid(old.grid.monday_of(first), until)
-    replay = _Replay(grid, new.rules, _windows(new.rules, taeller_id, grid), at_overgang)
+    own = next((one for one in new.rules.taellere if one.id == taeller_id), None)
+    windows = own_window(own, grid) if own else window_starts(new.rules, grid)
+    replay = _Replay(grid, new.rules, windows, at_overgang)
     changed = [int(place) for place in np.flatnonzero(before != after)]
     if at_overgang:
         changed = [place for place in changed if place < week - first]
@@ -229,12 +266,6 @@ def _flytning(
         forfra_foer=old.restart_before(taeller_id, week),
         forfra_efter=new.restart_before(taeller_id, week),
     )
-
-
-def _windows(rules: Rulebook, taeller_id: str, grid: Grid) -> tuple[list[int], list[int]]:
-    """The windows of a counter and the free weeks that a restart takes, by week of a grid."""
-    own = next((one for one in rules.taellere if one.id == taeller_id), None)
-    return own_window(own, grid) if own else window_starts(rules, grid)
 
 
 @dataclass(frozen=True)
@@ -320,7 +351,7 @@ def lines_of(old: Viden, new: Viden, claim: Claim, sign: int) -> list[Key]:
         was, now = counts(old, line), counts(new, line)
         if was == now or (row["beloeb_oere"] > 0) != ((sign > 0) == now):
             continue
-        fresh = [reversal for reversal in reversals(new, row) if old.status(reversal) is None] if was else []
+        fresh = [reversal for reversal in reversals(new.linjer, row) if old.status(reversal) is None] if was else []
         found |= dict.fromkeys(fresh or [line])
     return list(found)
 
@@ -329,14 +360,3 @@ def counts(viden: Viden, line: Key) -> bool:
     """Whether a line has a part in the sum of its claim: it is used, or its claim is below zero."""
     row = viden.linjer.get(line)
     return row is not None and (row["status"] == BRUGT or (row["status"] == KARANTAENE and row["regel"] == BELOW_ZERO))
-
-
-def reversals(viden: Viden, row: Row) -> list[Key]:
-    """The reversals that took a report back, as a run knew them."""
-    return [
-        line
-        for line, other in viden.linjer.items()
-        if other["status"] == VIRKET
-        and (other["reference_id"], other["pligt_se"]) == (row["indberetning_id"], row["pligt_se"])
-        and other["borger_id"] in (None, row["borger_id"])
-    ]

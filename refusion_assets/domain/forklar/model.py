@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
-from refusion_assets.domain.rules.entries import Cited, Genoptjening
-
 
 @dataclass(frozen=True, kw_only=True)
 class Post:
@@ -26,22 +24,10 @@ class Post:
     sikkerhed: str
 
 
-def entry(cited: Cited, fil: str, name: str, gaelder_fra: date) -> Post:
-    """An entry of the rules with file, name and source."""
-    return Post(
-        fil=fil,
-        id=name,
-        gaelder_fra=gaelder_fra,
-        hjemmel=cited.hjemmel,
-        kilde=cited.kilde,
-        kontrolleret=cited.kontrolleret,
-        sikkerhed=cited.sikkerhed,
-    )
-
-
-def restart_entry(rule: Genoptjening) -> Post:
-    """The entry that says what starting over takes. § 6, stk. 1."""
-    return entry(rule, "optaelling.toml", "genoptjening", rule.gaelder_fra)
+def entry(cited: Any, fil: str, name: str) -> Post:
+    """An entry of the rules (`Cited`, with `gaelder_fra`) by file and name."""
+    kept = [f.name for f in dataclasses.fields(Post) if f.name not in ("fil", "id")]
+    return Post(fil=fil, id=name, **{name: getattr(cited, name) for name in kept})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +44,7 @@ class Formel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fleksbidrag:
+class FleksbidragTold:
     """The fleksbidrag of the month in one municipality, told in the last week with a day on the step. Øre, days.
 
     No basis received: its amounts are null, and `regel` says so. `post` and `formel` are null where the rules, as
@@ -83,7 +69,7 @@ class Fleksbidrag:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OverLoft:
+class OverLoftTold:
     """What one maximum took of a row: of the amount, or of the refusion or medfinansiering. Øre.
 
     The maximum itself is null where the rules, as they are now, say otherwise.
@@ -114,7 +100,7 @@ Slags = Literal[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Indberetning:
+class IndberetningTold:
     """One delivered line about the person; `nr` is what the weeks and causes call it by."""
 
     nr: int
@@ -209,12 +195,12 @@ class Raekke:
     hjemmel: str
     post: Post | None
     overgang: Post | None
-    over_loft: list[OverLoft]
+    over_loft: list[OverLoftTold]
     finansiering: Finansiering
 
 
 @dataclass(frozen=True, kw_only=True)
-class Postering:
+class PosteringTold:
     """One ledger row: what a run settled for the week's days of the month. Øre, negative where taken back."""
 
     koersel: int
@@ -294,7 +280,7 @@ class Aendring:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UdenKommune:
+class UdenKommuneTold:
     """Money of the week that found no municipality (EI-018). Øre."""
 
     ydelse_id: str
@@ -321,9 +307,9 @@ class Uge:
     beroeringer: list[Beroering]
     indberetninger: list[int]
     raekker: list[Raekke]
-    fleksbidrag: list[Fleksbidrag]
-    uden_kommune: list[UdenKommune]
-    posteringer: list[Postering]
+    fleksbidrag: list[FleksbidragTold]
+    uden_kommune: list[UdenKommuneTold]
+    posteringer: list[PosteringTold]
     aendringer: list[Aendring]
 
 
@@ -343,7 +329,7 @@ class Stykke:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foraeldet:
+class ForaeldetTold:
     """What a run found too old to settle in the month: net to the municipality, and the entry that says so. Øre."""
 
     koersel: int
@@ -371,18 +357,11 @@ class Forklaring:
     optaelling: Post
     forfra: Forfra | None
     forloeb: list[Stykke]
-    indberetninger: list[Indberetning]
+    indberetninger: list[IndberetningTold]
     uger: list[Uge]
-    foraeldet: list[Foraeldet]
+    foraeldet: list[ForaeldetTold]
 
 
 def as_json(forklaring: Forklaring) -> str:
     """The explanation as JSON text: the fields by name, dates as `YYYY-MM-DD`, øre as integers."""
-    return json.dumps(dataclasses.asdict(forklaring), default=_iso, ensure_ascii=False, indent=2)
-
-
-def _iso(value: Any) -> str:
-    """A date or a point of time as ISO 8601."""
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(type(value).__name__)
+    return json.dumps(dataclasses.asdict(forklaring), default=lambda day: day.isoformat(), ensure_ascii=False, indent=2)

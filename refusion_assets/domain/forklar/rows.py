@@ -1,34 +1,34 @@
 """Understands one row of the result or the ledger: its names, its entry in the rules, and who finances it."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from refusion_assets.domain.calendar import monday, years_before
 from refusion_assets.domain.classified import BRUGT, CLAIM, KARANTAENE, TILBAGEFOERT, VIRKET
 from refusion_assets.domain.findings.lines import line_findings
-from refusion_assets.domain.findings.words import found, told
+from refusion_assets.domain.findings.words import found, worded
 from refusion_assets.domain.forklar.model import (
     Finansiering,
     Forfra,
-    Indberetning,
-    OverLoft,
+    IndberetningTold,
+    OverLoftTold,
     Post,
-    Postering,
     Raekke,
     Stykke,
     entry,
-    restart_entry,
 )
 from refusion_assets.domain.forklar.words import small
-from refusion_assets.domain.rules.entries import Rulebook, Trappe, Ydelse
+from refusion_assets.domain.rules.entries import Rulebook, Trappe, Ydelse, in_force
 
 WEEK = timedelta(days=7)
+Row = dict[str, Any]
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,6 @@ class TaltUge:
     genoptjent: bool
     antal: int = 0
     foerste: date | None = None
-
-
-@dataclass(frozen=True)
-class Krav:
-    """One claim of the person with its sender, in full and as a place; `linjer` are the lines that make it. Øre."""
-
-    ydelse_id: str
-    ydelse: str
-    afsender: str
-    sted: str
-    kommunekode_betaler: str | None
-    start: date
-    slut: date
-    oere: int
-    linjer: tuple[tuple[int, int], ...]
 
 
 def counted_weeks(forloeb: pl.DataFrame, through: date, rules: Rulebook) -> dict[date, TaltUge]:
@@ -116,19 +101,22 @@ def restarted(uger: dict[date, TaltUge], taelling: int, rules: Rulebook) -> Forf
         return None
     uge = before[-1] if before else own[0]
     rule = rules.genoptjening_on(uge)
-    return Forfra(uge=uge, kraevet=rule.uger, vindue_aar=rule.vindue_aar, post=restart_entry(rule))
+    post = entry(rule, "optaelling.toml", "genoptjening")
+    return Forfra(uge=uge, kraevet=rule.uger, vindue_aar=rule.vindue_aar, post=post)
 
 
-def days_in(krav: Krav, uge: date, through: date, rules: Rulebook) -> tuple[date, date] | None:
+def days_in(krav: Row, uge: date, through: date, rules: Rulebook) -> tuple[date, date] | None:
     """The first and last day of a claim that count in a week; None if there is none. § 30, stk. 1."""
     first = rules.optaelling.gaelder_fra
     if rules.laesning("foerste_uge") != "taeller":
         first = monday(first + timedelta(days=6))
-    fra, til = max(krav.start, uge, first), min(krav.slut, uge + timedelta(days=6), through)
-    return (fra, til) if fra <= til and krav.oere > 0 else None
+    fra, til = max(krav["periode_start"], uge, first), min(krav["periode_slut"], uge + timedelta(days=6), through)
+    return (fra, til) if fra <= til and krav["beloeb_oere"] > 0 else None
 
 
-def history(uger: dict[date, TaltUge], krav: Sequence[Krav], fra: date, til: date, rules: Rulebook) -> list[Stykke]:
+def history(
+    uger: dict[date, TaltUge], krav: Sequence[Row], fra: date, til: date, navne: "Navne", rules: Rulebook
+) -> list[Stykke]:
     """The weeks from the beginning of the count that is in force in week `fra`, through week `til`, in runs.
 
     A run is of one kind, one count and one set of benefits; so it can be followed how the number of a week came about.
@@ -138,28 +126,25 @@ def history(uger: dict[date, TaltUge], krav: Sequence[Krav], fra: date, til: dat
         if not known:
             return []
         fra = known[-1] if fra > known[-1] else known[0]
-    taelling = uger[fra].taelling
-    claims = _by_week(krav)
+    claims: dict[date, list[Row]] = {}
+    for claim in krav:
+        uge = monday(claim["periode_start"])
+        while claim["beloeb_oere"] > 0 and uge <= claim["periode_slut"]:
+            claims.setdefault(uge, []).append(claim)
+            uge += WEEK
     runs: list[Stykke] = []
     for uge, week in uger.items():
-        if week.taelling < taelling or uge > til:
+        if week.taelling < uger[fra].taelling or uge > til:
             continue
-        ydelser = _benefits(claims.get(uge, []), week, rules)
-        n = week.n if week.art == "A" else None
+        mine = [k for k in claims.get(uge, []) if rules.ydelse_on(k["ydelse_id"], uge).kategori == week.art]
+        ydelser = sorted({f"{small(navne.ydelse(k['ydelse_id']))}, {navne.sted(k)}" for k in mine})
+        n, restart = week.n if week.art == "A" else None, week.genoptjent and week.art == "C"
         last = runs[-1] if runs else None
-        same = last and (last.art, last.ydelser, last.taelling, last.genoptjent) == (
-            week.art, ydelser, week.taelling, False
-        )  # fmt: skip
-        if last and same:
-            runs[-1] = replace(
-                last,
-                til_uge=uge,
-                antal_uger=last.antal_uger + 1,
-                ydelsestaeller_til=n,
-                genoptjent=week.genoptjent and week.art == "C",
-            )
+        same = (week.art, ydelser, week.taelling, False)
+        if last and (last.art, last.ydelser, last.taelling, last.genoptjent) == same:
+            longer = last.antal_uger + 1
+            runs[-1] = replace(last, til_uge=uge, antal_uger=longer, ydelsestaeller_til=n, genoptjent=restart)
         else:
-            restart = week.genoptjent and week.art == "C"
             runs.append(
                 Stykke(
                     fra_uge=uge, til_uge=uge, antal_uger=1, art=week.art, ydelser=ydelser, ydelsestaeller_fra=n,
@@ -167,23 +152,6 @@ def history(uger: dict[date, TaltUge], krav: Sequence[Krav], fra: date, til: dat
                 )
             )  # fmt: skip
     return runs
-
-
-def _by_week(krav: Sequence[Krav]) -> dict[date, list[Krav]]:
-    """The claims with an amount, by each week they have days in."""
-    found: dict[date, list[Krav]] = {}
-    for claim in krav:
-        uge = monday(claim.start)
-        while claim.oere > 0 and uge <= claim.slut:
-            found.setdefault(uge, []).append(claim)
-            uge += WEEK
-    return found
-
-
-def _benefits(claims: Sequence[Krav], week: TaltUge, rules: Rulebook) -> list[str]:
-    """What gave a week its kind: benefit and sender, in alphabetical order."""
-    kinds = ((k, rules.ydelse_on(k.ydelse_id, week.uge).kategori) for k in claims)
-    return sorted({f"{small(k.ydelse)}, {k.sted}" for k, kategori in kinds if kategori == week.art})
 
 
 UKENDT = "Ukendt ydelse"
@@ -218,22 +186,31 @@ class Navne:
         """The name of a source."""
         return self.kilder.get(kilde_id, kilde_id)
 
-    def afsender(self, kilde_id: str, kommunekode: str | None, pligt_se: str | None) -> str:
-        """Who reports: the municipality, or the national payer by name and SE number."""
-        if kommunekode:
-            return self.kommune(kommunekode)
-        return f"{self.kilde(kilde_id)} (SE-nr. {pligt_se})" if pligt_se else self.kilde(kilde_id)
+    def sted(self, row: Row) -> str:
+        """Who reports a line or claim: the municipality, or the national payer."""
+        return self.kommune(row["kommunekode_betaler"]) if row["kommunekode_betaler"] else self.kilde(row["kilde_id"])
+
+    def afsender(self, row: Row) -> str:
+        """Who reports a line or claim; the national payer with its SE number."""
+        number = not row["kommunekode_betaler"] and row["pligt_se"]
+        return f"{self.sted(row)} (SE-nr. {row['pligt_se']})" if number else self.sted(row)
+
+    def filled(self, kind: type[Told], row: Mapping[str, Any], **more: Any) -> Told:
+        """A told thing: `more`, and what `row` has by the names of its other fields; names for codes."""
+        names = [f.name for f in fields(kind) if f.name not in more]  # type: ignore[arg-type]
+        called = {"ydelse": lambda: self.ydelse(row["ydelse_id"]), "kommune": lambda: self.kommune(row["kommunekode"])}
+        return kind(**{name: called[name]() if name in called else row[name] for name in names}, **more)
 
 
-def spelled(regel: str, values: dict[str, Any], rules: Rulebook) -> str:
+def spelled(regel: str, values: Row, rules: Rulebook) -> str:
     """The sentence of a rule about one finding. Amounts in øre."""
-    return str(told(found(pl.DataFrame([values]), regel, []), rules)["tekst"][0])
+    return str(worded(found(pl.DataFrame([values]), regel, []), rules)["tekst"][0])
 
 
 def result_row(
-    row: dict[str, Any],
-    over: Sequence[dict[str, Any]],
-    krav: Sequence[Krav],
+    row: Row,
+    over: Sequence[Row],
+    krav: Sequence[Row],
     stays: pl.DataFrame,
     navne: Navne,
     rules: Rulebook,
@@ -247,69 +224,54 @@ def result_row(
     trappe = rules.trappe_on(ydelse.trappe, on_day) if ydelse and ydelse.trappe else None
     post, fra, til = _entry_of(row, ydelse, trappe)
     before = row["uge"] < rules.overgang.gaelder_fra and row["trin"] is not None
-    return Raekke(
-        ydelse_id=row["ydelse_id"],
-        ydelse=navne.ydelse(row["ydelse_id"]),
-        side=_side(row, ydelse),
-        indberettet_oere=row["indberettet_oere"],
-        beloeb_oere=row["beloeb_oere"],
-        procent=row["procent"],
-        refusion_oere=row["refusion_oere"],
-        medfinansiering_oere=row["medfinansiering_oere"],
-        ydelsestaeller=row["ydelsestaeller"],
-        trin=row["trin"],
+    # Who pays whom the amounts say; where both are nothing or alike, the rules.
+    side = ydelse.side if ydelse else "refusion"
+    if row["refusion_oere"] != row["medfinansiering_oere"]:
+        side = "refusion" if row["refusion_oere"] else "medfinansiering"
+    return navne.filled(
+        Raekke,
+        row,
+        side=side,
         trin_fra_uge=fra,
         trin_til_uge=til,
-        hjemmel=row["hjemmel"],
         post=post,
-        overgang=entry(rules.overgang, "optaelling.toml", "overgang", on_day) if before else None,
-        over_loft=[_above(taken, rules) for taken in sorted(over, key=lambda taken: taken["refusion_oere"] > 0)],
+        overgang=entry(rules.overgang, "optaelling.toml", "overgang") if before else None,
+        over_loft=[_above(taken, navne, rules) for taken in sorted(over, key=lambda taken: taken["refusion_oere"] > 0)],
         finansiering=_financed(row, krav, stays, navne, rules),
     )
 
 
-def _above(taken: dict[str, Any], rules: Rulebook) -> OverLoft:
+def _above(taken: Row, navne: Navne, rules: Rulebook) -> OverLoftTold:
     """What one maximum took of a row; the maximum itself where the rules still say it."""
-    said = ((periode, rules.loft_on(taken["loft_id"], taken[periode])) for periode in ("uge", "maaned"))
+    mine = [loft for loft in rules.lofter if loft.id == taken["loft_id"]]
+    said = ((periode, in_force(mine, taken[periode])) for periode in ("uge", "maaned"))
     same = next((m for periode, m in said if m and (m.periode, m.hjemmel) == (periode, taken["hjemmel"])), None)
-    return OverLoft(
-        periode=same.periode if same else None,
-        loft_oere=same.beloeb_oere if same else None,
-        post=entry(same, "lofter.toml", same.id, same.gaelder_fra) if same else None,
-        **{name: taken[name] for name in ("loft_id", "beloeb_oere", "refusion_oere", "hjemmel")},
-    )
+    post = entry(same, "lofter.toml", same.id) if same else None
+    limit = same.beloeb_oere if same else None
+    return navne.filled(OverLoftTold, taken, periode=same.periode if same else None, loft_oere=limit, post=post)
 
 
-def _side(row: dict[str, Any], ydelse: Ydelse | None) -> str:
-    """Who pays whom: what the amounts say, and where both are nothing, the rules."""
-    if row["refusion_oere"] != row["medfinansiering_oere"]:
-        return "refusion" if row["refusion_oere"] else "medfinansiering"
-    return ydelse.side if ydelse else "refusion"
-
-
-def _entry_of(
-    row: dict[str, Any], ydelse: Ydelse | None, trappe: Trappe | None
-) -> tuple[Post | None, int | None, int | None]:
+def _entry_of(row: Row, ydelse: Ydelse | None, trappe: Trappe | None) -> tuple[Post | None, int | None, int | None]:
     """The entry a row's percentage stands in, and the weeks of its step; none where the rules say another."""
     if trappe is not None and row["trin"] is not None and row["trin"] <= len(trappe.trin):
         step = trappe.trin[row["trin"] - 1]
         if (step.procent, step.hjemmel) != (row["procent"], row["hjemmel"]):
             return None, None, None
         after = trappe.trin[row["trin"]].fra_uge - 1 if row["trin"] < len(trappe.trin) else None
-        return entry(trappe, "trapper.toml", trappe.id, trappe.gaelder_fra), step.fra_uge, after
+        return entry(trappe, "trapper.toml", trappe.id), step.fra_uge, after
     if ydelse is not None and ydelse.fast_procent == row["procent"] and ydelse.hjemmel == row["hjemmel"]:
-        return entry(ydelse, "ydelser.csv", ydelse.ydelse_id, ydelse.gaelder_fra), None, None
+        return entry(ydelse, "ydelser.csv", ydelse.ydelse_id), None, None
     return None, None, None
 
 
-def _financed(
-    row: dict[str, Any], krav: Sequence[Krav], stays: pl.DataFrame, navne: Navne, rules: Rulebook
-) -> Finansiering:
+def _financed(row: Row, krav: Sequence[Row], stays: pl.DataFrame, navne: Navne, rules: Rulebook) -> Finansiering:
     """Why a row's municipality finances it: it paid the benefit, or the person lived there. rules.md section 6."""
     kode, sunday = row["kommunekode"], row["uge"] + timedelta(days=6)
-    own = [k for k in krav if k.ydelse_id == row["ydelse_id"] and k.start <= sunday and k.slut >= row["uge"]]
     paid = rules.laesning("finansieringskommune_refusion") == "betaler" and any(
-        k.kommunekode_betaler == kode for k in own
+        (k["ydelse_id"], k["kommunekode_betaler"]) == (row["ydelse_id"], kode)
+        and k["periode_start"] <= sunday
+        and k["periode_slut"] >= row["uge"]
+        for k in krav
     )
     day = row["uge"] if rules.laesning("bopael_paa") == "mandag" else sunday
     lived = [
@@ -331,24 +293,11 @@ def _financed(
     )
 
 
-def ledger_row(row: dict[str, Any], koersler: pl.DataFrame, navne: Navne) -> Postering:
-    """One ledger row with the month of its run. Øre."""
-    months = dict(koersler.select("koersel", "maaned").iter_rows())
-    kept = ("koersel", "raekketype", "oprindelig_koersel", "ydelse_id", "procent", "beloeb_oere", "refusion_oere")
-    more = ("medfinansiering_oere", "ydelsestaeller", "regelversion")
-    return Postering(
-        maaned=months.get(row["koersel"]),
-        ydelse=navne.ydelse(row["ydelse_id"]),
-        kommune=navne.kommune(row["kommunekode"]),
-        **{name: row[name] for name in (*kept, *more)},
-    )
-
-
 Key = tuple[int, int]
 ARTER = {"I": "indberetning", "T": "tilbagefoersel"}
 
 
-def key(row: dict[str, Any]) -> Key:
+def key(row: Row) -> Key:
     """What names a line: its file and place."""
     return row["fil_id"], row["linje"]
 
@@ -357,7 +306,7 @@ def key(row: dict[str, Any]) -> Key:
 class Linjer:
     """The lines of a person by key; a line gets its number (`nr`) when it is first mentioned."""
 
-    rows: dict[Key, dict[str, Any]]
+    rows: dict[Key, Row]
     texts: dict[Key, tuple[str, str]]
     navne: Navne
     mentioned: list[Key] = field(default_factory=list)
@@ -372,13 +321,12 @@ class Linjer:
         """The numbers of some lines, ascending."""
         return sorted({self.nr(line) for line in lines})
 
-    def of_claim(self, krav: dict[str, Any]) -> tuple[Key, ...]:
+    def of_claim(self, krav: Row) -> tuple[Key, ...]:
         """The standing lines that make a claim."""
         return self._of_claims.get(tuple(krav[name] for name in CLAIM), ())
 
     @cached_property
     def _of_claims(self) -> dict[tuple[Any, ...], tuple[Key, ...]]:
-        """The standing lines by the claim they belong to."""
         found: dict[tuple[Any, ...], tuple[Key, ...]] = {}
         for line, row in self.rows.items():
             if row["status"] == BRUGT:
@@ -394,19 +342,7 @@ class Linjer:
             if touches(row, uge, uge + timedelta(days=6)) and (row["art"] != "T" or row["status"] != VIRKET)
         ]
 
-    def reversals(self, row: dict[str, Any]) -> list[Key]:
-        """The reversals that took a report back."""
-        if row["art"] != "I" or not row["trukket"]:
-            return []
-        return [
-            line
-            for line, other in self.rows.items()
-            if other["status"] == VIRKET
-            and (other["reference_id"], other["pligt_se"]) == (row["indberetning_id"], row["pligt_se"])
-            and other["borger_id"] in (None, row["borger_id"])
-        ]
-
-    def shown(self) -> list[Indberetning]:
+    def shown(self) -> list[IndberetningTold]:
         """The lines that are mentioned, and the reversals that took some of them back, by number."""
         told_of, place = [], 0
         while place < len(self.mentioned):
@@ -414,35 +350,39 @@ class Linjer:
             place += 1
         return told_of
 
-    def _told(self, line: Key) -> Indberetning:
-        """One line as it is shown."""
+    def _told(self, line: Key) -> IndberetningTold:
         row, (tekst, handling) = self.rows[line], self.texts.get(line, ("", ""))
-        return Indberetning(
+        told_of = row["art"] == "I" and row["trukket"] and row["status"] == TILBAGEFOERT
+        return self.navne.filled(
+            IndberetningTold,
+            row,
             nr=self.nr(line),
-            art=ARTER.get(row["art"], "ukendt"),  # type: ignore[arg-type]
+            art=ARTER.get(row["art"], "ukendt"),
             kilde=row["kilde_id"],
             kilde_navn=self.navne.kilde(row["kilde_id"]),
-            afsender=self.navne.afsender(row["kilde_id"], row["kommunekode_betaler"], row["pligt_se"]),
-            ydelse_id=row["ydelse_id"],
-            ydelse=self.navne.ydelse(row["ydelse_id"]),
-            periode_start=row["periode_start"],
-            periode_slut=row["periode_slut"],
+            afsender=self.navne.afsender(row),
             beloeb_oere=0 if row["art"] == "T" else row["beloeb_oere"],
-            indberetning_id=row["indberetning_id"],
-            reference_id=row["reference_id"],
             fil=row["filnavn"],
-            linje=row["linje"],
-            modtaget_maaned=row["modtaget_maaned"],
             modtaget_tidspunkt=row["Modtaget_tidspunkt"],
-            status=row["status"],
             regel=row["regel"] if row["status"] == KARANTAENE else None,
             regel_tekst=tekst or None,
             handling=handling or None,
-            tilbagefoert_af=self.nrs(self.reversals(row)) if row["status"] == TILBAGEFOERT else [],
+            tilbagefoert_af=self.nrs(reversals(self.rows, row)) if told_of else [],
         )
 
 
-def touches(row: dict[str, Any], fra: date, til: date) -> bool:
+def reversals(lines: Mapping[Key, Row], row: Row) -> list[Key]:
+    """The reversals among some lines that took a report back."""
+    return [
+        line
+        for line, other in lines.items()
+        if other["status"] == VIRKET
+        and (other["reference_id"], other["pligt_se"]) == (row["indberetning_id"], row["pligt_se"])
+        and other["borger_id"] in (None, row["borger_id"])
+    ]
+
+
+def touches(row: Row, fra: date, til: date) -> bool:
     """Whether a line is about some of the days; one without a benefit period is about its pay period."""
     start, end = row["periode_start"], row["periode_slut"]
     if start is None or end is None:
@@ -459,7 +399,7 @@ def read_lines(linjer: pl.DataFrame, raa: pl.DataFrame, navne: Navne, rules: Rul
     order = ["periode_start", "periode_slut", "modtaget_maaned", "filnavn", "linje"]
     both = linjer.join(raa, on=["fil_id", "linje"], how="left").sort(order, nulls_last=True)
     bad = both.filter((pl.col("status") == KARANTAENE) & pl.col("udfyldt").is_not_null())
-    found = told(line_findings(bad.rename({"kilde_id": "kilde", "filnavn": "fil"}), rules), rules)
+    found = worded(line_findings(bad.rename({"kilde_id": "kilde", "filnavn": "fil"}), rules), rules)
     place = {(row["filnavn"], row["linje"]): key(row) for row in bad.iter_rows(named=True)}
     texts = {place[row["fil"], row["linje"]]: (row["tekst"], row["handling"]) for row in found.iter_rows(named=True)}
     return Linjer({key(row): row for row in both.iter_rows(named=True)}, texts, navne)

@@ -2,27 +2,39 @@
 
 from collections.abc import Iterator, Sequence
 
-from refusion_assets.domain.forklar.model import Aendring, Forklaring, Raekke, Uge
-from refusion_assets.domain.forklar.text_money import brief, in_short
-from refusion_assets.domain.forklar.words import day, few, kroner, listed, month, paragraph, plural, runs, small
+from refusion_assets.domain.forklar.model import Forklaring, Raekke, Uge
+from refusion_assets.domain.forklar.text_money import brief
+from refusion_assets.domain.forklar.words import day, few, kroner, listed, month, plural, runs, small
 
 REST = "Uge for uge: --alt."
 
 
 def short(sag: Forklaring, hvem: str) -> list[str]:
     """The answer in at most five lines; the first says what is asked about, and what the answer rests on."""
-    return [
-        _asked(sag, hvem),
-        *{
-            "ukendt_borger": _unknown,
-            "ikke_beregnet": _not_calculated,
-            "ingen_uger": _no_weeks,
-            "forklaret": _explained,
-        }[sag.svar](sag),
-    ]
+    about, known = month(sag.maaned), month(sag.viden_til)
+    if sag.svar == "ukendt_borger":
+        text = [
+            f"Ingen afsender har indberettet noget om personnummeret til og med {known}.",
+            "Derfor er der ingen uger at tælle og ingen beløb at afregne.",
+        ]
+    elif sag.svar == "ikke_beregnet":
+        text = [f"{about} er ikke kørt endnu. Den seneste kørsel kender dage til og med {known}.", REST]
+    elif sag.svar == "ingen_uger":
+        text = [f"Ingen ydelse har dage i ugerne omkring {about}, og der er ikke afregnet noget for måneden."]
+        free = [uge for uge in sag.uger if uge.art == "C" and uge.genoptjening]
+        if free:
+            text += [line.strip() for line in counters(free[-1])]
+        elif not sag.forloeb or sag.forloeb[0].fra_uge > sag.uger[-1].uge:
+            text.append("Måneden ligger før borgerens første uge med ydelse og tæller ikke.")
+        text.append(REST)
+    else:
+        rows = [row for uge in sag.uger for row in uge.raekker]
+        text = [f"Procent: {_percentages(rows)}.", f"Uger: {_weeks(sag)}.", f"Beløb: {_amounts(sag, rows)}."]
+        text.append(f"Rettet: {_moved(sag)} {REST}")
+    return [_heading(sag, hvem), *text]
 
 
-def _asked(sag: Forklaring, hvem: str) -> str:
+def _heading(sag: Forklaring, hvem: str) -> str:
     """Person, month and municipalities; the run that is the last to know, and whether the rules are others by now."""
     kommuner = sorted({r.finansiering.kommune for uge in sag.uger for r in uge.raekker})
     where = f", {few(kommuner)}" if kommuner else ""
@@ -32,40 +44,6 @@ def _asked(sag: Forklaring, hvem: str) -> str:
         f" Reglerne er ændret siden (nu {sag.regler_nu}); den næste kørsel kan give et andet svar."
     )  # fmt: skip
     return f"{month(sag.maaned)} for {hvem}{where}. Viden fra {run}.{changed}"
-
-
-def _unknown(sag: Forklaring) -> list[str]:
-    return [
-        f"Ingen afsender har indberettet noget om personnummeret til og med {month(sag.viden_til)}.",
-        "Derfor er der ingen uger at tælle og ingen beløb at afregne.",
-    ]
-
-
-def _not_calculated(sag: Forklaring) -> list[str]:
-    return [
-        f"{month(sag.maaned)} er ikke kørt endnu. Den seneste kørsel kender dage til og med {month(sag.viden_til)}.",
-        REST,
-    ]
-
-
-def _no_weeks(sag: Forklaring) -> list[str]:
-    text = [f"Ingen ydelse har dage i ugerne omkring {month(sag.maaned)}, og der er ikke afregnet noget for måneden."]
-    free = [uge for uge in sag.uger if uge.art == "C" and uge.genoptjening]
-    if free:
-        text += [line.strip() for line in counters(free[-1])]
-    elif not sag.forloeb or sag.forloeb[0].fra_uge > sag.uger[-1].uge:
-        text.append("Måneden ligger før borgerens første uge med ydelse og tæller ikke.")
-    return [*text, REST]
-
-
-def _explained(sag: Forklaring) -> list[str]:
-    rows = [row for uge in sag.uger for row in uge.raekker]
-    return [
-        f"Procent: {_percentages(rows)}.",
-        f"Uger: {_weeks(sag)}.",
-        f"Beløb: {_amounts(sag, rows)}.",
-        f"Rettet: {_moved(sag)} {REST}",
-    ]
 
 
 def _percentages(rows: Sequence[Raekke]) -> str:
@@ -82,7 +60,6 @@ def _percentages(rows: Sequence[Raekke]) -> str:
 
 
 def _why(trin: int | None, rows: Sequence[Raekke]) -> str:
-    """The step, and the weeks of support that it comes from."""
     if trin is None:
         return "uden for trappen, "
     numbers = sorted({r.ydelsestaeller for r in rows if r.ydelsestaeller is not None})
@@ -115,7 +92,11 @@ def _amounts(sag: Forklaring, rows: Sequence[Raekke]) -> str:
         mine = [r for r in rows if r.side == side]
         share = sum(r.refusion_oere + r.medfinansiering_oere for r in mine)
         parts.append(f"{kroner(sum(r.beloeb_oere for r in mine))} giver {kroner(share)} i {side}")
-    parts += [in_short(b, sag.maaned) for uge in sag.uger for b in uge.fleksbidrag]
+    for bidrag in (b for uge in sag.uger for b in uge.fleksbidrag):
+        name, what = f"{small(bidrag.ydelse)}, {bidrag.kommune}", kroner(bidrag.refusion_oere)
+        missing = bidrag.beregningsgrundlag_oere is None
+        why = f", fordi grundlaget ikke er modtaget ({bidrag.regel})" if missing else ""
+        parts.append(f"{name}: {'intet' if missing else what} for {month(sag.maaned)}{why}")
     if any(uge.uden_kommune for uge in sag.uger):
         parts.append("noget er ikke afregnet, fordi ingen kommune kendes (EI-018)")
     parts += [
@@ -136,15 +117,18 @@ def _moved(sag: Forklaring) -> str:
     )
     last = max(names)
     of_last = [(uge, change) for koersel, uge, change in found if koersel == last]
-    uge, change = next((both for both in of_last if _paid_otherwise(both[1])), of_last[0])
+    # A change of what is paid comes before one of how a week is counted.
+    paid = ("procent_{}", "beloeb_{}_oere", "refusion_{}_oere", "kommuner_{}")
+    uge, change = next(
+        (
+            (uge, change)
+            for uge, change in of_last
+            if any(getattr(change, name.format("foer")) != getattr(change, name.format("efter")) for name in paid)
+        ),
+        of_last[0],
+    )
     others = f"i {few(list(names.values()))}; sidst " if len(names) > 1 else ""
     return f"{others}i {names[last]}, ugen {day(uge.uge)}: {brief(change, {i.nr: i for i in sag.indberetninger})}"
-
-
-def _paid_otherwise(change: Aendring) -> bool:
-    """Whether a run changed what is paid, and not only how the week is counted."""
-    foer = change.procent_foer, change.beloeb_foer_oere, change.refusion_foer_oere, change.kommuner_foer
-    return foer != (change.procent_efter, change.beloeb_efter_oere, change.refusion_efter_oere, change.kommuner_efter)
 
 
 def counters(uge: Uge) -> Iterator[str]:
@@ -155,7 +139,7 @@ def counters(uge: Uge) -> Iterator[str]:
         yield f"  Ydelsestælleren bliver stående på {uge.ydelsestaeller}."
     g = uge.genoptjening
     if g and g.naaet:
-        yield f"  Genoptjening: de {g.kraevet} uger er nået, og optællingen begynder forfra ({paragraph(g.post)})."
+        yield f"  Genoptjening: de {g.kraevet} uger er nået, og optællingen begynder forfra ({g.post.hjemmel})."
     elif g and g.antal and g.foerste_uge:
         yield (
             f"  Genoptjening: {g.antal} af {g.kraevet} hele uger med selvforsørgelse i vinduet fra {day(g.vindue_fra)} "

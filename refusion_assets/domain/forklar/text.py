@@ -1,9 +1,10 @@
 """Understands how an explanation is told to a caseworker: the answer in five lines, and on demand week by week."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 
-from refusion_assets.domain.forklar.model import Beroering, Forklaring, Indberetning, Stykke, Uge
+from refusion_assets.domain.calendar import last_day
+from refusion_assets.domain.forklar.model import Beroering, Forklaring, IndberetningTold, Stykke, Uge
 from refusion_assets.domain.forklar.short import REST, counters, short
 from refusion_assets.domain.forklar.text_money import contribution, finances, money, settled
 from refusion_assets.domain.forklar.words import (
@@ -11,7 +12,6 @@ from refusion_assets.domain.forklar.words import (
     kroner,
     listed,
     month,
-    paragraph,
     plural,
     rulings,
     small,
@@ -22,7 +22,7 @@ from refusion_assets.domain.forklar.words import (
 RULE = "-" * 78
 
 
-def told(sag: Forklaring, hvem: str, *, alt: bool = False) -> str:
+def as_text(sag: Forklaring, hvem: str, *, alt: bool = False) -> str:
     """The answer in at most five lines, or with `alt` everything; `hvem` is how the person is called."""
     if not alt:
         return "\n".join(line.replace("kr..", "kr.") for line in short(sag, hvem)) + "\n"
@@ -38,19 +38,12 @@ def told(sag: Forklaring, hvem: str, *, alt: bool = False) -> str:
     if sag.svar != "ukendt_borger":
         lines += _history(sag)
     if sag.svar == "forklaret":
-        lines += _explained(sag)
+        if sag.indberetninger:
+            lines += ["", "INDBERETNINGERNE", *(line for i in sag.indberetninger for line in _report(i))]
+        for several in _alike(sag.uger):
+            lines += ["", *(_bare(several, sag) if len(several) > 1 else _week(several[0], sag))]
     lines += rulings(sag)
     return "\n".join(part for line in lines for part in wrapped(line)) + "\n"
-
-
-def _explained(sag: Forklaring) -> list[str]:
-    """The reports, and the weeks."""
-    text = []
-    if sag.indberetninger:
-        text += ["", "INDBERETNINGERNE", *(line for i in sag.indberetninger for line in _report(i))]
-    for several in _alike(sag.uger):
-        text += ["", *(_bare(several, sag) if len(several) > 1 else _week(several[0], sag))]
-    return text
 
 
 def _alike(uger: Sequence[Uge]) -> list[list[Uge]]:
@@ -67,13 +60,11 @@ def _alike(uger: Sequence[Uge]) -> list[list[Uge]]:
 
 
 def _is_bare(uge: Uge) -> bool:
-    """Whether nobody has reported or settled anything about a week."""
     told_of = (uge.beroeringer, uge.indberetninger, uge.raekker, uge.fleksbidrag, uge.uden_kommune, uge.posteringer)
     return not any(told_of) and not uge.aendringer
 
 
 def _history(sag: Forklaring) -> list[str]:
-    """The weeks since the count began."""
     if not sag.forloeb:
         return []
     text = ["", "SÅDAN ER UGERNE TALT"]
@@ -81,17 +72,16 @@ def _history(sag: Forklaring) -> list[str]:
         f = sag.forfra
         text.append(
             f"  Optællingen begyndte forfra med ugen {day(f.uge)}, da {f.kraevet} hele uger med selvforsørgelse "
-            f"inden for {f.vindue_aar} år var nået ({paragraph(f.post)})."
+            f"inden for {f.vindue_aar} år var nået ({f.post.hjemmel})."
         )
     else:
-        text.append(f"  Uger tælles fra {day(sag.optaelling.gaelder_fra)} ({paragraph(sag.optaelling)}).")
+        text.append(f"  Uger tælles fra {day(sag.optaelling.gaelder_fra)} ({sag.optaelling.hjemmel}).")
     for piece in sag.forloeb:
         text += _piece(piece)
     return text
 
 
 def _piece(piece: Stykke) -> list[str]:
-    """One run of weeks of the history."""
     first, last = piece.ydelsestaeller_fra, piece.ydelsestaeller_til
     number = "" if first is None else f"uge {first}" if first == last else f"uge {first}-{last}"
     what = {"A": listed(piece.ydelser), "B": f"{listed(piece.ydelser)} (neutral)", "C": "selvforsørgelse"}[piece.art]
@@ -102,8 +92,7 @@ def _piece(piece: Stykke) -> list[str]:
     return text
 
 
-def _report(i: Indberetning) -> Iterator[str]:
-    """One delivered line: what it says, what became of it, and where it stands."""
+def _report(i: IndberetningTold) -> Iterator[str]:
     period = span(i.periode_start, i.periode_slut) if i.periode_start and i.periode_slut else "uden ydelsesperiode"
     received = day(i.modtaget_tidspunkt.date()) if i.modtaget_tidspunkt else month(i.modtaget_maaned)
     what = f"{i.ydelse} fra {i.afsender}, {period}: {kroner(i.beloeb_oere)}"
@@ -113,8 +102,7 @@ def _report(i: Indberetning) -> Iterator[str]:
     yield f"      IndberetningsID {i.indberetning_id or 'mangler'}, {i.fil} linje {i.linje}."
 
 
-def _fate(i: Indberetning) -> str:
-    """What became of a line."""
+def _fate(i: IndberetningTold) -> str:
     if i.status == "karantaene":
         return f"I karantæne efter {i.regel}: {i.regel_tekst or 'linjen kan ikke bruges.'} {i.handling or ''}".strip()
     if i.status == "tilbagefoert":
@@ -127,7 +115,6 @@ def _fate(i: Indberetning) -> str:
 
 
 def _bare(uger: Sequence[Uge], sag: Forklaring) -> list[str]:
-    """Weeks of one kind with nothing to tell but that."""
     return [
         f"UGERNE {span(uger[0].uge, uger[-1].uge)} ({len(uger)} uger)",
         *_kind(uger[-1], sag),
@@ -136,7 +123,6 @@ def _bare(uger: Sequence[Uge], sag: Forklaring) -> list[str]:
 
 
 def _week(uge: Uge, sag: Forklaring) -> list[str]:
-    """One week: its kind and why, the counters, the money, and what runs settled."""
     text = [f"UGEN {day(uge.uge)} (kalenderuge {uge.uge.isocalendar().week})"]
     if (uge.dage_fra, uge.dage_til) != (uge.uge, uge.til):
         days = "dagen" if uge.dage_fra == uge.dage_til else "dagene"
@@ -155,14 +141,13 @@ def _week(uge: Uge, sag: Forklaring) -> list[str]:
 
 
 def _kind(uge: Uge, sag: Forklaring) -> Iterator[str]:
-    """The kind of the week, and which claims make it so."""
     if uge.art == "A":
         yield "  Ydelsesuge, fordi en ydelse, der tælles, har dage i ugen:"
     elif uge.art == "B":
         yield "  Neutral uge: den tæller hverken som ydelse eller som selvforsørgelse, fordi"
     elif uge.art == "C":
         yield "  Selvforsørgelse: ingen ydelse, der tæller, har dage i ugen."
-    elif uge.til > _known_to(sag):
+    elif uge.til > last_day(sag.viden_til):
         yield "  Ugen er ikke omme i det, kørslen kender, så dens art afgøres af en senere kørsel."
     else:
         yield "  Ugen ligger uden for optællingen: borgeren har ikke haft en uge med ydelse eller støtte endnu."
@@ -170,13 +155,7 @@ def _kind(uge: Uge, sag: Forklaring) -> Iterator[str]:
         yield f"    - {_claim(claim)}"
 
 
-def _known_to(sag: Forklaring) -> date:
-    """The last day that is known."""
-    return (sag.viden_til.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
-
-
 def _claim(claim: Beroering) -> str:
-    """One claim with days in the week."""
     whole = (claim.til_dag - claim.fra_dag).days == 6
     days = "alle ugens dage" if whole else span(claim.fra_dag, claim.til_dag)
     says = {"A": "", "B": " (tæller ikke, men er støtte)", "-": " (siger intet om ugen)"}[claim.kategori]

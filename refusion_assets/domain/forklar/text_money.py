@@ -9,11 +9,11 @@ from refusion_assets.domain.calendar import last_day
 from refusion_assets.domain.forklar.model import (
     Aarsag,
     Aendring,
-    Fleksbidrag,
+    FleksbidragTold,
     Formel,
-    Indberetning,
-    OverLoft,
-    Postering,
+    IndberetningTold,
+    OverLoftTold,
+    PosteringTold,
     Raekke,
     Uge,
 )
@@ -23,7 +23,6 @@ from refusion_assets.domain.forklar.words import (
     kroner,
     listed,
     month,
-    paragraph,
     plural,
     small,
     span,
@@ -37,15 +36,7 @@ OTHER_NOW = "Reglerne, som de er nu, siger andet; posten, der gjaldt ved beregni
 PERIODS = {"uge": "om ugen", "maaned": "om måneden"}
 
 
-def in_short(bidrag: Fleksbidrag, maaned: date) -> str:
-    """What the month's fleksbidrag came to."""
-    name = f"{small(bidrag.ydelse)}, {bidrag.kommune}"
-    if bidrag.beregningsgrundlag_oere is None:
-        return f"{name}: intet for {month(maaned)}, fordi grundlaget ikke er modtaget ({bidrag.regel})"
-    return f"{name}: {kroner(bidrag.refusion_oere)} for {month(maaned)}"
-
-
-def contribution(bidrag: Fleksbidrag, maaned: date) -> Iterator[str]:
+def contribution(bidrag: FleksbidragTold, maaned: date) -> Iterator[str]:
     """A fleksbidrag and how it came about: basis, wage, refusion, days, and the steps of the formula."""
     subsidy = small(bidrag.formel.tilskud) if bidrag.formel else "tilskuddet"
     step = f"{bidrag.formel.trin_procent} procent" if bidrag.formel else "trinnet"
@@ -66,7 +57,7 @@ def contribution(bidrag: Fleksbidrag, maaned: date) -> Iterator[str]:
     yield f"    {bidrag.hjemmel}; {where(bidrag.post)}." if bidrag.post else f"    {bidrag.hjemmel}. {OTHER_NOW}"
 
 
-def _paragraf_7(bidrag: Fleksbidrag, formel: Formel, grundlag: int, loen: int) -> Iterator[str]:
+def _paragraf_7(bidrag: FleksbidragTold, formel: Formel, grundlag: int, loen: int) -> Iterator[str]:
     """The steps of the formula of § 7, each rounded to øre as it is shown."""
     beyond = formel.forskel_procent * (grundlag - bidrag.tilskud_refusion_oere)
     ceiling = formel.beregningsgrundlag_procent * grundlag
@@ -94,49 +85,14 @@ def _oere(numerator: int, denominator: int) -> str:
     return kroner(int(round_half_away(np.array([numerator]), denominator)[0]))
 
 
-def counted(row: Raekke) -> tuple[str, str]:
-    """The amount that the percentage is taken of, less what is above a maximum; and what one on the share took."""
-    amount = sum(over.beloeb_oere for over in row.over_loft)
-    share = sum(over.refusion_oere for over in row.over_loft)
-    whole = kroner(row.beloeb_oere)
-    return (
-        f"({whole} - {kroner(amount)} over loft)" if amount else whole,
-        f" - {kroner(share)} over loft" if share else "",
-    )
-
-
-def above(over: OverLoft, side: str) -> str:
-    """One maximum that took something of a row."""
+def _above(over: OverLoftTold, side: str) -> str:
     of = "beløbet" if over.beloeb_oere else f"{side}en"
     most = f" (højst {kroner(over.loft_oere)} {PERIODS[over.periode]})" if over.loft_oere and over.periode else ""
     place = f"{over.hjemmel}; {where(over.post)}." if over.post else f"{over.hjemmel}. {OTHER_NOW}"
     return f"    Loftet {over.loft_id}{most}: {kroner(over.beloeb_oere + over.refusion_oere)} af {of} er over; {place}"
 
 
-def _other_basis(cause: Aarsag) -> str:
-    """That a basis came, or became another."""
-    if cause.grundlag_foer_oere is None or cause.loen_foer_oere is None:
-        new = [kroner(oere or 0) for oere in (cause.grundlag_efter_oere, cause.loen_efter_oere)]
-        return f"beregningsgrundlag ({new[0]}) og løn ({new[1]}) for måneden blev modtaget."
-    both = (
-        ("beregningsgrundlaget", cause.grundlag_foer_oere, cause.grundlag_efter_oere or 0),
-        ("lønnen", cause.loen_foer_oere, cause.loen_efter_oere or 0),
-    )
-    told = [f"{name} blev rettet fra {kroner(foer)} til {kroner(efter)}" for name, foer, efter in both if foer != efter]
-    return f"{' og '.join(told)}."
-
-
-def _other_subsidy(cause: Aarsag) -> str:
-    """That the benefit that fleksbidrag follows was settled otherwise by the same run."""
-    if cause.uge_fra is None or cause.uge_til is None:
-        return "tilskuddet, bidraget regnes af, er rettet i samme kørsel."
-    when = "ugen, der begynder" if cause.uge_fra == cause.uge_til else "ugerne, der begynder"
-    return f"tilskuddet, bidraget regnes af, er rettet i samme kørsel i {when} {span(cause.uge_fra, cause.uge_til)}."
-
-
-OF_FLEKSBIDRAG = {"grundlag": _other_basis, "tilskud": _other_subsidy}
-
-Reports = Mapping[int, Indberetning]
+Reports = Mapping[int, IndberetningTold]
 WHO_PAYS = {"refusion": "i refusion fra staten", "medfinansiering": "i medfinansiering til staten"}
 ARTER = {"A": "ydelse", "B": "neutral", "C": "selvforsørgelse"}
 EGNE_ARTER = {"A": "talt", "B": "hverken talt eller fri", "C": "fri"}
@@ -151,32 +107,34 @@ TYPES = {
 def money(row: Raekke, week_number: int | None) -> Iterator[str]:
     """What a benefit gives in the week, and why that percentage; `week_number` is the law's own number of the week."""
     share = row.refusion_oere + row.medfinansiering_oere
-    amount, over = counted(row)
+    # The percentage is taken of the amount less what is above a maximum; one on the share takes of that.
+    above_amount, above_share = (
+        sum(getattr(o, name) for o in row.over_loft) for name in ("beloeb_oere", "refusion_oere")
+    )
+    whole = kroner(row.beloeb_oere)
+    amount = f"({whole} - {kroner(above_amount)} over loft)" if above_amount else whole
+    over = f" - {kroner(above_share)} over loft" if above_share else ""
     yield (
         f"  {row.ydelse}, {row.finansiering.kommune}: {amount} x {row.procent} procent{over} = "
         f"{kroner(share)} {WHO_PAYS.get(row.side, '')}".rstrip()
         + "."
     )
     if row.indberettet_oere:
-        yield (
-            f"    Indberettet i alt {kroner(row.indberettet_oere)}; resten ligger på andre uger eller måneder."
-            if (row.indberettet_oere != row.beloeb_oere)
-            else f"    Indberettet i alt {kroner(row.indberettet_oere)}."
-        )
-    yield from (above(over_loft, row.side) for over_loft in row.over_loft)
+        rest = "; resten ligger på andre uger eller måneder" if row.indberettet_oere != row.beloeb_oere else ""
+        yield f"    Indberettet i alt {kroner(row.indberettet_oere)}{rest}."
+    yield from (_above(taken, row.side) for taken in row.over_loft)
     place = f"; {where(row.post)}" if row.post else ""
     yield f"    {row.procent} procent: {_step(row)}, {row.hjemmel}{place}."
     if row.ydelsestaeller not in (None, week_number):
         yield f"    Trappen følger en anden tæller; på den er ugen uge {row.ydelsestaeller}."
     if row.overgang:
         then = day(row.overgang.gaelder_fra)
-        yield f"    Ugen får den procent, som ugen {then} har eller ville have ({paragraph(row.overgang)})."
+        yield f"    Ugen får den procent, som ugen {then} har eller ville have ({row.overgang.hjemmel})."
     if not row.post:
         yield "    Reglerne, som de er nu, siger en anden procent; posten, der gjaldt ved beregningen, vises ikke."
 
 
 def _step(row: Raekke) -> str:
-    """The step, or that there is none."""
     if row.trin is None:
         return "fast procent uden for trappen"
     if row.trin_fra_uge is None:
@@ -211,7 +169,7 @@ def settled(uge: Uge, reports: Reports) -> list[str]:
     return text
 
 
-def _posted(rows: Sequence[Postering]) -> str:
+def _posted(rows: Sequence[PosteringTold]) -> str:
     """The ledger rows of one benefit, municipality and run: settled, or taken back and settled anew."""
     row = rows[0]
     when = f"Kørsel {row.koersel} ({month(row.maaned)})" if row.maaned else "Før den første kørsel"
@@ -219,24 +177,14 @@ def _posted(rows: Sequence[Postering]) -> str:
     for one in rows:
         number = f"uge {one.ydelsestaeller}, " if one.ydelsestaeller is not None else ""
         side = "medfinansiering" if one.medfinansiering_oere else "refusion"
-        share = kroner(one.refusion_oere + one.medfinansiering_oere)
-        of = f" fra kørsel {one.oprindelig_koersel}" if one.oprindelig_koersel else ""
-        capped = ", efter loft" if _capped(one) else ""
-        said.append(
-            f"{TYPES[one.raekketype]}{of} ({one.raekketype}): {number}{_of_amount(one)}{share} i {side}{capped}"
-        )
+        share = one.refusion_oere + one.medfinansiering_oere
+        run = f" fra kørsel {one.oprindelig_koersel}" if one.oprindelig_koersel else ""
+        # Fleksbidrag is a percentage of nothing.
+        of = f"{one.procent} procent af {kroner(one.beloeb_oere)} = " if one.procent or one.beloeb_oere else ""
+        whole = int(round_half_away(np.array([abs(one.beloeb_oere) * one.procent]), 100)[0])
+        capped = ", efter loft" if abs(share) < whole else ""
+        said.append(f"{TYPES[one.raekketype]}{run} ({one.raekketype}): {number}{of}{kroner(share)} i {side}{capped}")
     return f"  {when}: {small(row.ydelse)}, {row.kommune}: {'; '.join(said)}."
-
-
-def _of_amount(row: Postering) -> str:
-    """The percentage and the amount it was taken of; nothing where there is none, as for fleksbidrag."""
-    return f"{row.procent} procent af {kroner(row.beloeb_oere)} = " if row.procent or row.beloeb_oere else ""
-
-
-def _capped(row: Postering) -> bool:
-    """Whether a maximum left less than the percentage gives."""
-    share = abs(row.refusion_oere + row.medfinansiering_oere)
-    return share < int(round_half_away(np.array([abs(row.beloeb_oere) * row.procent]), 100)[0])
 
 
 def _changed(changes: Sequence[Aendring], reports: Reports) -> Iterator[str]:
@@ -257,7 +205,6 @@ def brief(change: Aendring, reports: Reports) -> str:
 
 
 def _what(change: Aendring) -> str:
-    """What became what."""
     what = []
     if change.procent_foer != change.procent_efter and None not in (change.procent_foer, change.procent_efter):
         what.append(f"{change.procent_foer} procent blev {change.procent_efter} procent")
@@ -275,34 +222,39 @@ def _what(change: Aendring) -> str:
 def _cause(cause: Aarsag, reports: Reports, *, short: bool = False) -> str:
     """One concrete cause; in short its reports by their own id, and no more than a few weeks."""
     mentioned = [reports[nr] for nr in cause.indberetninger]
+    told = _reported(mentioned, short=short)
+    back = few(sorted({str(i.reference_id) for i in mentioned}))
+    before, after = cause.hjemmel_foer, cause.hjemmel_efter
+    paragraphs = f": {before} blev {after}" if before and after and before != after else ""
+    weeks = span(cause.uge_fra, cause.uge_til) if cause.uge_fra and cause.uge_til else ""
+    when = "ugen, der begynder" if cause.uge_fra == cause.uge_til else "ugerne, der begynder"
+    new_basis = f"({kroner(cause.grundlag_efter_oere or 0)}) og løn ({kroner(cause.loen_efter_oere or 0)})"
     if cause.slags in ("taeller", "overgang"):
         return _shifted(cause, mentioned, short=short)
-    if cause.slags in OF_FLEKSBIDRAG:
-        return OF_FLEKSBIDRAG[cause.slags](cause)
-    if cause.slags == "regler":
-        return _other_rules(cause)
-    said = {
-        "indberetning": f"{_reported(mentioned, short=short)} kom til.",
-        "tilbagefoersel": f"indberetning {few(sorted({str(i.reference_id) for i in mentioned}))} blev taget tilbage: "
-        f"{_reported(mentioned, short=short)}.",
-        "karantaene": f"{_reported(mentioned, short=short)} kom i karantæne eller ud af den.",
+    if cause.slags == "grundlag" and cause.grundlag_foer_oere is not None and cause.loen_foer_oere is not None:
+        both = (
+            ("beregningsgrundlaget", cause.grundlag_foer_oere, cause.grundlag_efter_oere or 0),
+            ("lønnen", cause.loen_foer_oere, cause.loen_efter_oere or 0),
+        )
+        other = [f"{name} blev rettet fra {kroner(old)} til {kroner(new)}" for name, old, new in both if old != new]
+        return f"{' og '.join(other)}."
+    return {
+        "indberetning": f"{told} kom til.",
+        "tilbagefoersel": f"indberetning {back} blev taget tilbage: {told}.",
+        "karantaene": f"{told} kom i karantæne eller ud af den.",
         "bopael": f"bopælen i ugen er ændret fra {cause.kommune_foer or 'ukendt'} til "
         f"{cause.kommune_efter or 'ukendt'} i det bopælsregister, som kørslen kendte.",
-    }
-    return said.get(cause.slags, "årsagen kan ikke ses i de indberetninger, bopæle og regler, der er kendt nu.")
+        "regler": f"{_other_rules(cause)}{paragraphs}.",
+        "grundlag": f"beregningsgrundlag {new_basis} for måneden blev modtaget.",
+        "tilskud": f"tilskuddet, bidraget regnes af, er rettet i samme kørsel{f' i {when} {weeks}' if weeks else ''}.",
+    }.get(cause.slags, "årsagen kan ikke ses i de indberetninger, bopæle og regler, der er kendt nu.")
 
 
 def _other_rules(cause: Aarsag) -> str:
-    """That the rules were others, and which paragraph became which."""
-    paragraphs = (
-        f": {cause.hjemmel_foer} blev {cause.hjemmel_efter}"
-        if cause.hjemmel_foer and cause.hjemmel_efter and cause.hjemmel_foer != cause.hjemmel_efter
-        else ""
-    )
-    return f"reglerne var ændret fra version {cause.regelversion_foer} til {cause.regelversion_efter}{paragraphs}."
+    return f"reglerne var ændret fra version {cause.regelversion_foer} til {cause.regelversion_efter}"
 
 
-def _shifted(cause: Aarsag, mentioned: Sequence[Indberetning], *, short: bool) -> str:
+def _shifted(cause: Aarsag, mentioned: Sequence[IndberetningTold], *, short: bool) -> str:
     """That a number became another, by which weeks and reports, and what became of the restart before it."""
     before, after = cause.ydelsestaeller_foer, cause.ydelsestaeller_efter
     number = f"uge {before} blev uge {after}"
@@ -310,13 +262,14 @@ def _shifted(cause: Aarsag, mentioned: Sequence[Indberetning], *, short: bool) -
         number = f"nummeret i ugen {day(cause.maalt_uge)}, der giver procenten, gik fra {before} til {after}"
     elif cause.taeller_id != LOVENS_TAELLER:
         number = f"{number} på tælleren {cause.taeller_id}"
-    rules = ""
-    if cause.regelversion_efter:
-        rules = f"reglerne var ændret fra version {cause.regelversion_foer} til {cause.regelversion_efter}"
+    rules = _other_rules(cause) if cause.regelversion_efter else ""
     by = f", ved {_reported(mentioned, short=short)}" if mentioned else ""
     shifted = f"{plural(len(cause.skiftede_uger), 'uge', 'uger')} skiftede: {_weeks(cause, short=short)}{by}"
     why = " og ".join(part for part in (shifted if cause.skiftede_uger else "", rules) if part)
-    return f"{number}, da {why}{_restart(cause)}."
+    restarts = ((cause.forfra_foer, "ikke længere"), (cause.forfra_efter, "nu"))
+    if cause.forfra_foer != cause.forfra_efter:
+        why += "".join(f"; optællingen begynder {how} forfra med ugen {day(uge)}" for uge, how in restarts if uge)
+    return f"{number}, da {why}."
 
 
 def _weeks(cause: Aarsag, *, short: bool) -> str:
@@ -331,16 +284,7 @@ def _weeks(cause: Aarsag, *, short: bool) -> str:
     )
 
 
-def _restart(cause: Aarsag) -> str:
-    """That the count no longer starts over where it did, or does where it did not."""
-    if cause.forfra_foer == cause.forfra_efter:
-        return ""
-    old = f"; optællingen begynder ikke længere forfra med ugen {day(cause.forfra_foer)}" if cause.forfra_foer else ""
-    new = f"; optællingen begynder nu forfra med ugen {day(cause.forfra_efter)}" if cause.forfra_efter else ""
-    return old + new
-
-
-def _reported(mentioned: Sequence[Indberetning], *, short: bool) -> str:
+def _reported(mentioned: Sequence[IndberetningTold], *, short: bool) -> str:
     """The first reports by number, in short by id, with benefit, sender and month of receipt, and how many more."""
     return few(
         [

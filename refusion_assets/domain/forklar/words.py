@@ -84,11 +84,6 @@ def wrapped(line: str) -> list[str]:
     return [part.replace(NO_BREAK, " ") for part in parts]
 
 
-def paragraph(post: Post) -> str:
-    """The paragraph of an entry."""
-    return post.hjemmel
-
-
 def where(post: Post) -> str:
     """Where an entry stands in the rules."""
     return f"{post.fil}, {post.id} fra {day(post.gaelder_fra)}"
@@ -97,13 +92,14 @@ def where(post: Post) -> str:
 def rulings(sag: Forklaring) -> list[str]:
     """The entries that the explanation rests on, each once, with source and how sure we are."""
     posts = sorted(set(_posts(sag)), key=lambda p: (p.fil, p.id, p.gaelder_fra))
-    if not posts:
-        return []
-    return ["", "REGLERNE", *(line for post in posts for line in _entry(post))]
+    text = ["", "REGLERNE"] if posts else []
+    for post in posts:
+        text.append(f"  {where(post)}: {post.hjemmel}")
+        text.append(f"    {post.kilde}, kontrolleret {day(post.kontrolleret)}: {post.sikkerhed}.")
+    return text
 
 
 def _posts(sag: Forklaring) -> Iterator[Post]:
-    """Every entry that is pointed at."""
     if sag.svar == "ukendt_borger":
         return
     yield sag.optaelling
@@ -115,9 +111,3 @@ def _posts(sag: Forklaring) -> Iterator[Post]:
         for row in uge.raekker:
             yield from (post for post in (row.post, row.overgang, *(o.post for o in row.over_loft)) if post)
         yield from (bidrag.post for bidrag in uge.fleksbidrag if bidrag.post)
-
-
-def _entry(post: Post) -> Iterator[str]:
-    """One entry."""
-    yield f"  {where(post)}: {post.hjemmel}"
-    yield f"    {post.kilde}, kontrolleret {day(post.kontrolleret)}: {post.sikkerhed}."

@@ -8,17 +8,18 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.calendar import Grid, Ints
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.duration.count import Counted
 from refusion_assets.domain.refusion.price import MOST_KOMMUNER, NO_KOMMUNE, financing, percentages
 from refusion_assets.domain.refusion.rates import Rates
 from refusion_assets.domain.refusion.split import KEY, round_half_away, split
-from refusion_assets.domain.rules.entries import Fleksbidrag, Rulebook
+from refusion_assets.domain.rules.entries import Fleksbidrag, Rulebook, spans
 
 MONTH = ["borger_id", "maaned", "kommunekode"]
 FACTS = ["beregningsgrundlag_oere", "loen_oere", "tilskud_refusion_oere", "dage_paa_trin", "dage"]
 
 
-class BorgerMaanedFleksbidrag(pa.DataFrameModel):
+class BorgerMaanedFleksbidrag(Contract, key=["maaned", "borger_id", "ydelse_id", "kommunekode"]):
     """One row per person, benefit month and municipality with days on the step of fleksbidrag, with what it rests on.
 
     Amounts in øre. No basis received: both its amounts are empty and there is no contribution (FB-001).
@@ -37,12 +38,6 @@ class BorgerMaanedFleksbidrag(pa.DataFrameModel):
     refusion_oere: pl.Int64 = pa.Field(ge=0, description="fleksbidraget")
     hjemmel: pl.String
     regelversion: pl.String
-
-    class Config:
-        """Exactly these columns; one row per person, month and municipality."""
-
-        strict = True
-        unique = ["maaned", "borger_id", "ydelse_id", "kommunekode"]  # noqa: RUF012  pandera reads the list
 
 
 def paragraf_7(facts: pl.DataFrame, entry: Fleksbidrag) -> Ints:
@@ -97,7 +92,7 @@ def days_on_step(
     by_month = rules.laesning("fleksbidrag_andel") == "maanedens_dage"
     whole = pl.col("maaned").first().dt.month_end().dt.day().cast(pl.Int64) if by_month else pl.col("dage").sum()
     found = []
-    for entry, since, until in rules.fleksbidrag_months():
+    for entry, since, until in spans(rules.fleksbidrag):
         claims = krav.filter(pl.col("beloeb_oere") > 0, pl.col("ydelse_id") == entry.ydelse_id)
         cells = _cells(claims, counted, home, grid, rates, rules)
         mine = cells.filter(pl.col("maaned") >= since, pl.col("maaned") < until)
@@ -138,7 +133,9 @@ def _cells(
     slot = counted.slots(week, person)
     betaler = claims["kommunekode_betaler"].cast(pl.Int64).fill_null(NO_KOMMUNE).to_numpy()[claim]
     kommune = financing(betaler, home.reshape(-1)[slot].astype(np.int64), rules)
-    wanted = grid.cell_month[cell] >= _month_of_sunday(claims["fra_uge"])[claim]
+    # The first day of the month that the Sunday of `fra_uge` lies in, as a day number.
+    begins_in = claims["fra_uge"].dt.offset_by("6d").dt.month_start().cast(pl.Int32).to_numpy().astype(np.int64)
+    wanted = grid.cell_month[cell] >= begins_in[claim]
     kept = np.flatnonzero(wanted & (kommune != NO_KOMMUNE))
     key = ((person * len(grid.cell_week) + cell) * MOST_KOMMUNER + kommune)[kept]
     # Claims stand by person, account and day, so there is little to sort.
@@ -152,11 +149,6 @@ def _cells(
     return percentages(cells, counted, grid, rates, rules).with_columns(dage=days)
 
 
-def _month_of_sunday(weeks: pl.Series) -> Ints:
-    """The first day of the month that each week's Sunday lies in, as a day number."""
-    return weeks.dt.offset_by("6d").dt.month_start().cast(pl.Int32).to_numpy().astype(np.int64)
-
-
 def contributions(days: pl.DataFrame, rows: pl.DataFrame, grundlag: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """The fleksbidrag of each person, month and municipality (`BorgerMaanedFleksbidrag`). Øre.
 
@@ -166,7 +158,7 @@ def contributions(days: pl.DataFrame, rows: pl.DataFrame, grundlag: pl.DataFrame
     """
     names = list(BorgerMaanedFleksbidrag.to_schema().columns)
     found = []
-    for entry, since, until in rules.fleksbidrag_months():
+    for entry, since, until in spans(rules.fleksbidrag):
         mine = days.filter(pl.col("maaned") >= since, pl.col("maaned") < until)
         paid = rows.filter(pl.col("ydelse_id") == entry.ydelse_id, pl.col("beloeb_oere") != 0).group_by(MONTH)
         refunded = paid.agg(tilskud_refusion_oere=pl.col("refusion_oere").sum())

@@ -8,14 +8,15 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.calendar import Ints
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.refusion.split import KEY, round_half_away
-from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.rules.entries import Rulebook, in_force
 
 GROUP = ["borger_id", "ydelse_id"]
 NO_LIMIT = 2**62
 
 
-class OverLoft(pa.DataFrameModel):
+class OverLoft(Contract, key=[*KEY, "loft_id"]):
     """One row per result row and maximum that took something of it. Øre.
 
     The share of a row is the rounded percentage of its amount less `beloeb_oere` here, less `refusion_oere` here.
@@ -31,12 +32,6 @@ class OverLoft(pa.DataFrameModel):
     refusion_oere: pl.Int64 = pa.Field(ge=0, description="of the refusion or medfinansiering, above the maximum")
     hjemmel: pl.String
 
-    class Config:
-        """Exactly these columns; one row per key and maximum."""
-
-        strict = True
-        unique = [*KEY, "loft_id"]  # noqa: RUF012  pandera reads the list
-
 
 def limit(rows: pl.DataFrame, rules: Rulebook) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The result rows with what the maxima leave of refusion and medfinansiering, and what they took (`OverLoft`). Øre.
@@ -50,8 +45,12 @@ def limit(rows: pl.DataFrame, rules: Rulebook) -> tuple[pl.DataFrame, pl.DataFra
     amount = rows["beloeb_oere"].to_numpy().copy()
     share = (rows["refusion_oere"] + rows["medfinansiering_oere"]).to_numpy().copy()
     taken: list[pl.DataFrame] = [OverLoft.empty()]
-    for paa, periode, loft_id in _stages(rules):
-        held = _held(rows, _in_force(rows, paa, periode, loft_id, rules), periode)
+    stages = {(loft.paa != "beloeb", loft.periode != "uge", loft.id, loft.paa, loft.periode) for loft in rules.lofter}
+    for _, _, loft_id, paa, periode in sorted(stages):
+        # The maximum that holds for each row, and its paragraph; where none does, more than any.
+        limits = _in_force(rows, paa, periode, loft_id, rules)
+        held = rows.select(KEY).join(limits, on=[periode, "ydelse_id"], how="left", maintain_order="left")
+        held = held.with_columns(pl.col("loft").fill_null(NO_LIMIT))
         money = amount if paa == "beloeb" else share
         over = _above(money, held["loft"].to_numpy(), first[periode])
         money -= over
@@ -74,29 +73,17 @@ def _first_of_group(rows: pl.DataFrame, periode: str) -> Ints:
     return first
 
 
-def _stages(rules: Rulebook) -> list[tuple[str, str, str]]:
-    """What each maximum is of, the period it is for, and its name, in the order they are taken."""
-    found = {(loft.paa, loft.periode, loft.id) for loft in rules.lofter}
-    return sorted(found, key=lambda stage: (stage[0] != "beloeb", stage[1] != "uge", stage[2]))
-
-
 def _in_force(rows: pl.DataFrame, paa: str, periode: str, loft_id: str, rules: Rulebook) -> pl.DataFrame:
     """One row per day that names a period, and benefit that a maximum holds for then: its øre and paragraph."""
 
     def versions(days: list[date]) -> Iterator[tuple[date, str, int, str]]:
         for day in days:
-            loft = rules.loft_on(loft_id, day)
+            loft = in_force([one for one in rules.lofter if one.id == loft_id], day)
             if loft is not None and (loft.paa, loft.periode) == (paa, periode):
                 yield from ((day, ydelse_id, loft.beloeb_oere, loft.hjemmel) for ydelse_id in loft.ydelser)
 
     schema = {periode: pl.Date, "ydelse_id": pl.String, "loft": pl.Int64, "loft_hjemmel": pl.String}
     return pl.DataFrame(list(versions(rows[periode].unique().to_list())), schema=schema, orient="row")
-
-
-def _held(rows: pl.DataFrame, in_force: pl.DataFrame, periode: str) -> pl.DataFrame:
-    """The keys of the rows with the maximum that holds for each and its paragraph; where none does, more than any."""
-    keys = rows.select(KEY).join(in_force, on=[periode, "ydelse_id"], how="left", maintain_order="left")
-    return keys.with_columns(pl.col("loft").fill_null(NO_LIMIT))
 
 
 def _above(money: Ints, most: Ints, first: Ints) -> Ints:
@@ -107,7 +94,6 @@ def _above(money: Ints, most: Ints, first: Ints) -> Ints:
 
 
 def _taken(hit: pl.DataFrame, over: Ints, paa: str, loft_id: str) -> pl.DataFrame:
-    """The rows of `OverLoft` of one maximum."""
     nothing = pl.Series(np.zeros_like(over))
     return hit.select(
         *KEY,

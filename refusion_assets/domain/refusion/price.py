@@ -9,6 +9,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.calendar import Grid, Ints, expand
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.duration.count import Counted
 from refusion_assets.domain.duration.spells import numbers
 from refusion_assets.domain.refusion.maximum import OverLoft, limit
@@ -20,7 +21,7 @@ NO_KOMMUNE = -1
 MOST_KOMMUNER = 1000
 
 
-class BorgerUgeYdelse(pa.DataFrameModel):
+class BorgerUgeYdelse(Contract, key=KEY):
     """One row per person, week, benefit month, benefit and financing municipality. Amounts in øre."""
 
     uge: pl.Date = pa.Field(description="mandag")
@@ -39,14 +40,8 @@ class BorgerUgeYdelse(pa.DataFrameModel):
     hjemmel: pl.String
     regelversion: pl.String
 
-    class Config:
-        """Exactly these columns; one row per key."""
 
-        strict = True
-        unique = KEY
-
-
-class UdenKommune(pa.DataFrameModel):
+class UdenKommune(Contract, key=["uge", "maaned", "borger_id", "ydelse_id"]):
     """One row per person, week, benefit month and benefit whose money found no municipality (EI-018). Øre."""
 
     uge: pl.Date
@@ -55,14 +50,8 @@ class UdenKommune(pa.DataFrameModel):
     ydelse_id: pl.String
     beloeb_oere: pl.Int64 = pa.Field(gt=0)
 
-    class Config:
-        """Exactly these columns."""
 
-        strict = True
-        unique = ["uge", "maaned", "borger_id", "ydelse_id"]  # noqa: RUF012  pandera reads the list
-
-
-class AndenBetaler(pa.DataFrameModel):
+class AndenBetaler(Contract):
     """One row per person, benefit month, benefit, payer and residence where the two differ (EI-019). Øre."""
 
     borger_id: pl.Int64
@@ -73,11 +62,6 @@ class AndenBetaler(pa.DataFrameModel):
     uge_fra: pl.Date
     uge_til: pl.Date
     beloeb_oere: pl.Int64
-
-    class Config:
-        """Exactly these columns."""
-
-        strict = True
 
 
 @dataclass(frozen=True)
@@ -220,12 +204,10 @@ def _named(frame: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates) -> p
 
 
 def _names(names: list[str], numbers: npt.NDArray[np.integer]) -> pl.Series:
-    """Numbers as the names they stand for."""
     return pl.Series(names, dtype=pl.String).gather(pl.Series(numbers))
 
 
 def _koder(numbers: pl.Series) -> pl.Series:
-    """Municipality numbers as their three-digit codes."""
     return _names([f"{number:03}" for number in range(MOST_KOMMUNER)], numbers.to_numpy())
 
 
@@ -257,7 +239,7 @@ def _with_percentages(rows: pl.DataFrame, counted: Counted, grid: Grid, rates: R
     person, slot, ydelse, amount = (rows[c].to_numpy() for c in ("person", "slot", "ydelse_nr", "oere"))
     week = grid.cell_week[rows["cell"].to_numpy()]
     place = ydelse * grid.weeks + week
-    found = numbers(counted, slot, person, rates.taeller.reshape(-1)[place] if counted.egne else None, rules)
+    found = numbers(counted, slot, person, rates.taeller.reshape(-1)[place] if counted.others else None, rules)
     before = week < grid.week_of(rules.overgang.gaelder_fra)
     number = np.minimum(np.where(before, found.n_overgang, found.n), rates.top)
     step = place * (rates.top + 1) + number
@@ -295,7 +277,6 @@ def percentages(cells: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates,
 
 
 def _dates(days: Ints) -> pl.Series:
-    """Day numbers as dates."""
     return pl.Series(days.astype(np.int32)).cast(pl.Date)
 
 
@@ -351,20 +332,15 @@ def _elsewhere_in_the_week(home: Koder, rows: pl.DataFrame, day: int) -> None:
     home[nearest["week"].to_numpy(), nearest["person"].to_numpy()] = nearest["kommune"].to_numpy()
 
 
-class Beregnet(pa.DataFrameModel):
+class Beregnet(Contract):
     """One row: what the result rows were last calculated from."""
 
     maaned: pl.Date = pa.Field(description="the run month whose knowledge the rows show")
     regelversion: pl.String
     bopael_maaned: pl.Date = pa.Field(nullable=True, description="the snapshot of residences that was used")
 
-    class Config:
-        """Exactly these columns."""
 
-        strict = True
-
-
-class AendretUge(pa.DataFrameModel):
+class AendretUge(Contract):
     """One row per person, run month and calculation that can have changed rows: the first week that can differ."""
 
     maaned: pl.Date
@@ -373,8 +349,3 @@ class AendretUge(pa.DataFrameModel):
     opgjort: pl.Int64 = pa.Field(
         nullable=True, ge=1, description="which settling of the run took it in; none yet: empty"
     )
-
-    class Config:
-        """Exactly these columns; a person can stand more than once."""
-
-        strict = True

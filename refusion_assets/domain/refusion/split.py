@@ -9,6 +9,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.calendar import Grid, Ints, expand
+from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.refusion.rates import NEVER, Rates, eras
 from refusion_assets.domain.rules.entries import Rulebook
 
@@ -16,7 +17,7 @@ KEY = ["uge", "maaned", "borger_id", "ydelse_id", "kommunekode"]
 Flags = npt.NDArray[np.bool_]
 
 
-class Placering(pa.DataFrameModel):
+class Placering(Contract, key=["borger_id", "slut_maaned"]):
     """One row per person and month in which claims end of which øre carry no money: where these went."""
 
     borger_id: pl.Int64
@@ -24,12 +25,6 @@ class Placering(pa.DataFrameModel):
     foer_finansiering_oere: pl.Int64
     ikke_forfalden_oere: pl.Int64
     uden_afregning_oere: pl.Int64
-
-    class Config:
-        """Exactly these columns; one row per person and month."""
-
-        strict = True
-        unique = ["borger_id", "slut_maaned"]  # noqa: RUF012  pandera reads the list
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,6 @@ class Spread:
 
     @cached_property
     def _weekdays(self) -> Ints:
-        """Weekdays of each claim's period."""
         return _weekdays_before(self.end + 1) - _weekdays_before(self.start)
 
     def placed(self, claim: Ints, first: Ints, last: Ints) -> Ints:

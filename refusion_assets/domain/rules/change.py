@@ -4,20 +4,20 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, get_args, get_origin
 
-import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.calendar import last_day, monday, next_month
+from refusion_assets.domain.contract import Contract
+from refusion_assets.domain.rules.entries import Rulebook
 
 Record = Mapping[str, Any]
 
+FIELDS = {field.name: field for field in fields(Rulebook)}
 TEXTS = ("kilde", "kontrolleret", "note", "sikkerhed")
-# What no calculation of a benefit month reads: the calendar of runs, the texts and accounts of the files.
-SILENT = frozenset({"koersel", "kontrol", "kontering", "ikke_modelleret", "tilbagevirkning", "foraeldelse"})
 # What holds by run month: no benefit month rests on it, but what a run settles does.
 OF_RUNS = ("foraeldelse",)
 
@@ -38,21 +38,43 @@ class View:
 
 @dataclass(frozen=True)
 class Emne:
-    """How the entries of a topic hold over time.
+    """Where a topic stands, what it makes of a `Rulebook`, and how its entries hold over time.
 
-    `key` names an entry. `dated` is the key of its first day, None where it holds for all time. `back`: the first
-    entry holds before its date too. `by_reference`: a new entry moves nothing until a changed one refers to it.
+    `fil`: its file in `rules/`; `felt`: its field of the `Rulebook`, which says what an entry is, and if there are
+    several or none. No two entries are alike in `unik`; `orden` is what they are put in order by. `key` names an entry.
+    `views`: none where no calculation of a benefit month reads the topic. `dated` is the key of an entry's first day,
+    None where it holds for all time. `back`: the first entry holds before its date too. `by_reference`: a new entry
+    moves nothing until a changed one refers to it.
     """
 
-    key: tuple[str, ...]
-    views: tuple[View, ...]
+    fil: str
+    felt: str
+    key: tuple[str, ...] = ()
+    views: tuple[View, ...] = ()
     dated: str | None = "gaelder_fra"
     back: bool = False
     by_reference: bool = False
+    unik: tuple[str, ...] = ()
+    orden: tuple[str, ...] = ()
+
+    @property
+    def once(self) -> bool:
+        """Whether the topic has exactly one entry."""
+        return get_origin(FIELDS[self.felt].type) is not tuple
+
+    @property
+    def optional(self) -> bool:
+        """Whether the topic can have no entry."""
+        return FIELDS[self.felt].default == ()
+
+    @property
+    def post(self) -> type:
+        """The class of an entry."""
+        kind: Any = FIELDS[self.felt].type
+        return kind if self.once else get_args(kind)[0]  # type: ignore[no-any-return]
 
 
 def _only(*names: str) -> Callable[[Record], object]:
-    """Some keys of an entry."""
     return lambda record: [str(record.get(name, "")) for name in names]
 
 
@@ -68,11 +90,6 @@ def _steps(record: Record) -> object:
     return [_but("trin", "gaelder_fra")(record), steps]
 
 
-def _step_paragraphs(record: Record) -> object:
-    """The paragraphs of the steps of a staircase."""
-    return [step.get("hjemmel") for step in record.get("trin", ())]
-
-
 def _longest_period(record: Record) -> object:
     """The one bound that decides whether a report is used."""
     return record.get("vaerdi") if record.get("id") == "periode_dage" else None
@@ -85,23 +102,53 @@ YDELSER = (
     View(_but("gaelder_fra", "navn", "kontering", *COUNTED), runs_on=False, mondays=True),
     View(_only("hjemmel"), runs_on=False, tal=False, mondays=True),
 )
-TRAPPE = (View(_steps, runs_on=False, mondays=True), View(_step_paragraphs, runs_on=False, tal=False, mondays=True))
+TRAPPE = (
+    View(_steps, runs_on=False, mondays=True),
+    View(
+        lambda record: [step.get("hjemmel") for step in record.get("trin", ())], runs_on=False, tal=False, mondays=True
+    ),
+)
 PARAGRAPH = View(_only("hjemmel"), tal=False)
+SAME_WEEK = View(_only("hjemmel"), runs_on=False, tal=False)
+NAMED, FROM = ("id",), ("id", "gaelder_fra")
 EMNER: dict[str, Emne] = {
-    "ydelser": Emne(("ydelse_id",), YDELSER, back=True, by_reference=True),
-    "konti": Emne(("konto",), (View(_only("ydelse_id", "kilde_id", "felt", "kontoart")),), "gyldig_fra", back=True),
-    "kommuner": Emne(("kommunekode",), (View(_only("kommunekode")),), dated=None),
-    "kilde": Emne(("id",), (View(_only("art")),), dated=None, by_reference=True),
-    "trappe": Emne(("id",), TRAPPE, back=True, by_reference=True),
-    "taeller": Emne(("id",), (View(_but()), PARAGRAPH), by_reference=True),
-    "loft": Emne(("id",), (View(_but(), runs_on=False), View(_only("hjemmel"), runs_on=False, tal=False))),
-    "fleksbidrag": Emne(("id",), (View(_but("navn"), runs_on=False), View(_only("hjemmel"), runs_on=False, tal=False))),
-    "optaelling": Emne((), (View(_only("gaelder_fra")),), dated=None),
-    "overgang": Emne((), (View(_only("gaelder_fra")),), dated=None),
-    "genoptjening": Emne((), (View(_but("gaelder_fra"), mondays=True),), back=True),
-    "laesning": Emne(("navn",), (View(_only("vaerdi")),), dated=None),
-    "graense": Emne((), (View(_longest_period),), dated=None),
-}
+    "ydelser": Emne(
+        "ydelser.csv", "ydelser", ("ydelse_id",), YDELSER,
+        back=True, by_reference=True, unik=("ydelse_id", "gaelder_fra"), orden=("ydelse_id", "gaelder_fra"),
+    ),
+    "konti": Emne(
+        "konti.csv", "konti", ("konto",), (View(_only("ydelse_id", "kilde_id", "felt", "kontoart")),),
+        "gyldig_fra", back=True, unik=("konto",),
+    ),
+    "kommuner": Emne(
+        "kommuner.csv", "kommuner", ("kommunekode",), (View(_only("kommunekode")),), None, unik=("kommunekode",)
+    ),
+    "kilde": Emne("kilder.toml", "kilder", NAMED, (View(_only("art")),), None, by_reference=True, unik=NAMED),
+    "trappe": Emne("trapper.toml", "trapper", NAMED, TRAPPE, back=True, by_reference=True, unik=FROM, orden=FROM),
+    "taeller": Emne(
+        "taellere.toml", "taellere", NAMED, (View(_but()), PARAGRAPH), by_reference=True, unik=NAMED, orden=NAMED
+    ),
+    "loft": Emne("lofter.toml", "lofter", NAMED, (View(_but(), runs_on=False), SAME_WEEK), unik=FROM, orden=FROM),
+    "optaelling": Emne("optaelling.toml", "optaelling", (), (View(_only("gaelder_fra")),), None),
+    "overgang": Emne("optaelling.toml", "overgang", (), (View(_only("gaelder_fra")),), None),
+    "genoptjening": Emne(
+        "optaelling.toml", "genoptjening", (), (View(_but("gaelder_fra"), mondays=True),),
+        back=True, unik=("gaelder_fra",), orden=("gaelder_fra",),
+    ),
+    "laesning": Emne("laesninger.toml", "laesninger", ("navn",), (View(_only("vaerdi")),), None, unik=("navn",)),
+    "koersel": Emne("drift.toml", "koersel"),
+    "graense": Emne("drift.toml", "graenser", (), (View(_longest_period),), None, unik=NAMED),
+    "kontrol": Emne("kontrol.toml", "kontroller", unik=NAMED, orden=NAMED),
+    "kontering": Emne("kontering.toml", "konteringer", unik=("ydelse_id", "funktion", "side", "procent")),
+    "ikke_modelleret": Emne("ikke_modelleret.toml", "ikke_modelleret"),
+    "fleksbidrag": Emne(
+        "fleksbidrag.toml", "fleksbidrag", NAMED, (View(_but("navn"), runs_on=False), SAME_WEEK), orden=("gaelder_fra",)
+    ),
+    "tilbagevirkning": Emne("tilbagevirkning.toml", "tilbagevirkninger"),
+    "foraeldelse": Emne("foraeldelse.toml", "foraeldelse", orden=("gaelder_fra",)),
+}  # fmt: skip
+# What no calculation of a benefit month reads: the calendar of runs, the texts and accounts of the files.
+SILENT = frozenset(name for name, emne in EMNER.items() if not emne.views)
 
 
 def emne_of(name: str, records: Iterable[Record]) -> Emne:
@@ -111,7 +158,7 @@ def emne_of(name: str, records: Iterable[Record]) -> Emne:
     found = list(records)
     key = tuple(sorted({key for record in found for key in record} & {"id", "navn", "ydelse_id"}))
     dated = "gaelder_fra" if found and all(record.get("gaelder_fra") for record in found) else None
-    return Emne(key, (View(_but()), PARAGRAPH), dated)
+    return Emne("", "", key, (View(_but()), PARAGRAPH), dated)
 
 
 # What the judgement of a delivered line reads of each topic (`domain/classified.py`); a test compares.
@@ -142,17 +189,11 @@ ALWAYS = date.min
 WEEK = timedelta(days=7)
 
 
-class Regelgrundlag(pa.DataFrameModel):
+class Regelgrundlag(Contract, key=["maaned"]):
     """One row per benefit month: the rules that its rows were last calculated under."""
 
     maaned: pl.Date
     regelversion: pl.String
-
-    class Config:
-        """Exactly these columns; one row per month."""
-
-        strict = True
-        unique = ["maaned"]  # noqa: RUF012  pandera reads the list
 
 
 @dataclass(frozen=True)
@@ -176,7 +217,6 @@ def _canonical(value: object) -> str:
 
 
 def _by_key(records: Iterable[Record], emne: Emne) -> dict[str, list[Record]]:
-    """The entries of a topic by what names them."""
     groups = defaultdict(list)
     for record in records:
         groups[" ".join(str(record.get(name, "")) for name in emne.key)].append(record)
@@ -188,7 +228,9 @@ def _line(records: Iterable[Record], emne: Emne, view: View, *, back: bool) -> L
     values = defaultdict(list)
     for record in records:
         start = _day(record[emne.dated]) if emne.dated else ALWAYS
-        values[_next_monday(start) if view.mondays else start].append(_canonical(view.value(record)))
+        if view.mondays and start != ALWAYS:
+            start = monday(start + timedelta(days=6))
+        values[start].append(_canonical(view.value(record)))
     line = [(start, _canonical(sorted(found))) for start, found in sorted(values.items())]
     return [(ALWAYS, line[0][1]), *line[1:]] if back and line else line
 
@@ -196,11 +238,6 @@ def _line(records: Iterable[Record], emne: Emne, view: View, *, back: bool) -> L
 def _day(value: object) -> date:
     """A date as TOML or CSV writes it."""
     return value if isinstance(value, date) else date.fromisoformat(str(value))
-
-
-def _next_monday(day: date) -> date:
-    """The first Monday on or after a day."""
-    return day if day == ALWAYS else monday(day + timedelta(days=6))
 
 
 def _at(line: Line, day: date) -> str | None:
@@ -274,15 +311,16 @@ def run_changes(before: Topics, now: Topics) -> list[Change]:
     """
     found = []
     for name in OF_RUNS:
-        said = [{_canonical(_but_texts(record)) for record in topics.get(name, ())} for topics in (before, now)]
-        apart = said[0] ^ said[1]
-        found += [Change(name, "", _day(json.loads(text)["gaelder_fra"]), None, tal=True) for text in sorted(apart)]
+        # The paragraph of an entry stands on what a run lists.
+        old, new = (
+            {
+                _canonical({key: value for key, value in record.items() if key not in TEXTS})
+                for record in topics.get(name, ())
+            }
+            for topics in (before, now)
+        )
+        found += [Change(name, "", _day(json.loads(text)["gaelder_fra"]), None, tal=True) for text in sorted(old ^ new)]
     return found
-
-
-def _but_texts(record: Record) -> dict[str, object]:
-    """An entry without its texts; its paragraph stands on what a run lists."""
-    return {name: value for name, value in record.items() if name not in TEXTS}
 
 
 def months_touched(found: Iterable[Change], months: Iterable[date]) -> list[date]:
@@ -354,7 +392,6 @@ def as_ranges(months: Sequence[date]) -> str:
 
 
 def _runs(months: Sequence[date]) -> Iterator[tuple[date, date]]:
-    """The unbroken runs of some months: first and last."""
     begin: date | None = None
     for place, month in enumerate(months):
         begin = begin or month

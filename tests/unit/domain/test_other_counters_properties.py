@@ -5,19 +5,19 @@ from dataclasses import replace
 from datetime import date
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refusion_assets.domain.duration.count import KIND_A
 from refusion_assets.domain.duration.spells import own_spells
 from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.refusion.price import KEY
-from refusion_assets.domain.rules.entries import Loft, Rulebook, Taeller
+from refusion_assets.domain.rules.entries import Loft, Rulebook, Taeller, in_force
 from refusion_assets.rulebook.prove import prove
 from refusion_assets.store.session import validate
 from tests.kit.data_root import calculate, with_reading
 from tests.kit.other_counters import NAMES, RULEBOOK, WITH, own_rules
-from tests.kit.timeline import History, histories
+from tests.kit.timeline import History, examples, histories
 
 SWITCHES = [(entry.navn, value) for entry in RULEBOOK.laesninger for value in entry.muligheder]
 readings = st.lists(st.sampled_from(SWITCHES), max_size=2)
@@ -30,7 +30,7 @@ def switched(rules: Rulebook, readings: list[tuple[str, str]]) -> Rulebook:
     return rules
 
 
-@settings(max_examples=60)
+@examples(25)
 @given(history=histories(RULEBOOK), rules=own_rules(), readings=readings)
 def test_the_kernel_gives_the_rows_of_the_plain_walk(
     history: History, rules: Rulebook, readings: list[tuple[str, str]]
@@ -43,7 +43,7 @@ def test_the_kernel_gives_the_rows_of_the_plain_walk(
     validate("duration.forloeb_taeller", own_spells(made.counted, made.grid, rules))
 
 
-@settings(max_examples=15)
+@examples(8)
 @given(history=histories(RULEBOOK), rules=own_rules())
 def test_no_week_or_month_has_more_than_its_maximum_and_what_is_above_it_is_told(
     history: History, rules: Rulebook
@@ -62,21 +62,21 @@ def test_no_week_or_month_has_more_than_its_maximum_and_what_is_above_it_is_told
         assert share + andel == (2 * grundlag * row["procent"] + 100) // 200
         for name in {loft.id for loft in rules.lofter}:
             for periode in ("uge", "maaned"):
-                loft = rules.loft_on(name, row[periode])
+                loft = in_force([one for one in rules.lofter if one.id == name], row[periode])
                 if loft is not None and loft.periode == periode and row["ydelse_id"] in loft.ydelser:
                     money = grundlag if loft.paa == "beloeb" else share
                     sums[row["borger_id"], row["ydelse_id"], row[periode], loft] += money
     assert all(total <= key[-1].beloeb_oere for key, total in sums.items())  # type: ignore[attr-defined]
 
 
-@settings(max_examples=15)
+@examples(8)
 @given(history=histories(RULEBOOK), rules=own_rules(), readings=readings)
 def test_an_own_number_rises_by_one_and_falls_only_by_a_restart(
     history: History, rules: Rulebook, readings: list[tuple[str, str]]
 ) -> None:
     rules = switched(rules, readings)
     for taeller, own in zip(
-        rules.taellere, calculate(history.files, [], history.last, rules).counted.egne, strict=True
+        rules.taellere, calculate(history.files, [], history.last, rules).counted.others, strict=True
     ):
         n = own.n.astype(int)
         before = np.vstack([np.zeros((1, n.shape[1]), int), n[:-1]])
@@ -86,7 +86,7 @@ def test_an_own_number_rises_by_one_and_falls_only_by_a_restart(
         assert taeller.genoptjening_uger is not None or not own.restart.any()
 
 
-@settings(max_examples=10)
+@examples(6)
 @given(history=histories(RULEBOOK), rules=own_rules())
 def test_a_maximum_that_nobody_reaches_changes_nothing(history: History, rules: Rulebook) -> None:
     without = replace(rules, lofter=())
@@ -103,7 +103,7 @@ def test_a_maximum_that_nobody_reaches_changes_nothing(history: History, rules: 
     assert huge.priced.over_loft.is_empty()
 
 
-@settings(max_examples=15)
+@examples(8)
 @given(history=histories(RULEBOOK), readings=readings)
 def test_a_counter_over_the_benefits_of_kategori_a_with_52_weeks_in_3_years_is_the_law_s(
     history: History, readings: list[tuple[str, str]]
@@ -118,5 +118,5 @@ def test_a_counter_over_the_benefits_of_kategori_a_with_52_weeks_in_3_years_is_t
         for rules in (replace(law, taellere=(own,), trapper=trapper), law)
     )
     assert mine.rows.equals(theirs.rows)
-    assert (mine.counted.egne[0].n == theirs.counted.n).all()
-    assert (mine.counted.egne[0].kind == theirs.counted.kind).all()
+    assert (mine.counted.others[0].n == theirs.counted.n).all()
+    assert (mine.counted.others[0].kind == theirs.counted.kind).all()

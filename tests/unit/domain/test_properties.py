@@ -7,20 +7,20 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.duration.count import KIND_A
 from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.efterregning.reports import judge as plain_judge
-from refusion_assets.domain.opgoerelse import MONEY, settle, standing
+from refusion_assets.domain.opgoerelse import MONEY, not_taken_back, settle
 from refusion_assets.domain.refusion.split import KEY, split
 from refusion_assets.domain.rules.entries import Rulebook, Trin, Ydelse
 from refusion_assets.rulebook.load import load
 from tests.kit import timeline
 from tests.kit.data_root import RULES, calculate, rates_of, with_reading
-from tests.kit.timeline import PEOPLE, History, histories
+from tests.kit.timeline import PEOPLE, History, examples, histories
 
 RULEBOOK = load(RULES)
 
@@ -73,7 +73,7 @@ class Law:
 laws = st.builds(Law, st.sampled_from(sorted(LAWS)), st.lists(st.sampled_from(SWITCHES), max_size=3))
 
 
-@settings(max_examples=45)
+@examples(25)
 @given(history=histories(RULEBOOK), law=laws)
 def test_the_kernel_gives_the_rows_and_the_quarantine_of_the_plain_calculation(history: History, law: Law) -> None:
     made = calculate(history.files, history.bopael, history.last, law.rules)
@@ -81,7 +81,7 @@ def test_the_kernel_gives_the_rows_and_the_quarantine_of_the_plain_calculation(h
     assert made.state == plain_state(history.files, history.bopael, history.last, law.rules)
 
 
-@settings(max_examples=8)
+@examples(5)
 @given(history=histories(RULEBOOK), law=laws)
 def test_every_oere_of_the_used_rows_is_settled_or_told_why_not(history: History, law: Law) -> None:
     made = calculate(history.files, history.bopael, history.last, law.rules)
@@ -91,7 +91,7 @@ def test_every_oere_of_the_used_rows_is_settled_or_told_why_not(history: History
     assert made.krav["antal_raekker"].sum() == made.linjer.filter(pl.col("status") == "brugt").height
 
 
-@settings(max_examples=45)
+@examples(25)
 @given(
     claims=st.lists(
         st.tuples(st.integers(0, 400), st.integers(1, 366), st.integers(1, 10**12)), min_size=1, max_size=30
@@ -118,7 +118,7 @@ def test_the_parts_of_a_claim_sum_to_its_amount(claims: list[tuple[int, int, int
     assert parts.oere.min() >= 0
 
 
-@settings(max_examples=10)
+@examples(6)
 @given(history=histories(RULEBOOK), seed=st.integers(0, 99))
 def test_shuffled_files_and_rows_change_nothing(history: History, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311  a shuffle, not a secret
@@ -132,7 +132,7 @@ def test_shuffled_files_and_rows_change_nothing(history: History, seed: int) -> 
     assert without_line[0] == without_line[1]
 
 
-@settings(max_examples=10)
+@examples(6)
 @given(mine=histories(RULEBOOK, PEOPLE[:2]), others=histories(RULEBOOK, PEOPLE[2:]))
 def test_other_people_change_nothing(mine: History, others: History) -> None:
     theirs = [
@@ -151,7 +151,7 @@ def test_other_people_change_nothing(mine: History, others: History) -> None:
     assert {key: row for key, row in among.state.items() if key[2] in PEOPLE[:2]} == alone.state
 
 
-@settings(max_examples=10)
+@examples(6)
 @given(history=histories(RULEBOOK), law=laws)
 def test_the_number_rises_by_one_in_an_a_week_and_falls_only_by_a_restart(history: History, law: Law) -> None:
     counted = calculate(history.files, [], history.last, law.rules).counted
@@ -162,7 +162,7 @@ def test_the_number_rises_by_one_in_an_a_week_and_falls_only_by_a_restart(histor
     assert (n[counted.restart] == is_a[counted.restart]).all()
 
 
-@settings(max_examples=10)
+@examples(6)
 @given(history=histories(RULEBOOK), law=laws)
 def test_the_states_share_and_the_municipalitys_share_make_the_amount(history: History, law: Law) -> None:
     for row in calculate(history.files, history.bopael, history.last, law.rules).state.values():
@@ -171,7 +171,7 @@ def test_the_states_share_and_the_municipalitys_share_make_the_amount(history: H
         assert 0 <= share <= row.beloeb
 
 
-@settings(max_examples=10)
+@examples(6)
 @given(history=histories(RULEBOOK), law=laws, person=st.sampled_from(PEOPLE), weeks=st.integers(0, 520))
 def test_one_more_week_of_benefit_never_changes_an_earlier_row(
     history: History, law: Law, person: str, weeks: int
@@ -184,7 +184,7 @@ def test_one_more_week_of_benefit_never_changes_an_earlier_row(
     assert {k: v for k, v in after.items() if k[0] < week} == {k: v for k, v in before.items() if k[0] < week}
 
 
-@settings(max_examples=10)
+@examples(6)
 @given(history=histories(RULEBOOK), law=laws)
 def test_a_later_run_with_no_more_files_keeps_the_rows_of_whole_weeks(history: History, law: Law) -> None:
     known = [fil for fil in history.files if fil.maaned == history.months[0]]
@@ -202,16 +202,16 @@ def numbered(history: History, month: str, rules: Rulebook) -> pl.DataFrame:
     return run.rows.with_columns(pl.col("borger_id").replace_strict(place, return_dtype=pl.Int64))
 
 
-@settings(max_examples=8)
+@examples(5)
 @given(history=histories(RULEBOOK), law=laws)
 def test_settling_month_by_month_sums_to_the_state_of_the_last_run(history: History, law: Law) -> None:
     state = numbered(history, history.months[0], law.rules)
     ledger = settle(state, state.clear().with_columns(koersel=pl.lit(0, pl.Int64)), 0)
     for number, month in enumerate(history.months, 1):
         state = numbered(history, month, law.rules)
-        ledger = pl.concat([ledger, settle(state, standing(ledger), number)])
+        ledger = pl.concat([ledger, settle(state, not_taken_back(ledger), number)])
     total = ledger.group_by(KEY).agg(pl.col(MONEY).sum()).filter(pl.any_horizontal(pl.col(MONEY) != 0))
     assert total.sort(KEY).equals(state.select(*KEY, *MONEY).sort(KEY))
-    assert standing(ledger).select(*KEY, "procent").sort(KEY).equals(state.select(*KEY, "procent").sort(KEY))
+    assert not_taken_back(ledger).select(*KEY, "procent").sort(KEY).equals(state.select(*KEY, "procent").sort(KEY))
     counts = ledger.group_by(*KEY, "koersel").agg(types=pl.col("raekketype").sort().str.join(""))
     assert set(counts["types"]) <= {"N", "T", "KT"}

@@ -5,7 +5,7 @@ from datetime import date
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refusion_assets.domain.efterregning.reports import Fil
@@ -15,6 +15,7 @@ from refusion_assets.rulebook.load import load
 from tests.kit import timeline
 from tests.kit.data_root import RULES, Row, with_reading
 from tests.kit.fleks import basis, flex, kernel, kth, lives, plain
+from tests.kit.timeline import examples
 
 RULEBOOK = load(RULES)
 [ENTRY] = RULEBOOK.fleksbidrag
@@ -249,7 +250,7 @@ def test_rules_without_fleksbidrag_give_none() -> None:
     assert kernel(files, [basis("2023-01", "17550,00")], "2023-01", rules) == {}
 
 
-@settings(max_examples=60)
+@examples(20)
 @given(life=lives(RULEBOOK, MONTHS), rules=st.sampled_from((RULEBOOK, OF_THE_CLAIMS, BY_WEEKDAYS)))
 def test_both_calculations_agree_on_any_life_in_fleksjob(
     life: list[tuple[list[Fil], list[Row]]], rules: Rulebook

@@ -1,0 +1,2 @@
+(SELECT t.* FROM refusion.borger_uge_ydelse t SEMI JOIN people_1 a ON t.borger_id = a.borger_id AND t.uge >= a.fra_uge
+WHERE t.borger_id IN (1, 2, 3) AND t.uge >= DATE '2024-01-01') t

@@ -1,0 +1,40 @@
+"""A session: temporary tables are values, and single numbers, days and lists of values are asked for in one way."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import duckdb
+import pytest
+
+from refusion_assets.store.session import Relation, Session, among
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    with duckdb.connect() as connection:
+        yield Session(connection)
+
+
+def test_a_temporary_table_stays_as_it_is_when_another_of_the_same_name_is_made(session: Session) -> None:
+    first, second = (session.temp("people", "SELECT $n::BIGINT AS borger_id", n=n) for n in (1, 2))
+    session.add(second, f"FROM {first}")
+    assert [session.count(first), session.count(second)] == [1, 2]
+    assert session.integer(f"SELECT borger_id FROM {first}") == 1
+
+
+def test_a_query_in_parentheses_is_a_relation_too(session: Session) -> None:
+    assert session.count(Relation("(SELECT unnest([1, 2, 3]))")) == 3
+
+
+def test_no_number_is_zero_and_no_day_is_none(session: Session) -> None:
+    nothing, some = Relation("(SELECT 1 AS n WHERE false)"), Relation("(SELECT 4::HUGEINT AS n)")
+    assert [session.integer(f"SELECT sum(n) FROM {rows}") for rows in (nothing, some)] == [0, 4]
+    assert session.day(f"SELECT max(DATE '2024-01-01') FROM {nothing}") is None
+    assert session.day("SELECT max(DATE '2024-01-01')") == date(2024, 1, 1)
+
+
+@pytest.mark.parametrize(("values", "found"), [(["a", "c"], ["a"]), ([], [])])
+def test_a_column_is_compared_with_a_list_of_values(values: list[str], found: list[str], session: Session) -> None:
+    letters = session.temp("letters", "SELECT unnest(['a', 'b']) AS letter")
+    chosen = f"SELECT letter FROM {letters} WHERE {among('letter', 'values')}"
+    assert session.frame(chosen, values=values)["letter"].to_list() == found
