@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,6 +187,12 @@ def test_no_module_asks_for_the_time_when_it_is_imported() -> None:
             if isinstance(node, ast.Attribute) and node.attr in ("now", "today", "time") and id(node) not in inside
         ]
     assert asked == []
+
+
+def test_the_extra_for_dg_has_the_version_of_dagster() -> None:
+    project = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
+    [dagster] = [name.partition("==")[2] for name in project["dependencies"] if name.startswith("dagster==")]
+    assert project["optional-dependencies"]["dg"] == [f"dagster-dg-cli=={dagster}"]
 
 
 def test_dagster_finds_the_definitions_valid(tmp_path: Path) -> None:
