@@ -14,7 +14,7 @@ from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.place import DATA, PACKAGE, Place, fit, unforeseen
 from refusion_assets.rulebook.edits import doubts
-from refusion_assets.rulebook.load import TOPICS, RuleError
+from refusion_assets.rulebook.load import RuleError
 from refusion_assets.store.session import Locked
 
 STOPPED, MISUSED = 1, 2
@@ -279,7 +279,7 @@ def regler(sider: Path | None) -> None:
         click.echo(f"Dataroden {place.root} findes ikke, så det siges ikke, hvad reglerne rammer.")
     click.echo(f"Reglerne kan stå: {plural(len(rules.ydelse_ids), 'ydelse', 'ydelser')}, version {rules.version[:12]}.")
     today = date.today()  # noqa: DTZ011  the day here
-    for doubt in doubts(rules, today, {topic: file for topic, (file, _) in TOPICS.items()}):
+    for doubt in doubts(rules, today):
         click.echo(f"ADVARSEL: {doubt}")
     lines, refused = told(place)
     for line in lines:

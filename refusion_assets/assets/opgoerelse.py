@@ -34,6 +34,7 @@ from refusion_assets.domain.opgoerelse import (
     STATE,
     TILBAGE,
     by_kommune,
+    limits,
     list_too_old,
     run_number,
     settle,
@@ -248,7 +249,7 @@ def _differences(session: Session, place: Place, month: date, number: int, koder
 
 def _limited(session: Session, place: Place, month: date) -> bool:
     """Whether the run has a limit on corrections, or an earlier one had and listed something."""
-    here = any(place.rules.foraeldelse_on(month, vej) for vej in ("til_kommunen", "til_staten"))
+    here = any(limits(month, place.rules))
     return here or bool(session.value("SELECT count(*) > 0 FROM opgoerelse.foraeldet"))
 
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.raw import AMOUNTS, BIT, REQUIRED, bits, is_possible_cpr
-from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.rules.entries import Rulebook, spans
 
 
 class Linje(Contract, key=["fil_id", "linje"]):
@@ -67,15 +67,15 @@ def _amount(rules: Rulebook) -> pl.Expr:
     """A row's amount in øre: the amount fields of the benefit's version less repaid help. § 5, stk. 4."""
     before_atp = rules.laesning("beloebsgrundlag") == "felt0014_er_foer_atp"
     fields: dict[tuple[tuple[str, ...], bool], pl.Expr] = {}
-    for ydelse in rules.ydelser:
-        first = rules.ydelse_on(ydelse.ydelse_id, date.min) == ydelse
+    versions = [
+        s for name in rules.ydelse_ids for s in spans([y for y in rules.ydelser if y.ydelse_id == name], back=True)
+    ]
+    for ydelse, since, until in versions:
         version = pl.col("ydelse_id") == ydelse.ydelse_id
-        if not first:
-            version &= pl.col("periode_start") >= ydelse.gaelder_fra
-        last = rules.ydelse_on(ydelse.ydelse_id, date.max)
-        if last != ydelse:
-            later = (y.gaelder_fra for y in rules.ydelser if y.ydelse_id == ydelse.ydelse_id)
-            version &= pl.col("periode_start") < min(day for day in later if day > ydelse.gaelder_fra)
+        if since != date.min:
+            version &= pl.col("periode_start") >= since
+        if until != date.max:
+            version &= pl.col("periode_start") < until
         key = ydelse.felter, before_atp and ydelse.lov_nr in ("1", "2")
         fields[key] = fields[key] | version if key in fields else version
     total = pl.lit(None, dtype=pl.Int64)

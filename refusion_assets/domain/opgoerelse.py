@@ -9,7 +9,7 @@ from pandera.api.polars.types import PolarsData
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.refusion.split import KEY
-from refusion_assets.domain.rules.entries import Foraeldelse, Rulebook
+from refusion_assets.domain.rules.entries import Foraeldelse, Rulebook, in_force
 
 NY, TILBAGE, KORREKTION, AABNING = "N", "T", "K", "Å"
 MONEY = ["indberettet_oere", "beloeb_oere", "refusion_oere", "medfinansiering_oere"]
@@ -185,7 +185,7 @@ def too_old(
     apart = both.filter(moved).select(*KEY, *less, pl.coalesce("procent", "procent_foer"))
     told = listed.select(*KEY, *compare, kendt_fra="gaelder_fra", kendt_hjemmel="hjemmel")
     rows = apart.join(told, on=[*KEY, *compare], how="left").join(received, on="borger_id", how="left")
-    kommune, stat = (rules.foraeldelse_on(run_month, vej) for vej in ("til_kommunen", "til_staten"))
+    kommune, stat = limits(run_month, rules)
     net = pl.col("refusion_oere") - pl.col("medfinansiering_oere")
     old = _either(net, _passed(kommune, run_month), _passed(stat, run_month))
     # A difference of nothing favours nobody: too old when both directions are, and then by the first of them.
@@ -199,6 +199,14 @@ def too_old(
         gaelder_fra=pl.coalesce("kendt_fra", fra).cast(pl.Date),
         hjemmel=pl.coalesce("kendt_hjemmel", hjemmel).cast(pl.String),
     )  # fmt: skip
+
+
+def limits(run_month: date, rules: Rulebook) -> tuple[Foraeldelse | None, Foraeldelse | None]:
+    """The limits that a run puts on differences to the municipality, and to the state; None where it puts none."""
+    ways = ("til_kommunen", "til_staten")
+    mine = ([entry for entry in rules.foraeldelse if entry.gaelder in ("begge", way)] for way in ways)
+    kommune, stat = (in_force(entries, run_month) for entries in mine)
+    return kommune, stat
 
 
 def _either(net: pl.Expr, kommune: pl.Expr, stat: pl.Expr) -> pl.Expr:

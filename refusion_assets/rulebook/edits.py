@@ -3,12 +3,13 @@
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import date
 
 from refusion_assets.domain.findings.words import GRAENSER, REGLER
-from refusion_assets.domain.rules.entries import Rulebook, Ydelse
-from refusion_assets.rulebook.prove import LAESNINGER, MOST_YEARS, RuleError, said
+from refusion_assets.domain.rules.change import EMNER
+from refusion_assets.domain.rules.entries import LAESNINGER, Rulebook, Ydelse, spans
+from refusion_assets.rulebook.prove import MOST_YEARS, RuleError, said
 
 FIRST_YEAR, LAST_YEAR, MOST_WEEKS = 1970, 2100, 5200
 AT_LEAST_ONE = ("periode_dage", "raekkeantal_maaneder", "stikproeve_borgere", "ugebeloeb_oere", "linjebeloeb_oere")
@@ -22,17 +23,6 @@ LETTER, THREE_DIGITS, FUNKTION, SENDER, NUMBER = (
     re.compile("[a-z0-9]+"),
     re.compile("[1-9][0-9]?( [a-zæøå])?"),
 )
-# The answers to a reading that both calculations know.
-ANSWERS = {
-    "uge_beroert": {"een_dag", "hele_ugen"},
-    "foerste_uge": {"taeller", "taeller_ikke"},
-    "genoptjening_proeves": {"ved_opnaaelse", "ved_naeste_ydelse"},
-    "fordeling": {"kalenderdage", "hverdage"},
-    "beloebsgrundlag": {"felt0014_er_efter_atp", "felt0014_er_foer_atp"},
-    "finansieringskommune_refusion": {"betaler", "bopael"},
-    "bopael_paa": {"mandag", "soendag"},
-    "fleksbidrag_andel": {"maanedens_dage", "kravets_dage"},
-}
 
 
 def folded(text: str) -> str:
@@ -88,28 +78,19 @@ def _steps_of(ydelse: Ydelse, since: date, until: date, rules: Rulebook) -> set[
     if ydelse.trappe is None:
         return set()
     mine = [t for t in rules.trapper if t.id == ydelse.trappe]
-    ends = [t.gaelder_fra for t in mine[1:]] + [date.max]
-    starts = [date.min] + [t.gaelder_fra for t in mine[1:]]
-    return {
-        trin.procent
-        for trappe, begins, ends_on in zip(mine, starts, ends, strict=True)
-        if begins < until and ends_on > since
-        for trin in trappe.trin
-    }
+    held = (trappe for trappe, begins, ends in spans(mine, back=True) if begins < until and ends > since)
+    return {trin.procent for trappe in held for trin in trappe.trin}
 
 
 def _lost_steps(rules: Rulebook) -> Iterator[tuple[str, bool]]:
     """Steps of fleksbidrag that the benefit never has while the entry is in force; True where no staircase has it."""
     everywhere = {trin.procent for trappe in rules.trapper for trin in trappe.trin}
-    ends = [entry.gaelder_fra for entry in rules.fleksbidrag[1:]] + [date.max]
-    for entry, until in zip(rules.fleksbidrag, ends, strict=False):  # without an entry there is an end too many
-        mine = [y for y in rules.ydelser if y.ydelse_id == entry.ydelse_id]
-        upto = [y.gaelder_fra for y in mine[1:]] + [date.max]
+    for entry, since, until in spans(rules.fleksbidrag):
+        mine = spans([y for y in rules.ydelser if y.ydelse_id == entry.ydelse_id])
         fits = [
-            (y, end) for y, end in zip(mine, upto, strict=True) if end > entry.gaelder_fra and y.gaelder_fra < until
+            (y, max(since, begins), min(until, ends)) for y, begins, ends in mine if ends > since and begins < until
         ]
-        since = entry.gaelder_fra
-        steps = {p for y, end in fits for p in _steps_of(y, max(since, y.gaelder_fra), min(until, end), rules)}
+        steps = {procent for fit in fits for procent in _steps_of(*fit, rules)}
         if entry.trin_procent not in steps:
             choices = ", ".join(map(str, sorted(steps))) or "ingen"
             yield (
@@ -141,13 +122,9 @@ def _misfits(rules: Rulebook) -> Iterator[tuple[str, bool]]:
     wanted = {"refusion": "kommunal", "medfinansiering": "national"}
     for konto in rules.konti:
         art = arter[konto.kilde_id]
-        mine = [y for y in rules.ydelser if y.ydelse_id == konto.ydelse_id]
-        ends = [y.gaelder_fra for y in mine[1:]] + [date.max]
-        used = [
-            ydelse
-            for ydelse, end in zip(mine, ends, strict=True)
-            if ydelse.gaelder_fra <= (konto.gyldig_til or date.max) and end > konto.gyldig_fra
-        ]
+        mine = spans([y for y in rules.ydelser if y.ydelse_id == konto.ydelse_id])
+        last = konto.gyldig_til or date.max
+        used = [ydelse for ydelse, begins, ends in mine if begins <= last and ends > konto.gyldig_fra]
         wrong = [ydelse for ydelse in used if wanted.get(ydelse.side, art) != art]
         for ydelse in wrong:
             yield (
@@ -264,8 +241,8 @@ def _edit_unknown(rules: Rulebook) -> Iterator[str]:
         if reading.navn not in LAESNINGER:
             yield f"laesninger.toml, {reading.navn}: læsningen kendes ikke; ret navnet, eller fjern posten"
             continue
-        for unknown in sorted(set(reading.muligheder) - ANSWERS[reading.navn]):
-            choices = ", ".join(sorted(ANSWERS[reading.navn]))
+        for unknown in sorted(set(reading.muligheder) - LAESNINGER[reading.navn]):
+            choices = ", ".join(sorted(LAESNINGER[reading.navn]))
             yield f"laesninger.toml, {reading.navn}: {unknown} kan programmet ikke regne med; vælg blandt {choices}"
         if len(set(reading.muligheder)) < len(reading.muligheder):
             yield f"laesninger.toml, {reading.navn}: en mulighed står to gange; behold den ene"
@@ -274,19 +251,19 @@ def _edit_unknown(rules: Rulebook) -> Iterator[str]:
             yield f"kontrol.toml, {kontrol.id}: kontrollen kendes ikke; ret navnet, eller fjern posten"
 
 
-def _edit_days(rules: Rulebook, today: date, files: Mapping[str, str]) -> Iterator[str]:
+def _edit_days(rules: Rulebook, today: date) -> Iterator[str]:
     """Entries that were checked on a day that has not come."""
     for topic, entries in rules.emner.items():
         for number, entry in enumerate(entries, 1):
             if (day := entry.get("kontrolleret")) is not None and str(day) > str(today):
-                where = f"{files[topic]}, {topic}, post {number}"
+                where = f"{EMNER[topic].fil}, {topic}, post {number}"
                 yield f"{where}: kontrolleret {day} er efter i dag ({today}); skriv den dag, det skete"
 
 
-def prove_edits(rules: Rulebook, today: date | None, files: Mapping[str, str]) -> None:
+def prove_edits(rules: Rulebook, today: date | None) -> None:
     """RuleError on the first edit that reads well and cannot be meant; with `today` also on a later day of control.
 
-    `files`: the file of each topic. Not asked of the rules of earlier runs. Hjemmel: none, technical.
+    Not asked of the rules of earlier runs. Hjemmel: none, technical.
     """
     every = (
         _edit_names, _edit_restarts, _edit_steps, _edit_senders,
@@ -296,7 +273,7 @@ def prove_edits(rules: Rulebook, today: date | None, files: Mapping[str, str]) -
     for faults in every:
         for fault in faults(rules):
             raise RuleError(fault)
-    for fault in _edit_days(rules, today, files) if today else ():
+    for fault in _edit_days(rules, today) if today else ():
         raise RuleError(fault)
 
 
@@ -329,7 +306,7 @@ def _unused_postings(rules: Rulebook) -> Iterator[str]:
                 yield f"{where}: procent = {kontering.procent} er ikke et trin i trapper.toml eller en fast sats"
 
 
-def _far_ahead(rules: Rulebook, today: date, files: Mapping[str, str]) -> Iterator[str]:
+def _far_ahead(rules: Rulebook, today: date) -> Iterator[str]:
     """Entries that begin so late that the year looks like a slip of the pen."""
     latest = today.year + YEARS_AHEAD
     for topic, entries in rules.emner.items():
@@ -337,13 +314,13 @@ def _far_ahead(rules: Rulebook, today: date, files: Mapping[str, str]) -> Iterat
             for name in ("gaelder_fra", "gyldig_fra", "finansieres_fra"):
                 day = str(entry.get(name, ""))
                 if day[:4].isdigit() and int(day[:4]) > latest:
-                    yield f"{files[topic]}, {topic}, post {number}: {name} {day} ligger over {YEARS_AHEAD} år frem"
+                    yield f"{EMNER[topic].fil}, {topic}, post {number}: {name} {day} ligger over {YEARS_AHEAD} år frem"
 
 
-def doubts(rules: Rulebook, today: date | None = None, files: Mapping[str, str] | None = None) -> list[str]:
+def doubts(rules: Rulebook, today: date | None = None) -> list[str]:
     """What stands in the rules and has no effect yet or looks odd, a Danish sentence each; such rules can be used.
 
-    With `today` and the file of each topic also what begins far ahead.
+    With `today` also what begins far ahead.
     """
     paid = {konto.ydelse_id for konto in rules.konti}
     sends = {konto.kilde_id for konto in rules.konti}
@@ -362,5 +339,5 @@ def doubts(rules: Rulebook, today: date | None = None, files: Mapping[str, str] 
         *(f"kontering.toml, {k.funktion} {k.side}: ydelse {k.ydelse_id} findes ikke" for k in lost),
         *_unused_postings(rules),
         *_odd_staircases(rules),
-        *(_far_ahead(rules, today, files) if today and files else ()),
+        *(_far_ahead(rules, today) if today else ()),
     ]

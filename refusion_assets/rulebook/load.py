@@ -14,32 +14,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date
 from enum import Enum
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from refusion_assets.domain.refusion.fleksbidrag import rule_faults
-from refusion_assets.domain.rules.entries import (
-    Cited,
-    Fleksbidrag,
-    Foraeldelse,
-    Genoptjening,
-    Graense,
-    IkkeModelleret,
-    Kilde,
-    Koersel,
-    Kommune,
-    Kontering,
-    Konto,
-    Kontrol,
-    Laesning,
-    Loft,
-    Rulebook,
-    Skaering,
-    Taeller,
-    Tilbagevirkning,
-    Trappe,
-    Ydelse,
-)
+from refusion_assets.domain.rules.change import EMNER
+from refusion_assets.domain.rules.entries import Cited, Rulebook
 from refusion_assets.rulebook.edits import prove_edits
 from refusion_assets.rulebook.prove import RuleError, prove, said
 
@@ -299,30 +280,8 @@ def read_topics(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return dict(topics)
 
 
-TOPICS: dict[str, tuple[str, type]] = {
-    "ydelser": ("ydelser.csv", Ydelse),
-    "konti": ("konti.csv", Konto),
-    "kommuner": ("kommuner.csv", Kommune),
-    "kilde": ("kilder.toml", Kilde),
-    "trappe": ("trapper.toml", Trappe),
-    "taeller": ("taellere.toml", Taeller),
-    "loft": ("lofter.toml", Loft),
-    "optaelling": ("optaelling.toml", Skaering),
-    "overgang": ("optaelling.toml", Skaering),
-    "genoptjening": ("optaelling.toml", Genoptjening),
-    "laesning": ("laesninger.toml", Laesning),
-    "koersel": ("drift.toml", Koersel),
-    "graense": ("drift.toml", Graense),
-    "kontrol": ("kontrol.toml", Kontrol),
-    "kontering": ("kontering.toml", Kontering),
-    "ikke_modelleret": ("ikke_modelleret.toml", IkkeModelleret),
-    "fleksbidrag": ("fleksbidrag.toml", Fleksbidrag),
-    "tilbagevirkning": ("tilbagevirkning.toml", Tilbagevirkning),
-    "foraeldelse": ("foraeldelse.toml", Foraeldelse),
-}
+TOPICS = {topic: (emne.fil, emne.post) for topic, emne in EMNER.items()}
 CITATION = tuple(field.name for field in dataclasses.fields(Cited))
-OPTIONAL = ("taeller", "loft", "fleksbidrag", "tilbagevirkning", "foraeldelse")
-ONCE = ("optaelling", "overgang", "koersel")
 
 
 def _refuse_missing(folder: Path, file: str, topic: str) -> None:
@@ -334,16 +293,18 @@ def _refuse_missing(folder: Path, file: str, topic: str) -> None:
     raise RuleError(f"{file}: filen findes ikke i {folder}, så emnet {topic} mangler; {instead}")
 
 
-def _parts(topics: dict[str, list[dict[str, Any]]], folder: Path, *, kept: bool) -> dict[str, tuple[Any, ...]]:
-    """The entries of each topic; RuleError on a topic that is missing, or said more often than once."""
-    parts: dict[str, tuple[Any, ...]] = {}
-    for topic, (file, cls) in TOPICS.items():
-        if not topics.get(topic) and topic not in OPTIONAL:
-            _refuse_missing(folder, file, topic)
-        if topic in ONCE and len(topics[topic]) != 1:
-            raise RuleError(f"{file}, {topic}: skal stå præcis een gang")
-        form = Form.KEPT if kept else Form.CSV if file.endswith(".csv") else Form.TOML
-        parts[topic] = _entries(cls, topics.get(topic, []), f"{file}, {topic}", form)
+def _parts(topics: dict[str, list[dict[str, Any]]], folder: Path, *, kept: bool) -> dict[str, Any]:
+    """The fields of a `Rulebook`; RuleError on a topic that is missing, or said more often than once."""
+    parts: dict[str, Any] = {}
+    for topic, emne in EMNER.items():
+        if not topics.get(topic) and not emne.optional:
+            _refuse_missing(folder, emne.fil, topic)
+        if emne.once and len(topics[topic]) != 1:
+            raise RuleError(f"{emne.fil}, {topic}: skal stå præcis een gang")
+        form = Form.KEPT if kept else Form.CSV if emne.fil.endswith(".csv") else Form.TOML
+        entries: tuple[Any, ...] = _entries(emne.post, topics.get(topic, []), f"{emne.fil}, {topic}", form)
+        ordered = tuple(sorted(entries, key=attrgetter(*emne.orden))) if emne.orden else entries
+        parts[emne.felt] = entries[0] if emne.once else ordered
     return parts
 
 
@@ -356,32 +317,10 @@ def load(folder: Path, today: date | None = None, *, kept: bool = False) -> Rule
     topics = read_topics(folder)
     parts = _parts(topics, folder, kept=kept)
     canonical = json.dumps(topics, sort_keys=True, default=str, ensure_ascii=False)
-    rules = Rulebook(
-        ydelser=tuple(sorted(parts["ydelser"], key=lambda y: (y.ydelse_id, y.gaelder_fra))),
-        konti=parts["konti"],
-        kilder=parts["kilde"],
-        trapper=tuple(sorted(parts["trappe"], key=lambda t: (t.id, t.gaelder_fra))),
-        optaelling=parts["optaelling"][0],
-        overgang=parts["overgang"][0],
-        genoptjening=tuple(sorted(parts["genoptjening"], key=lambda g: g.gaelder_fra)),
-        laesninger=parts["laesning"],
-        koersel=parts["koersel"][0],
-        graenser=parts["graense"],
-        kontroller=tuple(sorted(parts["kontrol"], key=lambda k: k.id)),
-        konteringer=parts["kontering"],
-        ikke_modelleret=parts["ikke_modelleret"],
-        kommuner=parts["kommuner"],
-        taellere=tuple(sorted(parts["taeller"], key=lambda t: t.id)),
-        lofter=tuple(sorted(parts["loft"], key=lambda m: (m.id, m.gaelder_fra))),
-        fleksbidrag=tuple(sorted(parts["fleksbidrag"], key=lambda f: f.gaelder_fra)),
-        tilbagevirkninger=parts["tilbagevirkning"],
-        foraeldelse=tuple(sorted(parts["foraeldelse"], key=lambda e: e.gaelder_fra)),
-        emner=topics,
-        version=hashlib.sha256(canonical.encode()).hexdigest(),
-    )
+    rules = Rulebook(**parts, emner=topics, version=hashlib.sha256(canonical.encode()).hexdigest())
     prove(rules)
     if fault := next(rule_faults(rules), None):
         raise RuleError(fault)
     if not kept:
-        prove_edits(rules, today, {topic: file for topic, (file, _) in TOPICS.items()})
+        prove_edits(rules, today)
     return rules

@@ -3,16 +3,14 @@
 import re
 from collections.abc import Callable, Iterable
 from datetime import date
+from operator import attrgetter
 from string import Formatter
 from typing import Any
 
 from refusion_assets.domain.findings.words import GRAENSER, PLADSHOLDERE, REGLER
-from refusion_assets.domain.rules.entries import LOVENS_TAELLER, Rulebook, Ydelse
+from refusion_assets.domain.rules.change import EMNER
+from refusion_assets.domain.rules.entries import LAESNINGER, LOVENS_TAELLER, Rulebook, Ydelse
 
-LAESNINGER = {
-    "uge_beroert", "foerste_uge", "genoptjening_proeves", "fordeling", "beloebsgrundlag",
-    "finansieringskommune_refusion", "bopael_paa", "fleksbidrag_andel",
-}  # fmt: skip
 MOST_YEARS, LAST_DAY_OF_ALL_MONTHS = 100, 28
 WHOLE = re.compile("0|[1-9][0-9]*")
 BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")
@@ -263,20 +261,12 @@ def prove(rules: Rulebook) -> None:
 
     Hjemmel: none, technical.
     """
-    _unique(rules.ydelser, lambda y: (y.ydelse_id, str(y.gaelder_fra)), "ydelser.csv")
-    _unique(rules.konti, lambda k: k.konto, "konti.csv")
-    _unique(rules.kommuner, lambda k: k.kommunekode, "kommuner.csv")
-    _unique(rules.trapper, lambda t: (t.id, str(t.gaelder_fra)), "trapper.toml")
-    _unique(rules.taellere, lambda t: t.id, "taellere.toml")
-    _unique(rules.lofter, lambda m: (m.id, str(m.gaelder_fra)), "lofter.toml")
-    _unique(rules.genoptjening, lambda g: str(g.gaelder_fra), "optaelling.toml, genoptjening")
-    _unique(rules.kilder, lambda k: k.id, "kilder.toml")
-    _unique(rules.laesninger, lambda r: r.navn, "laesninger.toml")
-    _unique(rules.graenser, lambda g: g.id, "graense")
-    _unique(rules.kontroller, lambda k: k.id, "kontrol.toml")
-    _unique(rules.konteringer, lambda k: (k.ydelse_id, k.funktion, k.side, k.procent), "kontering.toml")
+    where = {"genoptjening": "optaelling.toml, genoptjening", "graense": "graense"}
+    for topic, emne in EMNER.items():
+        if emne.unik:
+            _unique(getattr(rules, emne.felt), attrgetter(*emne.unik), where.get(topic, emne.fil))
     _prove_accounts(rules)
-    for needed in sorted(LAESNINGER - {reading.navn for reading in rules.laesninger}):
+    for needed in sorted(LAESNINGER.keys() - {reading.navn for reading in rules.laesninger}):
         raise RuleError(f"laesninger.toml: {needed} mangler; en læsning vælges altid")
     for reading in rules.laesninger:
         choices = ", ".join(map(str, reading.muligheder))

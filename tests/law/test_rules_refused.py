@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from refusion_assets.definitions import build_defs
+from refusion_assets.domain.rules.entries import LAESNINGER
 from refusion_assets.place import Place
-from refusion_assets.rulebook.edits import ANSWERS, doubts
-from refusion_assets.rulebook.load import TOPICS, RuleError, load
+from refusion_assets.rulebook.edits import doubts
+from refusion_assets.rulebook.load import RuleError, load
 from tests.conftest import DataRoot
 from tests.kit.data_root import REPO, RULES
 from tests.kit.other_counters import CITED, append, change, entry, staircase
@@ -300,7 +301,7 @@ def test_a_sender_whose_id_no_file_name_can_hold_is_refused(folder: Path) -> Non
 
 def test_the_answers_to_a_reading_are_those_that_the_rules_offer() -> None:
     offered = {reading.navn: set(reading.muligheder) for reading in load(RULES).laesninger}
-    assert offered == ANSWERS
+    assert offered == LAESNINGER
 
 
 def test_fleksbidrag_of_any_benefit_stands_or_is_refused_also_of_one_that_stops_being_settled(folder: Path) -> None:
@@ -384,7 +385,7 @@ def test_what_has_no_effect_yet_is_a_warning_and_no_stop(folder: Path, tmp_path:
 def test_what_looks_odd_is_told_and_no_more(tmp_path: Path, file: str, old: str, new: str, said: str | None) -> None:
     rules = Path(shutil.copytree(RULES, tmp_path / "rules"))
     change(rules, file, old, new)
-    told = doubts(load(rules), date(2026, 11, 28), {topic: file for topic, (file, _) in TOPICS.items()})
+    told = doubts(load(rules), date(2026, 11, 28))
     assert bool(told) == (said is not None)
     assert said is None or any(re.search(said, doubt) for doubt in told)
 
@@ -438,3 +439,10 @@ def test_the_code_location_refuses_rules_that_cannot_stand(folder: Path, tmp_pat
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
     assert done.returncode != 0
     assert "taellere.toml: t står to gange; behold een post" in done.stderr
+
+
+def test_the_code_asks_a_reading_only_for_answers_that_it_can_give() -> None:
+    asked = re.compile(r'laesning\("(\w+)"\) (?:==|!=) "(\w+)"')
+    found = {hit for path in (REPO / "refusion_assets").rglob("*.py") for hit in asked.findall(path.read_text("utf-8"))}
+    assert {name for name, _ in found} >= LAESNINGER.keys() - {"fordeling"}  # the answer is handed on
+    assert [(name, answer) for name, answer in found if answer not in LAESNINGER[name]] == []

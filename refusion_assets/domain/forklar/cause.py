@@ -15,7 +15,7 @@ from refusion_assets.domain.forklar.rows import Key, Linjer, Navne, Row, reversa
 from refusion_assets.domain.opgoerelse import TILBAGE
 from refusion_assets.domain.refusion.fleksbidrag import FACTS, FORMLER
 from refusion_assets.domain.refusion.price import NO_KOMMUNE, residence
-from refusion_assets.domain.rules.entries import Fleksbidrag, Rulebook
+from refusion_assets.domain.rules.entries import Fleksbidrag, Rulebook, spans
 
 MISSING = "FB-001"
 
@@ -38,7 +38,7 @@ def contribution_row(row: Row, navne: Navne, rules: Rulebook) -> FleksbidragTold
 
 def _entry_of(row: Row, rules: Rulebook) -> Fleksbidrag | None:
     """The entry that holds for the month, if the contribution is the one it gives."""
-    for rule, since, until in rules.fleksbidrag_months():
+    for rule, since, until in spans(rules.fleksbidrag):
         if since <= row["maaned"] < until and (rule.id, rule.hjemmel) == (row["ydelse_id"], row["hjemmel"]):
             if row["beregningsgrundlag_oere"] is None:
                 return rule

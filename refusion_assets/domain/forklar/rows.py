@@ -24,7 +24,7 @@ from refusion_assets.domain.forklar.model import (
     entry,
 )
 from refusion_assets.domain.forklar.words import small
-from refusion_assets.domain.rules.entries import Rulebook, Trappe, Ydelse
+from refusion_assets.domain.rules.entries import Rulebook, Trappe, Ydelse, in_force
 
 WEEK = timedelta(days=7)
 Row = dict[str, Any]
@@ -243,7 +243,8 @@ def result_row(
 
 def _above(taken: Row, navne: Navne, rules: Rulebook) -> OverLoftTold:
     """What one maximum took of a row; the maximum itself where the rules still say it."""
-    said = ((periode, rules.loft_on(taken["loft_id"], taken[periode])) for periode in ("uge", "maaned"))
+    mine = [loft for loft in rules.lofter if loft.id == taken["loft_id"]]
+    said = ((periode, in_force(mine, taken[periode])) for periode in ("uge", "maaned"))
     same = next((m for periode, m in said if m and (m.periode, m.hjemmel) == (periode, taken["hjemmel"])), None)
     post = entry(same, "lofter.toml", same.id) if same else None
     limit = same.beloeb_oere if same else None

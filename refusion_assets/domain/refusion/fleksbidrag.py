@@ -13,7 +13,7 @@ from refusion_assets.domain.duration.count import Counted
 from refusion_assets.domain.refusion.price import MOST_KOMMUNER, NO_KOMMUNE, financing, percentages
 from refusion_assets.domain.refusion.rates import Rates
 from refusion_assets.domain.refusion.split import KEY, round_half_away, split
-from refusion_assets.domain.rules.entries import Fleksbidrag, Rulebook
+from refusion_assets.domain.rules.entries import Fleksbidrag, Rulebook, spans
 
 MONTH = ["borger_id", "maaned", "kommunekode"]
 FACTS = ["beregningsgrundlag_oere", "loen_oere", "tilskud_refusion_oere", "dage_paa_trin", "dage"]
@@ -92,7 +92,7 @@ def days_on_step(
     by_month = rules.laesning("fleksbidrag_andel") == "maanedens_dage"
     whole = pl.col("maaned").first().dt.month_end().dt.day().cast(pl.Int64) if by_month else pl.col("dage").sum()
     found = []
-    for entry, since, until in rules.fleksbidrag_months():
+    for entry, since, until in spans(rules.fleksbidrag):
         claims = krav.filter(pl.col("beloeb_oere") > 0, pl.col("ydelse_id") == entry.ydelse_id)
         cells = _cells(claims, counted, home, grid, rates, rules)
         mine = cells.filter(pl.col("maaned") >= since, pl.col("maaned") < until)
@@ -161,7 +161,7 @@ def contributions(days: pl.DataFrame, rows: pl.DataFrame, grundlag: pl.DataFrame
     """
     names = list(BorgerMaanedFleksbidrag.to_schema().columns)
     found = []
-    for entry, since, until in rules.fleksbidrag_months():
+    for entry, since, until in spans(rules.fleksbidrag):
         mine = days.filter(pl.col("maaned") >= since, pl.col("maaned") < until)
         paid = rows.filter(pl.col("ydelse_id") == entry.ydelse_id, pl.col("beloeb_oere") != 0).group_by(MONTH)
         refunded = paid.agg(tilskud_refusion_oere=pl.col("refusion_oere").sum())

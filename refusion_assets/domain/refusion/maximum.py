@@ -10,7 +10,7 @@ import polars as pl
 from refusion_assets.domain.calendar import Ints
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.refusion.split import KEY, round_half_away
-from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.rules.entries import Rulebook, in_force
 
 GROUP = ["borger_id", "ydelse_id"]
 NO_LIMIT = 2**62
@@ -80,7 +80,7 @@ def _in_force(rows: pl.DataFrame, paa: str, periode: str, loft_id: str, rules: R
 
     def versions(days: list[date]) -> Iterator[tuple[date, str, int, str]]:
         for day in days:
-            loft = rules.loft_on(loft_id, day)
+            loft = in_force([one for one in rules.lofter if one.id == loft_id], day)
             if loft is not None and (loft.paa, loft.periode) == (paa, periode):
                 yield from ((day, ydelse_id, loft.beloeb_oere, loft.hjemmel) for ydelse_id in loft.ydelser)
 

@@ -4,20 +4,20 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import polars as pl
 
 from refusion_assets.domain.calendar import last_day, monday, next_month
 from refusion_assets.domain.contract import Contract
+from refusion_assets.domain.rules.entries import Rulebook
 
 Record = Mapping[str, Any]
 
+FIELDS = {field.name: field for field in fields(Rulebook)}
 TEXTS = ("kilde", "kontrolleret", "note", "sikkerhed")
-# What no calculation of a benefit month reads: the calendar of runs, the texts and accounts of the files.
-SILENT = frozenset({"koersel", "kontrol", "kontering", "ikke_modelleret", "tilbagevirkning", "foraeldelse"})
 # What holds by run month: no benefit month rests on it, but what a run settles does.
 OF_RUNS = ("foraeldelse",)
 
@@ -38,17 +38,40 @@ class View:
 
 @dataclass(frozen=True)
 class Emne:
-    """How the entries of a topic hold over time.
+    """Where a topic stands, what it makes of a `Rulebook`, and how its entries hold over time.
 
-    `key` names an entry. `dated` is the key of its first day, None where it holds for all time. `back`: the first
-    entry holds before its date too. `by_reference`: a new entry moves nothing until a changed one refers to it.
+    `fil`: its file in `rules/`; `felt`: its field of the `Rulebook`, which says what an entry is, and if there are
+    several or none. No two entries are alike in `unik`; `orden` is what they are put in order by. `key` names an entry.
+    `views`: none where no calculation of a benefit month reads the topic. `dated` is the key of an entry's first day,
+    None where it holds for all time. `back`: the first entry holds before its date too. `by_reference`: a new entry
+    moves nothing until a changed one refers to it.
     """
 
-    key: tuple[str, ...]
-    views: tuple[View, ...]
+    fil: str
+    felt: str
+    key: tuple[str, ...] = ()
+    views: tuple[View, ...] = ()
     dated: str | None = "gaelder_fra"
     back: bool = False
     by_reference: bool = False
+    unik: tuple[str, ...] = ()
+    orden: tuple[str, ...] = ()
+
+    @property
+    def once(self) -> bool:
+        """Whether the topic has exactly one entry."""
+        return get_origin(FIELDS[self.felt].type) is not tuple
+
+    @property
+    def optional(self) -> bool:
+        """Whether the topic can have no entry."""
+        return FIELDS[self.felt].default == ()
+
+    @property
+    def post(self) -> type:
+        """The class of an entry."""
+        kind: Any = FIELDS[self.felt].type
+        return kind if self.once else get_args(kind)[0]  # type: ignore[no-any-return]
 
 
 def _only(*names: str) -> Callable[[Record], object]:
@@ -87,21 +110,46 @@ YDELSER = (
 )
 TRAPPE = (View(_steps, runs_on=False, mondays=True), View(_step_paragraphs, runs_on=False, tal=False, mondays=True))
 PARAGRAPH = View(_only("hjemmel"), tal=False)
+SAME_WEEK = View(_only("hjemmel"), runs_on=False, tal=False)
+NAMED, FROM = ("id",), ("id", "gaelder_fra")
 EMNER: dict[str, Emne] = {
-    "ydelser": Emne(("ydelse_id",), YDELSER, back=True, by_reference=True),
-    "konti": Emne(("konto",), (View(_only("ydelse_id", "kilde_id", "felt", "kontoart")),), "gyldig_fra", back=True),
-    "kommuner": Emne(("kommunekode",), (View(_only("kommunekode")),), dated=None),
-    "kilde": Emne(("id",), (View(_only("art")),), dated=None, by_reference=True),
-    "trappe": Emne(("id",), TRAPPE, back=True, by_reference=True),
-    "taeller": Emne(("id",), (View(_but()), PARAGRAPH), by_reference=True),
-    "loft": Emne(("id",), (View(_but(), runs_on=False), View(_only("hjemmel"), runs_on=False, tal=False))),
-    "fleksbidrag": Emne(("id",), (View(_but("navn"), runs_on=False), View(_only("hjemmel"), runs_on=False, tal=False))),
-    "optaelling": Emne((), (View(_only("gaelder_fra")),), dated=None),
-    "overgang": Emne((), (View(_only("gaelder_fra")),), dated=None),
-    "genoptjening": Emne((), (View(_but("gaelder_fra"), mondays=True),), back=True),
-    "laesning": Emne(("navn",), (View(_only("vaerdi")),), dated=None),
-    "graense": Emne((), (View(_longest_period),), dated=None),
-}
+    "ydelser": Emne(
+        "ydelser.csv", "ydelser", ("ydelse_id",), YDELSER,
+        back=True, by_reference=True, unik=("ydelse_id", "gaelder_fra"), orden=("ydelse_id", "gaelder_fra"),
+    ),
+    "konti": Emne(
+        "konti.csv", "konti", ("konto",), (View(_only("ydelse_id", "kilde_id", "felt", "kontoart")),),
+        "gyldig_fra", back=True, unik=("konto",),
+    ),
+    "kommuner": Emne(
+        "kommuner.csv", "kommuner", ("kommunekode",), (View(_only("kommunekode")),), None, unik=("kommunekode",)
+    ),
+    "kilde": Emne("kilder.toml", "kilder", NAMED, (View(_only("art")),), None, by_reference=True, unik=NAMED),
+    "trappe": Emne("trapper.toml", "trapper", NAMED, TRAPPE, back=True, by_reference=True, unik=FROM, orden=FROM),
+    "taeller": Emne(
+        "taellere.toml", "taellere", NAMED, (View(_but()), PARAGRAPH), by_reference=True, unik=NAMED, orden=NAMED
+    ),
+    "loft": Emne("lofter.toml", "lofter", NAMED, (View(_but(), runs_on=False), SAME_WEEK), unik=FROM, orden=FROM),
+    "optaelling": Emne("optaelling.toml", "optaelling", (), (View(_only("gaelder_fra")),), None),
+    "overgang": Emne("optaelling.toml", "overgang", (), (View(_only("gaelder_fra")),), None),
+    "genoptjening": Emne(
+        "optaelling.toml", "genoptjening", (), (View(_but("gaelder_fra"), mondays=True),),
+        back=True, unik=("gaelder_fra",), orden=("gaelder_fra",),
+    ),
+    "laesning": Emne("laesninger.toml", "laesninger", ("navn",), (View(_only("vaerdi")),), None, unik=("navn",)),
+    "koersel": Emne("drift.toml", "koersel"),
+    "graense": Emne("drift.toml", "graenser", (), (View(_longest_period),), None, unik=NAMED),
+    "kontrol": Emne("kontrol.toml", "kontroller", unik=NAMED, orden=NAMED),
+    "kontering": Emne("kontering.toml", "konteringer", unik=("ydelse_id", "funktion", "side", "procent")),
+    "ikke_modelleret": Emne("ikke_modelleret.toml", "ikke_modelleret"),
+    "fleksbidrag": Emne(
+        "fleksbidrag.toml", "fleksbidrag", NAMED, (View(_but("navn"), runs_on=False), SAME_WEEK), orden=("gaelder_fra",)
+    ),
+    "tilbagevirkning": Emne("tilbagevirkning.toml", "tilbagevirkninger"),
+    "foraeldelse": Emne("foraeldelse.toml", "foraeldelse", orden=("gaelder_fra",)),
+}  # fmt: skip
+# What no calculation of a benefit month reads: the calendar of runs, the texts and accounts of the files.
+SILENT = frozenset(name for name, emne in EMNER.items() if not emne.views)
 
 
 def emne_of(name: str, records: Iterable[Record]) -> Emne:
@@ -111,7 +159,7 @@ def emne_of(name: str, records: Iterable[Record]) -> Emne:
     found = list(records)
     key = tuple(sorted({key for record in found for key in record} & {"id", "navn", "ydelse_id"}))
     dated = "gaelder_fra" if found and all(record.get("gaelder_fra") for record in found) else None
-    return Emne(key, (View(_but()), PARAGRAPH), dated)
+    return Emne("", "", key, (View(_but()), PARAGRAPH), dated)
 
 
 # What the judgement of a delivered line reads of each topic (`domain/classified.py`); a test compares.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,6 +286,35 @@ class Kommune:
     aar: int
 
 
+E = TypeVar("E", bound=Any)
+# Every reading that both calculations know, and its answers.
+LAESNINGER = {
+    "uge_beroert": {"een_dag", "hele_ugen"},
+    "foerste_uge": {"taeller", "taeller_ikke"},
+    "genoptjening_proeves": {"ved_opnaaelse", "ved_naeste_ydelse"},
+    "fordeling": {"kalenderdage", "hverdage"},
+    "beloebsgrundlag": {"felt0014_er_efter_atp", "felt0014_er_foer_atp"},
+    "finansieringskommune_refusion": {"betaler", "bopael"},
+    "bopael_paa": {"mandag", "soendag"},
+    "fleksbidrag_andel": {"maanedens_dage", "kravets_dage"},
+}
+
+
+def in_force(entries: Sequence[E], day: date) -> E | None:
+    """The entry in force on a day, of entries in order of `gaelder_fra`; None before the first."""
+    return next((entry for entry in reversed(entries) if entry.gaelder_fra <= day), None)
+
+
+def spans(entries: Sequence[E], *, back: bool = False) -> Iterator[tuple[E, date, date]]:
+    """Each entry, in order of `gaelder_fra`, with the days it is in force: from, to before (`date.max` = for good).
+
+    With `back`, the first holds from `date.min`.
+    """
+    days = [entry.gaelder_fra for entry in entries]
+    starts = [date.min, *days[1:]] if back else days
+    yield from zip(entries, starts, [*days[1:], date.max], strict=False)  # without an entry there is an end too many
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)  # known by identity, so that what is found in it can be remembered
 class Rulebook:
     """All rules, frozen; `version` is the hash of their content (`emner`), comments and layout apart."""
@@ -315,31 +344,16 @@ class Rulebook:
     def ydelse_on(self, ydelse_id: str, day: date) -> Ydelse:
         """The version of a benefit in force on a day; before its first date, the first version."""
         mine = [y for y in self.ydelser if y.ydelse_id == ydelse_id]
-        return next((y for y in reversed(mine) if y.gaelder_fra <= day), mine[0])
+        return in_force(mine, day) or mine[0]
 
     def trappe_on(self, trappe_id: str, day: date) -> Trappe:
         """The staircase in force on a day; before its first date, the first one."""
         mine = [t for t in self.trapper if t.id == trappe_id]
-        return next((t for t in reversed(mine) if t.gaelder_fra <= day), mine[0])
-
-    def loft_on(self, loft_id: str, day: date) -> Loft | None:
-        """The maximum in force on a day; None before its first date."""
-        return next((m for m in reversed(self.lofter) if m.id == loft_id and m.gaelder_fra <= day), None)
+        return in_force(mine, day) or mine[0]
 
     def genoptjening_on(self, day: date) -> Genoptjening:
         """What a restart takes on a day; before its first date, the first entry."""
-        return next((g for g in reversed(self.genoptjening) if g.gaelder_fra <= day), self.genoptjening[0])
-
-    def fleksbidrag_months(self) -> Iterator[tuple[Fleksbidrag, date, date]]:
-        """Every entry of fleksbidrag with the days that the first of a month it holds for can be: from, to before."""
-        ends = [entry.gaelder_fra for entry in self.fleksbidrag[1:]]
-        for entry, until in zip(self.fleksbidrag, [*ends, date.max], strict=False):
-            yield entry, entry.gaelder_fra, until
-
-    def foraeldelse_on(self, run_month: date, vej: str) -> Foraeldelse | None:
-        """The limit that a run puts on differences `til_kommunen` or `til_staten`; None if it puts none."""
-        mine = (e for e in self.foraeldelse if e.gaelder in ("begge", vej) and e.gaelder_fra <= run_month)
-        return max(mine, key=lambda entry: entry.gaelder_fra, default=None)
+        return in_force(self.genoptjening, day) or self.genoptjening[0]
 
     @property
     def ydelse_ids(self) -> list[str]:

@@ -6,9 +6,10 @@ from datetime import date, timedelta
 from typing import Any
 
 from refusion_assets.domain.calendar import last_day, monday
+from refusion_assets.domain.rules.change import EMNER, SILENT
 from refusion_assets.domain.rules.entries import Rulebook, Trin
 
-FORAELDELSE = "foraeldelse.toml"
+FORAELDELSE = EMNER["foraeldelse"].fil
 NOWHERE = "(intet)"
 HELE = "hele posten"
 # What a reader of the rules says of an entry without its law changing.
@@ -16,27 +17,10 @@ SAID_OF = {"hjemmel", "kilde", "kontrolleret", "sikkerhed", "note"}
 NAMES = ("konto", "ydelse_id", "kommunekode", "id", "navn", "hvad", "funktion", "side", "procent", "gaelder")
 # Fields that a name stands in, but the name of another entry.
 POINTS = {("fleksbidrag", "ydelse_id")}
-FILES = {
-    "ydelser": "ydelser.csv",
-    "konti": "konti.csv",
-    "kommuner": "kommuner.csv",
-    "kilder": "kilder.toml",
-    "trapper": "trapper.toml",
-    "laesninger": "laesninger.toml",
-    "koersel": "drift.toml",
-    "graenser": "drift.toml",
-    "kontroller": "kontrol.toml",
-    "konteringer": "kontering.toml",
-    "ikke_modelleret": "ikke_modelleret.toml",
-    "taellere": "taellere.toml",
-    "lofter": "lofter.toml",
-    "fleksbidrag": "fleksbidrag.toml",
-    "foraeldelse": FORAELDELSE,
-}
-OPTAELLING = "optaelling.toml"
+FILES = {emne.felt: emne.fil for emne in EMNER.values()}
 NO_TOPIC = {"version", "emner", "tilbagevirkninger"}
 # Topics that no amount rests on, and what else of an entry says nothing of the money of a claim.
-WITHOUT_MONEY = {"koersel", "graenser", "kontroller", "konteringer", "ikke_modelleret", "foraeldelse"}
+WITHOUT_MONEY = {EMNER[name].felt for name in SILENT} | {"graenser"}
 WORDS_ONLY = {
     "ydelser": {"navn", "kontering"},
     "konti": {"indkomsttype", "indtaegtsart", "gyldig_fra", "gyldig_til"},
@@ -138,7 +122,7 @@ def _of_topic(topic: str, gaeldende: Any, forslag: Any) -> Iterator[Forskel]:
             new_account = topic == "konti" and name not in old
             loads = not words and not new_account and _loads(topic, name, felt, (*old.values(), *new.values()))
             money = loads or (not words and topic not in WITHOUT_MONEY)
-            yield Forskel(_file(topic), post, felt, *said, *_days(topic, name, old, new), money, loads)
+            yield Forskel(FILES[topic], post, felt, *said, *_days(topic, name, old, new), money, loads)
 
 
 def _earlier(name: tuple[Any, ...], entries: dict[tuple[Any, ...], Any]) -> Any:
@@ -212,11 +196,6 @@ def _days(topic: str, name: tuple[Any, ...], *books: dict[tuple[Any, ...], Any])
     til = max(map(min, later)) - timedelta(days=1) if topic in FOR_A_TIME and all(later) else None
     first = all(begins <= min((n[-1] for n in book if n[:-1] == name[:-1]), default=begins) for book in books)
     return (None if first else begins), til
-
-
-def _file(topic: str) -> str:
-    """The file of a topic in a rules folder."""
-    return FILES.get(topic, OPTAELLING if topic in ("optaelling", "overgang", "genoptjening") else f"{topic}.toml")
 
 
 def _post(name: Sequence[Any]) -> str:

@@ -12,7 +12,7 @@ from refusion_assets.domain.duration.count import KIND_A
 from refusion_assets.domain.duration.spells import own_spells
 from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.refusion.price import KEY
-from refusion_assets.domain.rules.entries import Loft, Rulebook, Taeller
+from refusion_assets.domain.rules.entries import Loft, Rulebook, Taeller, in_force
 from refusion_assets.rulebook.prove import prove
 from refusion_assets.store.session import validate
 from tests.kit.data_root import calculate, with_reading
@@ -62,7 +62,7 @@ def test_no_week_or_month_has_more_than_its_maximum_and_what_is_above_it_is_told
         assert share + andel == (2 * grundlag * row["procent"] + 100) // 200
         for name in {loft.id for loft in rules.lofter}:
             for periode in ("uge", "maaned"):
-                loft = rules.loft_on(name, row[periode])
+                loft = in_force([one for one in rules.lofter if one.id == name], row[periode])
                 if loft is not None and loft.periode == periode and row["ydelse_id"] in loft.ydelser:
                     money = grundlag if loft.paa == "beloeb" else share
                     sums[row["borger_id"], row["ydelse_id"], row[periode], loft] += money

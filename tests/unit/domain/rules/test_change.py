@@ -218,4 +218,4 @@ def test_the_judgement_of_lines_reads_no_other_part_of_the_rules_than_its_finger
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "rules"
     }
-    assert read == {"graense", "kilder", "koder", "konti", "laesning", "ydelse_on", "ydelser"}
+    assert read == {"graense", "kilder", "koder", "konti", "laesning", "ydelse_ids", "ydelser"}
