@@ -25,6 +25,11 @@ def line_findings(lines: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
     if "mangler" not in lines.columns:
         lines = lines.with_columns(mangler=pl.lit(None, dtype=pl.String))
+    felt = vaerdi = pl.lit(None, dtype=pl.String)
+    for rule_ids, (column, value) in _shown(municipal, rules).items():
+        mine = pl.when(pl.col("regel").is_in(rule_ids))
+        felt = felt if column is None else mine.then(column).otherwise(felt)
+        vaerdi = vaerdi if value is None else mine.then(value).otherwise(vaerdi)
     return found(
         lines,
         pl.col("regel"),
@@ -32,77 +37,49 @@ def line_findings(lines: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
         kommunekode=pl.when(municipal).then(pl.col("enhed")),
         uge_fra=week("periode_start"),
         uge_til=week("periode_slut"),
-        felt=_column(municipal, rules),
-        vaerdi=_value(rules),
+        felt=felt,
+        vaerdi=vaerdi,
         beloeb_oere=pl.when(pl.col("art").fill_null("I") == "I").then(pl.col("beloeb_oere")),
     )
 
 
-def _column(municipal: pl.Expr, rules: Rulebook) -> pl.Expr:
-    """The column to look at where the line says more than the rule does; else null."""
-    account = pl.when(_account_is_in_0114(rules)).then(pl.lit("Felt0114")).otherwise(pl.lit("Felt0115"))
-    by_employer = pl.col("konto").is_in([k.konto for k in rules.konti if k.kontoart == 2])
-    person = pl.when((pl.col("art") == "I") & by_employer).then(pl.lit("Felt0216")).otherwise(pl.lit("CPR"))
-    period = pl.when(_pay_period_is_wrong()).then(pl.lit("Loenperiode")).otherwise(pl.lit("Ydelsesperiode"))
-    regel = pl.col("regel")
-    return (
-        pl.when(regel.is_in(["YR-001", "YR-007", "YR-008"]))
-        .then(account)
-        .when(regel == "EI-001")
-        .then(_empty_or_unreadable(municipal))
-        .when(regel == "EI-002")
-        .then(period)
-        .when(regel == "EI-003")
-        .then(person)
-        .when(regel == "EI-014")
-        .then(pl.col("mangler"))
+def _shown(municipal: pl.Expr, rules: Rulebook) -> dict[tuple[str, ...], tuple[pl.Expr | None, pl.Expr | None]]:
+    """By rule: the column to look at, where the line says more than the rule does, and what stands there as text.
+
+    No value where the column itself says it, or a person would be named.
+    """
+    in_0114, in_0115 = pl.col("Felt0114").is_not_null(), pl.col("Felt0115").is_not_null()
+    # The account that the rule is about is the unknown one, else the only one.
+    unknown = in_0114 & ~pl.col("Felt0114").is_in([k.konto for k in rules.konti])
+    account = pl.when(pl.when(pl.col("regel") == "YR-001").then(unknown).otherwise(in_0114 & ~in_0115))
+    by_employer = (pl.col("art") == "I") & pl.col("konto").is_in([k.konto for k in rules.konti if k.kontoart == 2])
+    pay_is_wrong = pl.when((pl.col("Loenperiode_slut") < pl.col("Loenperiode_start")).fill_null(value=False))
+    pay, benefit = (
+        pl.concat_str(
+            [pl.col(f"{name}_{end}").cast(pl.String).fill_null("tom") for end in ("start", "slut")], separator=BETWEEN
+        )
+        for name in ("Loenperiode", "periode")
     )
-
-
-def _account_is_in_0114(rules: Rulebook) -> pl.Expr:
-    """Whether the account that the rule is about stands in Felt0114: the unknown one, else the only one."""
-    known = [k.konto for k in rules.konti]
-    unknown = pl.col("Felt0114").is_not_null() & ~pl.col("Felt0114").is_in(known)
-    filled = pl.col("Felt0114").is_not_null() & pl.col("Felt0115").is_null()
-    return pl.when(pl.col("regel") == "YR-001").then(unknown).otherwise(filled)
-
-
-def _value(rules: Rulebook) -> pl.Expr:
-    """What stands there, as text; null where the column itself says it, or a person would be named."""
-    account = pl.when(_account_is_in_0114(rules)).then(pl.col("Felt0114")).otherwise(pl.col("Felt0115"))
-    pay = _span("Loenperiode_start", "Loenperiode_slut")
-    benefit = _span("periode_start", "periode_slut")
-    income = pl.concat_str([pl.col("Indkomsttype"), pl.col("Indtaegtsart").fill_null("tom")], separator="/")
     negative = pl.when(pl.col("Felt0098") < 0).then(kroner(pl.col("Felt0098")))
-    regel = pl.col("regel")
-    return (
-        pl.when(regel.is_in(["YR-001", "YR-007", "YR-008"]))
-        .then(account)
-        .when(regel == "EI-001")
-        .then(negative)
-        .when(regel == "EI-002")
-        .then(pl.when(_pay_period_is_wrong()).then(pay).otherwise(benefit))
-        .when(regel == "EI-006")
-        .then(income)
-        .when(regel == "EI-007")
-        .then(benefit)
-        .when(regel == "EI-008")
-        .then(pl.col("Kommunekode"))
-        .when(regel == "EI-013")
-        .then(pl.col("indberetning_id"))
-        .when(regel.is_in(["EI-014", "EI-015"]))
-        .then(pl.col("reference_id"))
-    )
-
-
-def _pay_period_is_wrong() -> pl.Expr:
-    return (pl.col("Loenperiode_slut") < pl.col("Loenperiode_start")).fill_null(value=False)
-
-
-def _span(first: str, last: str) -> pl.Expr:
-    """Two dates as one text; an empty one is said to be."""
-    ends = [pl.col(name).cast(pl.String).fill_null("tom") for name in (first, last)]
-    return pl.concat_str(ends, separator=BETWEEN)
+    income = pl.concat_str([pl.col("Indkomsttype"), pl.col("Indtaegtsart").fill_null("tom")], separator="/")
+    return {
+        ("YR-001", "YR-007", "YR-008"): (
+            account.then(pl.lit("Felt0114")).otherwise(pl.lit("Felt0115")),
+            account.then(pl.col("Felt0114")).otherwise(pl.col("Felt0115")),
+        ),
+        ("EI-001",): (_empty_or_unreadable(municipal), negative),
+        ("EI-002",): (
+            pay_is_wrong.then(pl.lit("Loenperiode")).otherwise(pl.lit("Ydelsesperiode")),
+            pay_is_wrong.then(pay).otherwise(benefit),
+        ),
+        ("EI-003",): (pl.when(by_employer).then(pl.lit("Felt0216")).otherwise(pl.lit("CPR")), None),
+        ("EI-006",): (None, income),
+        ("EI-007",): (None, benefit),
+        ("EI-008",): (None, pl.col("Kommunekode")),
+        ("EI-013",): (None, pl.col("indberetning_id")),
+        ("EI-014",): (pl.col("mangler"), pl.col("reference_id")),
+        ("EI-015",): (None, pl.col("reference_id")),
+    }
 
 
 def _empty_or_unreadable(municipal: pl.Expr) -> pl.Expr:
