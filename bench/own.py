@@ -39,7 +39,7 @@ def main(root: Path, month: str) -> None:
         mine = [look for look in asset.looks(place.rules) if look.after in after]
         names = {check.name for look in mine for check in look.checks}
         with place.warehouse.open() as session:
-            asset.keep(session, first, list(asset.ask(Asked(session, place, first), mine, names)))
+            asset.keep_evidence(session, first, list(asset.ask(Asked(session, place, first), mine, names)))
         clocked("kontrol", begin)
 
     step("gate", gate)

@@ -195,8 +195,8 @@ def forklar(hvem: tuple[str, ...], formaal: str | None, *, alt: bool, som_json: 
     """
     from refusion_assets import look_up  # noqa: PLC0415  only this command needs it
 
-    question = look_up.asked(hvem, formaal, _purpose)
-    click.echo(look_up.answer(Place.from_environment(), question, som_json=som_json, alt=alt), nl=False)
+    inquiry = look_up.inquiry_of(hvem, formaal, _purpose)
+    click.echo(look_up.explanation(Place.from_environment(), inquiry, som_json=som_json, alt=alt), nl=False)
 
 
 def _purpose() -> str:

@@ -15,11 +15,11 @@ import polars as pl
 from refusion_assets.assets.touched import listed
 from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.classified import judge
-from refusion_assets.domain.forklar.explain import Kendt, explain, unknown, weeks_of
-from refusion_assets.domain.forklar.history import JUDGEMENT
+from refusion_assets.domain.forklar.explain import explain, unknown, weeks_of
+from refusion_assets.domain.forklar.history import JUDGEMENT, PersonFacts
 from refusion_assets.domain.forklar.model import Forklaring, as_json
-from refusion_assets.domain.forklar.text import told
-from refusion_assets.domain.opgoerelse import Foraeldet, standing
+from refusion_assets.domain.forklar.text import as_text
+from refusion_assets.domain.opgoerelse import Foraeldet, not_taken_back
 from refusion_assets.domain.raw import is_possible_cpr
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.rules.entries import Rulebook
@@ -74,11 +74,11 @@ def look_up(place: Place, cpr: str, maaned: date) -> Forklaring:
         borger = session.value("SELECT borger_id FROM identitet.borger WHERE cpr = $cpr", cpr=cpr)
         if not isinstance(borger, int):
             return unknown(maaned, beregnet[0]["maaned"], beregnet[0]["regelversion"], place.rules)
-        return explain(known(session, place, borger, cpr, maaned), maaned, place.rules)
+        return explain(person_facts(session, place, borger, cpr, maaned), maaned, place.rules)
 
 
-def known(session: Session, place: Place, borger: int, cpr: str, maaned: date) -> Kendt:
-    """All that is known of one person around a month (`Kendt`)."""
+def person_facts(session: Session, place: Place, borger: int, cpr: str, maaned: date) -> PersonFacts:
+    """All that is known of one person around a month (`PersonFacts`)."""
     beregnet = session.frame("SELECT * FROM refusion.beregnet").row(0, named=True)
     koersler = session.frame("SELECT koersel, maaned, status, regelversion FROM opgoerelse.koersel ORDER BY 1")
     linjer = _lines(session, borger)
@@ -86,7 +86,11 @@ def known(session: Session, place: Place, borger: int, cpr: str, maaned: date) -
     regler = rules_of_runs(place, koersler["regelversion"].unique().to_list())
     snapshots = session.frame("SELECT DISTINCT modtaget_maaned FROM raw.register WHERE art = 'bopael' ORDER BY 1")
     maaneder = snapshots["modtaget_maaned"].to_list()
-    return Kendt(
+    # A line of each file that shares an id with a report of the person that came second.
+    second = linjer.filter(pl.col("regel") == "EI-013")["indberetning_id"].unique().to_list()
+    # A copy that an earlier program published has no such table.
+    too_old = session.frame(TOO_OLD, borger=borger, maaned=maaned) if session.has("opgoerelse.foraeldet") else None
+    return PersonFacts(
         borger_id=borger,
         viden=beregnet["maaned"],
         regelversion=beregnet["regelversion"],
@@ -100,9 +104,9 @@ def known(session: Session, place: Place, borger: int, cpr: str, maaned: date) -
         grundlag=session.frame(BASES, cpr=cpr, maaned=maaned),
         uden_kommune=session.frame(ROWS.format(table="refusion.uden_kommune"), borger=borger, maaned=maaned),
         posteringer=posteringer,
-        foraeldet=_too_old(session, borger, maaned),
+        foraeldet=Foraeldet.empty() if too_old is None else not_taken_back(too_old),
         linjer=linjer,
-        andre=_others(session, borger, linjer),
+        andre=session.frame(OTHERS, ids=second, borger=borger),
         regler=regler,
         bedoemt=_judged_then(session, place, borger, cpr, linjer, regler),
         raa=_raw(session, linjer, maaned, koersler),
@@ -111,26 +115,12 @@ def known(session: Session, place: Place, borger: int, cpr: str, maaned: date) -
     )
 
 
-def _too_old(session: Session, borger: int, maaned: date) -> pl.DataFrame:
-    """What stands as too old to be settled in the month; a copy that an earlier program published has none."""
-    if not session.has("opgoerelse.foraeldet"):
-        return Foraeldet.empty()
-    return standing(session.frame(TOO_OLD, borger=borger, maaned=maaned))
-
-
 def _lines(session: Session, borger: int) -> pl.DataFrame:
-    """Every line of a person and every reversal that points at one, with verdict and file."""
     mine = _judged(session, session.frame(MINE, borger=borger))
     ids = mine.filter(pl.col("trukket") | (pl.col("regel") == "EI-013"))["indberetning_id"].unique().to_list()
     if not ids:
         return mine
     return pl.concat([mine, _judged(session, session.frame(POINTING, ids=ids))])
-
-
-def _others(session: Session, borger: int, linjer: pl.DataFrame) -> pl.DataFrame:
-    """A line of each file that shares an id with a report of the person that came second (EI-013)."""
-    ids = linjer.filter(pl.col("regel") == "EI-013")["indberetning_id"].unique().to_list()
-    return session.frame(OTHERS, ids=ids, borger=borger)
 
 
 def rules_of_runs(place: Place, versions: Sequence[str]) -> dict[str, Rulebook]:
@@ -160,7 +150,6 @@ def _judged_then(
 
 
 def _judged(session: Session, lines: pl.DataFrame) -> pl.DataFrame:
-    """Some lines with verdict and file."""
     with session.lending("mine", lines):
         return session.frame(JUDGED)
 
@@ -198,7 +187,7 @@ USAGE = "skriv refusion forklar CPR ÅÅÅÅ-MM, fx med måneden 2026-10"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Inquiry:
     """What is asked: a person by number, a benefit month, and what for."""
 
     cpr: str
@@ -206,7 +195,7 @@ class Asked:
     formaal: str
 
 
-def asked(words: Sequence[str], formaal: str | None, ask: Callable[[], str]) -> Asked:
+def inquiry_of(words: Sequence[str], formaal: str | None, ask: Callable[[], str]) -> Inquiry:
     """The person, month and purpose of a command; Stop in one line that repeats nothing of what was typed.
 
     `ask` gives the purpose where the command has none.
@@ -227,7 +216,7 @@ def asked(words: Sequence[str], formaal: str | None, ask: Callable[[], str]) -> 
     said = ask() if formaal is None else formaal
     if formaal is None and not said.strip():
         raise Stop(f"skriv, hvad opslaget er til, med --formaal, fx {EXAMPLE}")
-    return Asked(cpr, maaned, purpose(said, cpr))
+    return Inquiry(cpr, maaned, purpose(said, cpr))
 
 
 def purpose(text: str, cpr: str) -> str:
@@ -251,18 +240,18 @@ def _personal(text: str) -> bool:
     return 1 <= (day - 60 if day > 60 else day) <= 31 and 1 <= month <= 12
 
 
-def answer(place: Place, question: Asked, *, som_json: bool, alt: bool = False) -> str:
+def explanation(place: Place, inquiry: Inquiry, *, som_json: bool, alt: bool = False) -> str:
     """What is shown: the explanation as JSON, or as text, in short or with `alt` whole.
 
     It is in the log first; Stop if it cannot be.
     """
-    found = look_up(place, question.cpr, question.maaned)
-    log(place, question, found)
-    hvem = f"borger {found.borger_id} ({question.cpr[:6]}-xxxx)" if found.borger_id is not None else "en ukendt borger"
-    return as_json(found) + "\n" if som_json else told(found, hvem, alt=alt)
+    found = look_up(place, inquiry.cpr, inquiry.maaned)
+    log(place, inquiry, found)
+    hvem = f"borger {found.borger_id} ({inquiry.cpr[:6]}-xxxx)" if found.borger_id is not None else "en ukendt borger"
+    return as_json(found) + "\n" if som_json else as_text(found, hvem, alt=alt)
 
 
-def log(place: Place, question: Asked, found: Forklaring) -> None:
+def log(place: Place, inquiry: Inquiry, found: Forklaring) -> None:
     """One line more in the log of look-ups, on the disk when this returns; Stop if it cannot be written.
 
     Never the CPR number: the person is the surrogate, or nobody where the number is unknown.
@@ -272,8 +261,8 @@ def log(place: Place, question: Asked, found: Forklaring) -> None:
         "bruger": user(),
         "opslag": "forklar",
         "borger_id": found.borger_id,
-        "maaned": f"{question.maaned:%Y-%m}",
-        "formaal": question.formaal,
+        "maaned": f"{inquiry.maaned:%Y-%m}",
+        "formaal": inquiry.formaal,
         "fundet": found.borger_id is not None,
         "svar": found.svar,
         "viden_til": f"{found.viden_til:%Y-%m}",

@@ -36,9 +36,9 @@ from refusion_assets.domain.opgoerelse import (
     by_kommune,
     limits,
     list_too_old,
+    not_taken_back,
     run_number,
     settle,
-    standing,
     too_old,
 )
 from refusion_assets.domain.refusion.split import KEY
@@ -237,10 +237,10 @@ def _differences(session: Session, place: Place, month: date, number: int, koder
             session.frame(f"SELECT {_columns(names)} FROM {since_change(session, table, 'uge', people)} WHERE {mine}")
             for table, names in known
         )
-        state, settled = pl.concat(parts), standing(ledger)
+        state, settled = pl.concat(parts), not_taken_back(ledger)
         if limited:
             theirs = since_change(session, "opgoerelse.foraeldet", "uge", people)
-            listed = standing(session.frame(f"SELECT t.* FROM {theirs} WHERE {mine}"))
+            listed = not_taken_back(session.frame(f"SELECT t.* FROM {theirs} WHERE {mine}"))
             found = too_old(state, settled, listed, month, session.frame(RECEIVED, month=month), place.rules)
             session.insert("opgoerelse.foraeldet", list_too_old(found, listed, number))
             state, settled = (rows.join(found, on=KEY, how="anti") for rows in (state, settled))

@@ -8,7 +8,7 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.checks.asset import Check, answer, keep
+from refusion_assets.assets.checks.asset import Check, answer, keep_evidence
 from refusion_assets.assets.findings.advise import named
 from refusion_assets.assets.opgoerelse import ledger_of, record
 from refusion_assets.assets.raw.accept import let_passed
@@ -275,7 +275,7 @@ def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Out
             raise Stop(f"{', '.join(missing)} er ikke opgjort for {month:%Y-%m}; start jobbet opgoer for dem")
         outgoing = write_files(session, place, month)
         outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules))
-        keep(session, month, [(CHECK, outcome)])
+        keep_evidence(session, month, [(CHECK, outcome)])
         if not outcome.bestaaet:  # what was found wrong is never used again
             session.run("DELETE FROM opgoerelse.fil_grundlag")
         return outgoing, outcome, told(session, place, month), done

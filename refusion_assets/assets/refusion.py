@@ -24,7 +24,7 @@ from refusion_assets.assets.touched import (
 from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES, POOL, span, stopping
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, month_of
 from refusion_assets.domain.duration.count import Counted, count_on, count_weeks, window_starts, windows
-from refusion_assets.domain.duration.spells import Forloeb, own_spells, spells, standing
+from refusion_assets.domain.duration.spells import Forloeb, own_spells, spells, standing_before
 from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.refusion.fleksbidrag import BorgerMaanedFleksbidrag, contributions, days_on_step
 from refusion_assets.domain.refusion.price import BorgerUgeYdelse, price, residence
@@ -142,7 +142,7 @@ def go_on(
 ) -> tuple[Counted, pl.DataFrame]:
     """The counts of some people from where they go on, and the spells (`Forloeb`) from there."""
     borger_id = people["borger_id"].sort().to_numpy()
-    stands = standing(borger_id, forloeb, resume.first, resume.begin, grid)
+    stands = standing_before(borger_id, forloeb, resume.first, resume.begin, grid)
     counted = count_on(krav, stands, grid, rules)
     return counted, spells(counted, grid, stands)
 

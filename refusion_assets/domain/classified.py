@@ -35,32 +35,19 @@ class Linje(Contract, key=["fil_id", "linje"]):
 
 def konto_table(rules: Rulebook) -> pl.DataFrame:
     """One row per account: the benefit, and what a report on it is expected to look like."""
-    rows = [
-        (
-            k.konto,
-            k.ydelse_id,
-            k.kilde_id,
-            k.felt,
-            k.kontoart,
-            k.indkomsttype,
-            k.indtaegtsart,
-            k.gyldig_fra,
-            k.gyldig_til,
-        )
-        for k in rules.konti
-    ]
-    schema = {
-        "konto": pl.String,
-        "ydelse_id": pl.String,
-        "konto_kilde": pl.String,
-        "konto_felt": pl.String,
-        "kontoart": pl.Int64,
-        "ventet_type": pl.String,
-        "ventet_art": pl.String,
-        "gyldig_fra": pl.Date,
-        "gyldig_til": pl.Date,
+    columns: dict[str, tuple[str, type[pl.DataType]]] = {
+        "konto": ("konto", pl.String),
+        "ydelse_id": ("ydelse_id", pl.String),
+        "konto_kilde": ("kilde_id", pl.String),
+        "konto_felt": ("felt", pl.String),
+        "kontoart": ("kontoart", pl.Int64),
+        "ventet_type": ("indkomsttype", pl.String),
+        "ventet_art": ("indtaegtsart", pl.String),
+        "gyldig_fra": ("gyldig_fra", pl.Date),
+        "gyldig_til": ("gyldig_til", pl.Date),
     }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    series = [pl.Series(name, [getattr(k, key) for k in rules.konti], kind) for name, (key, kind) in columns.items()]
+    return pl.DataFrame(series)
 
 
 def _amount(rules: Rulebook) -> pl.Expr:
@@ -163,8 +150,11 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     verdict = pl.lit(None, dtype=pl.String)
     for rule, broken in reversed(_row_rules(rules)):
         verdict = pl.when(broken.fill_null(value=False)).then(pl.lit(rule)).otherwise(verdict)
+    # The amount of a row whose account is unknown is every amount field, so that nothing is lost.
+    benefit = [name for name in AMOUNTS if name not in ("Felt0046", "Felt0098")]
+    every = pl.sum_horizontal(pl.col(name).fill_null(0) for name in benefit) - pl.col("Felt0098").fill_null(0)
     judged = frame.with_columns(regel=verdict, beloeb_oere=_amount(rules)).with_columns(
-        beloeb_oere=pl.coalesce("beloeb_oere", _all_fields()),
+        beloeb_oere=pl.coalesce("beloeb_oere", every),
         subjekt=pl.when("muligt_cpr").then("subjekt"),
         **_warnings(),
     )
@@ -182,12 +172,6 @@ def _warnings() -> dict[str, pl.Expr]:
         "uventet_indkomst": (good & other_type).fill_null(value=False),
         "uden_for_gyldighed": (good & outside.fill_null(value=False)).fill_null(value=False),
     }
-
-
-def _all_fields() -> pl.Expr:
-    """The amount of a row whose account is unknown: every amount field, so that nothing is lost."""
-    benefit = [name for name in AMOUNTS if name not in ("Felt0046", "Felt0098")]
-    return pl.sum_horizontal(pl.col(n).fill_null(0) for n in benefit) - pl.col("Felt0098").fill_null(0)
 
 
 CLAIM = ["borger_id", "konto", "periode_start", "periode_slut", "pligt_se", "kommunekode_betaler"]
@@ -287,19 +271,15 @@ def judge_set(linjer: pl.DataFrame) -> pl.DataFrame:
     first_file = pl.col("fil_orden").min().over("indberetning_id")
     again = pl.col("regel").is_null() & (pl.col("fil_orden") > first_file)
     reports = reports.with_columns(regel=pl.when(again).then(pl.lit("EI-013")).otherwise("regel"))
-    reversals = _judge_reversals(reversals, reports)
+    # A reversal of a reversal has no effect.
+    of_reversal = pl.col("reference_id").is_in(reversals["indberetning_id"].drop_nulls().unique().implode())
+    of_report = pl.col("reference_id").is_in(reports["indberetning_id"].drop_nulls().unique().implode())
+    pointless = pl.col("regel").is_null() & of_reversal & ~of_report
+    reversals = reversals.with_columns(regel=pl.when(pointless).then(pl.lit("EI-015")).otherwise("regel"))
     reports = _reverse(reports, reversals)
     unreadable = other.with_columns(status=pl.lit(KARANTAENE), trukket=pl.lit(value=False))
     parts = (reports, _effect(reversals, reports), unreadable)
     return pl.concat([part.select(VERDICT) for part in parts])
-
-
-def _judge_reversals(reversals: pl.DataFrame, reports: pl.DataFrame) -> pl.DataFrame:
-    """EI-015: a reversal of a reversal has no effect."""
-    of_reversal = pl.col("reference_id").is_in(reversals["indberetning_id"].drop_nulls().unique().implode())
-    of_report = pl.col("reference_id").is_in(reports["indberetning_id"].drop_nulls().unique().implode())
-    pointless = pl.col("regel").is_null() & of_reversal & ~of_report
-    return reversals.with_columns(regel=pl.when(pointless).then(pl.lit("EI-015")).otherwise("regel"))
 
 
 def _effect(reversals: pl.DataFrame, reports: pl.DataFrame) -> pl.DataFrame:

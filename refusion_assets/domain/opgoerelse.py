@@ -246,7 +246,7 @@ def list_too_old(found: pl.DataFrame, listed: pl.DataFrame, koersel: int) -> pl.
     return rows.sort([*KEY, "raekketype"])
 
 
-def standing(ledger: pl.DataFrame) -> pl.DataFrame:
+def not_taken_back(ledger: pl.DataFrame) -> pl.DataFrame:
     """The ledger rows that stand: settled and not taken back by a later row. One per key.
 
     A row taken back is named by the run that settled it (`oprindelig_koersel` of the T row).
@@ -308,26 +308,9 @@ def statement(ledger: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.
     of its benefit month; a person-week counts once. Source: output.md section 3.3.
     """
     rows = ledger.join(navne, on="ydelse_id").with_columns(
-        transaktionstype=SIDE.str.to_uppercase(),
-        oere=pl.col("refusion_oere") + pl.col("medfinansiering_oere"),
-        # One number for person and week: pairs are compared many times slower.
-        borger_uge=pl.col("borger_id") * DAYS + pl.col("uge").to_physical(),
+        transaktionstype=SIDE.str.to_uppercase(), oere=pl.col("refusion_oere") + pl.col("medfinansiering_oere")
     )
-    now = pl.col("maaned") == run_month
-    this_year = pl.col("maaned").dt.year() == run_month.year
-    group = ["kommunekode", "transaktionstype", "navn", "procent"]
-    return (
-        rows.group_by(group)
-        .agg(
-            antal_borgere=pl.col("borger_id").n_unique().cast(pl.Int64),
-            antal_uger=pl.col("borger_uge").n_unique().cast(pl.Int64),
-            loebende=pl.col("oere").filter(now).sum(),
-            indevaerende_aar=pl.col("oere").filter(~now & this_year).sum(),
-            tidligere_aar=pl.col("oere").filter(~now & ~this_year).sum(),
-            i_alt=pl.col("oere").sum(),
-        )
-        .sort(group)
-    )
+    return _by_percentage(rows, pl.col("maaned") == run_month, run_month)
 
 
 def too_old_lines(listed: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.DataFrame:
@@ -339,17 +322,25 @@ def too_old_lines(listed: pl.DataFrame, run_month: date, navne: pl.DataFrame) ->
     rows = listed.join(navne, on="ydelse_id").with_columns(
         transaktionstype=pl.lit("FORÆLDET"), oere=pl.col("refusion_oere") - pl.col("medfinansiering_oere")
     )
+    none = pl.col("maaned").is_null()
+    return _by_percentage(rows, none, run_month).with_columns(i_alt=pl.lit(0, dtype=pl.Int64))
+
+
+def _by_percentage(rows: pl.DataFrame, now: pl.Expr, run_month: date) -> pl.DataFrame:
+    """The lines of a statement: people, weeks, and the money of the month itself (`now`) and of earlier ones. Øre."""
+    # One number for person and week: pairs are compared many times slower.
+    numbered = rows.with_columns(borger_uge=pl.col("borger_id") * DAYS + pl.col("uge").to_physical())
     this_year = pl.col("maaned").dt.year() == run_month.year
     group = ["kommunekode", "transaktionstype", "navn", "procent"]
     return (
-        rows.group_by(group)
+        numbered.group_by(group)
         .agg(
             antal_borgere=pl.col("borger_id").n_unique().cast(pl.Int64),
-            antal_uger=pl.struct("borger_id", "uge").n_unique().cast(pl.Int64),
-            loebende=pl.lit(0, dtype=pl.Int64),
-            indevaerende_aar=pl.col("oere").filter(this_year).sum(),
-            tidligere_aar=pl.col("oere").filter(~this_year).sum(),
-            i_alt=pl.lit(0, dtype=pl.Int64),
+            antal_uger=pl.col("borger_uge").n_unique().cast(pl.Int64),
+            loebende=pl.col("oere").filter(now).sum(),
+            indevaerende_aar=pl.col("oere").filter(~now & this_year).sum(),
+            tidligere_aar=pl.col("oere").filter(~now & ~this_year).sum(),
+            i_alt=pl.col("oere").sum(),
         )
         .sort(group)
     )
@@ -403,9 +394,11 @@ def voucher(ledger: pl.DataFrame, navne: pl.DataFrame, run_month: date, rules: R
     sums = ledger.group_by("kommunekode", "ydelse_id", "procent").agg(pl.col(money).sum())
     lines = pl.concat([_side(sums, rules, *side) for side in SIDES])
     named = lines.join(navne.select("ydelse_id", "navn"), on="ydelse_id", how="left", maintain_order="left")
-    named = named.with_columns(tekst=_text(run_month)).sort(
-        "kommunekode", "orden", "navn", "procent", descending=_ORDER
-    )
+    # Side, month, benefit and percentage, and whether somebody has seen the account.
+    doubt = pl.when(pl.col("verificeret")).then(pl.lit("")).otherwise(pl.lit(" (konto ikke verificeret)"))
+    month, ydelse = pl.lit(f"{run_month:%Y-%m}"), pl.col("navn").fill_null("ydelse")
+    text = pl.format("{} {}: {}, {} pct.{}", "side", month, ydelse, "procent", doubt)
+    named = named.with_columns(tekst=text).sort("kommunekode", "orden", "navn", "procent", descending=_ORDER)
     every = pl.concat([named.select(_LINE), _balance(named, run_month, rules)]).sort("kommunekode", maintain_order=True)
     number = run_number(run_month, rules)
     rows = every.with_columns(
@@ -437,13 +430,6 @@ def _side(every: pl.DataFrame, rules: Rulebook, side: str, column: str, sign: in
     return sums.join(konti, on=["ydelse_id", "procent"]).with_columns(
         side=pl.lit(side.capitalize()), orden=pl.lit(-sign), debet_oere=sign * pl.col("oere")
     )
-
-
-def _text(run_month: date) -> pl.Expr:
-    """What a line says: side, month, benefit and percentage, and whether somebody has seen the account."""
-    doubt = pl.when(pl.col("verificeret")).then(pl.lit("")).otherwise(pl.lit(" (konto ikke verificeret)"))
-    month = pl.lit(f"{run_month:%Y-%m}")
-    return pl.format("{} {}: {}, {} pct.{}", "side", month, pl.col("navn").fill_null("ydelse"), "procent", doubt)
 
 
 def _balance(lines: pl.DataFrame, run_month: date, rules: Rulebook) -> pl.DataFrame:

@@ -252,7 +252,6 @@ def _edit_unknown(rules: Rulebook) -> Iterator[str]:
 
 
 def _edit_days(rules: Rulebook, today: date) -> Iterator[str]:
-    """Entries that were checked on a day that has not come."""
     for topic, entries in rules.emner.items():
         for number, entry in enumerate(entries, 1):
             if (day := entry.get("kontrolleret")) is not None and str(day) > str(today):

@@ -161,7 +161,6 @@ def _entry(cls: type[T], record: dict[str, Any], form: Form) -> T:
 
 
 def _entries(cls: type[T], records: Sequence[dict[str, Any]], where: str, form: Form) -> tuple[T, ...]:
-    """All entries of one topic; RuleError names file and entry."""
     built = []
     for number, record in enumerate(records, 1):
         try:
@@ -294,7 +293,6 @@ def _refuse_missing(folder: Path, file: str, topic: str) -> None:
 
 
 def _parts(topics: dict[str, list[dict[str, Any]]], folder: Path, *, kept: bool) -> dict[str, Any]:
-    """The fields of a `Rulebook`; RuleError on a topic that is missing, or said more often than once."""
     parts: dict[str, Any] = {}
     for topic, emne in EMNER.items():
         if not topics.get(topic) and not emne.optional:

@@ -66,7 +66,6 @@ def _prove_staircases(rules: Rulebook) -> None:
 
 
 def _prove_rate(ydelse: Ydelse, where: str) -> None:
-    """The rate is one we can read, within 100, and fits the side."""
     kind, _, number = ydelse.sats.partition(" ")
     if kind not in ("", "trappe", "fast") or (kind == "fast" and not WHOLE.fullmatch(number)):
         raise RuleError(f"{where}: sats = {said(ydelse.sats)}; skriv trappe, trappe NAVN, fast NN eller intet")
@@ -133,7 +132,6 @@ def _prove_calendar(rules: Rulebook) -> None:
 
 
 def _prove_listed(names: tuple[str, ...], rules: Rulebook, where: str) -> None:
-    """The benefits of a list exist and stand once."""
     if not names:
         raise RuleError(f"{where}: ydelser er tom; skriv mindst een ydelse")
     _unique(names, str, f"{where}: ydelser")
@@ -176,7 +174,6 @@ def _prove_restart(uger: int, aar: int, where: str) -> None:
 
 
 def _prove_maxima(rules: Rulebook) -> None:
-    """Every maximum is an amount of something that is settled."""
     settled = {y.ydelse_id for y in rules.ydelser if y.side != "ingen"}
     for loft in rules.lofter:
         where = f"lofter.toml, loft {loft.id} fra {loft.gaelder_fra}"
@@ -204,7 +201,6 @@ def _prove_limits(rules: Rulebook) -> None:
 
 
 def _prove_declarations(rules: Rulebook) -> None:
-    """Every declaration that a change reaches back names a topic of the rules."""
     for entry in rules.tilbagevirkninger:
         if entry.emne not in rules.emner:
             where = f"tilbagevirkning.toml, {entry.emne} fra {entry.fra}"
@@ -212,7 +208,6 @@ def _prove_declarations(rules: Rulebook) -> None:
 
 
 def _places(text: str) -> set[str]:
-    """The names of the places that a text wants filled."""
     parts = list(Formatter().parse(text))
     if any(form or turned for _, _, form, turned in parts):
         raise ValueError("en plads må kun have sit navn")
@@ -220,7 +215,6 @@ def _places(text: str) -> set[str]:
 
 
 def _prove_places(text: str, known: Iterable[str], where: str) -> None:
-    """The places of a text are ones that can be filled."""
     choices = ", ".join(sorted(known))
     try:
         places = _places(text)

@@ -20,8 +20,8 @@ from refusion_assets.domain.opgoerelse import (
     MONEY,
     Foraeldet,
     list_too_old,
+    not_taken_back,
     settle,
-    standing,
     too_old,
 )
 from refusion_assets.domain.refusion.split import KEY
@@ -339,14 +339,14 @@ def kernel(states: States, rules: Rulebook, received: Mapping[tuple[date, int], 
             parts.append(opening.with_columns(raekketype=pl.lit(AABNING), koersel=pl.lit(1, pl.Int64)))
         else:
             old, new = frame_of(state, True, run), frame_of(state, False, run)
-            settled, listed = standing(pl.concat(parts)), standing(pl.concat(lists))
+            settled, listed = not_taken_back(pl.concat(parts)), not_taken_back(pl.concat(lists))
             months = [(person, month) for (at, person), month in received.items() if at == run]
             known = pl.DataFrame(months, schema={"borger_id": pl.Int64, "modtaget": pl.Date}, orient="row")
             gone = too_old(old, settled, listed, run, known, rules)
             lists.append(list_too_old(gone, listed, number))
             rest = (old.join(gone, on=KEY, how="anti"), settled.join(gone, on=KEY, how="anti"))
             parts += [settle(*rest, number), settle(new, settled.clear(), number)]
-        stands, listed = standing(pl.concat(parts)), standing(pl.concat(lists))
+        stands, listed = not_taken_back(pl.concat(parts)), not_taken_back(pl.concat(lists))
         found.append(
             (
                 {(r[1], r[0]): r[2:] for r in stands.select("maaned", "borger_id", *MONEY, "procent").rows()},

@@ -139,15 +139,15 @@ def test_a_case_number_is_no_personal_number(formaal: str) -> None:
 
 
 def test_the_purpose_is_asked_for_when_it_is_not_typed() -> None:
-    assert opslag.asked((CPR, "2024-01"), None, lambda: FORMAAL).formaal == FORMAAL
+    assert opslag.inquiry_of((CPR, "2024-01"), None, lambda: FORMAAL).formaal == FORMAAL
     with pytest.raises(Stop, match="hvad opslaget er til"):
-        opslag.asked((CPR, "2024-01"), None, lambda: "")
+        opslag.inquiry_of((CPR, "2024-01"), None, lambda: "")
 
 
 @pytest.mark.parametrize(("formaal", "why"), [("x", "for kort"), ("24-1234", "for kort"), (" ", "tomt"), ("", "tomt")])
 def test_a_purpose_that_says_nothing_is_answered_by_what_is_wrong_with_it(formaal: str, why: str) -> None:
     with pytest.raises(Stop, match=f"^formålet er {why}; skriv"):
-        opslag.asked((CPR, "2024-01"), formaal, lambda: FORMAAL)
+        opslag.inquiry_of((CPR, "2024-01"), formaal, lambda: FORMAAL)
 
 
 def test_nobody_to_answer_is_no_purpose(root: DataRoot) -> None:

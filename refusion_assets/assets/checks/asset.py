@@ -148,7 +148,7 @@ def _checks_of(table: str, after: str, looks: list[Look]) -> dg.AssetChecksDefin
         with stopping(), place.warehouse.open() as session:
             month = month_asked(session, context.run.tags)
             answers = list(ask(Asked(session, place, month), looks, chosen))
-            keep(session, month, answers)
+            keep_evidence(session, month, answers)
         for check, outcome in answers:
             yield answer(check, outcome)
 
@@ -173,7 +173,7 @@ def answer(check: Check, outcome: Outcome) -> dg.AssetCheckResult:
     )
 
 
-def keep(session: Session, month: date, answers: Sequence[tuple[Check, Outcome]]) -> None:
+def keep_evidence(session: Session, month: date, answers: Sequence[tuple[Check, Outcome]]) -> None:
     """The evidence of some checks (`kontrol.resultat`, `kontrol.tal`), in place of what an earlier attempt left."""
     names = [check.name for check, _ in answers]
     for table in ("kontrol.resultat", "kontrol.tal"):

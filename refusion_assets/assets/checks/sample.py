@@ -4,13 +4,13 @@ import random
 from collections.abc import Iterator
 from datetime import date
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 import polars as pl
 
 from refusion_assets.assets.touched import STATES, latest_people, listed, settled_before
 from refusion_assets.assets.wiring import Asked
-from refusion_assets.domain.efterregning.money import Resultat, state
+from refusion_assets.domain.efterregning.money import state
 from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.domain.findings.verdict import Outcome, judged
 from refusion_assets.domain.raw import AMOUNT, COLUMNS, DAY, MOMENT, NAMES, TEXT
@@ -23,6 +23,12 @@ Key = tuple[date, str, int, str, str]
 STATE = (
     "indberettet_oere", "beloeb_oere", "procent", "refusion_oere", "medfinansiering_oere",
     "ydelsestaeller", "genoptjeningstaeller", "trin",
+)  # fmt: skip
+
+
+# The same of a result of the second calculation.
+VALUES = attrgetter(
+    "indberettet", "beloeb", "procent", "refusion", "medfinansiering", "n", "genoptjening", "trin"
 )  # fmt: skip
 
 
@@ -44,7 +50,7 @@ def efterregning_enig(asked: Asked) -> Outcome:
     people = set(sample)
     again = state(files, homes, f"{month:%Y-%m}", place.rules, people, fleksbidrag=True, fleksgrundlag=bases)
     plain = {
-        (uge, maaned, sample[cpr], ydelse_id, kommunekode): _values(result)
+        (uge, maaned, sample[cpr], ydelse_id, kommunekode): VALUES(result)
         for (uge, maaned, cpr, ydelse_id, kommunekode), result in again.items()
     }
     differing = sorted(key for key in kernel.keys() | plain.keys() if kernel.get(key) != plain.get(key))
@@ -146,7 +152,6 @@ def _bases(session: Session, month: date) -> list[dict[str, str]]:
 
 
 def _rows(session: Session, people: str) -> dict[Key, tuple[object, ...]]:
-    """The kernel's rows of some people, by key."""
     parts = [
         session.frame(f"""
         SELECT uge, strftime(maaned, '%Y-%m') AS maaned, borger_id, ydelse_id, kommunekode, {", ".join(STATE)}
@@ -154,11 +159,3 @@ def _rows(session: Session, people: str) -> dict[Key, tuple[object, ...]]:
         for table in STATES
     ]
     return {(row[0], row[1], row[2], row[3], row[4]): row[5:] for row in pl.concat(parts).iter_rows()}
-
-
-def _values(result: Resultat) -> tuple[object, ...]:
-    """A result of the second calculation in the order of `STATE`."""
-    return (
-        result.indberettet, result.beloeb, result.procent, result.refusion, result.medfinansiering,
-        result.n, result.genoptjening, result.trin,
-    )  # fmt: skip

@@ -17,8 +17,8 @@ from refusion_assets.domain.findings.weeks import (
     person_findings,
     too_old_findings,
 )
-from refusion_assets.domain.findings.words import FOUND, LOEST, NOBODY, Advis, Fund, followed, told
-from refusion_assets.domain.opgoerelse import run_number, standing, ydelse_navne
+from refusion_assets.domain.findings.words import FOUND, LOEST, NOBODY, Advis, Fund, followed, worded
+from refusion_assets.domain.opgoerelse import not_taken_back, run_number, ydelse_navne
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session
@@ -111,9 +111,9 @@ def find(session: Session, place: Place, month: date, before: pl.DataFrame | Non
         person_findings(opslag.odd_numbers(session)),
         double_findings(opslag.stretches(session, rules, month, before)),
         of_weeks(session, rules, before),
-        too_old_findings(standing(session.frame("SELECT * FROM opgoerelse.foraeldet"))),
+        too_old_findings(not_taken_back(session.frame("SELECT * FROM opgoerelse.foraeldet"))),
     ]
-    findings = _addressed(session, place, month, told(pl.concat(parts), rules))
+    findings = _addressed(session, place, month, worded(pl.concat(parts), rules))
     return (
         findings.with_columns(opslag.keys(session, findings["identitet"]))
         .select(list(Fund.to_schema().columns))

@@ -40,9 +40,9 @@ class Counted:
 
     Row w is week `first` + w of the grid, column p is the person `borger_id[p]` (sorted). `restart` marks the week
     that reached the restart; `n_overgang` is the number the week of the overgang has or would have. Weeks.
-    `egne` are the same of the counters beside the law's own, in the order of the rules; there A are the weeks that the
+    `others`: the same of each counter beside the law's own, in the order of the rules; there A are the weeks that the
     counter counts, C those that are free to it and B the rest.
-    Where the count goes on from what stands (`Standing`), the counters of the weeks before are not told.
+    With a `Standing`, the rows before its `begin` are zero; do not read them.
     """
 
     borger_id: Ints
@@ -51,7 +51,7 @@ class Counted:
     genoptjening: Counts
     restart: Flags
     n_overgang: Counts
-    egne: tuple["Counted", ...] = ()
+    others: tuple["Counted", ...] = ()
     first: int = 0
 
     def slots(self, week: Ints, person: Ints) -> Ints:
@@ -212,8 +212,8 @@ def count_weeks(krav: pl.DataFrame, grid: Grid, rules: Rulebook) -> Counted:
     used = krav.filter(pl.col("beloeb_oere") > 0)
     kind = week_kinds(used, borger_id, grid, rules)
     own = [(own_kinds(used, kind, borger_id, grid, rules, one), own_window(one, grid)) for one in rules.taellere]
-    egne = tuple(walk(borger_id, kinds, grid, rules, window) for kinds, window in own)
-    return replace(walk(borger_id, kind, grid, rules, window_starts(rules, grid)), egne=egne)
+    others = tuple(walk(borger_id, kinds, grid, rules, window) for kinds, window in own)
+    return replace(walk(borger_id, kind, grid, rules, window_starts(rules, grid)), others=others)
 
 
 def count_on(krav: pl.DataFrame, standing: Standing, grid: Grid, rules: Rulebook) -> Counted:

@@ -91,7 +91,7 @@ def _begins(counted: Counted) -> tuple[Ints, Ints, Ints]:
     return person[kept], week[kept], until[kept]
 
 
-def standing(borger_id: Ints, forloeb: pl.DataFrame, first: int, begin: int, grid: Grid) -> Standing:
+def standing_before(borger_id: Ints, forloeb: pl.DataFrame, first: int, begin: int, grid: Grid) -> Standing:
     """What stands of some people (sorted) before week `begin` of the grid, from week `first` on. Weeks.
 
     `forloeb`: their spells (`Forloeb`) that end after `first` and begin before `begin`. Whoever has any must have one
@@ -112,7 +112,9 @@ def standing(borger_id: Ints, forloeb: pl.DataFrame, first: int, begin: int, gri
     ended = held["genoptjent"] & (until[last] == begin)
     n = np.where(ended, 0, held["n_foer"] + np.where(kinds[last] == KIND_A, begin - fra[last], 0))
     of_all = {"n": n.astype(np.int16), "ended": ended, "fra": fra[last], **held}
-    told = {name: _spread(person[last], values, persons) for name, values in of_all.items()}
+    told = {name: np.zeros(persons, values.dtype) for name, values in of_all.items()}  # zero for whoever has no spell
+    for name, values in of_all.items():
+        told[name][person[last]] = values
     running = np.flatnonzero(rows["taelling"].to_numpy() == told["taelling"][person])
     began = np.full(persons, begin, np.int64)
     np.minimum.at(began, person[running], np.maximum(fra[running], first))
@@ -131,13 +133,6 @@ def standing(borger_id: Ints, forloeb: pl.DataFrame, first: int, begin: int, gri
     )
 
 
-def _spread(whose: Ints, values: npt.NDArray[Any], persons: int) -> npt.NDArray[Any]:
-    """Values of some people as an array of all, zero for the others."""
-    spread = np.zeros(persons, values.dtype)
-    spread[whose] = values
-    return spread
-
-
 class ForloebTaeller(Forloeb, key=["borger_id", "taeller_id", "fra_uge"]):
     """One row per person, counter beside the law's own and spell: consecutive weeks of one kind within one count.
 
@@ -152,18 +147,13 @@ def own_spells(counted: Counted, grid: Grid, rules: Rulebook) -> pl.DataFrame:
 
     Hjemmel: none of its own; the act that brings the counter, as its entry says. Source: rules.md section 8, point 4.
     """
-    found = [
-        spells(_only_counted(own), grid).with_columns(taeller_id=pl.lit(taeller.id))
-        for taeller, own in zip(rules.taellere, counted.egne, strict=True)
-    ]
-    return pl.concat([ForloebTaeller.empty(), *found])
-
-
-def _only_counted(own: Counted) -> Counted:
-    """The same of only those people whom the counter counts a week of."""
-    mine = (own.kind == KIND_A).any(axis=0)
-    of_weeks = (own.kind[:, mine], own.n[:, mine], own.genoptjening[:, mine], own.restart[:, mine])
-    return Counted(own.borger_id[mine], *of_weeks, own.n_overgang[mine])
+    found: list[pl.DataFrame] = [ForloebTaeller.empty()]
+    for taeller, own in zip(rules.taellere, counted.others, strict=True):
+        mine = (own.kind == KIND_A).any(axis=0)
+        of_weeks = (own.kind[:, mine], own.n[:, mine], own.genoptjening[:, mine], own.restart[:, mine])
+        some = Counted(own.borger_id[mine], *of_weeks, own.n_overgang[mine])
+        found.append(spells(some, grid).with_columns(taeller_id=pl.lit(taeller.id)))
+    return pl.concat(found)
 
 
 @dataclass(frozen=True)
@@ -182,7 +172,7 @@ def numbers(counted: Counted, slot: Ints, person: Ints, taeller: npt.NDArray[np.
     `slot` is the place of the row's week and person in the matrices, `person` the column of the person.
     """
     own = _looked_up(counted, slot, person)
-    for number, (one, entry) in enumerate(zip(counted.egne, rules.taellere, strict=True), 1):
+    for number, (one, entry) in enumerate(zip(counted.others, rules.taellere, strict=True), 1):
         mine = np.flatnonzero(taeller == number)
         other = _looked_up(one, slot[mine], person[mine])
         own.n[mine], own.n_overgang[mine], own.genoptjening[mine] = other.n, other.n_overgang, other.genoptjening

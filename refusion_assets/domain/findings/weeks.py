@@ -193,5 +193,4 @@ def _money(
 
 
 def _days(days: pl.Series) -> Ints:
-    """Dates as days counted from a Monday."""
     return days.cast(pl.Int32).to_numpy().astype(np.int64) + THURSDAY

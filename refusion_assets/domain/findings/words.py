@@ -1,6 +1,7 @@
 """Understands a finding: what it says to a caseworker, and what became of it since the last run."""
 
 from string import Formatter
+from typing import Any
 
 import pandera.polars as pa
 import polars as pl
@@ -40,24 +41,6 @@ MANGEL = {
 # Ten digits that stand alone, with or without the usual hyphen: it may be a person.
 CPR_FORM = r"(^|\D)\d{6}[- ]?\d{4}(\D|$)"
 
-FOUND: dict[str, type[pl.DataType]] = {
-    "regel": pl.String,
-    "identitet": pl.String,
-    "kommunekode": pl.String,
-    "borger_id": pl.Int64,
-    "uge_fra": pl.Date,
-    "uge_til": pl.Date,
-    "ydelse_id": pl.String,
-    "konto": pl.String,
-    "indberetning_id": pl.String,
-    "kilde": pl.String,
-    "felt": pl.String,
-    "vaerdi": pl.String,
-    "beloeb_oere": pl.Int64,
-    "fil": pl.String,
-    "linje": pl.Int64,
-}
-
 
 class Fund(Contract, key=["noegle"]):
     """One row per finding of a run: rule, who gets it, what it is about, and its sentences. Amount in øre."""
@@ -80,6 +63,14 @@ class Fund(Contract, key=["noegle"]):
     linje: pl.Int64 = pa.Field(nullable=True)
     tekst: pl.String
     handling: pl.String
+
+
+# A finding before it has its words: `identitet` says, with the rule, that it is the same finding in another run.
+UNWORDED = [name for name in Fund.to_schema().columns if name not in ("noegle", "alvor", "tekst", "handling")]
+FOUND: dict[str, Any] = {
+    name: pl.String if name == "identitet" else Fund.to_schema().columns[name].dtype.type
+    for name in ("regel", "identitet", *UNWORDED[1:])
+}
 
 
 class Advis(Fund, key=["koersel", *KEY]):
@@ -107,7 +98,7 @@ def week(day: str) -> pl.Expr:
     return pl.col(day).dt.truncate("1w")
 
 
-def told(findings: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
+def worded(findings: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """Findings with level, column, sentence and action from the rules; values that look like a person are gone.
 
     `findings`: `FOUND` columns and any others, which are kept. KeyError on a rule the rules do not know.
@@ -123,8 +114,8 @@ def told(findings: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
         "regel", as_dict=True, maintain_order=True
     ).items():  # fmt: skip
         kontrol = rules.kontrol(str(regel))
-        worded = part.with_columns(alvor=pl.lit(kontrol.alvor), felt=pl.col("felt").fill_null(kontrol.felt))
-        done.append(worded.with_columns(**_sentences(kontrol, names)))
+        levelled = part.with_columns(alvor=pl.lit(kontrol.alvor), felt=pl.col("felt").fill_null(kontrol.felt))
+        done.append(levelled.with_columns(**_sentences(kontrol, names)))
     return pl.concat(done) if done else rows.with_columns(
         pl.lit(None, dtype=pl.String).alias(name) for name in ("alvor", "tekst", "handling")
     )  # fmt: skip
@@ -162,8 +153,8 @@ def followed(now: pl.DataFrame, before: pl.DataFrame, koersel: int) -> pl.DataFr
     `now`: the findings (`Fund`); `before`: the rows of the run before that were open then (not LØST). A
     finding that another municipality now gets is solved where it was and new where it is. Source: output.md 3.2.
     """
-    open_before = before.select(*KEY, kendt=pl.lit(value=True))
-    status = pl.when(pl.col("kendt").is_null()).then(pl.lit(NY)).otherwise(pl.lit(AABEN))
+    open_before = before.select(*KEY, was_open=pl.lit(value=True))
+    status = pl.when(pl.col("was_open").is_null()).then(pl.lit(NY)).otherwise(pl.lit(AABEN))
     listed = now.join(open_before, on=KEY, how="left").with_columns(status=status)
     solved = before.join(now, on=KEY, how="anti").with_columns(status=pl.lit(LOEST))
     columns = list(Advis.to_schema().columns)

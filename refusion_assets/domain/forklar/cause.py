@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from refusion_assets.domain.calendar import last_day, make_grid, monday, next_month
-from refusion_assets.domain.forklar.history import Flytning, Historie, counts
+from refusion_assets.domain.forklar.history import Flytning, Historie, PersonFacts, counts
 from refusion_assets.domain.forklar.model import Aarsag, Aendring, FleksbidragTold, Formel, SkiftetUge, entry
 from refusion_assets.domain.forklar.rows import Key, Linjer, Navne, Row, reversals, spelled, touches
 from refusion_assets.domain.opgoerelse import TILBAGE
@@ -81,30 +81,16 @@ def subsidy_causes(posteringer: pl.DataFrame, koersel: int, ydelse_ids: set[str]
     return [Aarsag(slags="tilskud", indberetninger=[], uge_fra=weeks[0], uge_til=weeks[-1], antal_uger=len(weeks))]
 
 
-@dataclass
-class Foer:
-    """What earlier runs knew of a person: lines and weeks (`historie`), and residence.
-
-    `bopael`: the stays of every snapshot asked for; `bopael_maaneder`: all snapshots there are. `grundlag`: the bases
-    of fleksbidrag delivered for the month (`basis_causes`). `rules`: those of the last calculation.
-    """
-
-    historie: Historie
-    bopael: pl.DataFrame
-    bopael_maaneder: list[date]
-    grundlag: pl.DataFrame
-    rules: Rulebook
-
-    def home(self, known: date, uge: date) -> str | None:
-        """The municipality of residence of a week as a run month knew it; None if unknown."""
-        snapshots = [month for month in self.bopael_maaneder if month <= known]
-        if not snapshots:
-            return None
-        grid = make_grid(self.rules.optaelling.gaelder_fra, last_day(known))
-        stays = self.bopael.filter(pl.col("modtaget_maaned") == max(snapshots)).drop("modtaget_maaned")
-        stays = stays.with_columns(borger_id=pl.lit(self.historie.borger_id, pl.Int64))
-        kode = int(residence(stays, np.array([self.historie.borger_id]), grid, self.rules)[grid.week_of(uge), 0])
-        return None if kode == NO_KOMMUNE else f"{kode:03}"
+def _home(facts: PersonFacts, known: date, uge: date, rules: Rulebook) -> str | None:
+    """The municipality of residence of a week as a run month knew it; None if unknown."""
+    snapshots = [month for month in facts.bopael_maaneder if month <= known]
+    if not snapshots:
+        return None
+    grid = make_grid(rules.optaelling.gaelder_fra, last_day(known))
+    stays = facts.bopael.filter(pl.col("modtaget_maaned") == max(snapshots)).drop("modtaget_maaned")
+    stays = stays.with_columns(borger_id=pl.lit(facts.borger_id, pl.Int64))
+    kode = int(residence(stays, np.array([facts.borger_id]), grid, rules)[grid.week_of(uge), 0])
+    return None if kode == NO_KOMMUNE else f"{kode:03}"
 
 
 @dataclass(frozen=True)
@@ -175,7 +161,6 @@ def _shifts(posteringer: pl.DataFrame, historie: Historie, uge: date, maaned: da
 
 
 def _place(row: Row) -> tuple[str, str]:
-    """What names a ledger row within a week's days of a month."""
     return row["ydelse_id"], row["kommunekode"]
 
 
@@ -202,14 +187,15 @@ def _counter(rules: Rulebook, ydelse_id: str, uge: date) -> str | None:
 
 
 def changes(
-    posteringer: pl.DataFrame, linjer: Linjer, foer: Foer, uge: date, maaned: date, navne: Navne
+    facts: PersonFacts, historie: Historie, linjer: Linjer, uge: date, maaned: date, rules: Rulebook
 ) -> list[Aendring]:
     """What later runs changed in a week's days of the month, each with its concrete causes. Øre, per cent.
 
     A run that only counted the week otherwise is one of them: its percentage and amounts are as they stood.
     """
     found = []
-    for skift in _shifts(posteringer, foer.historie, uge, maaned):
+    navne = linjer.navne
+    for skift in _shifts(facts.posteringer, historie, uge, maaned):
         then, now = (skift.back, skift.fresh) if skift.settled else (skift.stood, skift.stood)
         sign = -1 if skift.settled else 1
         found.append(
@@ -225,35 +211,41 @@ def changes(
                 refusion_efter_oere=sum(row["refusion_oere"] for row in now),
                 kommuner_foer=sorted({navne.kommune(row["kommunekode"]) for row in then}),
                 kommuner_efter=sorted({navne.kommune(row["kommunekode"]) for row in now}),
-                aarsager=_causes(skift, posteringer, linjer, foer, navne),
+                aarsager=_causes(skift, facts, historie, linjer, rules),
             )
         )
     return found
 
 
-def _causes(skift: Skift, posteringer: pl.DataFrame, linjer: Linjer, foer: Foer, navne: Navne) -> list[Aarsag]:
+def _causes(skift: Skift, facts: PersonFacts, historie: Historie, linjer: Linjer, rules: Rulebook) -> list[Aarsag]:
     """The concrete causes of a change, the nearest first; one that says so if none can be seen."""
     causes: list[Aarsag] = []
-    versions = _versions(skift, foer.historie)
-    followed = {entry.ydelse_id for entry in foer.rules.fleksbidrag if entry.id == skift.ydelse_id}
+    earlier = historie.before(skift.koersel)
+    versions = historie.version(skift.koersel if earlier is None else earlier), historie.version(skift.koersel)
+    followed = {entry.ydelse_id for entry in rules.fleksbidrag if entry.id == skift.ydelse_id}
     if followed:
-        causes += basis_causes(foer.grundlag, skift.run)
-        causes += subsidy_causes(posteringer, skift.koersel, followed)
+        causes += basis_causes(facts.grundlag, skift.run)
+        causes += subsidy_causes(facts.posteringer, skift.koersel, followed)
     if skift.moved("beloeb_oere", "indberettet_oere"):
-        causes += _new_lines(skift, linjer, foer.historie)
-        causes += _move(skift, foer, navne)
+        causes += _new_lines(skift, linjer, historie)
+        before, after = (_home(facts, run, skift.uge, rules) for run in (next_month(skift.run, -1), skift.run))
+        if before != after:
+            causes.append(
+                Aarsag(
+                    slags="bopael",
+                    indberetninger=[],
+                    uge_fra=skift.uge,
+                    uge_til=skift.uge,
+                    kommune_foer=linjer.navne.kommune(before) if before else None,
+                    kommune_efter=linjer.navne.kommune(after) if after else None,
+                )
+            )
     counted = [("taeller", skift.flytning), ("overgang", skift.overgang)]
     numbers = [_moved_number(slags, one, linjer, versions) for slags, one in counted if one]
     causes += numbers
     if skift.settled and (not causes or (skift.other_percentage and not numbers)):
         causes += _rules(skift, versions)
     return causes or [Aarsag(slags="uforklaret", indberetninger=[])]
-
-
-def _versions(skift: Skift, historie: Historie) -> tuple[str, str]:
-    """The rules of the run before and of the run."""
-    earlier = historie.before(skift.koersel)
-    return historie.version(earlier if earlier is not None else skift.koersel), historie.version(skift.koersel)
 
 
 def _new_lines(skift: Skift, linjer: Linjer, historie: Historie) -> list[Aarsag]:
@@ -277,23 +269,6 @@ def _new_lines(skift: Skift, linjer: Linjer, historie: Historie) -> list[Aarsag]
         Aarsag(slags=slags, indberetninger=linjer.nrs(sorted(lines)))  # type: ignore[arg-type]
         for slags, lines in found.items()
         if lines
-    ]
-
-
-def _move(skift: Skift, foer: Foer, navne: Navne) -> list[Aarsag]:
-    """Another residence in the week than the run before knew."""
-    before, after = foer.home(next_month(skift.run, -1), skift.uge), foer.home(skift.run, skift.uge)
-    if before == after:
-        return []
-    return [
-        Aarsag(
-            slags="bopael",
-            indberetninger=[],
-            uge_fra=skift.uge,
-            uge_til=skift.uge,
-            kommune_foer=navne.kommune(before) if before else None,
-            kommune_efter=navne.kommune(after) if after else None,
-        )
     ]
 
 
@@ -322,7 +297,6 @@ def _moved_number(slags: str, moved: Flytning, linjer: Linjer, versions: tuple[s
 
 
 def _rules(skift: Skift, versions: tuple[str, str]) -> list[Aarsag]:
-    """Other rules than those of the run before."""
     if versions[0] == versions[1]:
         return []
     return [

@@ -27,6 +27,43 @@ JUDGEMENT = ("borger_id", "ydelse_id", "konto", "periode_start", "periode_slut",
 
 
 @dataclass(frozen=True)
+class PersonFacts:
+    """All that the warehouse holds of one person around a month, as the last calculation knows it.
+
+    `viden` and `regelversion`: the run month and the rules of that calculation. `koersler`: koersel, maaned, status,
+    regelversion. `forloeb`: `Forloeb`. `krav`: `Krav` of the classification. `raekker` and `uden_kommune`: the result
+    of the benefit month, `over_loft` what maxima took of it, `fleksbidrag` what it has of that, `grundlag` the bases
+    delivered for it; `posteringer` its ledger, `foraeldet` the differences in it that are too old to be settled.
+    `linjer`: every line of the person and every reversal that points at one (`Linje` with verdict and file; `regel` is
+    the verdict's, `egen_regel` the line's own). `andre`, `regler` and `bedoemt`: as in `Historie`. `raa`: the raw
+    columns of the lines that are shown. `bopael`: stays by snapshot (`modtaget_maaned`), `bopael_maaned` the one in
+    use, `bopael_maaneder` all there are.
+    """
+
+    borger_id: int
+    viden: date
+    regelversion: str
+    bopael_maaned: date | None
+    koersler: pl.DataFrame
+    forloeb: pl.DataFrame
+    krav: pl.DataFrame
+    raekker: pl.DataFrame
+    over_loft: pl.DataFrame
+    fleksbidrag: pl.DataFrame
+    grundlag: pl.DataFrame
+    uden_kommune: pl.DataFrame
+    posteringer: pl.DataFrame
+    foraeldet: pl.DataFrame
+    linjer: pl.DataFrame
+    andre: pl.DataFrame
+    regler: Mapping[str, Rulebook]
+    bedoemt: Mapping[str, pl.DataFrame]
+    raa: pl.DataFrame
+    bopael: pl.DataFrame
+    bopael_maaneder: list[date]
+
+
+@dataclass(frozen=True)
 class Viden:
     """What one run knew of a person: the verdict on each line, the claims with an amount, and the weeks counted.
 
@@ -109,7 +146,7 @@ class Historie:
     koersler: pl.DataFrame
     regler: Mapping[str, Rulebook]
     bedoemt: Mapping[str, pl.DataFrame]
-    kendt: dict[int, Viden] = field(default_factory=dict)
+    known: dict[int, Viden] = field(default_factory=dict)
 
     @cached_property
     def maaneder(self) -> dict[int, date]:
@@ -126,9 +163,9 @@ class Historie:
 
     def at(self, koersel: int) -> Viden:
         """What a run knew."""
-        if koersel not in self.kendt:
-            self.kendt[koersel] = self._make(koersel)
-        return self.kendt[koersel]
+        if koersel not in self.known:
+            self.known[koersel] = self._make(koersel)
+        return self.known[koersel]
 
     def _make(self, koersel: int) -> Viden:
         """What a run knew, by its lines and rules."""
@@ -184,7 +221,6 @@ class Historie:
 
 
 def _counts(krav: pl.DataFrame, borger_id: int, grid: Grid, rules: Rulebook) -> dict[str, Counted]:
-    """The weeks of one person by every counter."""
     who = np.array([borger_id])
     kinds = week_kinds(krav, who, grid, rules)
     found = {LOVENS_TAELLER: walk(who, kinds, grid, rules, window_starts(rules, grid))}
@@ -205,7 +241,9 @@ def _flytning(
     before, after = before[first:], after[first:]
     until = min(old.grid.monday_of(week) + timedelta(days=6), last_day(old.maaned))
     grid = make_grid(old.grid.monday_of(first), until)
-    replay = _Replay(grid, new.rules, _windows(new.rules, taeller_id, grid), at_overgang)
+    own = next((one for one in new.rules.taellere if one.id == taeller_id), None)
+    windows = own_window(own, grid) if own else window_starts(new.rules, grid)
+    replay = _Replay(grid, new.rules, windows, at_overgang)
     changed = [int(place) for place in np.flatnonzero(before != after)]
     if at_overgang:
         changed = [place for place in changed if place < week - first]
@@ -228,12 +266,6 @@ def _flytning(
         forfra_foer=old.restart_before(taeller_id, week),
         forfra_efter=new.restart_before(taeller_id, week),
     )
-
-
-def _windows(rules: Rulebook, taeller_id: str, grid: Grid) -> tuple[list[int], list[int]]:
-    """The windows of a counter and the free weeks that a restart takes, by week of a grid."""
-    own = next((one for one in rules.taellere if one.id == taeller_id), None)
-    return own_window(own, grid) if own else window_starts(rules, grid)
 
 
 @dataclass(frozen=True)

@@ -364,11 +364,4 @@ class Forklaring:
 
 def as_json(forklaring: Forklaring) -> str:
     """The explanation as JSON text: the fields by name, dates as `YYYY-MM-DD`, øre as integers."""
-    return json.dumps(dataclasses.asdict(forklaring), default=_iso, ensure_ascii=False, indent=2)
-
-
-def _iso(value: Any) -> str:
-    """A date or a point of time as ISO 8601."""
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(type(value).__name__)
+    return json.dumps(dataclasses.asdict(forklaring), default=lambda day: day.isoformat(), ensure_ascii=False, indent=2)

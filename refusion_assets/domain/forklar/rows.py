@@ -12,7 +12,7 @@ import polars as pl
 from refusion_assets.domain.calendar import monday, years_before
 from refusion_assets.domain.classified import BRUGT, CLAIM, KARANTAENE, TILBAGEFOERT, VIRKET
 from refusion_assets.domain.findings.lines import line_findings
-from refusion_assets.domain.findings.words import found, told
+from refusion_assets.domain.findings.words import found, worded
 from refusion_assets.domain.forklar.model import (
     Finansiering,
     Forfra,
@@ -204,7 +204,7 @@ class Navne:
 
 def spelled(regel: str, values: Row, rules: Rulebook) -> str:
     """The sentence of a rule about one finding. Amounts in øre."""
-    return str(told(found(pl.DataFrame([values]), regel, []), rules)["tekst"][0])
+    return str(worded(found(pl.DataFrame([values]), regel, []), rules)["tekst"][0])
 
 
 def result_row(
@@ -327,7 +327,6 @@ class Linjer:
 
     @cached_property
     def _of_claims(self) -> dict[tuple[Any, ...], tuple[Key, ...]]:
-        """The standing lines by the claim they belong to."""
         found: dict[tuple[Any, ...], tuple[Key, ...]] = {}
         for line, row in self.rows.items():
             if row["status"] == BRUGT:
@@ -352,7 +351,6 @@ class Linjer:
         return told_of
 
     def _told(self, line: Key) -> IndberetningTold:
-        """One line as it is shown."""
         row, (tekst, handling) = self.rows[line], self.texts.get(line, ("", ""))
         told_of = row["art"] == "I" and row["trukket"] and row["status"] == TILBAGEFOERT
         return self.navne.filled(
@@ -401,7 +399,7 @@ def read_lines(linjer: pl.DataFrame, raa: pl.DataFrame, navne: Navne, rules: Rul
     order = ["periode_start", "periode_slut", "modtaget_maaned", "filnavn", "linje"]
     both = linjer.join(raa, on=["fil_id", "linje"], how="left").sort(order, nulls_last=True)
     bad = both.filter((pl.col("status") == KARANTAENE) & pl.col("udfyldt").is_not_null())
-    found = told(line_findings(bad.rename({"kilde_id": "kilde", "filnavn": "fil"}), rules), rules)
+    found = worded(line_findings(bad.rename({"kilde_id": "kilde", "filnavn": "fil"}), rules), rules)
     place = {(row["filnavn"], row["linje"]): key(row) for row in bad.iter_rows(named=True)}
     texts = {place[row["fil"], row["linje"]]: (row["tekst"], row["handling"]) for row in found.iter_rows(named=True)}
     return Linjer({key(row): row for row in both.iter_rows(named=True)}, texts, navne)

@@ -60,7 +60,6 @@ def _percentages(rows: Sequence[Raekke]) -> str:
 
 
 def _why(trin: int | None, rows: Sequence[Raekke]) -> str:
-    """The step, and the weeks of support that it comes from."""
     if trin is None:
         return "uden for trappen, "
     numbers = sorted({r.ydelsestaeller for r in rows if r.ydelsestaeller is not None})

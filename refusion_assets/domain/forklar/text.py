@@ -22,7 +22,7 @@ from refusion_assets.domain.forklar.words import (
 RULE = "-" * 78
 
 
-def told(sag: Forklaring, hvem: str, *, alt: bool = False) -> str:
+def as_text(sag: Forklaring, hvem: str, *, alt: bool = False) -> str:
     """The answer in at most five lines, or with `alt` everything; `hvem` is how the person is called."""
     if not alt:
         return "\n".join(line.replace("kr..", "kr.") for line in short(sag, hvem)) + "\n"
@@ -60,13 +60,11 @@ def _alike(uger: Sequence[Uge]) -> list[list[Uge]]:
 
 
 def _is_bare(uge: Uge) -> bool:
-    """Whether nobody has reported or settled anything about a week."""
     told_of = (uge.beroeringer, uge.indberetninger, uge.raekker, uge.fleksbidrag, uge.uden_kommune, uge.posteringer)
     return not any(told_of) and not uge.aendringer
 
 
 def _history(sag: Forklaring) -> list[str]:
-    """The weeks since the count began."""
     if not sag.forloeb:
         return []
     text = ["", "SÅDAN ER UGERNE TALT"]
@@ -84,7 +82,6 @@ def _history(sag: Forklaring) -> list[str]:
 
 
 def _piece(piece: Stykke) -> list[str]:
-    """One run of weeks of the history."""
     first, last = piece.ydelsestaeller_fra, piece.ydelsestaeller_til
     number = "" if first is None else f"uge {first}" if first == last else f"uge {first}-{last}"
     what = {"A": listed(piece.ydelser), "B": f"{listed(piece.ydelser)} (neutral)", "C": "selvforsørgelse"}[piece.art]
@@ -96,7 +93,6 @@ def _piece(piece: Stykke) -> list[str]:
 
 
 def _report(i: IndberetningTold) -> Iterator[str]:
-    """One delivered line: what it says, what became of it, and where it stands."""
     period = span(i.periode_start, i.periode_slut) if i.periode_start and i.periode_slut else "uden ydelsesperiode"
     received = day(i.modtaget_tidspunkt.date()) if i.modtaget_tidspunkt else month(i.modtaget_maaned)
     what = f"{i.ydelse} fra {i.afsender}, {period}: {kroner(i.beloeb_oere)}"
@@ -107,7 +103,6 @@ def _report(i: IndberetningTold) -> Iterator[str]:
 
 
 def _fate(i: IndberetningTold) -> str:
-    """What became of a line."""
     if i.status == "karantaene":
         return f"I karantæne efter {i.regel}: {i.regel_tekst or 'linjen kan ikke bruges.'} {i.handling or ''}".strip()
     if i.status == "tilbagefoert":
@@ -120,7 +115,6 @@ def _fate(i: IndberetningTold) -> str:
 
 
 def _bare(uger: Sequence[Uge], sag: Forklaring) -> list[str]:
-    """Weeks of one kind with nothing to tell but that."""
     return [
         f"UGERNE {span(uger[0].uge, uger[-1].uge)} ({len(uger)} uger)",
         *_kind(uger[-1], sag),
@@ -129,7 +123,6 @@ def _bare(uger: Sequence[Uge], sag: Forklaring) -> list[str]:
 
 
 def _week(uge: Uge, sag: Forklaring) -> list[str]:
-    """One week: its kind and why, the counters, the money, and what runs settled."""
     text = [f"UGEN {day(uge.uge)} (kalenderuge {uge.uge.isocalendar().week})"]
     if (uge.dage_fra, uge.dage_til) != (uge.uge, uge.til):
         days = "dagen" if uge.dage_fra == uge.dage_til else "dagene"
@@ -148,7 +141,6 @@ def _week(uge: Uge, sag: Forklaring) -> list[str]:
 
 
 def _kind(uge: Uge, sag: Forklaring) -> Iterator[str]:
-    """The kind of the week, and which claims make it so."""
     if uge.art == "A":
         yield "  Ydelsesuge, fordi en ydelse, der tælles, har dage i ugen:"
     elif uge.art == "B":
@@ -164,7 +156,6 @@ def _kind(uge: Uge, sag: Forklaring) -> Iterator[str]:
 
 
 def _claim(claim: Beroering) -> str:
-    """One claim with days in the week."""
     whole = (claim.til_dag - claim.fra_dag).days == 6
     days = "alle ugens dage" if whole else span(claim.fra_dag, claim.til_dag)
     says = {"A": "", "B": " (tæller ikke, men er støtte)", "-": " (siger intet om ugen)"}[claim.kategori]

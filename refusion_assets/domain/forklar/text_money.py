@@ -86,7 +86,6 @@ def _oere(numerator: int, denominator: int) -> str:
 
 
 def _above(over: OverLoftTold, side: str) -> str:
-    """One maximum that took something of a row."""
     of = "beløbet" if over.beloeb_oere else f"{side}en"
     most = f" (højst {kroner(over.loft_oere)} {PERIODS[over.periode]})" if over.loft_oere and over.periode else ""
     place = f"{over.hjemmel}; {where(over.post)}." if over.post else f"{over.hjemmel}. {OTHER_NOW}"
@@ -136,7 +135,6 @@ def money(row: Raekke, week_number: int | None) -> Iterator[str]:
 
 
 def _step(row: Raekke) -> str:
-    """The step, or that there is none."""
     if row.trin is None:
         return "fast procent uden for trappen"
     if row.trin_fra_uge is None:
@@ -207,7 +205,6 @@ def brief(change: Aendring, reports: Reports) -> str:
 
 
 def _what(change: Aendring) -> str:
-    """What became what."""
     what = []
     if change.procent_foer != change.procent_efter and None not in (change.procent_foer, change.procent_efter):
         what.append(f"{change.procent_foer} procent blev {change.procent_efter} procent")

@@ -100,7 +100,6 @@ def rulings(sag: Forklaring) -> list[str]:
 
 
 def _posts(sag: Forklaring) -> Iterator[Post]:
-    """Every entry that is pointed at."""
     if sag.svar == "ukendt_borger":
         return
     yield sag.optaelling

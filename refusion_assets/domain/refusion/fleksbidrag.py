@@ -133,7 +133,9 @@ def _cells(
     slot = counted.slots(week, person)
     betaler = claims["kommunekode_betaler"].cast(pl.Int64).fill_null(NO_KOMMUNE).to_numpy()[claim]
     kommune = financing(betaler, home.reshape(-1)[slot].astype(np.int64), rules)
-    wanted = grid.cell_month[cell] >= _month_of_sunday(claims["fra_uge"])[claim]
+    # The first day of the month that the Sunday of `fra_uge` lies in, as a day number.
+    begins_in = claims["fra_uge"].dt.offset_by("6d").dt.month_start().cast(pl.Int32).to_numpy().astype(np.int64)
+    wanted = grid.cell_month[cell] >= begins_in[claim]
     kept = np.flatnonzero(wanted & (kommune != NO_KOMMUNE))
     key = ((person * len(grid.cell_week) + cell) * MOST_KOMMUNER + kommune)[kept]
     # Claims stand by person, account and day, so there is little to sort.
@@ -145,11 +147,6 @@ def _cells(
     cells = pl.DataFrame({name: values[one] for name, values in columns.items()})
     days = pl.Series(np.bitwise_or.reduceat(bits, begin)).bitwise_count_ones().cast(pl.Int64)
     return percentages(cells, counted, grid, rates, rules).with_columns(dage=days)
-
-
-def _month_of_sunday(weeks: pl.Series) -> Ints:
-    """The first day of the month that each week's Sunday lies in, as a day number."""
-    return weeks.dt.offset_by("6d").dt.month_start().cast(pl.Int32).to_numpy().astype(np.int64)
 
 
 def contributions(days: pl.DataFrame, rows: pl.DataFrame, grundlag: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:

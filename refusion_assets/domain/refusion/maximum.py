@@ -45,8 +45,12 @@ def limit(rows: pl.DataFrame, rules: Rulebook) -> tuple[pl.DataFrame, pl.DataFra
     amount = rows["beloeb_oere"].to_numpy().copy()
     share = (rows["refusion_oere"] + rows["medfinansiering_oere"]).to_numpy().copy()
     taken: list[pl.DataFrame] = [OverLoft.empty()]
-    for paa, periode, loft_id in _stages(rules):
-        held = _held(rows, _in_force(rows, paa, periode, loft_id, rules), periode)
+    stages = {(loft.paa != "beloeb", loft.periode != "uge", loft.id, loft.paa, loft.periode) for loft in rules.lofter}
+    for _, _, loft_id, paa, periode in sorted(stages):
+        # The maximum that holds for each row, and its paragraph; where none does, more than any.
+        limits = _in_force(rows, paa, periode, loft_id, rules)
+        held = rows.select(KEY).join(limits, on=[periode, "ydelse_id"], how="left", maintain_order="left")
+        held = held.with_columns(pl.col("loft").fill_null(NO_LIMIT))
         money = amount if paa == "beloeb" else share
         over = _above(money, held["loft"].to_numpy(), first[periode])
         money -= over
@@ -69,12 +73,6 @@ def _first_of_group(rows: pl.DataFrame, periode: str) -> Ints:
     return first
 
 
-def _stages(rules: Rulebook) -> list[tuple[str, str, str]]:
-    """What each maximum is of, the period it is for, and its name, in the order they are taken."""
-    found = {(loft.paa, loft.periode, loft.id) for loft in rules.lofter}
-    return sorted(found, key=lambda stage: (stage[0] != "beloeb", stage[1] != "uge", stage[2]))
-
-
 def _in_force(rows: pl.DataFrame, paa: str, periode: str, loft_id: str, rules: Rulebook) -> pl.DataFrame:
     """One row per day that names a period, and benefit that a maximum holds for then: its øre and paragraph."""
 
@@ -88,12 +86,6 @@ def _in_force(rows: pl.DataFrame, paa: str, periode: str, loft_id: str, rules: R
     return pl.DataFrame(list(versions(rows[periode].unique().to_list())), schema=schema, orient="row")
 
 
-def _held(rows: pl.DataFrame, in_force: pl.DataFrame, periode: str) -> pl.DataFrame:
-    """The keys of the rows with the maximum that holds for each and its paragraph; where none does, more than any."""
-    keys = rows.select(KEY).join(in_force, on=[periode, "ydelse_id"], how="left", maintain_order="left")
-    return keys.with_columns(pl.col("loft").fill_null(NO_LIMIT))
-
-
 def _above(money: Ints, most: Ints, first: Ints) -> Ints:
     """How much of each row's money lies above the maximum, when the rows before it have had theirs. Øre."""
     through = np.cumsum(money)
@@ -102,7 +94,6 @@ def _above(money: Ints, most: Ints, first: Ints) -> Ints:
 
 
 def _taken(hit: pl.DataFrame, over: Ints, paa: str, loft_id: str) -> pl.DataFrame:
-    """The rows of `OverLoft` of one maximum."""
     nothing = pl.Series(np.zeros_like(over))
     return hit.select(
         *KEY,

@@ -204,12 +204,10 @@ def _named(frame: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates) -> p
 
 
 def _names(names: list[str], numbers: npt.NDArray[np.integer]) -> pl.Series:
-    """Numbers as the names they stand for."""
     return pl.Series(names, dtype=pl.String).gather(pl.Series(numbers))
 
 
 def _koder(numbers: pl.Series) -> pl.Series:
-    """Municipality numbers as their three-digit codes."""
     return _names([f"{number:03}" for number in range(MOST_KOMMUNER)], numbers.to_numpy())
 
 
@@ -241,7 +239,7 @@ def _with_percentages(rows: pl.DataFrame, counted: Counted, grid: Grid, rates: R
     person, slot, ydelse, amount = (rows[c].to_numpy() for c in ("person", "slot", "ydelse_nr", "oere"))
     week = grid.cell_week[rows["cell"].to_numpy()]
     place = ydelse * grid.weeks + week
-    found = numbers(counted, slot, person, rates.taeller.reshape(-1)[place] if counted.egne else None, rules)
+    found = numbers(counted, slot, person, rates.taeller.reshape(-1)[place] if counted.others else None, rules)
     before = week < grid.week_of(rules.overgang.gaelder_fra)
     number = np.minimum(np.where(before, found.n_overgang, found.n), rates.top)
     step = place * (rates.top + 1) + number
@@ -279,7 +277,6 @@ def percentages(cells: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates,
 
 
 def _dates(days: Ints) -> pl.Series:
-    """Day numbers as dates."""
     return pl.Series(days.astype(np.int32)).cast(pl.Date)
 
 

@@ -63,7 +63,6 @@ class Spread:
 
     @cached_property
     def _weekdays(self) -> Ints:
-        """Weekdays of each claim's period."""
         return _weekdays_before(self.end + 1) - _weekdays_before(self.start)
 
     def placed(self, claim: Ints, first: Ints, last: Ints) -> Ints:

@@ -75,7 +75,6 @@ class Emne:
 
 
 def _only(*names: str) -> Callable[[Record], object]:
-    """Some keys of an entry."""
     return lambda record: [str(record.get(name, "")) for name in names]
 
 
@@ -91,11 +90,6 @@ def _steps(record: Record) -> object:
     return [_but("trin", "gaelder_fra")(record), steps]
 
 
-def _step_paragraphs(record: Record) -> object:
-    """The paragraphs of the steps of a staircase."""
-    return [step.get("hjemmel") for step in record.get("trin", ())]
-
-
 def _longest_period(record: Record) -> object:
     """The one bound that decides whether a report is used."""
     return record.get("vaerdi") if record.get("id") == "periode_dage" else None
@@ -108,7 +102,12 @@ YDELSER = (
     View(_but("gaelder_fra", "navn", "kontering", *COUNTED), runs_on=False, mondays=True),
     View(_only("hjemmel"), runs_on=False, tal=False, mondays=True),
 )
-TRAPPE = (View(_steps, runs_on=False, mondays=True), View(_step_paragraphs, runs_on=False, tal=False, mondays=True))
+TRAPPE = (
+    View(_steps, runs_on=False, mondays=True),
+    View(
+        lambda record: [step.get("hjemmel") for step in record.get("trin", ())], runs_on=False, tal=False, mondays=True
+    ),
+)
 PARAGRAPH = View(_only("hjemmel"), tal=False)
 SAME_WEEK = View(_only("hjemmel"), runs_on=False, tal=False)
 NAMED, FROM = ("id",), ("id", "gaelder_fra")
@@ -218,7 +217,6 @@ def _canonical(value: object) -> str:
 
 
 def _by_key(records: Iterable[Record], emne: Emne) -> dict[str, list[Record]]:
-    """The entries of a topic by what names them."""
     groups = defaultdict(list)
     for record in records:
         groups[" ".join(str(record.get(name, "")) for name in emne.key)].append(record)
@@ -230,7 +228,9 @@ def _line(records: Iterable[Record], emne: Emne, view: View, *, back: bool) -> L
     values = defaultdict(list)
     for record in records:
         start = _day(record[emne.dated]) if emne.dated else ALWAYS
-        values[_next_monday(start) if view.mondays else start].append(_canonical(view.value(record)))
+        if view.mondays and start != ALWAYS:
+            start = monday(start + timedelta(days=6))
+        values[start].append(_canonical(view.value(record)))
     line = [(start, _canonical(sorted(found))) for start, found in sorted(values.items())]
     return [(ALWAYS, line[0][1]), *line[1:]] if back and line else line
 
@@ -238,11 +238,6 @@ def _line(records: Iterable[Record], emne: Emne, view: View, *, back: bool) -> L
 def _day(value: object) -> date:
     """A date as TOML or CSV writes it."""
     return value if isinstance(value, date) else date.fromisoformat(str(value))
-
-
-def _next_monday(day: date) -> date:
-    """The first Monday on or after a day."""
-    return day if day == ALWAYS else monday(day + timedelta(days=6))
 
 
 def _at(line: Line, day: date) -> str | None:
@@ -316,15 +311,16 @@ def run_changes(before: Topics, now: Topics) -> list[Change]:
     """
     found = []
     for name in OF_RUNS:
-        said = [{_canonical(_but_texts(record)) for record in topics.get(name, ())} for topics in (before, now)]
-        apart = said[0] ^ said[1]
-        found += [Change(name, "", _day(json.loads(text)["gaelder_fra"]), None, tal=True) for text in sorted(apart)]
+        # The paragraph of an entry stands on what a run lists.
+        old, new = (
+            {
+                _canonical({key: value for key, value in record.items() if key not in TEXTS})
+                for record in topics.get(name, ())
+            }
+            for topics in (before, now)
+        )
+        found += [Change(name, "", _day(json.loads(text)["gaelder_fra"]), None, tal=True) for text in sorted(old ^ new)]
     return found
-
-
-def _but_texts(record: Record) -> dict[str, object]:
-    """An entry without its texts; its paragraph stands on what a run lists."""
-    return {name: value for name, value in record.items() if name not in TEXTS}
 
 
 def months_touched(found: Iterable[Change], months: Iterable[date]) -> list[date]:
@@ -396,7 +392,6 @@ def as_ranges(months: Sequence[date]) -> str:
 
 
 def _runs(months: Sequence[date]) -> Iterator[tuple[date, date]]:
-    """The unbroken runs of some months: first and last."""
     begin: date | None = None
     for place, month in enumerate(months):
         begin = begin or month

@@ -11,9 +11,9 @@ from refusion_assets.domain.opgoerelse import (
     STATE,
     beregning,
     by_kommune,
+    not_taken_back,
     run_number,
     settle,
-    standing,
     statement,
 )
 from refusion_assets.rulebook.load import load
@@ -56,7 +56,7 @@ def runs(*states: pl.DataFrame, first: int = 1) -> pl.DataFrame:
         raekketype=pl.lit("Å"), koersel=pl.lit(0, pl.Int64), oprindelig_koersel=pl.lit(None, pl.Int64)
     ).select(LEDGER)  # fmt: skip
     for number, known in enumerate(states, first):
-        ledger = pl.concat([ledger, settle(known, standing(ledger), number)])
+        ledger = pl.concat([ledger, settle(known, not_taken_back(ledger), number)])
     return validate("opgoerelse.postering", ledger)
 
 
@@ -135,8 +135,8 @@ def test_a_week_cut_by_the_month_end_is_settled_in_two_halves_each_by_its_own_ru
 
 def test_an_opening_row_is_taken_back_as_run_0() -> None:
     opened = runs(state(row())).with_columns(raekketype=pl.lit("Å"), koersel=pl.lit(0, pl.Int64))
-    assert told(settle(state(row()), standing(opened), 50)) == []
-    later = settle(state(row(60_000)), standing(opened), 50)
+    assert told(settle(state(row()), not_taken_back(opened), 50)) == []
+    later = settle(state(row(60_000)), not_taken_back(opened), 50)
     assert told(later, "beloeb_oere", "oprindelig_koersel") == [(50, "K", 60_000, None), (50, "T", -70_000, 0)]
 
 

@@ -76,7 +76,7 @@ def test_an_own_number_rises_by_one_and_falls_only_by_a_restart(
 ) -> None:
     rules = switched(rules, readings)
     for taeller, own in zip(
-        rules.taellere, calculate(history.files, [], history.last, rules).counted.egne, strict=True
+        rules.taellere, calculate(history.files, [], history.last, rules).counted.others, strict=True
     ):
         n = own.n.astype(int)
         before = np.vstack([np.zeros((1, n.shape[1]), int), n[:-1]])
@@ -118,5 +118,5 @@ def test_a_counter_over_the_benefits_of_kategori_a_with_52_weeks_in_3_years_is_t
         for rules in (replace(law, taellere=(own,), trapper=trapper), law)
     )
     assert mine.rows.equals(theirs.rows)
-    assert (mine.counted.egne[0].n == theirs.counted.n).all()
-    assert (mine.counted.egne[0].kind == theirs.counted.kind).all()
+    assert (mine.counted.others[0].n == theirs.counted.n).all()
+    assert (mine.counted.others[0].kind == theirs.counted.kind).all()

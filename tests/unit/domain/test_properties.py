@@ -14,7 +14,7 @@ from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.duration.count import KIND_A
 from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.efterregning.reports import judge as plain_judge
-from refusion_assets.domain.opgoerelse import MONEY, settle, standing
+from refusion_assets.domain.opgoerelse import MONEY, not_taken_back, settle
 from refusion_assets.domain.refusion.split import KEY, split
 from refusion_assets.domain.rules.entries import Rulebook, Trin, Ydelse
 from refusion_assets.rulebook.load import load
@@ -209,9 +209,9 @@ def test_settling_month_by_month_sums_to_the_state_of_the_last_run(history: Hist
     ledger = settle(state, state.clear().with_columns(koersel=pl.lit(0, pl.Int64)), 0)
     for number, month in enumerate(history.months, 1):
         state = numbered(history, month, law.rules)
-        ledger = pl.concat([ledger, settle(state, standing(ledger), number)])
+        ledger = pl.concat([ledger, settle(state, not_taken_back(ledger), number)])
     total = ledger.group_by(KEY).agg(pl.col(MONEY).sum()).filter(pl.any_horizontal(pl.col(MONEY) != 0))
     assert total.sort(KEY).equals(state.select(*KEY, *MONEY).sort(KEY))
-    assert standing(ledger).select(*KEY, "procent").sort(KEY).equals(state.select(*KEY, "procent").sort(KEY))
+    assert not_taken_back(ledger).select(*KEY, "procent").sort(KEY).equals(state.select(*KEY, "procent").sort(KEY))
     counts = ledger.group_by(*KEY, "koersel").agg(types=pl.col("raekketype").sort().str.join(""))
     assert set(counts["types"]) <= {"N", "T", "KT"}

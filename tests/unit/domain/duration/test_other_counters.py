@@ -111,8 +111,8 @@ def test_the_other_readings_hold_for_a_counter_too(tmp_path: Path) -> None:
     waiting = with_reading(rules, "genoptjening_proeves", "ved_naeste_ydelse")
     assert [row[:2] for row in told(run("K1 S2 K1", rules))] == [(1, 0), (1, 0)]
     assert [row[:2] for row in told(run("K1 S2 K1", waiting))] == [(1, 0), (1, 0)]
-    assert run("K1 S2", rules).counted.egne[0].n[-1, 0] == 0
-    assert run("K1 S2", waiting).counted.egne[0].n[-1, 0] == 1
+    assert run("K1 S2", rules).counted.others[0].n[-1, 0] == 0
+    assert run("K1 S2", waiting).counted.others[0].n[-1, 0] == 1
     whole = with_reading(rules, "uge_beroert", "hele_ugen")
     rows = [timeline.row("K", START, START + timedelta(days=9), 1)]
     parted = calculate([timeline.fil("K", rows, "2024-01")], HOME, "2024-01", whole)

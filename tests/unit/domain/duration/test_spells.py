@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, next_month
 from refusion_assets.domain.duration.count import Counted, Standing, count_on, count_weeks, window_starts
-from refusion_assets.domain.duration.spells import spells, standing
+from refusion_assets.domain.duration.spells import spells, standing_before
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.rulebook.load import load
 from refusion_assets.store.session import validate
@@ -74,7 +74,7 @@ def stands(told: pl.DataFrame, people: list[int], begin: int, first: int, grid: 
     mine = told.filter(
         pl.col("borger_id").is_in(people), pl.col("fra_uge") < grid.monday_of(begin), end > grid.monday_of(first)
     )
-    return standing(np.array(people, np.int64), mine, first, begin, grid)
+    return standing_before(np.array(people, np.int64), mine, first, begin, grid)
 
 
 @settings(max_examples=60)

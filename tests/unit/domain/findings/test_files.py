@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from refusion_assets.domain.findings.lines import file_findings
-from refusion_assets.domain.findings.words import told
+from refusion_assets.domain.findings.words import worded
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES
 
@@ -22,7 +22,7 @@ VENTET = pl.DataFrame(
 def one(findings: pl.DataFrame) -> dict[str, Any]:
     """The only finding, worded."""
     assert findings.height == 1
-    return told(findings, RULEBOOK).row(0, named=True)
+    return worded(findings, RULEBOOK).row(0, named=True)
 
 
 Delivered = tuple[str, str, str, int, int, str]
@@ -97,7 +97,7 @@ def test_a_row_count_names_its_sender_and_a_mean_that_is_not_whole(counts: tuple
 
 def test_a_file_delivered_again_is_told_with_the_first_one_and_has_no_rows_of_its_own() -> None:
     rows = [("ky", "169", "2024-03", 1, 10, "first"), ("ky", "169", "2024-04", 2, 10, "again")]
-    findings = told(of_files(*rows), RULEBOOK)
+    findings = worded(of_files(*rows), RULEBOOK)
     assert findings.select("regel", "fil", "vaerdi", "beloeb_oere").rows() == [
         ("FIL-003", name_of("ky", "169", 2), "ky-169: 0 rækker mod 10 i gennemsnit", None),
         ("FIL-004", name_of("ky", "169", 2), name_of("ky", "169", 1), REPEATED),

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from refusion_assets.domain.findings.lines import line_findings
-from refusion_assets.domain.findings.words import told
+from refusion_assets.domain.findings.words import worded
 from refusion_assets.domain.raw import BIT, REQUIRED, bits
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES
@@ -21,7 +21,7 @@ VIRK = "urn:oio:kommune:konto:557711014"
 def one(findings: pl.DataFrame) -> dict[str, Any]:
     """The only finding, worded."""
     assert findings.height == 1
-    return told(findings, RULEBOOK).row(0, named=True)
+    return worded(findings, RULEBOOK).row(0, named=True)
 
 
 GOOD = {

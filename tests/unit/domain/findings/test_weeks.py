@@ -18,7 +18,7 @@ from refusion_assets.domain.findings.weeks import (
     payer_findings,
     person_findings,
 )
-from refusion_assets.domain.findings.words import told
+from refusion_assets.domain.findings.words import worded
 from refusion_assets.domain.rules.entries import Graense, Rulebook
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES
@@ -33,7 +33,7 @@ BORN_1858 = "010158"  # nobody born in 1858 has had a CPR number
 def one(findings: pl.DataFrame) -> dict[str, Any]:
     """The only finding, worded."""
     assert findings.height == 1
-    return told(findings, RULEBOOK).row(0, named=True)
+    return worded(findings, RULEBOOK).row(0, named=True)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from refusion_assets.domain.findings.words import (
     Fund,
     followed,
     found,
-    told,
+    worded,
 )
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES
@@ -37,26 +37,26 @@ def test_every_rule_can_be_worded_when_nothing_is_known() -> None:
     nothing = pl.DataFrame({"regel": sorted(REGLER)}).with_columns(
         pl.lit(None, dtype=kind).alias(name) for name, kind in FOUND.items() if name != "regel"
     )
-    worded = told(nothing, RULEBOOK)
-    assert worded.height == len(REGLER)
-    assert worded.select("alvor", "felt", "tekst", "handling").null_count().row(0) == (0, 0, 0, 0)
-    assert not worded["tekst"].str.contains("[{}]").any()
+    rows = worded(nothing, RULEBOOK)
+    assert rows.height == len(REGLER)
+    assert rows.select("alvor", "felt", "tekst", "handling").null_count().row(0) == (0, 0, 0, 0)
+    assert not rows["tekst"].str.contains("[{}]").any()
 
 
 def test_no_findings_are_no_rows_with_all_columns() -> None:
-    worded = told(pl.DataFrame(schema=FOUND), RULEBOOK)
-    assert worded.is_empty()
-    assert {"alvor", "tekst", "handling", "felt"} <= set(worded.columns)
+    rows = worded(pl.DataFrame(schema=FOUND), RULEBOOK)
+    assert rows.is_empty()
+    assert {"alvor", "tekst", "handling", "felt"} <= set(rows.columns)
 
 
 def test_a_rule_that_nobody_has_written_down_is_refused() -> None:
     with pytest.raises(KeyError, match="EI-099"):
-        told(found(pl.DataFrame({"borger_id": [1]}), "EI-099", ["borger_id"]), RULEBOOK)
+        worded(found(pl.DataFrame({"borger_id": [1]}), "EI-099", ["borger_id"]), RULEBOOK)
 
 
 def listed(*keys: str, kommunekode: str = "169") -> pl.DataFrame:
     """Findings with some keys (single letters)."""
-    findings = told(found(pl.DataFrame({"borger_id": range(len(keys))}), "EI-004", ["borger_id"]), RULEBOOK)
+    findings = worded(found(pl.DataFrame({"borger_id": range(len(keys))}), "EI-004", ["borger_id"]), RULEBOOK)
     keyed = findings.with_columns(
         noegle=pl.Series([key * 24 for key in keys], dtype=pl.String), kommunekode=pl.lit(kommunekode)
     )
