@@ -8,9 +8,8 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import figures
-from refusion_assets.assets.wiring import POOL, run_month, stopping
+from refusion_assets.assets.wiring import run_month, stopping, table_asset
 from refusion_assets.place import Place
-from refusion_assets.shown import KINDS, OWNER, of_table
 from refusion_assets.store.session import Session
 
 if TYPE_CHECKING:
@@ -104,17 +103,7 @@ def _charts(rows: pl.DataFrame, figure: "Figure") -> None:
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The quality of the deliveries, cut by month of receipt."""
 
-    @dg.asset(
-        key=["kontrol", "kvalitet"],
-        deps=[["classified", "krav"]],
-        partitions_def=months,
-        group_name="kontrol",
-        kinds=KINDS,
-        owners=[OWNER],
-        metadata=of_table("kontrol.kvalitet"),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-    )
+    @table_asset("kontrol.kvalitet", months, deps=[["classified", "krav"]])
     def kvalitet(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> dg.MaterializeResult[None]:
         """One row per sender and month of receipt: lines, quarantine, lateness and corrections.
 
