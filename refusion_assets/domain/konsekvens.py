@@ -64,7 +64,8 @@ def compare(gaeldende: pl.DataFrame, forslag: pl.DataFrame) -> Virkning:
     """
     both = [rows.with_columns(pl.col("trin").fill_null(UDEN_TRIN)) for rows in (gaeldende, forslag)]
     moved = _moved(*both)
-    moves = _with_totals(moved, [_persons("borgere"), _weeks()], MOVE)
+    weeks = pl.struct("borger_id", "uge").n_unique().cast(pl.Int64).alias("personuger")
+    moves = _with_totals(moved, [_persons("borgere"), weeks], MOVE)
     who = [_with_totals(_richer(*both), [_persons("borgere")], WHERE)]
     who.append(_with_totals(moved, [_persons("skifter")], WHERE))
     touched = who[0].join(who[1], on=WHERE, how="full", coalesce=True, nulls_equal=True)
@@ -105,11 +106,6 @@ def _richer(gaeldende: pl.DataFrame, forslag: pl.DataFrame) -> pl.DataFrame:
 def _persons(name: str) -> pl.Expr:
     """Distinct persons."""
     return pl.col("borger_id").n_unique().cast(pl.Int64).alias(name)
-
-
-def _weeks() -> pl.Expr:
-    """Distinct weeks of distinct persons."""
-    return pl.struct("borger_id", "uge").n_unique().cast(pl.Int64).alias("personuger")
 
 
 def _with_totals(rows: pl.DataFrame, counts: list[pl.Expr], by: list[str]) -> pl.DataFrame:
