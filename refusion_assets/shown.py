@@ -1,6 +1,5 @@
 """Understands the grids of months and municipalities, and what a cell is called."""
 
-import os
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -12,7 +11,7 @@ import pandera.polars as pa
 
 from refusion_assets.domain.calendar import month_range
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.files.delivered import months_on_disk, report_name
+from refusion_assets.files.delivered import months_on_disk, report_files
 from refusion_assets.store.session import SQL_TYPE
 from refusion_assets.store.tables import TABLES
 
@@ -61,15 +60,7 @@ def range_tags(first: str, last: str) -> dict[str, str]:
 
 def senders(root: Path, rules: Rulebook) -> list[str]:
     """Every sender (`kilde-enhed`) that has a file by its name under raw/, in order."""
-    return sorted(
-        {
-            f"{name['kilde']}-{name['enhed']}"
-            for kilde in rules.kilder
-            for month, folder in months_on_disk(root / "raw", kilde.id, date.max)
-            for entry in os.scandir(folder)
-            if (name := report_name(entry.name, kilde, month))
-        }
-    )
+    return sorted({f"{name['kilde']}-{name['enhed']}" for _, name, _ in report_files(root / "raw", date.max, rules)})
 
 
 def sender_grid(afsendere: list[str], months: dg.StaticPartitionsDefinition) -> dg.MultiPartitionsDefinition:

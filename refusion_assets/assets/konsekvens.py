@@ -32,7 +32,7 @@ from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.rules.proposal import Forskel, differences, new_accounts, same_count
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
-from refusion_assets.files import estimate as files
+from refusion_assets.figures import image
 from refusion_assets.files import estimate as told
 from refusion_assets.files.estimate import Konsekvens
 from refusion_assets.place import Place
@@ -235,8 +235,8 @@ def estimated(place: Place, asked: Forslag, progress: Callable[[str], None]) -> 
     forslag = load(folder)
     with place.warehouse.reading() as session:
         result = estimate(session, place.rules, forslag, asked.maaneder, progress)
-    out = place.root / asked.mappe if asked.mappe else files.folder_of(place.root, forslag)
-    files.write(result, out)
+    out = place.root / asked.mappe if asked.mappe else told.folder_of(place.root, forslag)
+    told.write(result, out)
     return result, out
 
 
@@ -264,7 +264,7 @@ def build() -> list[dg.AssetsDefinition]:
             metadata={
                 "forslag": dg.MetadataValue.md("\n".join(f"- {line.strip()}" for line in told.proposal(result))),
                 **{name: dg.MetadataValue.md(tabel.markdown()) for name, tabel in told.tables(result).items()},
-                "plot": dg.MetadataValue.md(told.image(result)),
+                "plot": dg.MetadataValue.md(image("kommuner", told.plot(result))),
                 "forskel_kr": kroner(told.net_difference(result)),
                 "mappe": dg.MetadataValue.path(str(out)),
             }

@@ -109,24 +109,31 @@ def months_on_disk(raw: Path, kilde: str, through: date) -> Iterator[tuple[date,
             yield month, folder
 
 
+def report_files(raw: Path, through: date, rules: Rulebook) -> Iterator[tuple[Path, re.Match[str], date]]:
+    """Every name of a file of reports received through a month, by path: where it lies, its parts, and the month.
+
+    What has no such name is taken in nowhere (FIL-007).
+    """
+    for kilde in sorted(rules.kilder, key=lambda k: k.id):
+        for month, folder in months_on_disk(raw, kilde.id, through):
+            for name in sorted(os.listdir(folder)):
+                if parts := report_name(name, kilde, month):
+                    yield folder / name, parts, month
+
+
 def find(raw: Path, through: date, rules: Rulebook) -> tuple[list[Delivery], list[Fault]]:
     """Every file of reports received through a month, by path; and those in the form that is not read yet.
 
-    What has no such name is taken in nowhere (FIL-007); what has it and is no file is rejected by whoever reads it.
+    What has the name of a file and is none is rejected by whoever reads it.
     """
     deliveries, faults = [], []
-    for kilde in sorted(rules.kilder, key=lambda k: k.id):
-        for month, folder in months_on_disk(raw, kilde.id, through):
-            for path in sorted(folder.iterdir()):
-                name = report_name(path.name, kilde, month)
-                if not name:
-                    continue
-                if name["form"] == "txt":
-                    text = "den faste form (.txt) kan ikke læses endnu; bed afsenderen om filen som CSV"
-                    faults.append(Fault("FIL-002", path.name, text))
-                    continue
-                sti = str(path.relative_to(raw))
-                deliveries.append(Delivery(path, sti, kilde.id, name["enhed"], month, int(name["nr"])))
+    for path, name, month in report_files(raw, through, rules):
+        if name["form"] == "txt":
+            text = "den faste form (.txt) kan ikke læses endnu; bed afsenderen om filen som CSV"
+            faults.append(Fault("FIL-002", path.name, text))
+            continue
+        sti = str(path.relative_to(raw))
+        deliveries.append(Delivery(path, sti, name["kilde"], name["enhed"], month, int(name["nr"])))
     return deliveries, faults
 
 

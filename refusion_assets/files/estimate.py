@@ -1,6 +1,6 @@
 """Understands how an estimate is told: short tables, a plot, and a line for each rule that changes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -12,19 +12,20 @@ import polars as pl
 from refusion_assets import figures
 from refusion_assets.domain.calendar import last_day
 from refusion_assets.domain.findings.verdict import kroner_text
-from refusion_assets.domain.konsekvens import COUNTS, FORSLAG, GAELDENDE, MONEY, UDEN_TRIN, Virkning
+from refusion_assets.domain.konsekvens import COUNTS, FORSLAG, GAELDENDE, MONEY, UDEN_TRIN, WHERE, Virkning
 from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.rules.proposal import FORAELDELSE, Forskel
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import kroner
 from refusion_assets.figures import table
-from refusion_assets.files.outgoing import Outgoing
+from refusion_assets.files.outgoing import Outgoing, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_EACH_WAY = 10
+BOOKS = {GAELDENDE: "gældende", FORSLAG: "forslag"}
 GAIN, LOSS = "#1b6ca8", "#d1495b"
 NET = {book: pl.col(f"refusion_oere_{book}") - pl.col(f"medfinansiering_oere_{book}") for book in (GAELDENDE, FORSLAG)}
 
@@ -71,27 +72,32 @@ class Tabel:
         return f"**{self.titel}**\n\n{table(self.hoved, self.raekker, self.ord)}"
 
 
-def _money(frame: pl.DataFrame, words: Sequence[str], *more: str) -> list[tuple[str, ...]]:
-    """Rows of words, the money under both rule sets and the difference, and more counts."""
-    return [
-        (*(str(row[w]) for w in words), *_three(row[GAELDENDE], row[FORSLAG]), *(_count(row[m]) for m in more))
-        for row in frame.iter_rows(named=True)
+def _tabel(titel: str, rows: pl.DataFrame, words: dict[str, str], more: dict[str, str]) -> Tabel:
+    """A table of the money under both rule sets: after columns of words, before counts; each column with its heading.
+
+    `rows` have these columns and øre under both rule sets. A count that is null stands empty; text stands as it is.
+    """
+    cells = [
+        (
+            *(str(row[word]) for word in words),
+            *map(kroner_text, (row[GAELDENDE], row[FORSLAG], row[FORSLAG] - row[GAELDENDE])),
+            *(row[name] if isinstance(row[name], str) else _count(row[name]) for name in more),
+        )
+        for row in rows.iter_rows(named=True)
     ]
+    return Tabel(titel, (*words.values(), "Gældende", "Forslag", "Forskel", *more.values()), cells, len(words))
 
 
-def _three(gaeldende: int, forslag: int) -> tuple[str, str, str]:
-    """Two amounts and their difference, in kroner."""
-    return kroner_text(gaeldende), kroner_text(forslag), kroner_text(forslag - gaeldende)
+def _count(number: int | None) -> str:
+    """A whole number as one reads it; nothing where there is none."""
+    return "" if number is None else f"{number:,}".replace(",", ".")
 
 
-def _count(number: int) -> str:
-    """A whole number as one reads it."""
-    return f"{number:,}".replace(",", ".")
-
-
-def _net(celler: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """What the municipalities get, net, under both rule sets, by some columns. Øre."""
-    return celler.group_by(by).agg(**{book: net.sum() for book, net in NET.items()}).sort(by)
+def _net(celler: pl.DataFrame, *by: str | pl.Expr) -> pl.DataFrame:
+    """What the municipalities get, net, under both rule sets (øre), and the weeks, by some columns; in their order."""
+    weeks = {f"uger_{book}": pl.col(f"personuger_{book}").sum() for book in NET}
+    summed = {book: net.sum() for book, net in NET.items()} | weeks
+    return celler.group_by(by).agg(**summed).sort(pl.all()) if by else celler.select(**summed)
 
 
 def net_difference(result: Konsekvens) -> int:
@@ -99,20 +105,22 @@ def net_difference(result: Konsekvens) -> int:
     return int(result.virkning.celler.select((NET[FORSLAG] - NET[GAELDENDE]).sum()).item())
 
 
-def _people(result: Konsekvens, *, by_month: bool, by_kommune: bool) -> pl.DataFrame:
-    """Persons whose money is another, and who change step, by month, municipality, or over all of them."""
-    where = [pl.col("maaned").is_not_null() == by_month, pl.col("kommunekode").is_not_null() == by_kommune]
-    return result.virkning.beroerte.filter(where)
+def _with_people(rows: pl.DataFrame, result: Konsekvens, *by: str) -> pl.DataFrame:
+    """The rows by month, by municipality or over all, with the persons whose money is another and who change step."""
+    asked = [pl.col(column).is_not_null() == (column in by) for column in WHERE]
+    people = result.virkning.beroerte.filter(asked).select(*by, "borgere", "skifter")
+    if not by:
+        return pl.concat([rows, people.sum()], how="horizontal")
+    joined = rows.join(people, on=by, how="left", maintain_order="left")
+    return joined.with_columns(pl.col("borgere", "skifter").fill_null(0))
 
 
 def _kommuner(result: Konsekvens) -> pl.DataFrame:
     """One row per municipality: its name, net money under both, the difference, and persons whose money is another."""
-    people, kommuner = _people(result, by_month=False, by_kommune=True).drop("maaned"), result.gaeldende.kommuner
+    kommuner = result.gaeldende.kommuner
     return (
-        _net(result.virkning.celler, "kommunekode")
-        .join(people, on="kommunekode", how="left")
+        _with_people(_net(result.virkning.celler, "kommunekode"), result, "kommunekode")
         .with_columns(
-            pl.col("borgere", "skifter").fill_null(0),
             kommune=pl.col("kommunekode").replace({k.kommunekode: k.navn for k in kommuner}),
             indbyggere=pl.col("kommunekode").replace_strict({k.kommunekode: k.indbyggertal for k in kommuner}),
             forskel=pl.col(FORSLAG) - pl.col(GAELDENDE),
@@ -130,18 +138,13 @@ def ydelse_navne(result: Konsekvens) -> dict[str, str]:
 
 def _by_month(result: Konsekvens) -> Tabel:
     """Month by month, year by year where there are more, and in all."""
-    people = _people(result, by_month=True, by_kommune=False).drop("kommunekode")
-    months = _net(result.virkning.celler, "maaned").join(people, on="maaned", how="left")
-    named = months.with_columns(pl.col("borgere", "skifter").fill_null(0), pl.col("maaned").dt.strftime("%Y-%m"))
-    rows = _money(named, ["maaned"], "borgere", "skifter")
-    years = _net(result.virkning.celler.with_columns(aar=pl.col("maaned").dt.year()), "aar")
-    for year, gaeldende, forslag in years.iter_rows() if years.height > 1 else ():
-        rows.append((f"{year} i alt", *_three(gaeldende, forslag), "", ""))
-    whole = _people(result, by_month=False, by_kommune=False)
-    counts = [_count(int(whole[name].sum())) for name in ("borgere", "skifter")]
-    rows.append(("I alt", *_three(*(int(months[book].sum()) for book in (GAELDENDE, FORSLAG))), *counts))
-    head = ("Måned", "Gældende", "Forslag", "Forskel", "Borgere med andet beløb", "Borgere på andet trin")
-    return Tabel("Netto til kommunerne, måned for måned", head, rows)
+    celler = result.virkning.celler
+    months = _with_people(_net(celler, "maaned"), result, "maaned").with_columns(pl.col("maaned").dt.strftime("%Y-%m"))
+    years = _net(celler, pl.format("{} i alt", pl.col("maaned").dt.year()).alias("maaned"))
+    whole = _with_people(_net(celler), result).with_columns(maaned=pl.lit("I alt"))
+    rows = pl.concat([months, years.filter(years.height > 1), whole], how="diagonal")
+    more = {"borgere": "Borgere med andet beløb", "skifter": "Borgere på andet trin"}
+    return _tabel("Netto til kommunerne, måned for måned", rows, {"maaned": "Måned"}, more)
 
 
 def _by_kommune(result: Konsekvens, *, gain: bool) -> Tabel:
@@ -149,28 +152,25 @@ def _by_kommune(result: Konsekvens, *, gain: bool) -> Tabel:
     moved = _kommuner(result).filter(pl.col("forskel") > 0 if gain else pl.col("forskel") < 0)
     first = (moved if gain else moved.reverse()).head(MOST_EACH_WAY)
     each = round_half_away(first["forskel"].to_numpy(), first["indbyggere"].to_numpy()).tolist()
-    told = [(*row, kroner_text(oere)) for row, oere in zip(_money(first, ["kommune"], "borgere"), each, strict=True)]
-    head = ("Kommune", "Gældende", "Forslag", "Forskel", "Borgere med andet beløb", "Forskel pr. indbygger")
-    return Tabel(f"De kommuner, der får mest {'mere' if gain else 'mindre'}", head, told)
+    rows = first.with_columns(hver=pl.Series(list(map(kroner_text, each)), dtype=pl.String))
+    more = {"borgere": "Borgere med andet beløb", "hver": "Forskel pr. indbygger"}
+    return _tabel(f"De kommuner, der får mest {'mere' if gain else 'mindre'}", rows, {"kommune": "Kommune"}, more)
 
 
 def _by_ydelse(result: Konsekvens) -> Tabel:
     """By benefit and side, where anything moves."""
     moved = _net(result.virkning.celler, "ydelse_id", "side").filter(pl.col(GAELDENDE) != pl.col(FORSLAG))
-    named = moved.with_columns(pl.col("ydelse_id").replace(ydelse_navne(result))).sort("ydelse_id", "side")
-    head = ("Ydelse", "Side", "Gældende", "Forslag", "Forskel")
-    return Tabel("Netto til kommunerne for de ydelser, der flytter sig", head, _money(named, ["ydelse_id", "side"]), 2)
+    rows = moved.with_columns(pl.col("ydelse_id").replace(ydelse_navne(result))).sort("ydelse_id", "side")
+    words = {"ydelse_id": "Ydelse", "side": "Side"}
+    return _tabel("Netto til kommunerne for de ydelser, der flytter sig", rows, words, {})
 
 
 def _by_step(result: Konsekvens) -> Tabel:
     """By side and step: what they give net, and the person-weeks on them."""
-    by = ["side", "trin"]
-    weeks = [pl.col(f"personuger_{book}").sum().alias(f"uger_{book}") for book in (GAELDENDE, FORSLAG)]
-    rows = _net(result.virkning.celler, *by).join(result.virkning.celler.group_by(by).agg(weeks), on=by).sort(by)
+    rows = _net(result.virkning.celler, "side", "trin")
     named = rows.with_columns(pl.col("trin").map_elements(step, return_dtype=pl.String))
-    head = ("Side", "Trin", "Gældende", "Forslag", "Forskel", "Personuger gældende", "Personuger forslag")
-    told = _money(named, by, *(f"uger_{book}" for book in (GAELDENDE, FORSLAG)))
-    return Tabel("Netto til kommunerne efter trin", head, told, 2)
+    more = {f"uger_{book}": f"Personuger {title}" for book, title in BOOKS.items()}
+    return _tabel("Netto til kommunerne efter trin", named, {"side": "Side", "trin": "Trin"}, more)
 
 
 def step(trin: int) -> str:
@@ -238,11 +238,6 @@ def text(result: Konsekvens) -> list[str]:
     return [*proposal(result), *(line for tabel in tables(result).values() if tabel.raekker for line in tabel.lines())]
 
 
-def image(result: Konsekvens) -> str:
-    """The plot in Markdown, without a file beside it."""
-    return figures.image("kommuner", plot(result))
-
-
 def plot(result: Konsekvens) -> str:
     """One bar per municipality (SVG), who gets most more at the top: the difference, net."""
     rows = _kommuner(result).filter(pl.col("forskel") != 0).select("kommune", "forskel").rows()
@@ -280,7 +275,6 @@ TITLES = {
     "refusion_oere": "Refusion",
     "medfinansiering_oere": "Medfinansiering",
 }
-BOOKS = {GAELDENDE: "gældende", FORSLAG: "forslag"}
 
 
 def folder_of(root: Path, forslag: Rulebook) -> Path:
@@ -298,27 +292,22 @@ def write(result: Konsekvens, folder: Path) -> None:
     if others or folder.is_file():
         raise Stop(f"{folder} rummer andet end et anslag; vælg en tom eller ny mappe med --til")
     outgoing = Outgoing.begun(folder)
-    frames = {EFFEKT: _effekt(result), SKIFT: _skift(result), REGLER: _regler(result)}
-    for name, frame in frames.items():
-        frame.write_csv(outgoing.ready / name, separator=";", line_terminator="\n")
+    for name, frame in {EFFEKT: _effekt(result), SKIFT: _skift(result), REGLER: _regler(result)}.items():
+        write_table(outgoing.ready / name, frame)
     (outgoing.ready / PLOT).write_text(plot(result), encoding="utf-8")
     (outgoing.ready / RESULTAT).write_text("".join(f"{line}\n" for line in text(result)), encoding="utf-8")
     outgoing.publish()
 
 
-def _kommune(result: Konsekvens) -> list[pl.Expr]:
-    """Code and name of a municipality; all of them where there is none."""
+def _where(result: Konsekvens) -> list[pl.Expr]:
+    """Month (`YYYY-MM`), code and name of a municipality; all of them where there is none."""
     names = {k.kommunekode: k.navn for k in result.gaeldende.kommuner}
     code = pl.col("kommunekode")
     return [
+        pl.col("maaned").dt.strftime("%Y-%m").fill_null(ALLE).alias("Måned"),
         code.fill_null(ALLE).alias("Kommunekode"),
         code.replace(names).fill_null(HELE_LANDET).alias("Kommune"),
     ]
-
-
-def _maaned() -> pl.Expr:
-    """The month as `YYYY-MM`; all of them where there is none."""
-    return pl.col("maaned").dt.strftime("%Y-%m").fill_null(ALLE).alias("Måned")
 
 
 def _trin(column: str, title: str) -> pl.Expr:
@@ -334,8 +323,7 @@ def _effekt(result: Konsekvens) -> pl.DataFrame:
             column = pl.col(f"{name}_{book}")
             measures.append((kroner(column) if name in MONEY else column).alias(f"{TITLES[name]} {title}"))
     return result.virkning.celler.select(
-        _maaned(),
-        *_kommune(result),
+        *_where(result),
         pl.col("ydelse_id").replace(ydelse_navne(result)).alias("Ydelse"),
         pl.col("side").alias("Side"),
         _trin("trin", "Trin"),
@@ -347,8 +335,7 @@ def _effekt(result: Konsekvens) -> pl.DataFrame:
 def _skift(result: Konsekvens) -> pl.DataFrame:
     """One row per month, municipality, step and new step: persons and person-weeks; and over all, each person once."""
     return result.virkning.skift.select(
-        _maaned(),
-        *_kommune(result),
+        *_where(result),
         _trin("fra_trin", "Fra trin"),
         _trin("til_trin", "Til trin"),
         pl.col("borgere").alias("Borgere"),

@@ -254,4 +254,9 @@ def stage(
 def _write(file: tuple[Path, pl.DataFrame, Text]) -> None:
     """One file with its rows."""
     path, rows, text = file
-    text(rows).write_csv(path, separator=";", line_terminator="\n")
+    write_table(path, text(rows))
+
+
+def write_table(path: Path, rows: pl.DataFrame) -> None:
+    """Rows of ready text and numbers as a CSV file, in the one form of all that leaves the system."""
+    rows.write_csv(path, separator=";", line_terminator="\n")
