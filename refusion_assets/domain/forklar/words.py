@@ -4,8 +4,8 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from typing import Any
 
+from refusion_assets.domain.calendar import unbroken
 from refusion_assets.domain.findings.verdict import kroner_text as kroner
 from refusion_assets.domain.forklar.model import Forklaring, Post
 from refusion_assets.domain.wording import plural
@@ -43,25 +43,19 @@ def few(parts: Sequence[str]) -> str:
     return listed([*parts[:MOST_NAMED], *([f"{len(parts) - MOST_NAMED} mere"] if len(parts) > MOST_NAMED else [])])
 
 
-def _unbroken(values: Sequence[Any], step: Any) -> list[list[Any]]:
-    """The first and last of each part of ascending values in which each is a step above the one before."""
-    found: list[list[Any]] = []
-    for value in values:
-        if found and value == found[-1][1] + step:
-            found[-1][1] = value
-        else:
-            found.append([value, value])
-    return found
-
-
 def runs(numbers: Sequence[int]) -> str:
     """Ascending numbers as runs in a list: `5-8 og 10`."""
-    return listed([f"{first}-{last}" if first < last else str(first) for first, last in _unbroken(numbers, 1)])
+    return listed(
+        [
+            f"{first}-{last}" if first < last else str(first)
+            for first, last in unbroken(numbers, lambda number: number + 1)
+        ]
+    )
 
 
 def weeks(mondays: Sequence[date]) -> list[str]:
     """Ascending weeks by their Mondays, those that follow each other as first and last: `2024-01-01 - 2024-01-22`."""
-    return [span(first, last) for first, last in _unbroken(mondays, timedelta(days=7))]
+    return [span(first, last) for first, last in unbroken(mondays, lambda uge: uge + timedelta(days=7))]
 
 
 def small(name: str) -> str:
