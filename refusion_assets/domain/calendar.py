@@ -1,14 +1,17 @@
 """Understands the calendar: weeks named by their Monday, and the parts a week is cut in by a month."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 Ints = npt.NDArray[np.int64]
+T = TypeVar("T")
 EPOCH = date(1970, 1, 1)
 
 
@@ -131,3 +134,14 @@ def month_range(first: date, last: date) -> list[date]:
         months.append(first)
         first = next_month(first)
     return months
+
+
+def unbroken(values: Sequence[T], after: Callable[[T], T]) -> list[tuple[T, T]]:
+    """The first and last of each run of ascending values in which each is the one after (`after`) the one before."""
+    found: list[tuple[T, T]] = []
+    for value in values:
+        if found and value == after(found[-1][1]):
+            found[-1] = (found[-1][0], value)
+        else:
+            found.append((value, value))
+    return found

@@ -154,9 +154,7 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     benefit = [name for name in AMOUNTS if name not in ("Felt0046", "Felt0098")]
     every = pl.sum_horizontal(pl.col(name).fill_null(0) for name in benefit) - pl.col("Felt0098").fill_null(0)
     judged = frame.with_columns(regel=verdict, beloeb_oere=_amount(rules)).with_columns(
-        beloeb_oere=pl.coalesce("beloeb_oere", every),
-        subjekt=pl.when("muligt_cpr").then("subjekt"),
-        **_warnings(),
+        beloeb_oere=pl.coalesce("beloeb_oere", every), subjekt=pl.when("muligt_cpr").then("subjekt"), **_warnings()
     )
     return judged.collect()
 
@@ -332,9 +330,7 @@ def claims(standing: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     `standing`: the report lines that no rule and no reversal has taken. EI-010; input.md section 3.
     """
     krav = standing.group_by(CLAIM).agg(
-        pl.col("ydelse_id", "kilde_id").first(),
-        pl.col("beloeb_oere").sum(),
-        antal_raekker=pl.len().cast(pl.Int64),
+        pl.col("ydelse_id", "kilde_id").first(), pl.col("beloeb_oere").sum(), antal_raekker=pl.len().cast(pl.Int64)
     )
     below = krav.filter(pl.col("beloeb_oere") < 0).select(CLAIM)
     spoiled = standing.join(below, on=CLAIM, how="semi", nulls_equal=True).select("fil_id", "linje")

@@ -47,9 +47,7 @@ STOPS: Asks = {
     },
 }
 WARNS: Asks = {
-    "raw.register": {
-        received.registre_er_laeselige: "Hver linje i nye filer med bopæl og fleksgrundlag kan læses.",
-    },
+    "raw.register": {received.registre_er_laeselige: "Hver linje i nye filer med bopæl og fleksgrundlag kan læses."},
     "classified.krav": {
         calculated.karantaene: "Ingen linje er i karantæne.",
         received.ydelser_er_med: "Hver afsender indberetter stadig de ydelser, den indberettede sidste måned.",
@@ -58,7 +56,7 @@ WARNS: Asks = {
     "refusion.borger_uge_ydelse": {
         calculated.maaneder_er_aktuelle: (
             "Hver ydelsesmåned er beregnet under regler, der giver det samme som dem, der gælder nu."
-        ),
+        )
     },
     "opgoerelse.postering": {
         calculated.adviseringer: "Ingen advisering er åben.",

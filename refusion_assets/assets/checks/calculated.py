@@ -309,11 +309,7 @@ def adviseringer(asked: Asked) -> Outcome:
     return judged(total, "Ingen adviseringer er åbne.", no, "Kommunerne følger adviseringsfilen.", tal=counts)
 
 
-CAUSES = {
-    "flere_borgere": "antal borgere",
-    "stoerre_beloeb": "beløb pr. borger",
-    "anden_procent": "procenter",
-}
+CAUSES = {"flere_borgere": "antal borgere", "stoerre_beloeb": "beløb pr. borger", "anden_procent": "procenter"}
 
 # The month's own rows of this run and of the last: corrections of older months say nothing of the month.
 MONTHS = """

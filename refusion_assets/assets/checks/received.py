@@ -22,10 +22,7 @@ from refusion_assets.domain.wording import plural
 from refusion_assets.store.session import Session
 
 FILREGLER = ("FIL-003", "FIL-004", "FIL-005", "FIL-007", "FIL-008")
-LINJEREGLER = (
-    *(f"YR-00{n}" for n in range(1, 9)),
-    *(f"EI-{n:03}" for n in (1, 2, 3, 4, 6, 7, 8, 10, 13, 14, 15)),
-)
+LINJEREGLER = (*(f"YR-00{n}" for n in range(1, 9)), *(f"EI-{n:03}" for n in (1, 2, 3, 4, 6, 7, 8, 10, 13, 14, 15)))
 UGEREGLER = ("EI-016", "EI-018", "EI-019", "FB-001")
 
 FRESH_MONEY = """

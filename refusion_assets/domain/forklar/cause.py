@@ -94,7 +94,7 @@ def _home(facts: PersonFacts, known: date, uge: date, rules: Rulebook) -> str | 
 
 
 @dataclass(frozen=True)
-class Skift:
+class RunChange:
     """One benefit in the days of a week and month in one run: rows taken back and settled, and what stood before.
 
     `flytning`: why its number became another; `overgang`: why the number that gives its percentage did.
@@ -135,7 +135,7 @@ class Skift:
         return bool(self.back and self.fresh) and self.of(self.back, "procent") != self.of(self.fresh, "procent")
 
 
-def _shifts(posteringer: pl.DataFrame, historie: Historie, uge: date, maaned: date) -> Iterator[Skift]:
+def _shifts(posteringer: pl.DataFrame, historie: Historie, uge: date, maaned: date) -> Iterator[RunChange]:
     """What runs have changed in a week's days of the month, in order of run and benefit.
 
     A first settlement in the month's own run is no change. What stood and stands is also looked at for its number.
@@ -157,7 +157,7 @@ def _shifts(posteringer: pl.DataFrame, historie: Historie, uge: date, maaned: da
             both = all(any(row["ydelsestaeller"] is not None for row in rows) for rows in (then, now))
             moved = _moved_numbers(historie, koersel, ydelse_id, uge) if both else (None, None)
             if any(moved) or back or (fresh and run > maaned):
-                yield Skift(uge, maaned, run, koersel, ydelse_id, back, fresh, then, *moved)
+                yield RunChange(uge, maaned, run, koersel, ydelse_id, back, fresh, then, *moved)
 
 
 def _place(row: Row) -> tuple[str, str]:
@@ -195,73 +195,83 @@ def changes(
     """
     found = []
     navne = linjer.navne
-    for skift in _shifts(facts.posteringer, historie, uge, maaned):
-        then, now = (skift.back, skift.fresh) if skift.settled else (skift.stood, skift.stood)
-        sign = -1 if skift.settled else 1
+    for shift in _shifts(facts.posteringer, historie, uge, maaned):
+        then, now = (shift.back, shift.fresh) if shift.settled else (shift.stood, shift.stood)
+        sign = -1 if shift.settled else 1
         found.append(
             navne.filled(
                 Aendring,
-                vars(skift),
-                maaned=skift.run,
-                procent_foer=skift.of(then, "procent"),
-                procent_efter=skift.of(now, "procent"),
+                vars(shift),
+                maaned=shift.run,
+                procent_foer=shift.of(then, "procent"),
+                procent_efter=shift.of(now, "procent"),
                 beloeb_foer_oere=sign * sum(row["beloeb_oere"] for row in then),
                 beloeb_efter_oere=sum(row["beloeb_oere"] for row in now),
                 refusion_foer_oere=sign * sum(row["refusion_oere"] for row in then),
                 refusion_efter_oere=sum(row["refusion_oere"] for row in now),
                 kommuner_foer=sorted({navne.kommune(row["kommunekode"]) for row in then}),
                 kommuner_efter=sorted({navne.kommune(row["kommunekode"]) for row in now}),
-                aarsager=_causes(skift, facts, historie, linjer, rules),
+                aarsager=_causes(shift, facts, historie, linjer, rules),
             )
         )
     return found
 
 
-def _causes(skift: Skift, facts: PersonFacts, historie: Historie, linjer: Linjer, rules: Rulebook) -> list[Aarsag]:
+def _causes(shift: RunChange, facts: PersonFacts, historie: Historie, linjer: Linjer, rules: Rulebook) -> list[Aarsag]:
     """The concrete causes of a change, the nearest first; one that says so if none can be seen."""
     causes: list[Aarsag] = []
-    earlier = historie.before(skift.koersel)
-    versions = historie.version(skift.koersel if earlier is None else earlier), historie.version(skift.koersel)
-    followed = {entry.ydelse_id for entry in rules.fleksbidrag if entry.id == skift.ydelse_id}
+    earlier = historie.before(shift.koersel)
+    versions = historie.version(shift.koersel if earlier is None else earlier), historie.version(shift.koersel)
+    followed = {entry.ydelse_id for entry in rules.fleksbidrag if entry.id == shift.ydelse_id}
     if followed:
-        causes += basis_causes(facts.grundlag, skift.run)
-        causes += subsidy_causes(facts.posteringer, skift.koersel, followed)
-    if skift.moved("beloeb_oere", "indberettet_oere"):
-        causes += _new_lines(skift, linjer, historie)
-        before, after = (_home(facts, run, skift.uge, rules) for run in (next_month(skift.run, -1), skift.run))
+        causes += basis_causes(facts.grundlag, shift.run)
+        causes += subsidy_causes(facts.posteringer, shift.koersel, followed)
+    if shift.moved("beloeb_oere", "indberettet_oere"):
+        causes += _new_lines(shift, linjer, historie)
+        before, after = (_home(facts, run, shift.uge, rules) for run in (next_month(shift.run, -1), shift.run))
         if before != after:
             causes.append(
                 Aarsag(
                     slags="bopael",
                     indberetninger=[],
-                    uge_fra=skift.uge,
-                    uge_til=skift.uge,
+                    uge_fra=shift.uge,
+                    uge_til=shift.uge,
                     kommune_foer=linjer.navne.kommune(before) if before else None,
                     kommune_efter=linjer.navne.kommune(after) if after else None,
                 )
             )
-    counted = [("taeller", skift.flytning), ("overgang", skift.overgang)]
+    counted = [("taeller", shift.flytning), ("overgang", shift.overgang)]
     numbers = [_moved_number(slags, one, linjer, versions) for slags, one in counted if one]
     causes += numbers
-    if skift.settled and (not causes or (skift.other_percentage and not numbers)):
-        causes += _rules(skift, versions)
+    others = not causes or (shift.other_percentage and not numbers)
+    if shift.settled and others and versions[0] != versions[1]:
+        causes.append(
+            Aarsag(
+                slags="regler",
+                indberetninger=[],
+                regelversion_foer=versions[0],
+                regelversion_efter=versions[1],
+                hjemmel_foer=shift.of(shift.back, "hjemmel"),
+                hjemmel_efter=shift.of(shift.fresh, "hjemmel"),
+            )
+        )
     return causes or [Aarsag(slags="uforklaret", indberetninger=[])]
 
 
-def _new_lines(skift: Skift, linjer: Linjer, historie: Historie) -> list[Aarsag]:
+def _new_lines(shift: RunChange, linjer: Linjer, historie: Historie) -> list[Aarsag]:
     """Lines of the benefit in the week that came to count in the run or no longer do, and the reversals that took."""
-    earlier = historie.before(skift.koersel)
+    earlier = historie.before(shift.koersel)
     if earlier is None:
         return []
     # A whole claim that moves to another of its weeks changes this one, though not its amount.
-    whole_week = not skift.moved("beloeb_oere")
-    first, last = skift.uge, skift.uge + timedelta(days=6)
-    days = (first, last) if whole_week else (max(first, skift.maaned), min(last, last_day(skift.maaned)))
-    old, new = historie.at(earlier), historie.at(skift.koersel)
+    whole_week = not shift.moved("beloeb_oere")
+    first, last = shift.uge, shift.uge + timedelta(days=6)
+    days = (first, last) if whole_week else (max(first, shift.maaned), min(last, last_day(shift.maaned)))
+    old, new = historie.at(earlier), historie.at(shift.koersel)
     found: dict[str, dict[Key, None]] = {"tilbagefoersel": {}, "indberetning": {}, "karantaene": {}}
     for line, row in new.linjer.items():
         was, now = counts(old, line), counts(new, line)
-        if was != now and row["art"] == "I" and row["ydelse_id"] == skift.ydelse_id and touches(row, *days):
+        if was != now and row["art"] == "I" and row["ydelse_id"] == shift.ydelse_id and touches(row, *days):
             back = [reversal for reversal in reversals(new.linjer, row) if old.status(reversal) is None] if was else []
             fresh = "indberetning" if old.status(line) is None else "karantaene"
             found["tilbagefoersel" if back else fresh] |= dict.fromkeys(back or [line])
@@ -294,18 +304,3 @@ def _moved_number(slags: str, moved: Flytning, linjer: Linjer, versions: tuple[s
         regelversion_foer=versions[0] if by_rules else None,
         regelversion_efter=versions[1] if by_rules else None,
     )
-
-
-def _rules(skift: Skift, versions: tuple[str, str]) -> list[Aarsag]:
-    if versions[0] == versions[1]:
-        return []
-    return [
-        Aarsag(
-            slags="regler",
-            indberetninger=[],
-            regelversion_foer=versions[0],
-            regelversion_efter=versions[1],
-            hjemmel_foer=skift.of(skift.back, "hjemmel"),
-            hjemmel_efter=skift.of(skift.fresh, "hjemmel"),
-        )
-    ]

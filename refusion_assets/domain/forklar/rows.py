@@ -208,12 +208,7 @@ def spelled(regel: str, values: Row, rules: Rulebook) -> str:
 
 
 def result_row(
-    row: Row,
-    over: Sequence[Row],
-    krav: Sequence[Row],
-    stays: pl.DataFrame,
-    navne: Navne,
-    rules: Rulebook,
+    row: Row, over: Sequence[Row], krav: Sequence[Row], stays: pl.DataFrame, navne: Navne, rules: Rulebook
 ) -> Raekke:
     """One result row (`BorgerUgeYdelse`) with the entry its percentage comes from and why its municipality pays.
 

@@ -7,17 +7,7 @@ from refusion_assets.domain.calendar import last_day
 from refusion_assets.domain.forklar.model import Beroering, Forklaring, IndberetningTold, Stykke, Uge
 from refusion_assets.domain.forklar.short import REST, counters, short
 from refusion_assets.domain.forklar.text_money import contribution, finances, money, settled
-from refusion_assets.domain.forklar.words import (
-    day,
-    kroner,
-    listed,
-    month,
-    plural,
-    rulings,
-    small,
-    span,
-    wrapped,
-)
+from refusion_assets.domain.forklar.words import day, kroner, listed, month, plural, rulings, small, span, wrapped
 
 RULE = "-" * 78
 
@@ -115,11 +105,7 @@ def _fate(i: IndberetningTold) -> str:
 
 
 def _bare(uger: Sequence[Uge], sag: Forklaring) -> list[str]:
-    return [
-        f"UGERNE {span(uger[0].uge, uger[-1].uge)} ({len(uger)} uger)",
-        *_kind(uger[-1], sag),
-        *counters(uger[-1]),
-    ]
+    return [f"UGERNE {span(uger[0].uge, uger[-1].uge)} ({len(uger)} uger)", *_kind(uger[-1], sag), *counters(uger[-1])]
 
 
 def _week(uge: Uge, sag: Forklaring) -> list[str]:

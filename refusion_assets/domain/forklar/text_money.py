@@ -17,18 +17,7 @@ from refusion_assets.domain.forklar.model import (
     Raekke,
     Uge,
 )
-from refusion_assets.domain.forklar.words import (
-    day,
-    few,
-    kroner,
-    listed,
-    month,
-    plural,
-    small,
-    span,
-    weeks,
-    where,
-)
+from refusion_assets.domain.forklar.words import day, few, kroner, listed, month, plural, small, span, weeks, where
 from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import LOVENS_TAELLER
 
@@ -97,12 +86,7 @@ Reports = Mapping[int, IndberetningTold]
 WHO_PAYS = {"refusion": "i refusion fra staten", "medfinansiering": "i medfinansiering til staten"}
 ARTER = {"A": "ydelse", "B": "neutral", "C": "selvforsørgelse"}
 EGNE_ARTER = {"A": "talt", "B": "hverken talt eller fri", "C": "fri"}
-TYPES = {
-    "N": "afregnet",
-    "T": "taget tilbage",
-    "K": "afregnet på ny",
-    "Å": "regnet som afregnet",
-}
+TYPES = {"N": "afregnet", "T": "taget tilbage", "K": "afregnet på ny", "Å": "regnet som afregnet"}
 
 
 def money(row: Raekke, week_number: int | None) -> Iterator[str]:

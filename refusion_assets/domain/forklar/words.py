@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
+from refusion_assets.domain.calendar import unbroken
 from refusion_assets.domain.findings.verdict import kroner_text as kroner
 from refusion_assets.domain.forklar.model import Forklaring, Post
 from refusion_assets.domain.wording import plural
@@ -44,24 +45,17 @@ def few(parts: Sequence[str]) -> str:
 
 def runs(numbers: Sequence[int]) -> str:
     """Ascending numbers as runs in a list: `5-8 og 10`."""
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
-        else:
-            found.append([number, number])
-    return listed([f"{first}-{last}" if first < last else str(first) for first, last in found])
+    return listed(
+        [
+            f"{first}-{last}" if first < last else str(first)
+            for first, last in unbroken(numbers, lambda number: number + 1)
+        ]
+    )
 
 
 def weeks(mondays: Sequence[date]) -> list[str]:
     """Ascending weeks by their Mondays, those that follow each other as first and last: `2024-01-01 - 2024-01-22`."""
-    found: list[list[date]] = []
-    for uge in mondays:
-        if found and uge == found[-1][1] + timedelta(days=7):
-            found[-1][1] = uge
-        else:
-            found.append([uge, uge])
-    return [span(first, last) for first, last in found]
+    return [span(first, last) for first, last in unbroken(mondays, lambda uge: uge + timedelta(days=7))]
 
 
 def small(name: str) -> str:

@@ -98,9 +98,7 @@ def days_on_step(
         mine = cells.filter(pl.col("maaned") >= since, pl.col("maaned") < until)
         on_step = pl.col("procent") == entry.trin_procent
         months = mine.group_by(MONTH).agg(
-            uge=pl.col("uge").filter(on_step).max(),
-            dage_paa_trin=pl.col("dage").filter(on_step).sum(),
-            dage=whole,
+            uge=pl.col("uge").filter(on_step).max(), dage_paa_trin=pl.col("dage").filter(on_step).sum(), dage=whole
         )
         found.append(months.filter(pl.col("dage_paa_trin") > 0))
     return pl.concat(found) if found else pl.DataFrame(schema=_DAYS)

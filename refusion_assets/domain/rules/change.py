@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from typing import Any, get_args, get_origin
 
 import polars as pl
 
-from refusion_assets.domain.calendar import last_day, monday, next_month
+from refusion_assets.domain.calendar import last_day, monday, next_month, unbroken
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.rules.entries import Rulebook
 
@@ -261,7 +261,14 @@ def changes(before: Topics, now: Topics) -> list[Change]:
     force in the week of the overgang, or before it, reaches back to the first day, as that week decides the
     percentage of all weeks before it. Hjemmel: § 29, stk. 3 (overgang); § 6 (a count is a function of history).
     """
-    begins = _Begins.of(before, now)
+
+    def days(topic: str, key: str) -> list[date]:
+        return [_day(record[key]) for topics in (before, now) for record in topics.get(topic, ()) if record.get(key)]
+
+    # The first days that there is anything to touch, of counting and of money; and the end of the overgang's week.
+    count = monday(min(days("optaelling", "gaelder_fra")))
+    money = max(count, monday(min(days("ydelser", "finansieres_fra"), default=count)))
+    settled_week = monday(max(days("overgang", "gaelder_fra"))) + WEEK
     found = []
     for name in sorted({*before, *now} - SILENT):
         emne = emne_of(name, [*before.get(name, ()), *now.get(name, ())])
@@ -274,34 +281,10 @@ def changes(before: Topics, now: Topics) -> list[Change]:
                 lines = [_line(side.get(post, ()), emne, view, back=emne.back and both) for side in (old, new)]
                 span = _difference(*lines)
                 if span:
-                    found.append(begins.change(name, post, span, view))
+                    first = count if view.runs_on else money
+                    fra = first if span[0] < settled_week else max(first, span[0])
+                    found.append(Change(name, post, fra, None if view.runs_on else span[1], view.tal))
     return [change for change in found if change.til is None or change.til > change.fra]
-
-
-@dataclass(frozen=True)
-class _Begins:
-    """The first days that there is anything to touch: of counting, of money; and the end of the overgang's week."""
-
-    count: date
-    money: date
-    settled_week: date
-
-    @classmethod
-    def of(cls, *rules: Topics) -> "_Begins":
-        """The first days under either of two rule sets."""
-
-        def days(topic: str, key: str) -> list[date]:
-            return [_day(record[key]) for topics in rules for record in topics.get(topic, ()) if record.get(key)]
-
-        count = monday(min(days("optaelling", "gaelder_fra")))
-        money = monday(min(days("ydelser", "finansieres_fra"), default=count))
-        return cls(count, max(count, money), monday(max(days("overgang", "gaelder_fra"))) + WEEK)
-
-    def change(self, emne: str, post: str, span: tuple[date, date | None], view: View) -> Change:
-        """A difference as a change of results."""
-        first = self.count if view.runs_on else self.money
-        fra = first if span[0] < self.settled_week else span[0]
-        return Change(emne, post, max(first, fra), None if view.runs_on else span[1], view.tal)
 
 
 def run_changes(before: Topics, now: Topics) -> list[Change]:
@@ -388,16 +371,8 @@ def first_month(change: Change) -> date:
 
 def as_ranges(months: Sequence[date]) -> str:
     """Months in order as text: `2016-01..2016-03, 2017-05`."""
-    return ", ".join(f"{a:%Y-%m}" if a == b else f"{a:%Y-%m}..{b:%Y-%m}" for a, b in _runs(months))
-
-
-def _runs(months: Sequence[date]) -> Iterator[tuple[date, date]]:
-    begin: date | None = None
-    for place, month in enumerate(months):
-        begin = begin or month
-        if place + 1 == len(months) or months[place + 1] != next_month(month):
-            yield begin, month
-            begin = None
+    runs = unbroken(months, next_month)
+    return ", ".join(f"{first:%Y-%m}" if first == last else f"{first:%Y-%m}..{last:%Y-%m}" for first, last in runs)
 
 
 def judgement_version(topics: Topics) -> str:
