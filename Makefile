@@ -36,7 +36,7 @@ check: setup
 	$(BIN)/refusion regler
 
 regelsider: setup
-	$(BIN)/refusion regler --sider docs/regler --skema rules/skema
+	$(BIN)/refusion regler --sider docs/regler --skema docs/skema
 
 bench: setup
 	test -d $(VENV)/kun-bench || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $(VENV)/kun-bench -r bench/requirements.lock

@@ -313,9 +313,10 @@ def load(folder: Path, today: date | None = None, *, kept: bool = False) -> Rule
     held to what is refused since. Hjemmel: none, technical; the paragraphs stand on the entries.
     """
     topics = read_topics(folder)
+    parts = _parts(topics, folder, kept=kept)
     canonical = json.dumps(topics, sort_keys=True, default=str, ensure_ascii=False)
     version = hashlib.sha256(canonical.encode()).hexdigest()
-    rules = Rulebook(**_parts(topics, folder, kept=kept), emner=topics, version=version)
+    rules = Rulebook(**parts, emner=topics, version=version)
     prove(rules)
     if fault := next(rule_faults(rules), None):
         raise RuleError(fault)

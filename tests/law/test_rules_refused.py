@@ -435,7 +435,7 @@ def test_the_code_location_refuses_rules_that_cannot_stand(folder: Path, tmp_pat
     with pytest.raises(RuleError, match="t står to gange"):
         build_defs(Place(tmp_path, folder))
     environment = DataRoot(tmp_path, folder).environment | {"DAGSTER_DISABLE_TELEMETRY": "1", "PYTHONPATH": str(REPO)}
-    command = [sys.executable, "-c", "import refusion_assets.definitions"]
+    command = [sys.executable, "-c", "from refusion_assets.definitions import defs; defs()"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
     assert done.returncode != 0
     assert "taellere.toml: t står to gange; behold een post" in done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 from refusion_assets.law_pages.page import SCHEMA, schema
 from refusion_assets.rulebook.load import TOPICS, load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import REPO, RULES
 
 FILES = sorted(RULES.glob("*.toml"))
 FORM = json.loads(schema())
@@ -52,7 +52,7 @@ def faults(content: Any, form: dict[str, Any], where: str = "") -> Iterator[str]
 
 
 def test_the_schema_beside_the_rules_is_what_the_program_reads() -> None:
-    stands = (RULES / "skema" / SCHEMA).read_text("utf-8")
+    stands = (REPO / "docs" / "skema" / SCHEMA).read_text("utf-8")
     assert stands == schema(), "kør `make regelsider`"
     assert set(FORM["properties"]) == {topic for topic, (file, _) in TOPICS.items() if file.endswith(".toml")}
 
@@ -60,7 +60,7 @@ def test_the_schema_beside_the_rules_is_what_the_program_reads() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_file_names_the_schema_and_holds_it(path: Path) -> None:
     text = path.read_text("utf-8")
-    assert text.startswith(f"#:schema skema/{SCHEMA}\n")
+    assert text.startswith(f"#:schema ../docs/skema/{SCHEMA}\n")
     assert list(faults(tomllib.loads(text), FORM)) == []
 
 
@@ -93,6 +93,6 @@ def test_a_word_that_is_no_choice_does_not_hold_it() -> None:
 def test_neither_schema_nor_the_line_that_names_it_is_a_rule(tmp_path: Path) -> None:
     for path in RULES.iterdir():
         if path.is_file():
-            text = path.read_text("utf-8").removeprefix(f"#:schema skema/{SCHEMA}\n")
+            text = path.read_text("utf-8").removeprefix(f"#:schema ../docs/skema/{SCHEMA}\n")
             (tmp_path / path.name).write_text(text, encoding="utf-8")
     assert load(tmp_path).version == load(RULES).version
