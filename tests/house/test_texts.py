@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+import dagster as dg
 import pytest
 
 from refusion_assets.cli import main
@@ -125,7 +126,7 @@ def missing(token: str) -> bool:
             token in TABLES or f"VIEW {token} " in tree()[1] or resolved(token) or stored(f"{token.replace('.', '/')}")
         )
     if re.fullmatch(r"[A-Za-zÆØÅæøå][\w-]{2,}", token):
-        return not re.search(rf"\b{re.escape(token)}\b", tree()[1])
+        return not (re.search(rf"\b{re.escape(token)}\b", tree()[1]) or hasattr(dg, token))
     return False
 
 
