@@ -156,7 +156,8 @@ def _deliveries(world: World, progress: Callable[[str], None]) -> Iterator[tuple
     bar = patient(progress)
     waiting: dict[int, list[pl.DataFrame]] = {maaned: [] for maaned in range(world.fra, world.til + 1)}
     for months in _turns(world):
-        bar(_bar(months.start - COUNT_MONTH, world.til + 1 - COUNT_MONTH))
+        done, of_all = months.start - COUNT_MONTH, world.til + 1 - COUNT_MONTH
+        bar(f"[{'#' * (20 * done // of_all):<20}] {done} af {of_all} måneder")
         now = max(months.start, world.fra)
         for part in range(len(world.spells)):
             sent = events(world, reports(world, part, months), months)
@@ -167,11 +168,6 @@ def _deliveries(world: World, progress: Callable[[str], None]) -> Iterator[tuple
                 waiting[now].clear()
         if months.start >= world.fra:
             yield now, pl.concat(waiting.pop(now))
-
-
-def _bar(done: int, of_all: int) -> str:
-    """How much of the work is done, as a line."""
-    return f"[{'#' * (20 * done // of_all):<20}] {done} af {of_all} måneder"
 
 
 def _turns(world: World) -> Iterator[range]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -284,22 +284,15 @@ def _parsed(said: bytes) -> dict[str, Any]:
 
 def _compare(path: Path, claimed: dict[str, Any], found: dict[str, Any]) -> None:
     """FileRejected if the manifest says something else than the file; the text says what, the fault how much (øre)."""
-    wrong = [name for name, value in found.items() if not _same(claimed.get(name), value)]
+    claims = {name: claimed.get(name) for name in found}
+    # True is no number, nor is a number written as text.
+    wrong = [name for name, value in found.items() if isinstance(claims[name], bool) or claims[name] != value]
     if not wrong:
         return
-    said = [
-        f"{name} er {_shown(name, found[name])}, manifestet siger {_shown(name, claimed.get(name))}" for name in wrong
-    ]
+    said = [f"{name} er {_shown(name, found[name])}, manifestet siger {_shown(name, claims[name])}" for name in wrong]
     missing = sum(_whole(claimed.get(name)) - found[name] for name in MONEY if name in found)
     text = f"{'; '.join(said)}; bed afsenderen om at levere filen igen"
     raise FileRejected(Fault("FIL-001", path.name, text, missing))
-
-
-def _same(claimed: object, found: object) -> bool:
-    """Whether a manifest says what was found: true is no number, nor is a number written as text."""
-    if isinstance(claimed, bool):
-        return False
-    return claimed == found
 
 
 def _whole(oere: object) -> int:
@@ -335,7 +328,7 @@ def _read(path: Path, header: str, claimed: dict[str, Any], place: dict[str, str
     if fault:
         raise FileRejected(_unreadable(path, fault))
     names = header.split(";")
-    return Content(sha256, _guarded(path, _quoted_lines(path, names) if quoted else _lines(path, names)))
+    return Content(sha256, _numbered(path, names, _quoted_lines(path, names) if quoted else _lines(path)))
 
 
 def _unreadable(path: Path, why: str) -> Fault:
@@ -352,12 +345,6 @@ def _rejecting(path: Path) -> Iterator[None]:
         raise FileRejected(_unreadable(path, f"filen kan ikke åbnes ({error.strerror})")) from None
     except (csv.Error, pl.exceptions.PolarsError, UnicodeError):
         raise FileRejected(_unreadable(path, "filen kan ikke læses som CSV")) from None
-
-
-def _guarded(path: Path, parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The parts of a file; FileRejected if a reader fails on one."""
-    with _rejecting(path):
-        yield from parts
 
 
 def _what_is_left(path: Path, header: str) -> dict[str, Any]:
@@ -450,37 +437,34 @@ def _wrong_in_rows(path: Path, width: int) -> str | None:
         return next((why for sign, why in known.items() if said.startswith(sign)), MISPLACED)
 
 
-def _lines(path: Path, names: list[str]) -> Iterator[pl.DataFrame]:
-    """The lines of a file without quotes as text, some at a time and at least once."""
+def _lines(path: Path) -> Iterator[pl.DataFrame]:
+    """The lines of a file without quotes as text, some at a time."""
     blocks = _blocks(path)
-    header = next(blocks)
-    first = 2
+    header = next(blocks).removesuffix(b"\n") + b"\n"
     for block in blocks:
-        part = pl.read_csv(
-            header.removesuffix(b"\n") + b"\n" + block, separator=";", infer_schema=False, quote_char=None
-        )
-        yield _numbered(path, part, first)
-        first += part.height
-    if first == 2:
-        yield _numbered(path, pl.DataFrame(schema=dict.fromkeys(names, pl.String)), first)
+        yield pl.read_csv(header + block, separator=";", infer_schema=False, quote_char=None)
 
 
 def _quoted_lines(path: Path, names: list[str]) -> Iterator[pl.DataFrame]:
-    """The lines of a file with quotes as text, some at a time and at least once; a line may span lines."""
+    """The lines of a file with quotes as text, some at a time; a line may span lines."""
     rows = _rows(path)
     next(rows)
-    first = 2
     while some := list(islice(rows, ROWS_PER_PART)):
         part = pl.DataFrame(some, schema=dict.fromkeys(names, pl.String), orient="row")
-        yield _numbered(path, part.with_columns(pl.all().replace("", None)), first)
-        first += part.height
-    if first == 2:
-        yield _numbered(path, pl.DataFrame(schema=dict.fromkeys(names, pl.String)), first)
+        yield part.with_columns(pl.all().replace("", None))
 
 
-def _numbered(path: Path, part: pl.DataFrame, first: int) -> pl.DataFrame:
-    """Some lines with their number in the file (`linje`); FileRejected if a value is too long for a reader of CSV."""
-    longest = part.select(pl.max_horizontal(pl.all().str.len_bytes().max())).item()
-    if (longest or 0) > LONGEST:
-        raise FileRejected(_unreadable(path, TOO_LONG))
-    return part.with_row_index("linje", first).with_columns(pl.col("linje").cast(pl.Int64))
+def _numbered(path: Path, names: list[str], parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The parts of a file, at least one, with the number in the file (`linje`) of each line.
+
+    FileRejected if a value is too long for a reader of CSV, or if a reader fails on a part.
+    """
+    first = 2
+    with _rejecting(path):
+        for part in chain(parts, [pl.DataFrame(schema=dict.fromkeys(names, pl.String))]):
+            longest = part.select(pl.max_horizontal(pl.all().str.len_bytes().max())).item()
+            if (longest or 0) > LONGEST:
+                raise FileRejected(_unreadable(path, TOO_LONG))
+            if part.height or first == 2:
+                yield part.with_row_index("linje", first).with_columns(pl.col("linje").cast(pl.Int64))
+            first += part.height

@@ -172,11 +172,6 @@ def page(emne: Emne, emner: Emner, folder: Path) -> str:
 GUIDES = REPOSITORY / "docs" / "vejledning"
 
 
-def _all_records(folder: Path, fil: str) -> list[Record]:
-    """The entries of a file, whatever their topic."""
-    return [record for records in topics_of(folder, fil).values() for record in records]
-
-
 def front(emner: Emner, folder: Path) -> str:
     """The front page: from question to page to guide, and every page with its entries and doubts."""
     ways = []
@@ -190,7 +185,7 @@ def front(emner: Emner, folder: Path) -> str:
         ways.append([vej.spoergsmaal, f"[{emne.titel}]({emne.side}.md)", f"`rules/{emne.fil}`", guide])
     pages = []
     for emne in emner.sider:
-        records = _all_records(folder, emne.fil)
+        records = [record for topic in topics_of(folder, emne.fil).values() for record in topic]
         said = [record["sikkerhed"] for record in records if "sikkerhed" in record]
         unsure = str(sum(text != SURE for text in said)) if said or not records else "ikke angivet"
         link = f"[{emne.titel}]({emne.side}.md)"
