@@ -154,15 +154,6 @@ def _made_of(session: Session, place: Place, number: int) -> pl.DataFrame:
         FROM opgoerelse.postering WHERE koersel = $n GROUP BY 1""",
         n=number,
     )
-    listed = (
-        session.frame(
-            """SELECT kommunekode, concat(' ', sum(hash(COLUMNS(*))::HUGEINT)) AS foraeldet
-        FROM (SELECT kommunekode, f FROM opgoerelse.foraeldet f WHERE koersel = $n) GROUP BY 1""",
-            n=number,
-        )
-        if False
-        else None
-    )
     listed = session.frame(
         """SELECT kommunekode, concat(' ', count(*), ' ', sum(hash(f)::HUGEINT)) AS foraeldet
         FROM opgoerelse.foraeldet f WHERE koersel = $n GROUP BY 1""",
