@@ -10,6 +10,7 @@ import polars as pl
 
 from refusion_assets.assets.checks import calculated, received, sample
 from refusion_assets.assets.wiring import Asked, month_asked, stopping
+from refusion_assets.domain.findings import words
 from refusion_assets.domain.findings.verdict import ADVARSEL, FEJL, Outcome, kroner_text
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
@@ -67,9 +68,9 @@ WARNS: Asks = {
 }
 # Table, step to wait for, rule ids of the contract, and the one look at the table that answers them all in that order.
 FAMILIES: tuple[tuple[str, str, tuple[str, ...], Questions], ...] = (
-    ("raw.indberetning", "classified.krav", received.FILREGLER, received.filregler),
-    ("classified.krav", "classified.krav", received.LINJEREGLER, received.linjeregler),
-    ("refusion.borger_uge_ydelse", "refusion.borger_uge_ydelse", received.UGEREGLER, received.ugeregler),
+    ("raw.indberetning", "classified.krav", words.FILREGLER, received.filregler),
+    ("classified.krav", "classified.krav", words.LINJEREGLER, received.linjeregler),
+    ("refusion.borger_uge_ydelse", "refusion.borger_uge_ydelse", words.UGEREGLER, received.ugeregler),
 )
 
 

@@ -15,15 +15,12 @@ from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import judge
 from refusion_assets.domain.findings.verdict import MOST_NAMED, Outcome, by_rule, judged, kroner_text
 from refusion_assets.domain.findings.weeks import person_findings
+from refusion_assets.domain.findings.words import FILREGLER, LINJEREGLER, UGEREGLER
 from refusion_assets.domain.raw import AMOUNTS
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Fault
 from refusion_assets.domain.wording import plural
 from refusion_assets.store.session import Session
-
-FILREGLER = ("FIL-003", "FIL-004", "FIL-005", "FIL-007", "FIL-008")
-LINJEREGLER = (*(f"YR-00{n}" for n in range(1, 9)), *(f"EI-{n:03}" for n in (1, 2, 3, 4, 6, 7, 8, 10, 13, 14, 15)))
-UGEREGLER = ("EI-016", "EI-018", "EI-019", "FB-001")
 
 FRESH_MONEY = """
 SELECT b.regel, l.borger_id, CASE WHEN l.art = 'T' THEN NULL ELSE l.beloeb_oere END AS beloeb_oere, true AS ny
