@@ -78,7 +78,7 @@ def critical_week(
     with their reason. Stop with one line if it cannot be done; nothing half-written is left.
     """
     cell = f"{month:%Y-%m}"
-    known(place, undtagen)
+    refuse_unknown(place, undtagen)
     koder = [kode for kode in place.rules.koder if kode not in undtagen]
     if undtagen and not begrundelse.strip():
         raise Stop("kommuner kan kun holdes tilbage med en begrundelse; skriv den med --begrundelse")
@@ -102,7 +102,7 @@ def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[st
     Stop if the month has not been calculated, is closed, or if a later one has been run.
     """
     place = replace(place, tell=patient(say))
-    known(place, kommuner)
+    refuse_unknown(place, kommuner)
     with _instance(place, say) as instance:
         with place.warehouse.open() as session:
             if last_run(session) != month:
@@ -119,7 +119,7 @@ def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[st
         yield from _settle(place, month, sorted(asked or kommuner), build_defs(place), instance, "", say)
 
 
-def known(place: Place, kommuner: Sequence[str]) -> None:
+def refuse_unknown(place: Place, kommuner: Sequence[str]) -> None:
     """Stop if a code is no municipality's."""
     if strange := sorted(set(kommuner) - set(place.rules.koder)):
         raise Stop(f"{', '.join(strange)} er ikke en kommunekode i kommuner.csv; skriv tre cifre, fx 706")
@@ -199,9 +199,9 @@ def status(place: Place, month: date | None) -> Iterator[str]:
 
 
 def _known(place: Place, ask: Callable[[Session], list[T]]) -> list[T]:
-    """The answer of the warehouse, or of the copy while a run has the warehouse open; nothing where there is none yet.
+    """The answer of the warehouse, or of the copy while a run has the warehouse open.
 
-    Nothing, too, from one of an earlier program.
+    An empty list where there is no warehouse, or one of an earlier program.
     """
     if not place.warehouse.path.exists():
         return []

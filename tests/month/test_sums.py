@@ -1,12 +1,14 @@
 """Months that report nothing, or take back more than they pay: every check answers, and the month is settled."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from refusion_assets.assets.checks import calculated
 from refusion_assets.assets.checks.asset import ask, looks
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.calendar import month_of
@@ -47,6 +49,26 @@ def february(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
 def copied(root: DataRoot, folder: Path) -> DataRoot:
     """A copy of a root."""
     return DataRoot(Path(shutil.copytree(root.path, folder / "copy")))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda lines: lines.filter(pl.col("procent").is_null() | (pl.col("procent") != 80)),
+        lambda lines: lines.with_columns(beloeb_oere=pl.col("beloeb_oere") + 1),
+        lambda lines: lines.head(0),
+    ],
+    ids=["the line of a benefit is gone", "every amount is an øre more", "there is no voucher"],
+)
+def test_a_voucher_that_balances_must_also_hold_the_amounts_of_the_ledger(
+    february: DataRoot, wrong: Callable[[pl.DataFrame], pl.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with february.place.warehouse.open() as session:
+        asked = Asked(session, february.place, month_of("2024-02"))
+        assert calculated.bilag_balancerer(asked).bestaaet
+        plain = calculated.voucher
+        monkeypatch.setattr(calculated, "voucher", lambda *of: wrong(plain(*of)))
+        assert not calculated.bilag_balancerer(asked).bestaaet
 
 
 def answers(root: DataRoot, month: str) -> dict[str, Outcome]:

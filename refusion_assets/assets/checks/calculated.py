@@ -290,9 +290,16 @@ def bilag_balancerer(asked: Asked) -> Outcome:
     )
     lines = voucher(ledger, ydelse_navne(asked.place.rules), asked.month, asked.place.rules)
     signed = pl.when(pl.col("debet_kredit") == DEBET).then(pl.col("beloeb_oere")).otherwise(-pl.col("beloeb_oere"))
-    uneven = lines.group_by("bilagsnr").agg(rest=signed.sum()).filter(pl.col("rest") != 0)
+    of_benefits = signed.filter(pl.col("procent").is_not_null()).sum()
+    vouchers = lines.group_by("kommunekode").agg(rest=signed.sum(), lines_oere=of_benefits)
+    owed = ledger.group_by("kommunekode").agg(
+        owed_oere=pl.col("medfinansiering_oere").sum() - pl.col("refusion_oere").sum()
+    )
+    both = vouchers.join(owed, on="kommunekode", how="full", coalesce=True).fill_null(0)
+    both = both.with_columns(off=pl.col("rest").abs() + (pl.col("lines_oere") - pl.col("owed_oere")).abs())
+    uneven = both.filter(pl.col("off") != 0)
     yes, no = f"Alle bilag balancerer ({lines['bilagsnr'].n_unique()}).", f"{uneven.height} bilag balancerer ikke."
-    outcome = judged(uneven.height, yes, no, STOP, oere=int(uneven["rest"].sum()))
+    outcome = judged(uneven.height, yes, no, STOP, oere=int(uneven["off"].sum()))
     return outcome if uneven.height else replace(outcome, tal={"linjer": lines.height})
 
 
