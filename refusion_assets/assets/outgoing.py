@@ -138,7 +138,7 @@ def show(place: Place, month: date, outgoing: files.Outgoing) -> None:
 
 
 def stand(session: Session, place: Place, month: date) -> bool:
-    """Whether the files in sight are those that run `month` made: the run is open, and SHA256SUMS is its own."""
+    """True if the shown files are those of run `month`: the run is open, and SHA256SUMS is its own."""
     row = session.frame("SELECT status, filsum FROM opgoerelse.koersel WHERE maaned = $m", m=month)
     sums = place.outgoing / f"{month:%Y-%m}" / files.SUMS
     return row.rows() != [] and row["status"][0] == AABEN and sums.exists() and fingerprint(sums) == row["filsum"][0]
@@ -290,7 +290,7 @@ def _published(place: Place) -> list[str]:
 
 
 def published_is_current(session: Session, place: Place, month: date) -> bool:
-    """Whether the copy for analysts knows run `month` as it stands."""
+    """True if the published copy holds the current state of run `month`."""
     query = "SELECT status, filsum, regelversion FROM opgoerelse.koersel WHERE maaned = $m"
     now = session.frame(query, m=month).rows()
     try:
