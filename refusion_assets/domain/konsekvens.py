@@ -46,7 +46,7 @@ def _added(one: pl.DataFrame, two: pl.DataFrame, key: list[str]) -> pl.DataFrame
 
 
 def sides(rules: Rulebook, grid: Grid, fra: date) -> pl.DataFrame:
-    """Who pays whom for every benefit and week of the grid from `fra` on: ydelse_id, uge, side."""
+    """The side of each benefit and week of the grid from `fra` on: ydelse_id, uge, side."""
     weeks = [grid.monday_of(week) for week in range(max(grid.week_of(fra), 0), grid.weeks)]
     rows = [(name, uge, rules.ydelse_on(name, max(uge, rules.overgang.gaelder_fra)).side)
             for name in rules.ydelse_ids for uge in weeks]  # fmt: skip

@@ -308,8 +308,8 @@ def settled(borger: Borger, last_day: date, rules: Rulebook) -> dict[Key, Result
 def shown(key: Key, penge: Penge, rate: Rate, borger: Borger, rules: Rulebook) -> Resultat:
     """One row: its percentage, what the state refunds or the municipality pays, the counters of the week.
 
-    `genoptjening` is empty in a week that is free or may become so, where only a benefit of no category is paid, or
-    one that a counter of its own does not count; and always by a counter that never starts over.
+    `genoptjening` is empty in three cases: the week is free or may become so; the week has only a benefit of no
+    category, or one outside its counter; the counter never starts over.
 
     Hjemmel: § 5, stk. 2-3.
     """
@@ -406,7 +406,7 @@ class Forskel(NamedTuple):
 
 
 class Kladde(NamedTuple):
-    """What stands after a run: the settled state of each key, and the difference of each that is too old to settle."""
+    """The state after a run: the settled result of each key, and each difference that is too old to settle."""
 
     afregnet: dict[Key, Resultat]
     foraeldet: dict[Key, Forskel]

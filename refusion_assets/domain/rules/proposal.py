@@ -97,7 +97,7 @@ def new_accounts(gaeldende: Rulebook, forslag: Rulebook) -> list[str]:
 
 
 def _counting(rules: Rulebook) -> dict[str, Any]:
-    """What the rules say apart from what is known not to move a counter; what is not known to stays."""
+    """The rules without the keys listed as harmless to counters; every other key is kept."""
     kept = {f.name: getattr(rules, f.name) for f in fields(Rulebook) if f.name not in WITHOUT_COUNT}
     kept["ydelser"] = tuple(replace(ydelse, **UNCOUNTED) for ydelse in rules.ydelser)
     kept["laesninger"] = tuple((e.navn, e.vaerdi) for e in rules.laesninger if e.navn not in READINGS_OF_MONEY)
