@@ -68,9 +68,9 @@ def fit(folder: Path, variable: str) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """A data root and the rules that hold there; `tell` is where long work says how far it is, besides the log.
+    """A data root and the rules that hold there; `tell` receives lines of progress, besides the log.
 
-    `kept`: the rules are those of an earlier run, which stand as they were.
+    `kept`: the rules are those of an earlier run, unchanged.
     """
 
     root: Path
@@ -119,17 +119,17 @@ class Place:
 
     @property
     def raw(self) -> Path:
-        """Where deliveries lie."""
+        """The folder of deliveries."""
         return self.root / "raw"
 
     @property
     def outgoing(self) -> Path:
-        """Where the municipalities' files are put."""
+        """The folder of the municipalities' files."""
         return self.root / "udgaaende"
 
     @property
     def withdrawn(self) -> Path:
-        """Where the outgoing files of the month that is run again lie until its new ones are shown."""
+        """The folder of withdrawn files: those of the month that is run again, until its new ones are shown."""
         return self.warehouse.path.parent / "tilbagetrukket"
 
 
@@ -137,7 +137,7 @@ FORMS = ("*.toml", "*.csv")
 
 
 def archive(place: Place) -> Path:
-    """Where the rules of earlier calculations and runs lie: a folder for each hash."""
+    """The folder of the rules of earlier calculations and runs: a folder for each hash."""
     return place.root / "regler"
 
 

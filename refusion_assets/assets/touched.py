@@ -97,7 +97,7 @@ def latest_people(month: date) -> Relation:
 
 
 def settled_before(session: Session, month: date) -> bool:
-    """Whether the month was settled for everybody before it was calculated again for some (`latest_people`)."""
+    """True if the month was settled for everybody before it was calculated again for some (`latest_people`)."""
     query = "SELECT count(DISTINCT coalesce(opgjort, 0)) > 1 FROM refusion.aendret WHERE maaned = $month"
     return bool(session.value(query, month=month))
 

@@ -170,7 +170,7 @@ def registers(raw: Path, art: str, through: date) -> list[tuple[date, Path]]:
 
 
 def manifest_of(path: Path) -> Path:
-    """Where the manifest of a file lies."""
+    """The path of the manifest of a file."""
     return path.with_name(path.name.rpartition(".")[0] + MANIFEST)
 
 

@@ -94,14 +94,14 @@ def _count(number: int | None) -> str:
 
 
 def _net(celler: pl.DataFrame, *by: str | pl.Expr) -> pl.DataFrame:
-    """What the municipalities get, net, under both rule sets (øre), and the weeks, by some columns; in their order."""
+    """The municipalities' net amount under both rule sets (øre), and the weeks, by some columns; in their order."""
     weeks = {f"uger_{book}": pl.col(f"personuger_{book}").sum() for book in NET}
     summed = {book: net.sum() for book, net in NET.items()} | weeks
     return celler.group_by(by).agg(**summed).sort(pl.all()) if by else celler.select(**summed)
 
 
 def net_difference(result: Konsekvens) -> int:
-    """What all municipalities get more (or less) net by the proposal, in all the months. Øre."""
+    """The net difference of all municipalities by the proposal, in all the months. Øre."""
     return int(result.virkning.celler.select((NET[FORSLAG] - NET[GAELDENDE]).sum()).item())
 
 
@@ -278,7 +278,7 @@ TITLES = {
 
 
 def folder_of(root: Path, forslag: Rulebook) -> Path:
-    """Where the files of a proposal's estimate lie, unless another place is asked for."""
+    """The folder of a proposal's estimate, unless another place is asked for."""
     return root / "konsekvens" / forslag.version[:12]
 
 

@@ -84,7 +84,7 @@ def unread(raw: Path, rules: Rulebook) -> list[str]:
 
 
 def _fits(kilde: Kilde | None, art: str, month: date, name: str) -> bool:
-    """Whether a file of this name is taken in from the month folder of a source, or of a register."""
+    """True if a file of this name is taken in from the month folder of a source, or of a register."""
     return report_name(name, kilde, month) is not None if kilde else name == register_name(art, month)
 
 

@@ -48,7 +48,7 @@ def reading_cases() -> list[Record]:
 
 
 def cites(text: str, paragraf: str) -> bool:
-    """Whether a text names a paragraph, or a part of it; § 6 is not § 60."""
+    """True if a text names a paragraph, or a part of it; § 6 is not § 60."""
     return re.search(rf"{re.escape(paragraf)}(?!\d)", text) is not None
 
 
@@ -112,7 +112,7 @@ class Funktion:
 
     @property
     def anden(self) -> bool:
-        """Whether it belongs to the second, independent calculation."""
+        """True if it belongs to the second, independent calculation."""
         return SECOND in Path(self.sti).parts
 
 

@@ -377,7 +377,7 @@ class Session:
                 )
 
     def has(self, table: str) -> bool:
-        """Whether the warehouse has a table; one made by an earlier version of the program may lack it."""
+        """True if the warehouse has a table; one made by an earlier version of the program may lack it."""
         known = "SELECT count(*) > 0 FROM duckdb_tables() WHERE schema_name = $schema AND table_name = $name"
         schema, _, name = table.partition(".")
         return bool(self.value(known, schema=schema, name=name))

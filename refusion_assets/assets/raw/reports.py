@@ -272,8 +272,8 @@ def reload(
 ) -> Ingested:
     """Every file received through `month` read again; the claims are left, so that only what differs is calculated.
 
-    A file stays known from the run that first knew it. One that no run has known is known from the next. Faulty if a
-    file that a run has read is gone or is another (FIL-008), unless this command lets it pass.
+    A file keeps its first run. A new file is known from the next run. Faulty if a file that a run has read is gone or
+    changed (FIL-008), unless this command lets it pass.
     """
     config = knowingly or Knowingly()
     known = session.temp("files_known", "SELECT sti, kendt_fra FROM raw.fil")

@@ -356,7 +356,7 @@ def flex_rows(
 
 
 def refunded(rows: Mapping[Key, Resultat]) -> dict[tuple[str, str, str], int]:
-    """What the state refunds of one person's rows, in øre, by benefit, month and municipality."""
+    """The refusion of one person's rows, in øre, by benefit, month and municipality."""
     total: dict[tuple[str, str, str], int] = defaultdict(int)
     for (_, maaned, _, ydelse_id, kommune), row in rows.items():
         total[ydelse_id, maaned, kommune] += row.refusion
@@ -396,7 +396,7 @@ def state(
 
 
 class Forskel(NamedTuple):
-    """What a key's state is more than what is settled of it, in øre, and the percentage it is about."""
+    """The state of a key less its settled amounts, in øre, and the percentage of the difference."""
 
     indberettet: int
     beloeb: int
@@ -417,8 +417,8 @@ def ledgers(
 ) -> Iterator[Kladde]:
     """The ledger after each run, the first of which takes what lies before it as settled.
 
-    `states`: run month and its state, in order. `modtaget`: run month and person -> the month that the newest report
-    was received in that the run is the first to know; the run month where there is none.
+    `states`: run month and its state, in order. `modtaget`: run month and person -> the month of receipt of the newest
+    report that is new in the run; without one, the run month.
     Hjemmel: none for the ledger (output.md section 2); that of the entries for the limit (rules.md section 7a).
     """
     settled: dict[Key, Resultat] = {}
@@ -454,7 +454,7 @@ def difference(now: Resultat | None, was: Resultat | None) -> Forskel:
 
 
 def out_of_time(maaned: str, more: Forskel, run_month: str, received: str, rules: Rulebook) -> bool:
-    """Whether a difference in a benefit month is too old for the run, in the direction that it goes.
+    """True if a difference in a benefit month is too old for the run, in its direction.
 
     Hjemmel: that of the entry (rules.md section 7a).
     """
