@@ -45,8 +45,8 @@ class Then:
 def make_again(place: Place, month: date, til: Path | None, say: Callable[[str], None]) -> Iterator[str]:
     """The files of run `month` made again in a folder of their own, and the lines of the comparison.
 
-    Every run from the first one is made again in turn, each from its own raw files and rules, in a data root that is
-    thrown away. The warehouse and the outgoing files are only read. Stop if a raw file or the rules are gone or
+    Every run from the first one is made again in turn, each from its own raw files and rules. Their data root is thrown
+    away afterwards. The warehouse and the outgoing files are only read. Stop if a raw file or the rules are gone or
     changed, or if a new file differs from the one sent.
     """
     runs = _runs(place, month)

@@ -1,9 +1,8 @@
 """Understands the law by hand: claims in, the state of a run out, week by week in whole øre.
 
-An independent and slow statement of the act and the contract (rules.md, sections 4 to 7), written to be read
-beside them and to check the fast calculation against. It shares nothing with that calculation but the rules.
-The parts before it are `efterregning_raa` (rows to claims) and `efterregning_uger` (weeks and counters); counters
-of their own and maxima are `efterregning_egne`, § 7 is `efterregning_fleks`.
+An independent and slow statement of the act and the contract (rules.md, sections 4 to 7). It checks the fast
+calculation and shares nothing with it but the rules. The parts before it are `efterregning/reports.py` (rows to claims)
+and `efterregning/weeks.py` (weeks, counters and maxima).
 """
 
 from calendar import monthrange

@@ -1,6 +1,6 @@
 """Understands time on support by hand: one person's claims in, the kind of every week and both counters out.
 
-The second part of the independent calculation (rules.md, sections 2 and 3); first comes `efterregning_raa`.
+The second part of the independent calculation (rules.md, sections 2 and 3); the first is `efterregning/reports.py`.
 """
 
 from bisect import bisect_left

@@ -129,8 +129,8 @@ def _placed(
 ) -> pl.DataFrame:
     """One row per part that carries money: person, cell, payer, financing municipality, and if it is wanted.
 
-    `slot` is the place of the week and the person in the matrices, `indberettet` the whole claim on the first of
-    its parts that has a municipality.
+    `slot` is the place of the week and the person in the matrices. `indberettet` is the whole claim, on its first
+    part with a municipality.
     """
     carries = parts.oere != 0
     claim, cell, oere = parts.claim[carries], parts.cell[carries], parts.oere[carries]
