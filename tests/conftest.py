@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import duckdb
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -30,6 +31,7 @@ from refusion_assets.assets.wiring import gate
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.place import Place
 from refusion_assets.store import session as warehouse
+from refusion_assets.store.session import Session
 from tests.kit.data_root import EXAMPLE, RULES, Row
 from tests.kit.senders import OTHER, Senders
 from tests.kit.timeline import CPR
@@ -37,9 +39,16 @@ from tests.kit.timeline import CPR
 # The same histories every time, however slow the machine is: a test is no clock.
 settings.register_profile("refusion", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 settings.load_profile("refusion")
+# One database for every question of a test: DuckDB takes twenty milliseconds to make one.
+ASKING = duckdb.connect(config={"threads": 1})
 MONTHS = ("2024-02", "2024-03", "2024-04")
 # The tests are as many at a time as there are cores; only the command itself runs with the threads of the product.
 OF_THE_PRODUCT, warehouse.THREADS = warehouse.THREADS, 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files of whole months come first, so that no worker is left alone with a long one at the end."""
+    items.sort(key=lambda item: "month" not in item.path.parts)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -153,9 +162,15 @@ class DataRoot:
         return {name: data for name, data in self.files(month).items() if any(kind in name for kind in kinds)}
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """The rows of a query on the warehouse."""
-        with self.place.warehouse.open() as session:
-            return session.frame(query).rows()
+        """The rows of a query on the warehouse, which is only read."""
+        path = str(self.place.warehouse.path).replace("'", "''")
+        ASKING.execute(f"ATTACH '{path}' AS lager (READ_ONLY)")
+        try:
+            ASKING.execute("USE lager")
+            return Session(ASKING).frame(query).rows()
+        finally:
+            ASKING.execute("USE memory")
+            ASKING.execute("DETACH lager")
 
     def ledger(self) -> list[tuple[Any, ...]]:
         """Every row of the ledger and every run."""
