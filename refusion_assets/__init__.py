@@ -2,6 +2,6 @@
 
 import gc
 
-# A run makes much that lives until its end: looking for garbage among it after every 700 new objects, as Python does
-# unless it is told otherwise, found next to none and took a second of a month.
+# Most objects of a run live until its end. Python's own search for garbage, after every 700 new objects, found next to
+# none and cost a second a month.
 gc.set_threshold(50_000)

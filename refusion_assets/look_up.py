@@ -28,8 +28,8 @@ from refusion_assets.place import Place, archive, kept
 from refusion_assets.rulebook.load import load
 from refusion_assets.store.session import Session
 
-# The line, its verdict and its file; a reversal of a whole report names no person, and is asked for only where one was
-# taken back. Raw lines are asked for by a list of their files, so that DuckDB leaves the rest unread.
+# The line, its verdict and its file. A reversal of a whole report names no person, and is read only if it took a report
+# back. Raw lines are read by a list of their files, so that DuckDB leaves the rest unread.
 FILES = """SELECT * EXCLUDE (kendt_fra),
     min(kendt_fra) OVER (PARTITION BY CASE WHEN antal_raekker > 0 THEN sha256 ELSE sti END) AS kendt_fra,
     row_number() OVER (ORDER BY dublet, modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS fil_orden
@@ -43,7 +43,7 @@ JUDGED = f"""SELECT m.* EXCLUDE (regel), coalesce(d.status, 'brugt') AS status,
     FROM mine m SEMI JOIN classified.grundlag USING (fil_id)
     LEFT JOIN classified.dom d ON d.fil_id = m.fil_id AND d.linje = m.linje
     JOIN ({FILES}) f ON f.fil_id = m.fil_id"""
-# A report whose id another file has taken before is judged by the files that have it, whoever their lines are about.
+# A report with a repeated id is judged by every file with the id, also by lines about other persons.
 OTHERS = f"""SELECT l.*, f.kendt_fra, f.fil_orden FROM (
         SELECT indberetning_id, fil_id, any_value(linje) AS linje FROM classified.linje
         WHERE art = 'I' AND indberetning_id IN (SELECT unnest($ids::VARCHAR[])) GROUP BY ALL) o
@@ -66,7 +66,7 @@ STAYS = """SELECT modtaget_maaned, kommunekode, bopael_start, bopael_slut FROM r
 
 
 def look_up(place: Place, cpr: str, maaned: date) -> Forklaring:
-    """The explanation of a person's benefit month as the last run knows it; Stop if nothing is published yet."""
+    """The explanation of a person's benefit month as of the last run; Stop if nothing is published yet."""
     with place.warehouse.reading() as session:
         beregnet = session.frame("SELECT * FROM refusion.beregnet").rows(named=True)
         if not beregnet:
@@ -78,7 +78,7 @@ def look_up(place: Place, cpr: str, maaned: date) -> Forklaring:
 
 
 def person_facts(session: Session, place: Place, borger: int, cpr: str, maaned: date) -> PersonFacts:
-    """All that is known of one person around a month (`PersonFacts`)."""
+    """The warehouse's rows about one person around a month (`PersonFacts`)."""
     beregnet = session.frame("SELECT * FROM refusion.beregnet").row(0, named=True)
     koersler = session.frame("SELECT koersel, maaned, status, regelversion FROM opgoerelse.koersel ORDER BY 1")
     linjer = _lines(session, borger)
@@ -135,7 +135,7 @@ def rules_of_runs(place: Place, versions: Sequence[str]) -> dict[str, Rulebook]:
 def _judged_then(
     session: Session, place: Place, borger: int, cpr: str, linjer: pl.DataFrame, regler: Mapping[str, Rulebook]
 ) -> dict[str, pl.DataFrame]:
-    """The person's lines as rules judge them that judge lines otherwise than those in force, by version."""
+    """The person's lines under each version of the rules that judges lines differently from those in force."""
     now = judgement_version(place.rules.emner)
     other = {version: rules for version, rules in regler.items() if judgement_version(rules.emner) != now}
     if not other:
@@ -188,7 +188,7 @@ USAGE = "skriv refusion forklar CPR ÅÅÅÅ-MM, fx med måneden 2026-10"
 
 @dataclass(frozen=True)
 class Inquiry:
-    """What is asked: a person by number, a benefit month, and what for."""
+    """One look-up: a person by number, a benefit month, and the purpose."""
 
     cpr: str
     maaned: date
@@ -196,9 +196,9 @@ class Inquiry:
 
 
 def inquiry_of(words: Sequence[str], formaal: str | None, ask: Callable[[], str]) -> Inquiry:
-    """The person, month and purpose of a command; Stop in one line that repeats nothing of what was typed.
+    """The person, month and purpose of a command; Stop in one line that repeats no typed text.
 
-    `ask` gives the purpose where the command has none.
+    `ask` asks for the purpose if the command has none.
     """
     if len(words) != 2:
         raise Stop(f"der skal stå eet personnummer og een måned; {USAGE}")
@@ -234,16 +234,16 @@ def purpose(text: str, cpr: str) -> str:
 
 
 def _personal(text: str) -> bool:
-    """Whether ten digits begin like a personal number: a day (or day + 60) and a month."""
+    """True if ten digits begin like a personal number: a day (or day + 60) and a month."""
     digits = re.sub(r"\D", "", text)
     day, month = int(digits[:2]), int(digits[2:4])
     return 1 <= (day - 60 if day > 60 else day) <= 31 and 1 <= month <= 12
 
 
 def explanation(place: Place, inquiry: Inquiry, *, som_json: bool, alt: bool = False) -> str:
-    """What is shown: the explanation as JSON, or as text, in short or with `alt` whole.
+    """The explanation as JSON or as text, in short or with `alt` whole.
 
-    It is in the log first; Stop if it cannot be.
+    The look-up is logged first; Stop if that fails.
     """
     found = look_up(place, inquiry.cpr, inquiry.maaned)
     log(place, inquiry, found)
@@ -252,7 +252,7 @@ def explanation(place: Place, inquiry: Inquiry, *, som_json: bool, alt: bool = F
 
 
 def log(place: Place, inquiry: Inquiry, found: Forklaring) -> None:
-    """One line more in the log of look-ups, on the disk when this returns; Stop if it cannot be written.
+    """Add a line to the log of look-ups, on the disk when this returns; Stop if it cannot be written.
 
     Never the CPR number: the person is the surrogate, or nobody where the number is unknown.
     """
@@ -276,7 +276,7 @@ def log(place: Place, inquiry: Inquiry, found: Forklaring) -> None:
 
 
 def user() -> str:
-    """Who runs the command, as the operating system knows it; not what the environment says."""
+    """The user of the command by the operating system, not by the environment."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -284,7 +284,7 @@ def user() -> str:
 
 
 def _append(path: Path, line: str) -> None:
-    """A line put at the end of a file and on the disk; a line cut short by an earlier fall is ended first."""
+    """Append a line to a file and to the disk; a line cut short by an earlier crash is ended first."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:

@@ -23,12 +23,12 @@ DATA, REGLER = "REFUSION_DATA", "REFUSION_REGLER"
 BEGIN = "Begynd med at lægge leverancer i mappen raw, eller skriv opdigtede med refusion eksempel"
 # DuckDB and Dagster's storage read these as something else than a part of a name; the rest is what no name should hold.
 ODD = re.compile(r"[?*\[\]%\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# SQLite opens no file whose path has more than 512 bytes, and Dagster names some of its own below the home.
+# SQLite opens no file with a path of more than 512 bytes, and Dagster adds names of its own below the home.
 LONGEST = 400
 
 
 def unforeseen(error: Exception) -> str:
-    """What is said of an error that nobody foresaw: where it arose, as its text may hold a person's number."""
+    """The text of an unforeseen error: only its place, as its own text may hold a person's number."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     said = f"{type(error).__name__} i {Path(where.filename).name}:{where.lineno}"
     return f"uventet fejl, {said}; er der plads på disken, så meld den til systemets ejere"
@@ -58,7 +58,7 @@ def _named(variable: str, default: str) -> Path:
 
 
 def fit(folder: Path, variable: str) -> None:
-    """Stop if a folder cannot hold what DuckDB and Dagster keep, for the characters or the length of its path."""
+    """Stop if a folder cannot hold what DuckDB and Dagster keep, by the characters or the length of its path."""
     odd = ODD.search(str(folder))
     if odd:
         raise Stop(f"{variable} har tegnet {odd[0]!a} i stien {str(folder)!a}; flyt den til en sti uden tegnet")
@@ -68,9 +68,9 @@ def fit(folder: Path, variable: str) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """A data root and the rules that hold there; `tell` is where long work says how far it is, besides the log.
+    """A data root and the rules that hold there; `tell` receives lines of progress, besides the log.
 
-    `kept`: the rules are those of an earlier run, which stand as they were.
+    `kept`: the rules are those of an earlier run, unchanged.
     """
 
     root: Path
@@ -103,7 +103,7 @@ class Place:
         return load(self.rules_folder, kept=True) if self.kept else load(self.rules_folder, date.today())  # noqa: DTZ011
 
     def telling(self, log: Callable[[str], None]) -> Callable[[str], None]:
-        """What long work calls with a line of progress: the log, and whoever else listens."""
+        """The function that long work calls with a line of progress: the log, and `tell` if given."""
 
         def say(line: str) -> None:
             log(line)
@@ -119,17 +119,17 @@ class Place:
 
     @property
     def raw(self) -> Path:
-        """Where deliveries lie."""
+        """The folder of deliveries."""
         return self.root / "raw"
 
     @property
     def outgoing(self) -> Path:
-        """Where the municipalities' files are put."""
+        """The folder of the municipalities' files."""
         return self.root / "udgaaende"
 
     @property
     def withdrawn(self) -> Path:
-        """Where the outgoing files of the month that is run again lie until its new ones are shown."""
+        """The folder of withdrawn files: those of the month that is run again, until its new ones are shown."""
         return self.warehouse.path.parent / "tilbagetrukket"
 
 
@@ -137,12 +137,12 @@ FORMS = ("*.toml", "*.csv")
 
 
 def archive(place: Place) -> Path:
-    """Where the rules of earlier calculations and runs lie: a folder for each hash."""
+    """The folder of the rules of earlier calculations and runs: a folder for each hash."""
     return place.root / "regler"
 
 
 def keep_rules(place: Place) -> None:
-    """The files of the rules in force kept as they are, under their hash; Stop if the disk holds others by now."""
+    """Keep the files of the rules in force under their hash; Stop if the disk holds others by now."""
     folder = archive(place) / place.rules.version
     if folder.exists():
         return
@@ -158,7 +158,7 @@ def keep_rules(place: Place) -> None:
 
 
 def kept(place: Place, version: str) -> Path:
-    """The folder of the rules with a hash; Stop if they were not kept, or are not what they were."""
+    """The folder of the rules with a hash; Stop if they were not kept, or have changed."""
     folder = archive(place) / version
     short = version[:12]
     if not folder.exists():
@@ -173,7 +173,7 @@ def kept(place: Place, version: str) -> Path:
 
 
 def topics_of(place: Place, version: str) -> Topics | None:
-    """The content of the rules with a hash, as it stands in their files; None if they were not kept."""
+    """The content of the files of the rules with a hash; None if they were not kept."""
     if version == place.rules.version:
         return place.rules.emner
     folder = archive(place) / version

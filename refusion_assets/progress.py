@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 SECONDS_BETWEEN_LINES = 3.0
 SECONDS_OF_SPEED = 600.0
-# How far a line says that the work is, and what draws the same in a line alone.
+# The form of progress in a line, and of a bar drawn in a line of text.
 PART = re.compile(r"(\d+) af (\d+)")
 DRAWN = re.compile(r"\[[# ]*\] ")
 
@@ -80,7 +80,7 @@ class Bar:
             yield month
 
     def close(self) -> None:
-        """The bars taken away, if they were shown; what was said stays."""
+        """Remove the bars, if they were shown; printed lines stay."""
         if "_bars" in self.__dict__:
             self._bars.stop()
 

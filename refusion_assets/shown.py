@@ -1,4 +1,4 @@
-"""Understands the grids of months and municipalities, and what a cell is called."""
+"""Understands the grids of months and municipalities, and the names of cells."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +19,7 @@ KOMMUNE, MAANED, AFSENDER = "kommune", "maaned", "afsender"
 
 
 def last_month(root: Path, rules: Rulebook, today: date) -> date:
-    """The last month of the grids: this month, or the last one that somebody has delivered for."""
+    """The last month of the grids: this month, or a later one with a delivery."""
     found = (month for k in rules.kilder for month, _ in months_on_disk(root / "raw", k.id, date.max))
     return max([today.replace(day=1), *found])
 
@@ -44,7 +44,7 @@ def grids(root: Path, rules: Rulebook, today: date) -> Grids:
 
 @lru_cache(maxsize=4)
 def month_grid(first: date, last: date) -> dg.StaticPartitionsDefinition:
-    """Months as cells `YYYY-MM`; a fixed list, so that the clock decides nothing in a run."""
+    """Months as cells `YYYY-MM`; a fixed list, so no run reads the clock."""
     return dg.StaticPartitionsDefinition([f"{month:%Y-%m}" for month in month_range(first, last)])
 
 
@@ -94,7 +94,7 @@ def table_schema(model: type[pa.DataFrameModel]) -> dg.TableSchema:
 
 
 def of_table(table: str) -> dict[str, Any]:
-    """The metadata every asset of a table carries: its columns and where it lies."""
+    """The metadata every asset of a table carries: its columns and its name."""
     return {"dagster/column_schema": table_schema(TABLES[table]), "dagster/table_name": table}
 
 

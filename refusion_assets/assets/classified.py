@@ -46,7 +46,7 @@ RENAMED = {
 def forget_files(session: Session, files: Sequence[int]) -> None:
     """The lines of some files (`fil_id`) and their verdicts leave; a copy of the lines goes to `classified.udgaaet`.
 
-    From the copy the next classification knows the reports and claims that they had touched.
+    The next classification reads from the copy the reports and claims that they had touched.
     """
     theirs = f"WHERE {among('fil_id', 'files', 'BIGINT')}"
     session.run(f"INSERT INTO classified.udgaaet SELECT * FROM classified.linje {theirs}", files=files)
@@ -225,7 +225,7 @@ def _touched(session: Session, files: Relation) -> Scope:
 def judge_reports(session: Session, scope: Scope) -> None:
     """New verdicts (`classified.dom`) on the chosen lines that are not used; EI-010 comes later (`make_claims`).
 
-    A report that lies in one file and that no reversal points at is judged by its own row rule. The kernel judges the
+    A report in one file only, without a reversal, is judged by its own row rule. The kernel judges the
     others. The rows put in here have the key of `classified.linje`, which is proved there.
     """
     doubtful = _doubtful_ids(session, scope)

@@ -1,4 +1,4 @@
-"""Konsekvens: the same benefit months under a proposal beside the rules in force; nothing that is settled moves."""
+"""Konsekvens: the same benefit months under a proposal beside the rules in force; settled rows do not change."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -85,10 +85,10 @@ class Book:
 def estimate(
     session: Session, gaeldende: Rulebook, forslag: Rulebook, months: Sequence[date], progress: Callable[[str], None]
 ) -> Konsekvens:
-    """What a proposal would do to some benefit months, as the last run knows them; the rules in force beside it.
+    """The effect of a proposal on some benefit months, with the claims of the last run, beside the rules in force.
 
-    Both are calculated here, in one pass over the people with claims in the months, so that the two differ by the
-    rules alone; where the warehouse holds the months under the rules in force, it must hold the same money.
+    One pass over the people with claims in the months calculates both rule sets, so the two differ by the rules alone.
+    Months that the warehouse holds under the rules in force must give the same money.
     Stop if a month has not been run, or if the proposal changes what the claims were made by.
     """
     known = session.frame("SELECT maaned, regelversion FROM refusion.beregnet")
@@ -114,7 +114,7 @@ def estimate(
 
 
 def _refuse(found: Sequence[Forskel]) -> None:
-    """Stop if the claims themselves would be others: they were made by the rules in force when they were loaded."""
+    """Stop if the proposal would change the claims: the rules in force at loading made them."""
     loaded = [forskel for forskel in found if forskel.indlaes]
     if loaded:
         first, more = loaded[0], f" (og {len(loaded) - 1} mere)" if len(loaded) > 1 else ""

@@ -57,7 +57,7 @@ from refusion_assets.place import Place, keep_rules
 from refusion_assets.shown import MAANED, kroner
 from refusion_assets.store.session import Relation, Session, among
 
-# The files a run rests on, as it read them, less those that an earlier run knew the same way.
+# The files of a run with their hashes, less those with the same hash in an earlier run.
 NEW_TO_THE_RUN = """
 INSERT INTO opgoerelse.kendt_fil (maaned, sti, sha256)
 SELECT $month, sti, nu.sha256 FROM (
@@ -73,7 +73,7 @@ WHERE sha256 IS NOT NULL ORDER BY sti"""
 
 
 def record_known(session: Session, month: date) -> None:
-    """The files that run `month` knows otherwise than earlier runs (`opgoerelse.kendt_fil`), in place of old ones."""
+    """Store the files of run `month` that are new or changed since earlier runs (`opgoerelse.kendt_fil`)."""
     session.run("DELETE FROM opgoerelse.kendt_fil WHERE maaned = $month", month=month)
     session.run(NEW_TO_THE_RUN, month=month)
 
@@ -87,7 +87,7 @@ AMONG = among("kommunekode", "koder")
 ROWS_PER_BLOCK = 1_000_000
 TAKEN_BACK = f"CASE raekketype WHEN '{TILBAGE}' THEN -1 ELSE 1 END"
 TOLD = ("kommunekode", "maaned", "borger_id", "raekketype", "refusion_oere", "medfinansiering_oere")
-# The month in which the newest report about a person was received that the run is the first to know.
+# Per person the month of receipt of the newest report that is new in the run.
 RECEIVED = """SELECT l.borger_id, max(f.modtaget_maaned) AS modtaget
     FROM classified.linje l JOIN raw.fil f USING (fil_id)
     WHERE f.kendt_fra = $month AND NOT f.dublet AND l.borger_id IS NOT NULL GROUP BY 1"""

@@ -138,7 +138,7 @@ def show(place: Place, month: date, outgoing: files.Outgoing) -> None:
 
 
 def stand(session: Session, place: Place, month: date) -> bool:
-    """Whether the files in sight are those that run `month` made: the run is open, and SHA256SUMS is its own."""
+    """True if the shown files are those of run `month`: the run is open, and SHA256SUMS is its own."""
     row = session.frame("SELECT status, filsum FROM opgoerelse.koersel WHERE maaned = $m", m=month)
     sums = place.outgoing / f"{month:%Y-%m}" / files.SUMS
     return row.rows() != [] and row["status"][0] == AABEN and sums.exists() and fingerprint(sums) == row["filsum"][0]
@@ -147,7 +147,7 @@ def stand(session: Session, place: Place, month: date) -> bool:
 def _made_of(session: Session, place: Place, number: int) -> pl.DataFrame:
     """The basis of the ledger's files of run `number`: koersel, kommunekode, grundlag (a hash of it).
 
-    That is the ledger rows of the municipality, what is too old, the rules, and this program.
+    The hash covers the ledger rows of the municipality, its rows that are too old, the rules, and this program.
     """
     rows = session.frame(
         f"""SELECT kommunekode, concat(count(*), ' ', sum(hash({", ".join(LEDGER)})::HUGEINT)) AS raekker
@@ -167,10 +167,10 @@ def _made_of(session: Session, place: Place, number: int) -> pl.DataFrame:
 
 
 def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) -> Outcome:
-    """Whether the files that are ready say, municipality by municipality, what the ledger of the run says. Øre.
+    """Passed if the ready files and the run's ledger have the same sums for each municipality. Øre.
 
-    Calculation files and statements are read back from the disk as a municipality would read them; not those that are
-    used again, which have been through this and rest on the same ledger rows (`write_files`).
+    Calculation files and statements are read back from the disk as a municipality would read them. Files used again
+    are left out: they passed before, from the same ledger rows (`write_files`).
     """
     ledger = session.frame(
         """SELECT kommunekode, sum(refusion_oere)::BIGINT AS refusion,
@@ -208,7 +208,7 @@ def _read_back(session: Session, outgoing: files.Outgoing, kind: str) -> pl.Data
 
 
 def _gaps(ledger: pl.DataFrame, found: pl.DataFrame, fil: str) -> pl.DataFrame:
-    """The municipalities whose file of a kind does not say what the ledger says, and by how much (øre)."""
+    """The municipalities with a file of a kind that differs from the ledger, and the difference (øre)."""
     both = ledger.join(found, on="kommunekode", how="full", coalesce=True, suffix="_fil").fill_null(0)
     off = [pl.col(f"{name}_fil") - pl.col(name) for name in ("refusion", "medfinansiering")]
     wrong = both.filter((off[0] != 0) | (off[1] != 0))
@@ -290,7 +290,7 @@ def _published(place: Place) -> list[str]:
 
 
 def published_is_current(session: Session, place: Place, month: date) -> bool:
-    """Whether the copy for analysts knows run `month` as it stands."""
+    """True if the published copy holds the current state of run `month`."""
     query = "SELECT status, filsum, regelversion FROM opgoerelse.koersel WHERE maaned = $m"
     now = session.frame(query, m=month).rows()
     try:

@@ -51,8 +51,8 @@ def going_on(people: Relation) -> str:
     """SQL for the people whose counts can go on from the week `$uge`: borger_id.
 
     They have changed from `$uge` on only. The week before it lies in a stored spell, or they have no spell. A spell of
-    self-support (C) is stored only if support follows, so it must have begun after `$foerste`, the first week that is
-    read, and after weeks with support: not where the count has started over since.
+    self-support (C) is stored only if support follows. It must begin after `$foerste`, the first week read, and after
+    support, without a restart in between.
     """
     return f"""SELECT b.borger_id FROM {people} b LEFT JOIN (
             SELECT borger_id, max({SPELL_END}) AS slut,

@@ -26,8 +26,8 @@ from refusion_assets.store.session import Session, among
 
 BASIS = "SELECT maaned, regelversion FROM refusion.regelgrundlag ORDER BY maaned"
 BEFORE_THE_TABLE = "SELECT maaned, regelversion FROM refusion.beregnet"
-# People with days in the weeks to do again, and people with a benefit whose entry has changed: amounts without
-# settlement are summed by person, so there all of a person's weeks count.
+# People with days in the weeks to do again, and people with a benefit whose entry has changed. Unsettled amounts are
+# summed by person, so all the person's weeks are calculated.
 PEOPLE = f"""SELECT borger_id, $since::DATE AS dag FROM classified.krav
     WHERE periode_slut >= $since::DATE OR {among("ydelse_id", "ydelser")}"""
 LAST_CLOSED = """SELECT maaned, regelversion FROM opgoerelse.koersel
@@ -38,8 +38,8 @@ LAST_CLOSED = """SELECT maaned, regelversion FROM opgoerelse.koersel
 class Stale:
     """The months, weeks and benefits that the rules in force make out of date.
 
-    The benefit months in order, the Monday of the first week that can differ, and the benefits whose own entry is
-    another; nothing where no number and no paragraph of a row can differ.
+    The benefit months in order, the Monday of the first week that can differ, and the benefits with a changed entry;
+    empty if no number and no paragraph of a row can differ.
     """
 
     maaneder: list[date]

@@ -97,7 +97,7 @@ def latest_people(month: date) -> Relation:
 
 
 def settled_before(session: Session, month: date) -> bool:
-    """Whether the month was settled for everybody before it was calculated again for some (`latest_people`)."""
+    """True if the month was settled for everybody before it was calculated again for some (`latest_people`)."""
     query = "SELECT count(DISTINCT coalesce(opgjort, 0)) > 1 FROM refusion.aendret WHERE maaned = $month"
     return bool(session.value(query, month=month))
 
@@ -169,9 +169,9 @@ class People:
 def choose_people(session: Session, place: Place, month: date, fra: date | None = None) -> People:
     """The people to calculate, and the week to calculate each of them from.
 
-    Everybody if a later month was calculated last. Else those with changed claims, with days of a claim that have come
-    due, or with a changed residence; and everybody with days from the first week that other rules can touch, or from
-    `fra` if that is asked for. Stop if the claims are another month's.
+    Everybody if a later month was calculated last. Otherwise people with changed claims, newly due days or a changed
+    residence; and people with days from the first week that changed rules can touch, or from `fra` if given. Stop if
+    the claims are another month's.
     """
     _refuse_other_lines(session, month)
     rules = place.rules

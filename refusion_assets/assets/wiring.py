@@ -87,7 +87,7 @@ def last_run(session: Session) -> date | None:
 
 
 def first_run(session: Session, month: date) -> bool:
-    """Whether no earlier month has been run, so that the files received are the history."""
+    """True if no earlier month has been run, so that the files received are the history."""
     return bool(session.value("SELECT count(*) = 0 FROM opgoerelse.koersel WHERE maaned < $m", m=month))
 
 
@@ -140,7 +140,7 @@ def chosen_cells(context: dg.AssetExecutionContext) -> dict[date, list[str]]:
 
 
 def everybody(place: Place, koder: Collection[str]) -> bool:
-    """Whether these municipalities are all there are."""
+    """True if these municipalities are all there are."""
     return set(koder) >= set(place.rules.koder)
 
 

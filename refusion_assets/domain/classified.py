@@ -1,4 +1,4 @@
-"""Understands what a delivered line is about, and the first rule it breaks."""
+"""Understands the subject of a delivered line, and the first rule it breaks."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -34,7 +34,7 @@ class Linje(Contract, key=["fil_id", "linje"]):
 
 
 def konto_table(rules: Rulebook) -> pl.DataFrame:
-    """One row per account: the benefit, and what a report on it is expected to look like."""
+    """One row per account: the benefit, and the expected form of a report on it."""
     columns: dict[str, tuple[str, type[pl.DataType]]] = {
         "konto": ("konto", pl.String),
         "ydelse_id": ("ydelse_id", pl.String),
@@ -130,7 +130,7 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """
     konto = pl.coalesce("Felt0114", "Felt0115")
     felt = pl.when(pl.col("Felt0114").is_not_null()).then(pl.lit("0114")).otherwise(pl.lit("0115"))
-    # Lazy, so that what several rules ask for is worked out once.
+    # Lazy, so that a value of several rules is computed once.
     frame = (
         rows.lazy()
         .with_columns(konto=konto, felt=felt)
@@ -141,7 +141,7 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     subject = pl.when(by_employer).then(pl.col("Felt0216")).otherwise(pl.col("CPR"))
     frame = frame.with_columns(
         subjekt=subject,
-        # Of the person EI-003 speaks, whatever is wrong with the number.
+        # EI-003 reports every fault of the person's number.
         subjekt_bit=pl.when(by_employer).then(BIT["Felt0216"]).otherwise(BIT["CPR"]),
         muligt_cpr=is_possible_cpr(subject, pl.col("Modtaget_tidspunkt").dt.date()),
         periode_start=pl.when(use_214).then(pl.col("Felt0214_start")).otherwise(pl.col("Felt0215_start")),
@@ -160,7 +160,7 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
 
 
 def _warnings() -> dict[str, pl.Expr]:
-    """EI-006 and EI-007 of a good report: an income type, or a period, the account does not expect."""
+    """EI-006 and EI-007 of a good report: an unexpected income type or period for the account."""
     good = (pl.col("Indberetningsart") == "I") & pl.col("regel").is_null()
     other_type = (pl.col("Indkomsttype") != pl.col("ventet_type")) | (
         pl.col("Indtaegtsart").fill_null("") != pl.col("ventet_art")
@@ -230,7 +230,7 @@ VERDICT = list(Dom.to_schema().columns)
 
 
 def not_used(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """The verdicts that are kept (`Dom`): nearly all lines are used, and to say so of each would cost the most."""
+    """The stored verdicts (`Dom`): nearly all lines are used, and a row for each of them would cost the most."""
     return verdicts.filter(pl.col("status").ne_missing(BRUGT))
 
 
@@ -261,8 +261,8 @@ def spoil(judged: pl.DataFrame, spoiled: pl.DataFrame) -> pl.DataFrame:
 def judge_set(linjer: pl.DataFrame) -> pl.DataFrame:
     """The verdict on every line but for EI-010 (columns of `Dom`): duplicates, reversals of reversals, reversals.
 
-    A report is judged by what shares its IndberetningsID or points at it, a reversal by what it points at;
-    so the lines can be handed over in groups of ids. Source: input.md section 3.
+    A report is judged by the lines that share its IndberetningsID or point at it, a reversal by its target.
+    So the lines can be judged in groups of ids. Source: input.md section 3.
     """
     reports, reversals = linjer.filter(pl.col("art") == "I"), linjer.filter(pl.col("art") == "T")
     other = linjer.filter(pl.col("art").is_null())
@@ -300,8 +300,8 @@ def _effect(reversals: pl.DataFrame, reports: pl.DataFrame) -> pl.DataFrame:
 def _reverse(reports: pl.DataFrame, reversals: pl.DataFrame) -> pl.DataFrame:
     """Reports with `status`: reversed where a standing reversal from the same payer points at them.
 
-    A report whose id another has taken before (EI-013) is taken back (`trukket`) only by a reversal of a later file:
-    an earlier one, and one sent along with it, is about that other report.
+    Only a reversal in a later file takes back (`trukket`) a report with a repeated id (EI-013). Earlier reversals, and
+    those of the same file, concern the first report with the id.
     """
     aim = ["reference_id", "pligt_se", "borger_id"]
     standing = reversals.filter(pl.col("regel").is_null()).group_by(aim).agg(pl.col("fil_orden").max())

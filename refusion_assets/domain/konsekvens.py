@@ -46,7 +46,7 @@ def _added(one: pl.DataFrame, two: pl.DataFrame, key: list[str]) -> pl.DataFrame
 
 
 def sides(rules: Rulebook, grid: Grid, fra: date) -> pl.DataFrame:
-    """Who pays whom for every benefit and week of the grid from `fra` on: ydelse_id, uge, side."""
+    """The side of each benefit and week of the grid from `fra` on: ydelse_id, uge, side."""
     weeks = [grid.monday_of(week) for week in range(max(grid.week_of(fra), 0), grid.weeks)]
     rows = [(name, uge, rules.ydelse_on(name, max(uge, rules.overgang.gaelder_fra)).side)
             for name in rules.ydelse_ids for uge in weeks]  # fmt: skip
@@ -55,10 +55,10 @@ def sides(rules: Rulebook, grid: Grid, fra: date) -> pl.DataFrame:
 
 
 def compare(gaeldende: pl.DataFrame, forslag: pl.DataFrame) -> Virkning:
-    """What the rows of the same people under two rule sets say otherwise.
+    """The difference between the rows of the same people under two rule sets.
 
-    Both: the rows (`BorgerUgeYdelse`) of the months asked for, with `side`. A person changes step in a week where
-    a benefit stands on one step by the rules in force and on another by the proposal, whoever finances it.
+    Both: the rows (`BorgerUgeYdelse`) of the months asked for, with `side`. A person changes step in a week if
+    a benefit has one step by the rules in force and another by the proposal, in any municipality.
     Hjemmel: none, technical.
     """
     both = [rows.with_columns(pl.col("trin").fill_null(UDEN_TRIN)) for rows in (gaeldende, forslag)]

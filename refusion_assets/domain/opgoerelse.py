@@ -188,7 +188,7 @@ def too_old(
     kommune, stat = limits(run_month, rules)
     net = pl.col("refusion_oere") - pl.col("medfinansiering_oere")
     old = _either(net, _passed(kommune, run_month), _passed(stat, run_month))
-    # A difference of nothing favours nobody: too old when both directions are, and then by the first of them.
+    # A zero difference favours neither side: too old when both directions are, and then by the first of them.
     old = pl.when(net == 0).then(_passed(kommune, run_month) & _passed(stat, run_month)).otherwise(old)
     fra, hjemmel = (
         _either(net, pl.lit(kommune and getattr(kommune, name)), pl.lit(stat and getattr(stat, name)))
@@ -226,9 +226,9 @@ def _passed(entry: Foraeldelse | None, run_month: date) -> pl.Expr:
 
 
 def list_too_old(found: pl.DataFrame, listed: pl.DataFrame, koersel: int) -> pl.DataFrame:
-    """The rows of a run that tell of what is too old (`Foraeldet`): new (N), become another (T, K), or gone (T). Øre.
+    """The rows of a run on differences that are too old (`Foraeldet`): new (N), changed (T, K), or gone (T). Øre.
 
-    `found` as `too_old` gives it; `listed`: the rows of earlier runs that stand.
+    `found` as `too_old` gives it; `listed`: the valid rows of earlier runs.
     Hjemmel: that of the entries (rules.md section 7a).
     """
     same = found.join(listed, on=[*KEY, *MONEY, "procent"], how="semi").select(KEY)

@@ -1,4 +1,4 @@
-"""Understands one delivered row: which columns it has, what type each is, and what could not be read."""
+"""Understands one delivered row: its columns, their types, and the unreadable values."""
 
 from datetime import date
 
@@ -53,7 +53,7 @@ POLARS_TYPE = {
 }
 BIT = {name: 1 << position for position, name in enumerate(NAMES)}
 
-# A digit is one of 0-9: \d would take those of every script (input.md section 1).
+# A digit is one of 0-9: \d would match those of every script (input.md section 1).
 WHOLE_FORM = r"^[0-9]{1,18}$"
 AMOUNT_FORM = r"^-?[0-9]{1,10}(,[0-9]{1,2})?$"
 # Four digits, but not the year 0000, which no calendar has.
@@ -166,7 +166,7 @@ class Ukendt(Contract, key=FIL_LINJE):
 
 
 def _indberetning() -> type[Contract]:
-    """The contract of `raw.indberetning`: the columns of the delivered row, typed, and where it lies."""
+    """The contract of `raw.indberetning`: the columns of the delivered row, typed, with file and line."""
     columns = {name: POLARS_TYPE[kind] for name, kind, _ in COLUMNS}
     annotations = {"fil_id": pl.Int64, "linje": pl.Int64, **columns, "udfyldt": pl.Int64, "ulaeselig": pl.Int64}
     body = {name: pa.Field(nullable=name in NAMES) for name in annotations}
@@ -214,9 +214,9 @@ Indberetning = _indberetning()
 def typed(lines: pl.DataFrame) -> pl.DataFrame:
     """One row per delivered line with typed columns; unreadable values are null and marked.
 
-    Amounts in øre. Adds `udfyldt` and `ulaeselig`: bit masks of the columns that hold something, and of
-    those whose text cannot be read as their type, which for text is that it has digits of another script; such a
-    text is kept. Other columns of `lines` are kept. Source: input.md 1 and 2.
+    Amounts in øre. Adds two bit masks of columns: `udfyldt` marks those with a value, `ulaeselig` those that cannot
+    be read as their type. A text with digits of another script counts as unreadable, and is kept. Other columns of
+    `lines` are kept. Source: input.md 1 and 2.
     """
     kinds = {name: kind for name, kind, _ in COLUMNS if kind != TEXT}
     foreign = _other_digits(lines)
@@ -241,7 +241,7 @@ def typed(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _other_digits(lines: pl.DataFrame) -> list[str]:
-    """The columns of text that have a character outside ASCII somewhere: only there a digit can be another script's."""
+    """The columns of text with a character outside ASCII: only these can hold a digit of another script."""
     names = [name for name, kind, _ in COLUMNS if kind == TEXT]
     wider = lines.lazy().select((pl.col(n).str.len_bytes() != pl.col(n).str.len_chars()).any() for n in names)
     return [name for name, found in zip(names, wider.collect().row(0), strict=True) if found]
@@ -270,7 +270,7 @@ def is_possible_cpr(cpr: pl.Expr, received: pl.Expr) -> pl.Expr:
 
 
 def _shaped(column: str, form: str) -> pl.Expr:
-    """A text of the form it must have; null else."""
+    """A text that matches its form; null else."""
     return pl.when(pl.col(column).str.contains(form)).then(pl.col(column))
 
 
@@ -286,7 +286,7 @@ BASIS = {
     "beregningsgrundlag_oere": oere(pl.col("Beregningsgrundlag")),
     "loen_oere": oere(pl.col("Loen")),
 }
-# Whether a line of a register can be read: what must be there is, and numbers, codes, days and amounts are such.
+# True if a line of a register is readable: required values are there; numbers, codes, days and amounts have their form.
 READABLE = {
     "bopael": pl.all_horizontal(
         STAY_END.is_not_null() | pl.col("Bopael_slut").is_null(), *(value.is_not_null() for value in STAY.values())

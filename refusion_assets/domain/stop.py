@@ -9,7 +9,7 @@ class Stop(RuntimeError):
 
 
 class Refused(Stop):
-    """What an operator wants let pass and cannot; nothing has been touched."""
+    """An operator's decision to let something pass is refused; nothing has been touched."""
 
 
 def of_the_system(error: OSError) -> str:
@@ -23,9 +23,9 @@ DISK_FULL = ("no space left", "disk is full", "disk full", "os error 28", "file 
 
 
 def of_the_disk(error: BaseException | None) -> str:
-    """That the disk is full, where an error or one that caused it says so in its own words; else nothing.
+    """The text of a full disk, if an error or its cause reports one; else empty.
 
-    DuckDB, SQLite, Polars and the system each say it in a class of their own.
+    DuckDB, SQLite, Polars and the system each raise a class of their own.
     """
     while error is not None:
         if any(words in str(error).lower() for words in DISK_FULL):
@@ -36,7 +36,7 @@ def of_the_disk(error: BaseException | None) -> str:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a whole file or sender: rule id, what it is about, a Danish text, and its money (øre)."""
+    """A fault of a whole file or sender: rule id, its subject, a Danish text, and its money (øre)."""
 
     regel: str
     genstand: str

@@ -31,8 +31,8 @@ REPORT_NAME = re.compile(
 UNIT_DIGITS = {"kommunal": 3, "national": 8}
 MONTH_NAME = re.compile(r"[0-9]{4}-[0-9]{2}")
 MONEY = ("sum_felt0014", "sum_felt0037")
-# What a manifest must hold; the first ones are compared with where the file lies. What it says of the running number
-# and the version of the form is not compared: the name and the header say it.
+# The keys of a manifest; the first ones are compared with the file's folder and name. The running number and the
+# version of the form are not compared: the name and the header give them.
 REPORT_KEYS = ("filnavn", "kilde", "enhed", "modtaget_maaned", "loebenr", "oprettet", "antal_raekker", *MONEY,
                "antal_T", "sha256", "skemaversion")  # fmt: skip
 REGISTER_KEYS = ("filnavn", "modtaget_maaned", "oprettet", "antal_raekker", "sha256", "skemaversion")
@@ -41,7 +41,7 @@ MANIFEST_BYTES = 2**20
 # Sixteen digits of kroner are more than a file can hold, and the øre of them still fit in 64 bits.
 MONEY_FORM = re.compile(r"[+-]?[0-9]{1,16}(\.[0-9]{1,10})?")
 COUNT_FORM = re.compile(r"-?[0-9]{1,12}")
-# What may be repeated of a manifest: nothing that could be a person, or anything but a word.
+# The values of a manifest that may be printed: names, words and codes that cannot be a person's number.
 SHOWN = re.compile(r"(eindkomst-yr|bopael|fleksgrundlag)-[a-z0-9-]{1,60}\.(csv|txt)|[a-z]{1,20}|[0-9]{3}|[0-9]{8}|"
                    r"[0-9]{4}-[0-9]{2}")  # fmt: skip
 LONGEST = 100_000
@@ -112,7 +112,7 @@ def months_on_disk(raw: Path, kilde: str, through: date) -> Iterator[tuple[date,
 def report_files(raw: Path, through: date, rules: Rulebook) -> Iterator[tuple[Path, re.Match[str], date]]:
     """Every name of a file of reports received through a month, by path: where it lies, its parts, and the month.
 
-    What has no such name is taken in nowhere (FIL-007).
+    Files with other names are left unread (FIL-007).
     """
     for kilde in sorted(rules.kilder, key=lambda k: k.id):
         for month, folder in months_on_disk(raw, kilde.id, through):
@@ -124,7 +124,7 @@ def report_files(raw: Path, through: date, rules: Rulebook) -> Iterator[tuple[Pa
 def find(raw: Path, through: date, rules: Rulebook) -> tuple[list[Delivery], list[Fault]]:
     """Every file of reports received through a month, by path; and those in the form that is not read yet.
 
-    What has the name of a file and is none is rejected by whoever reads it.
+    A non-file with the name of a file is rejected when read.
     """
     deliveries, faults = [], []
     for path, name, month in report_files(raw, through, rules):
@@ -170,7 +170,7 @@ def registers(raw: Path, art: str, through: date) -> list[tuple[date, Path]]:
 
 
 def manifest_of(path: Path) -> Path:
-    """Where the manifest of a file lies."""
+    """The path of the manifest of a file."""
     return path.with_name(path.name.rpartition(".")[0] + MANIFEST)
 
 
@@ -190,7 +190,7 @@ def fingerprint_if_there(path: Path) -> str | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[io.BufferedReader]:
-    """A file of bytes; OSError if it is anything but a file, as what waits for a writer would never end."""
+    """A file of bytes; OSError if it is anything but a file, as reading a pipe without a writer would never end."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(0, "det er ikke en fil")
     with path.open("rb") as file:
@@ -200,7 +200,7 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
 def read_reports(delivery: Delivery) -> Content:
     """The lines of a file of reports, proved against manifest and header; FileRejected else.
 
-    The sums are known with the last part: if it is then rejected, what was taken of it must be given up.
+    The sums are complete with the last part: if the file is then rejected, the caller must drop the earlier parts.
     Source: input.md sections 1 and 4 (FIL-001, FIL-002).
     """
     path = delivery.path
@@ -257,7 +257,7 @@ def _manifest(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _parsed(said: bytes) -> dict[str, Any]:
-    """A manifest as it stands: numbers with a point as their text, no key twice, nothing endless; ValueError else."""
+    """A manifest as written: numbers with a point as their text, no key twice, no infinite number; ValueError else."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) < len(pairs):
@@ -278,12 +278,12 @@ def _parsed(said: bytes) -> dict[str, Any]:
         said.decode("utf-8"), object_pairs_hook=once, parse_int=short, parse_float=str, parse_constant=no_number
     )
     if not isinstance(found, dict):
-        raise ValueError("no object")  # noqa: TRY004  all that is wrong with it is one thing
+        raise ValueError("no object")  # noqa: TRY004  every fault of a manifest is one kind of error
     return found
 
 
 def _compare(path: Path, claimed: dict[str, Any], found: dict[str, Any]) -> None:
-    """FileRejected if the manifest says something else than the file; the text says what, the fault how much (øre)."""
+    """FileRejected if manifest and file differ; the text names the differing key, the fault the amount (øre)."""
     claims = {name: claimed.get(name) for name in found}
     # True is no number, nor is a number written as text.
     wrong = [name for name, value in found.items() if isinstance(claims[name], bool) or claims[name] != value]
@@ -296,7 +296,7 @@ def _compare(path: Path, claimed: dict[str, Any], found: dict[str, Any]) -> None
 
 
 def _whole(oere: object) -> int:
-    """A sum that a manifest claims in whole øre, nothing if it claims none."""
+    """A sum of a manifest in whole øre; None if it has none."""
     return int(oere) if isinstance(oere, (int, Decimal)) else 0
 
 
@@ -314,10 +314,10 @@ def _shown(name: str, value: object) -> str:
 
 
 def _read(path: Path, header: str, claimed: dict[str, Any], place: dict[str, str]) -> Content:
-    """The file as text columns, once its manifest is its own (`place`: what that says of where it lies).
+    """The file as text columns, once its manifest fits (`place`: the place that the manifest names).
 
-    FileRejected on another hash or place, another header, a line of another length, text that is not UTF-8, and
-    whatever else keeps a reader from it.
+    FileRejected on another hash or place, another header, a line of another length, text that is not UTF-8, or
+    any other fault in reading.
     """
     with _rejecting(path):
         sha256, quoted, fault = _looked_through(path, header)
@@ -332,13 +332,13 @@ def _read(path: Path, header: str, claimed: dict[str, Any], place: dict[str, str
 
 
 def _unreadable(path: Path, why: str) -> Fault:
-    """A file that is not the CSV that was agreed, and why."""
+    """The fault of a file that is not the agreed CSV, with the reason."""
     return Fault("FIL-002", path.name, f"{why}; bed afsenderen om at levere filen igen")
 
 
 @contextmanager
 def _rejecting(path: Path) -> Iterator[None]:
-    """Whatever keeps a reader from a file is a fault of that file: the others are still looked at."""
+    """Within the block, any error in reading a file is a fault of that file; the other files are still read."""
     try:
         yield
     except OSError as error:
@@ -348,7 +348,7 @@ def _rejecting(path: Path) -> Iterator[None]:
 
 
 def _what_is_left(path: Path, header: str) -> dict[str, Any]:
-    """The totals of a file that is not the one its manifest speaks of, as far as they can be read."""
+    """The totals of a file that does not fit its manifest, as far as they can be read."""
     if header != HEADER:
         return {}
     try:
@@ -367,7 +367,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _looked_through(path: Path, header: str) -> tuple[str, bool, str | None]:
-    """The sha256 of a file, whether it has quotes, and why it is not the CSV that was agreed, or None."""
+    """The sha256 of a file, whether it has quotes, and why it is not the agreed CSV, or None."""
     sha256, quoted, text = hashlib.sha256(), False, True
     known, even, returns = True, True, False
     for number, block in enumerate(_blocks(path)):

@@ -1,4 +1,4 @@
-"""Understands how an estimate is told: short tables, a plot, and a line for each rule that changes."""
+"""Understands the output of an estimate: short tables, a plot, and a line for each rule that changes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ NET = {book: pl.col(f"refusion_oere_{book}") - pl.col(f"medfinansiering_oere_{bo
 
 @dataclass(frozen=True)
 class Konsekvens:
-    """What a proposal would do to some benefit months, as the run of the month `kendt` knows them.
+    """The effect of a proposal on some benefit months, with the claims known to run `kendt`.
 
     `beregnet`: the warehouse holds the months under the rules in force, and its money is that of the estimate.
     """
@@ -75,7 +75,7 @@ class Tabel:
 def _tabel(titel: str, rows: pl.DataFrame, words: dict[str, str], more: dict[str, str]) -> Tabel:
     """A table of the money under both rule sets: after columns of words, before counts; each column with its heading.
 
-    `rows` have these columns and øre under both rule sets. A count that is null stands empty; text stands as it is.
+    `rows` have these columns and øre under both rule sets. A null count is left empty; text is unchanged.
     """
     cells = [
         (
@@ -89,24 +89,24 @@ def _tabel(titel: str, rows: pl.DataFrame, words: dict[str, str], more: dict[str
 
 
 def _count(number: int | None) -> str:
-    """A whole number as one reads it; nothing where there is none."""
+    """A whole number for people; empty for null."""
     return "" if number is None else f"{number:,}".replace(",", ".")
 
 
 def _net(celler: pl.DataFrame, *by: str | pl.Expr) -> pl.DataFrame:
-    """What the municipalities get, net, under both rule sets (øre), and the weeks, by some columns; in their order."""
+    """The municipalities' net amount under both rule sets (øre), and the weeks, by some columns; in their order."""
     weeks = {f"uger_{book}": pl.col(f"personuger_{book}").sum() for book in NET}
     summed = {book: net.sum() for book, net in NET.items()} | weeks
     return celler.group_by(by).agg(**summed).sort(pl.all()) if by else celler.select(**summed)
 
 
 def net_difference(result: Konsekvens) -> int:
-    """What all municipalities get more (or less) net by the proposal, in all the months. Øre."""
+    """The net difference of all municipalities by the proposal, in all the months. Øre."""
     return int(result.virkning.celler.select((NET[FORSLAG] - NET[GAELDENDE]).sum()).item())
 
 
 def _with_people(rows: pl.DataFrame, result: Konsekvens, *by: str) -> pl.DataFrame:
-    """The rows by month, by municipality or over all, with the persons whose money is another and who change step."""
+    """The rows by month, by municipality or over all, with the persons with changed money and with a changed step."""
     asked = [pl.col(column).is_not_null() == (column in by) for column in WHERE]
     people = result.virkning.beroerte.filter(asked).select(*by, "borgere", "skifter")
     if not by:
@@ -116,7 +116,7 @@ def _with_people(rows: pl.DataFrame, result: Konsekvens, *by: str) -> pl.DataFra
 
 
 def _kommuner(result: Konsekvens) -> pl.DataFrame:
-    """One row per municipality: its name, net money under both, the difference, and persons whose money is another."""
+    """One row per municipality: its name, net money under both, the difference, and persons with changed money."""
     kommuner = result.gaeldende.kommuner
     return (
         _with_people(_net(result.virkning.celler, "kommunekode"), result, "kommunekode")
@@ -130,7 +130,7 @@ def _kommuner(result: Konsekvens) -> pl.DataFrame:
 
 
 def ydelse_navne(result: Konsekvens) -> dict[str, str]:
-    """What every benefit and fleksbidrag is called."""
+    """The name of every benefit and of fleksbidrag."""
     books = (result.gaeldende, result.forslag)
     fleksbidrag = {entry.id: entry.navn for book in books for entry in book.fleksbidrag}
     return fleksbidrag | {y.ydelse_id: y.navn for book in books for y in book.ydelser}
@@ -158,7 +158,7 @@ def _by_kommune(result: Konsekvens, *, gain: bool) -> Tabel:
 
 
 def _by_ydelse(result: Konsekvens) -> Tabel:
-    """By benefit and side, where anything moves."""
+    """By benefit and side, where an amount differs."""
     moved = _net(result.virkning.celler, "ydelse_id", "side").filter(pl.col(GAELDENDE) != pl.col(FORSLAG))
     rows = moved.with_columns(pl.col("ydelse_id").replace(ydelse_navne(result))).sort("ydelse_id", "side")
     words = {"ydelse_id": "Ydelse", "side": "Side"}
@@ -166,7 +166,7 @@ def _by_ydelse(result: Konsekvens) -> Tabel:
 
 
 def _by_step(result: Konsekvens) -> Tabel:
-    """By side and step: what they give net, and the person-weeks on them."""
+    """By side and step: the net amount and the person-weeks."""
     rows = _net(result.virkning.celler, "side", "trin")
     named = rows.with_columns(pl.col("trin").map_elements(step, return_dtype=pl.String))
     more = {f"uger_{book}": f"Personuger {title}" for book, title in BOOKS.items()}
@@ -200,7 +200,7 @@ def tables(result: Konsekvens) -> dict[str, Tabel]:
 
 
 def proposal(result: Konsekvens) -> Iterator[str]:
-    """What the proposal says otherwise, which of the months it can touch, and what cannot be seen here; a line each."""
+    """The differences of the proposal, the months they can touch, and the effects that are not shown; a line each."""
     first, last = result.maaneder[0], result.maaneder[-1]
     months = f"ydelsesmåned {first:%Y-%m}" if first == last else f"ydelsesmånederne {first:%Y-%m}..{last:%Y-%m}"
     yield (
@@ -224,7 +224,7 @@ def proposal(result: Konsekvens) -> Iterator[str]:
 
 
 def reach(result: Konsekvens, forskel: Forskel) -> str:
-    """Which of the months asked for a difference can touch, in words."""
+    """The requested months that a difference of the rules can touch, in words."""
     touched = [month for month in result.maaneder if forskel.touches(month, last_day(month))]
     if forskel.fil == FORAELDELSE:
         return "rører kørsler, ikke ydelsesmåneder"
@@ -278,7 +278,7 @@ TITLES = {
 
 
 def folder_of(root: Path, forslag: Rulebook) -> Path:
-    """Where the files of a proposal's estimate lie, unless another place is asked for."""
+    """The folder of a proposal's estimate, unless another place is asked for."""
     return root / "konsekvens" / forslag.version[:12]
 
 
@@ -344,7 +344,7 @@ def _skift(result: Konsekvens) -> pl.DataFrame:
 
 
 def _regler(result: Konsekvens) -> pl.DataFrame:
-    """One row per difference of the rules: where it stands, old and new, and which of the months it can touch."""
+    """One row per difference of the rules: its place, old and new value, and the months that it can touch."""
     head = ("Fil", "Post", "Felt", "Gældende", "Forslag", "Rækkevidde")
     rows = [(f.fil, f.post, f.felt, f.gaeldende, f.forslag, reach(result, f)) for f in result.forskelle]
     return pl.DataFrame(rows, schema=dict.fromkeys(head, pl.String), orient="row")

@@ -47,7 +47,7 @@ BILAG = (
 class Outgoing:
     """The files of one run, by name: made ready in a hidden folder, then shown in one step.
 
-    `again`: those that are used again, and the sha256 that each was proved to have.
+    `again`: the files used again, each with its proved sha256.
     """
 
     folder: Path
@@ -63,7 +63,7 @@ class Outgoing:
         return cls(folder, ready)
 
     def publish(self) -> None:
-        """Put the run's folder in place of what is there; a reader sees all the old files or all the new."""
+        """Replace the shown folder by the run's; a reader sees all the old files or all the new."""
         old = self.folder.with_name(f".{self.folder.name}.gammel")
         shutil.rmtree(old, ignore_errors=True)
         if self.folder.exists():
@@ -72,7 +72,7 @@ class Outgoing:
         shutil.rmtree(old, ignore_errors=True)
 
     def take_back(self) -> None:
-        """The run's folder out of sight again, ready as before it was shown."""
+        """Hide the run's folder again, ready as before it was shown."""
         os.rename(self.folder, self.ready)
 
     @property
@@ -175,12 +175,12 @@ def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[st
 
 
 def not_as_sent(folder: Path) -> list[str]:
-    """The names of the files of a run's folder that are not what its SHA256SUMS says, are strangers, or are missing."""
+    """The names of the files of a run's folder that differ from its SHA256SUMS, are not in it, or are missing."""
     return apart(sums_of(folder), _said(folder / SUMS) if (folder / SUMS).exists() else {})
 
 
 def apart(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """The names of the files that two sets of them, each name -> sha256, do not have alike; in order."""
+    """The names of the files that differ between two sets, each name -> sha256; in order."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
@@ -196,7 +196,7 @@ def _sums(paths: Sequence[Path]) -> dict[str, str]:
 
 
 def _said(sums: Path) -> dict[str, str]:
-    """The sha256 of each file by its name, as a SHA256SUMS says them."""
+    """The sha256 of each file by its name, as listed in a SHA256SUMS."""
     lines = (line.split() for line in sums.read_text("utf-8", errors="replace").splitlines())
     return {line[-1]: line[0] for line in lines if line}
 
@@ -204,9 +204,9 @@ def _said(sums: Path) -> dict[str, str]:
 def use_again(
     withdrawn: Path, outgoing: Outgoing, koder: Iterable[str], filsum: str, run_month: date, rules: Rulebook
 ) -> None:
-    """The files of the ledger of the municipalities `koder` made ready as they were before the withdrawal.
+    """The ledger's files of the municipalities `koder`, made ready as they were before the withdrawal.
 
-    `filsum`: the sha256 of the SHA256SUMS they were sent with. What is not there, or is not what was sent, is left.
+    `filsum`: the sha256 of the SHA256SUMS they were sent with. Missing and changed files are left out.
     """
     sums = withdrawn / SUMS
     if not sums.exists() or fingerprint(sums) != filsum:
@@ -258,5 +258,5 @@ def _write(file: tuple[Path, pl.DataFrame, Text]) -> None:
 
 
 def write_table(path: Path, rows: pl.DataFrame) -> None:
-    """Rows of ready text and numbers as a CSV file, in the one form of all that leaves the system."""
+    """Rows of ready text and numbers as a CSV file, in the one form of all outgoing files."""
     rows.write_csv(path, separator=";", line_terminator="\n")

@@ -1,4 +1,4 @@
-"""Understands what lies under raw/ that the rules take in nowhere, and how a file is known to be as it was."""
+"""Understands unread files under raw/, and how a file is proved unchanged."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from refusion_assets.domain.rules.entries import Kilde, Rulebook
 from refusion_assets.files.delivered import MANIFEST, fingerprint, manifest_of, month_named, register_name, report_name
 
 REGISTERS = ("bopael", "fleksgrundlag")
-# Ten or twelve digits that stand alone; a birth begins with day and month, which month and number of a file do not.
+# Ten or twelve digits by themselves; a birth date begins with day and month, the month and number of a file do not.
 PERSON = re.compile(r"(?<!\d)(\d\d)(\d\d)(?:\d\d){1,2}[-_. ]?\d{4}(?!\d)")
 HIDDEN = "(personnummer)"
 Fits = Callable[[str], bool]
@@ -20,7 +20,7 @@ Fits = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class Print:
-    """What tells without reading that a file is as it was: its size in bytes, and when it was changed (ns)."""
+    """Size in bytes and time of change (ns) of a file: the same print proves it unchanged without reading."""
 
     stoerrelse: int
     aendret_ns: int
@@ -45,9 +45,9 @@ class Read:
     manifest_sha256: str
 
     def differs(self, path: Path, *, thoroughly: bool) -> str | None:
-        """What has become of the file since, in words; None if it and its manifest are as they were.
+        """The change of the file since, in words; None if it and its manifest are unchanged.
 
-        What has its old print is not read again, unless it is asked for `thoroughly`.
+        A file with an unchanged print is not read again, unless `thoroughly`.
         """
         said = (
             (path, self.fil, self.sha256, "er væk", "har fået et andet indhold"),
@@ -63,9 +63,9 @@ class Read:
 
 
 def unread(raw: Path, rules: Rulebook) -> list[str]:
-    """What lies under raw/ and is taken in by no run, whatever its month: paths from the data root, sorted.
+    """The files under raw/ that no run of any month reads: paths from the data root, sorted.
 
-    A folder stands here only if it is empty and no source's. A number that may be a person's is hidden.
+    A folder is listed only if it is empty and no source's. A number that may be a person's is hidden.
     Source: input.md sections 1 and 4 (FIL-007).
     """
     kilder = {kilde.id: kilde for kilde in rules.kilder}
@@ -84,12 +84,12 @@ def unread(raw: Path, rules: Rulebook) -> list[str]:
 
 
 def _fits(kilde: Kilde | None, art: str, month: date, name: str) -> bool:
-    """Whether a file of this name is taken in from the month folder of a source, or of a register."""
+    """True if a file of this name is taken in from the month folder of a source, or of a register."""
     return report_name(name, kilde, month) is not None if kilde else name == register_name(art, month)
 
 
 def _unread_of(folder: Path, fits: Fits) -> list[Path]:
-    """What a month folder of a source holds besides its files and their manifests; the folder itself if it is empty."""
+    """The entries of a source's month folder besides its files and manifests; the folder itself if it is empty."""
     entries = _entries(folder)
     files = {path.name.rpartition(".")[0] for path in entries if fits(path.name) and path.is_file()}
     odd = [
@@ -102,7 +102,7 @@ def _unread_of(folder: Path, fits: Fits) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, by name; nothing where there is no such folder."""
+    """The entries of a folder, by name; none without the folder."""
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
@@ -122,18 +122,18 @@ def _all_within(path: Path) -> list[Path]:
 
 
 def _shown(path: Path, raw: Path) -> str:
-    """A path as people are told it, from the data root: on one line, and without a number that may be a person's."""
+    """A path for people, from the data root: on one line, and without a number that may be a person's."""
     text = str(path.relative_to(raw.parent)) + ("/" if path.is_dir() and not path.is_symlink() else "")
     legible = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return without_persons(legible)
 
 
 def without_persons(text: str) -> str:
-    """What somebody has written, on one line and without a number that may be a person's."""
+    """A text on one line, without a number that may be a person's."""
     return PERSON.sub(_hidden, "".join(letter if letter.isprintable() else "?" for letter in text))
 
 
 def _hidden(found: re.Match[str]) -> str:
-    """Ten digits, or what stands for them if they begin with a day (also a replacement number's) and a month."""
+    """Ten digits, masked if they begin with a day (also a replacement number's) and a month."""
     day, month = int(found[1]), int(found[2])
     return HIDDEN if 1 <= (day - 60 if day > 60 else day) <= 31 and 1 <= month <= 12 else found[0]

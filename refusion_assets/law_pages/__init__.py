@@ -1,1 +1,1 @@
-"""The law pages: what stands in `rules/`, in the code and in the tests, as pages for a lawyer."""
+"""The law pages: `rules/`, the code and the tests as pages for a lawyer."""

@@ -50,12 +50,12 @@ def cited(record: Record) -> str:
 
 
 def source(record: Record) -> str:
-    """Where an entry can be read, where its paragraph does not already link there."""
+    """The source of an entry, if its paragraph does not already link there."""
     return "" if URL.fullmatch(record["kilde"]) else value(record["kilde"])
 
 
 def _columns(records: Sequence[Record], names: Iterable[str]) -> dict[str, list[str]]:
-    """The columns of the entries that say anything, as cells by heading."""
+    """The columns of the entries with a value, as cells by heading."""
     columns = {}
     for name in names:
         if name == "hjemmel":
@@ -68,7 +68,7 @@ def _columns(records: Sequence[Record], names: Iterable[str]) -> dict[str, list[
 
 
 def entries(records: Sequence[Record], names: Sequence[str]) -> str:
-    """A table with one row per entry, and above it what is the same for all of them."""
+    """A table with one row per entry, and above it the values that all entries share."""
     ordered = [name for name in names if name not in CITATION]
     ordered += [name for name in CITATION if name in names]
     columns = _columns(records, ordered)

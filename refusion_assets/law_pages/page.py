@@ -29,7 +29,7 @@ LETTERS = {"K": "kontanthjælp", "D": "dagpenge", "U": "SU"}
 
 @cache
 def _templates() -> Environment:
-    """The templates of the pages, and what they call; what they name must be there."""
+    """The templates of the pages with their functions; an undefined name is an error."""
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=False,  # noqa: S701  Markdown, and no text of a stranger
@@ -55,7 +55,7 @@ def _outcome(rows: Sequence[Record]) -> str:
 
 
 def reading(entry: Record) -> str:
-    """The part of the page about one reading; Stop where no case shows what its values do."""
+    """The part of the page about one reading; Stop if no case shows the effect of its values."""
     name = entry["navn"]
     cases = [case for case in reading_cases() if case["laesning"] == name]
     if not cases:
@@ -81,7 +81,7 @@ Topics = dict[str, list[Record]]
 
 
 def topics_of(folder: Path, fil: str) -> Topics:
-    """The entries of one file of the rules by topic, as they are written; none where the file may be left out."""
+    """The entries of one file of the rules by topic, as written; none for a file that may be left out."""
     path = folder / fil
     if not path.exists():
         return {}
@@ -92,7 +92,7 @@ def topics_of(folder: Path, fil: str) -> Topics:
 
 
 def _name(record: Record) -> str:
-    """What an entry is called in a sentence."""
+    """The name of an entry in a sentence."""
     return next((value(record[key]) for key in NAMES if record.get(key)), value(record.get("gaelder_fra")))
 
 
@@ -130,7 +130,7 @@ def _values(topic: str, records: list[Record]) -> Iterator[str]:
 
 
 def _doubts(emne: Emne, topics: Topics, readings: Sequence[Record]) -> Iterator[str]:
-    """What is not certain: how sure the entries are, what nobody has seen, readings, and the page's own words."""
+    """The doubts of a page: unsure and unverified entries, readings, and the page's own text."""
     for topic, records in topics.items():
         which = f"{heading(topic)}: " if len(topics) > 1 else ""
         groups: dict[str, list[str]] = {}

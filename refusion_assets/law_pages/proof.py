@@ -1,4 +1,4 @@
-"""Understands what shows that a rule is read as the page says: worked cases with sources, and named tests."""
+"""Understands the proof of a page's rules: worked cases with sources, and named tests."""
 
 import ast
 import importlib
@@ -19,7 +19,7 @@ from refusion_assets.law_pages.topics import Emne
 from refusion_assets.place import REPOSITORY
 
 CASES = REPOSITORY / "tests" / "data"
-# What a case says must come out; everything else in it goes in.
+# The keys of a case with its result; all its other keys are input.
 VENTET = (
     "n",
     "procent",
@@ -48,12 +48,12 @@ def reading_cases() -> list[Record]:
 
 
 def cites(text: str, paragraf: str) -> bool:
-    """Whether a text names a paragraph, or a part of it; § 6 is not § 60."""
+    """True if a text names a paragraph, or a part of it; § 6 is not § 60."""
     return re.search(rf"{re.escape(paragraf)}(?!\d)", text) is not None
 
 
 def of_topic(emne: Emne) -> dict[str, list[Record]]:
-    """The worked cases of a page: those that cite one of its paragraphs, and those it names. Stop on a lost name."""
+    """The worked cases of a page: those that cite one of its paragraphs, and those it names. Stop on a missing name."""
     known = {case["id"] for cases in worked().values() for case in cases}
     for lost in sorted(set(emne.eksempler) - known):
         raise Stop(f"docs/regler/emner.toml, side {emne.fil}: eksemplet {lost} findes ikke i tests/data/cases.toml")
@@ -65,12 +65,12 @@ def of_topic(emne: Emne) -> dict[str, list[Record]]:
 
 
 def _said(name: str, content: Any) -> str:
-    """One thing a case says, as `name value`."""
+    """One value of a case, as `name value`."""
     return f"{heading(name).lower()} {value(content)}"
 
 
 def case_table(cases: Sequence[Record]) -> str:
-    """A table of cases: what goes in, what must come out, and who says so."""
+    """A table of cases: input, required result, and source."""
     rows = []
     for case in cases:
         goes_in = [_said(name, case[name]) for name in case if name not in (*VENTET, *NAMED)]
@@ -103,7 +103,7 @@ ASKED = {"laesning": "laesning", "graense": "graense", "graense_for": "graense"}
 
 @dataclass(frozen=True)
 class Funktion:
-    """One function that reads a rule: where it lies, its own words, and the paragraphs it names."""
+    """One function that reads a rule: its place, its docstring, and the paragraphs it names."""
 
     navn: str
     sti: str
@@ -112,7 +112,7 @@ class Funktion:
 
     @property
     def anden(self) -> bool:
-        """Whether it belongs to the second, independent calculation."""
+        """True if it belongs to the second, independent calculation."""
         return SECOND in Path(self.sti).parts
 
 
@@ -151,7 +151,7 @@ def _asked(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
 
 @lru_cache(maxsize=1)
 def users() -> dict[tuple[str, str], list[str]]:
-    """Who asks for each reading (`laesning`, name) and each bound (`graense`, name): functions, in order of name."""
+    """The functions that read each reading (`laesning`, name) and each bound (`graense`, name), in order of name."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for path in sorted(PACKAGE.rglob("*.py")):
         for asked, by in _asked(path):

@@ -1,4 +1,4 @@
-"""Understands what people have written for the law pages: one entry for each file of `rules/`."""
+"""Understands the hand-written part of the law pages: one entry for each file of `rules/`."""
 
 import tomllib
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ PAGES = REPOSITORY / "docs" / "regler"
 
 @dataclass(frozen=True, kw_only=True)
 class Emne:
-    """One page: a file of the rules, what it is about, and what shows how it is read and that it holds.
+    """One page: a file of the rules, its subject, and the functions, tests and cases that show its reading.
 
     `funktioner` are written `module:name`, `proever` as pairs of `file::test` and a Danish sentence; `laesninger`
     are names of readings, `eksempler` ids of cases beyond those that cite one of the `paragraffer`, and
@@ -42,7 +42,7 @@ class Emne:
 
 @dataclass(frozen=True, kw_only=True)
 class Vej:
-    """One line of the front page: what the rule owner wants to do, and the page that answers."""
+    """One line of the front page: the rule owner's question, and the page that answers."""
 
     spoergsmaal: str
     side: str

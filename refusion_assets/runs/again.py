@@ -31,7 +31,7 @@ from refusion_assets.progress import patient
 
 @dataclass(frozen=True)
 class Then:
-    """A run as it was: its rules, the raw files it knew by hash, what was let pass and noticed, and its filsum."""
+    """A past run: its rules, its raw files by hash, the stops let pass, the things noticed, and its filsum."""
 
     maaned: date
     regelversion: str
@@ -43,11 +43,11 @@ class Then:
 
 
 def make_again(place: Place, month: date, til: Path | None, say: Callable[[str], None]) -> Iterator[str]:
-    """The files of run `month` made again in a folder of their own, and the lines that tell whether they are the same.
+    """The files of run `month` made again in a folder of their own, and the lines of the comparison.
 
-    Every run from the first one is made again in turn, each from the raw files it knew and under its own rules, in a
-    data root that is thrown away. The warehouse is only read, and the outgoing files too. Stop if anything it rests on
-    is gone or changed, or if a file comes out otherwise than it was sent.
+    Every run from the first one is made again in turn, each from its own raw files and rules. Their data root is thrown
+    away afterwards. The warehouse and the outgoing files are only read. Stop if a raw file or the rules are gone or
+    changed, or if a new file differs from the one sent.
     """
     runs = _runs(place, month)
     folder = til or place.root / "genskabt" / f"{month:%Y-%m}"
@@ -64,7 +64,7 @@ def make_again(place: Place, month: date, til: Path | None, say: Callable[[str],
 
 
 def _runs(place: Place, month: date) -> list[Then]:
-    """The runs from the first one to `month`, as they were; Stop if they cannot be known."""
+    """The runs from the first one to `month`; Stop if the warehouse lacks them."""
     if not place.warehouse.path.exists():
         raise Stop(f"der er ingen kørsel {month:%Y-%m} at genskabe")
     with place.warehouse.watching() as session:
@@ -91,7 +91,7 @@ def _runs(place: Place, month: date) -> list[Then]:
 
 
 def _unchanged(place: Place, runs: Sequence[Then]) -> None:
-    """Stop if a raw file that one of the runs knew is gone or is another; the rules are proved as they are read."""
+    """Stop if a raw file of one of the runs is gone or changed; the rules are proved when read."""
     wrong, seen = [], {}
     for run in runs:
         kept(place, run.regelversion)
@@ -108,7 +108,7 @@ def _unchanged(place: Place, runs: Sequence[Then]) -> None:
 
 
 def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path:
-    """One run made again in a data root with exactly the files it knew and what it let pass; its outgoing folder."""
+    """Make one run again in a data root with exactly its files and the stops it let pass; its outgoing folder."""
     shutil.rmtree(place.raw, ignore_errors=True)
     for sti in run.filer:
         _link(raw / sti, place.raw / sti)
@@ -121,7 +121,7 @@ def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path
         gate(session, place, month)
         ingest(session, place, month, say)
         ingest_registers(session, place, month)
-        # What lay around the files is not made again.
+        # Other files that were under raw/ are not made again.
         note(session, month, run.bemaerket)
         classify_through(session, place, month, say)
         calculate(session, place, month, say)
@@ -132,13 +132,13 @@ def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path
 
 
 def _link(source: Path, target: Path) -> None:
-    """A raw file as it lies, under another data root."""
+    """Link a raw file into another data root."""
     target.parent.mkdir(parents=True, exist_ok=True)
     os.symlink(source, target)
 
 
 def _compared(sent: Path, made: Path, run: Then) -> Iterator[str]:
-    """The lines that say that every file is the same as was sent; Stop with the first that is not."""
+    """The lines that report every file as the same as sent; Stop with the first that differs."""
     now = files.sums_of(made)
     odd = files.apart(now, files.sums_of(sent))
     named = ", ".join(odd[:MOST_NAMED])

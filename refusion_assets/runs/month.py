@@ -75,7 +75,7 @@ def critical_week(
     """Run month `month` from raw files to the municipalities' files; the lines of a short statement.
 
     `accepter` names stops that are let pass (`FIL-006:ksd-657`), `undtagen` municipalities that are held back, both
-    with their reason. Stop with one line if it cannot be done; nothing half-written is left.
+    with their reason. Stop with one line if the run fails; nothing half-written is left.
     """
     cell = f"{month:%Y-%m}"
     refuse_unknown(place, undtagen)
@@ -97,7 +97,7 @@ def critical_week(
 
 
 def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[str], None]) -> Iterator[str]:
-    """Municipalities that run `month` holds back settled and given their files; the lines of a short statement.
+    """Settle municipalities that run `month` holds back, and show their files; the lines of a short statement.
 
     Stop if the month has not been calculated, is closed, or if a later one has been run.
     """
@@ -134,10 +134,10 @@ def _settle(
     begrundelse: str,
     say: Callable[[str], None],
 ) -> Iterator[str]:
-    """Some municipalities of a calculated month settled, their files shown; the lines of the statement.
+    """Settle some municipalities of a calculated month and show their files; the lines of the statement.
 
-    The answer is what stands on the disk: where the files of the run stand, no later trouble takes them back; where a
-    part of it stopped, none stand.
+    The shown folder decides. Once the files of the run are shown, no later fault withdraws them; if a part stopped,
+    none are shown.
     """
     cell = f"{month:%Y-%m}"
     say(f"{cell}: opgør {plural(len(koder), 'kommune', 'kommuner')} ...")
@@ -162,22 +162,22 @@ def _settle(
 
 
 def _have_files(place: Place, month: date, koder: Sequence[str]) -> bool:
-    """Whether the files in sight are those of run `month`, and these municipalities are among those it has settled."""
+    """True if the shown files are those of run `month`, and it has settled these municipalities."""
     with place.warehouse.open() as session:
         return stand(session, place, month) and set(koder) <= set(settled(session, run_number(month, place.rules)))
 
 
 def _take_back(place: Place, month: date) -> None:
-    """Run `month` without files: a part of it could not be settled, so none of it stands."""
+    """Withdraw the files of run `month` and open it again: a part of it could not be settled."""
     with place.warehouse.open() as session:
         reopen(session, place, month)
     withdraw(place, month)
 
 
 def status(place: Place, month: date | None) -> Iterator[str]:
-    """What has been delivered for a month, sender by sender, and what stands of the last runs; nothing is changed.
+    """Deliveries for a month by sender, and the state of the last runs; nothing is changed.
 
-    The month after the last run, or the last that somebody has delivered for, if none is named.
+    Without `month`: the month after the last run, or else the last month with a delivery.
     """
     runs = _known(place, lambda session: _runs_in(session, place))
     last = max((maaned for maaned, *_ in runs), default=None)
@@ -241,12 +241,12 @@ def _registers(place: Place, month: date) -> Iterator[str]:
 
 
 def error_text(error: Exception) -> str:
-    """What an error says, if it is one of ours or of the disk; else only its kind, as it may say a person's number."""
+    """The text of an error of ours or of the disk; else only its kind, as the text may hold a person's number."""
     return str(error) if isinstance(error, Stop) else of_the_disk(error) or type(error).__name__
 
 
 def stretches(every: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
-    """The chosen codes as stretches that lie side by side among all of them: a run covers one stretch of cells."""
+    """The given codes as stretches of neighbours among all codes: a run covers one stretch of cells."""
     parts: list[list[str]] = []
     before = -2
     for place_of, kode in enumerate(every):
@@ -267,9 +267,9 @@ def _as_config(knowingly: Knowingly) -> dict[str, Any]:
 def recalculate(place: Place, months: Sequence[date] | None, say: Callable[[str], None]) -> Iterator[str]:
     """Benefit months calculated again as the last run knows them, without settling; the difference by municipality.
 
-    The months that the rules have made old, if none are named. If some are, the old ones are done too, as what is
-    calculated must be by one law; only the difference of those named is told. Stop if a month has not been run. The
-    next run settles the difference as corrections.
+    Without named months: those that the rules have made out of date. With named months these are done too, as one law
+    must hold for all; only the difference of the named ones is shown. Stop if a month has not been run. The next run
+    settles the difference as corrections.
     """
     with place.warehouse.open() as session:
         last, old = last_run(session), stale(session, place).maaneder
@@ -305,7 +305,7 @@ def reload(
 def consequence(
     place: Place, regler: Path, months: Sequence[date], til: Path | None, say: Callable[[str], None]
 ) -> Iterator[str]:
-    """What a proposal would do to some benefit months; the lines of a short statement, and where the files are."""
+    """The effect of a proposal on some benefit months: the lines of a short statement, and the place of the files."""
     asked = {"regler": str(regler.resolve()), "fra": f"{months[0]:%Y-%m}", "til": f"{months[-1]:%Y-%m}"}
     config = {"ops": {STEP: {"config": asked | ({"mappe": str(til.resolve())} if til else {})}}}
     place = replace(place, tell=patient(say))
@@ -319,7 +319,7 @@ def consequence(
 def _done_again(
     place: Place, job: str, months: Sequence[date], say: Callable[[str], None], config: Knowingly | None = None
 ) -> Iterator[str]:
-    """A job run over some months, and what it has made different in them."""
+    """Run a job over some months; the lines of the difference."""
     before = _sums(place, months)
     tags = {STARTED_BY: COMMAND_LINE, **range_tags(f"{months[0]:%Y-%m}", f"{months[-1]:%Y-%m}")}
     with _instance(place, say) as instance:
@@ -330,10 +330,10 @@ def _done_again(
 
 @contextmanager
 def _alone(place: Place, say: Callable[[str], None]) -> Iterator[None]:
-    """While it lasts, no other command runs months of the data root; one that is going on is waited for.
+    """Within the block, no other command runs months of the data root; it waits for a running one.
 
-    Steps of two commands between each other would settle what the other has calculated. The system gives the lock back
-    however the command ends.
+    Mixed steps of two commands would settle each other's calculation. The system releases the lock however the command
+    ends.
     """
     place.warehouse.path.parent.mkdir(parents=True, exist_ok=True)
     with (place.warehouse.path.parent / LOCK).open("w") as lock:
@@ -347,7 +347,7 @@ def _alone(place: Place, say: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterInstance]:
-    """Dagster's instance in the home that the environment names, once nothing else works in the warehouse."""
+    """Dagster's instance in the home of the environment, once no other run uses the warehouse."""
     home = Path(os.environ["DAGSTER_HOME"])
     with _alone(place, say), events.readable(home), events.instance(home) as opened:
         others = events.living_runs(opened, POOL)
@@ -360,7 +360,7 @@ def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterIn
 
 
 def _sums(place: Place, months: Sequence[date]) -> pl.DataFrame:
-    """What the state gives each municipality, net, for some benefit months: kommunekode, oere."""
+    """The net amount of each municipality for some benefit months: kommunekode, oere."""
     with place.warehouse.open() as session:
         return sums(session, months[0], months[-1])
 
@@ -368,7 +368,7 @@ def _sums(place: Place, months: Sequence[date]) -> pl.DataFrame:
 def _may_run(place: Place, month: date, config: Knowingly) -> None:
     """Stop if the month may not be run, before anything is started; a month outside the grid is no partition.
 
-    Stop, too, if something is to be let pass that stops nothing, as far as that is known before the files are read.
+    Stop, too, if `accepter` names a fault that does not stop the month, as far as the files need not be read.
     """
     with place.warehouse.open() as session:
         gate(session, place, month)

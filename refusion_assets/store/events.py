@@ -1,4 +1,4 @@
-"""Understands Dagster's memory on one small machine: few transactions, what is gone again, and why a run failed."""
+"""Understands Dagster's event log on one small machine: few transactions, cells forgotten, and why a run failed."""
 
 import logging
 import re
@@ -36,7 +36,7 @@ DIED = "Kørslens proces er væk; den nåede ikke at sige, hvorfor."
 STOPPED = "STOPPET"
 LOCATION, MODULE, REPOSITORY = "ydelsesrefusion", "refusion_assets.definitions", "__repository__"
 """The code location as `workspace.yaml` names it; Dagster gives a module's definitions the name of the repository."""
-# A command speaks on the terminal itself. Dagster's own class would lead both streams through files, with four more
+# A command writes to the terminal itself. Dagster's own class would send both streams through files, with four more
 # processes a job to copy them back.
 NOTHING_CAPTURED = {
     "module": "dagster._core.storage.noop_compute_log_manager",
@@ -46,7 +46,7 @@ NOTHING_CAPTURED = {
 # SQLite takes no more values than this in a statement of any version.
 VALUES_ASKED = 500
 LEAST_ROOM = 2**20
-# What SQLite says when the system is in the way, and its file may be whole.
+# SQLite's messages for a fault of the system, with a file that may be whole.
 NOT_OURS = re.compile(r"full|readonly|unable to open|locked|permission", re.IGNORECASE)
 
 
@@ -54,9 +54,9 @@ class Haendelseslog(SqliteEventLogStorage):
     """The event log in the files that Dagster's own class reads and writes, at a fraction of the cost.
 
     Dagster makes an engine for every event, which compiles every statement anew, and commits two or three times
-    for each: about 15 ms an event, and a critical month has seven hundred. Here an engine is kept for each file with
-    its connection, as SQLite tidies up a file whenever the last one is closed, and the events of a batch (the cells of
-    a month) are one transaction. ADR 0014.
+    for each: about 15 ms an event, and a critical month has seven hundred. Here one engine a file keeps its connection,
+    as SQLite cleans up a file at each last close. The events of a batch (the cells of a month) are one transaction.
+    ADR 0014.
     """
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
@@ -91,20 +91,20 @@ class Haendelseslog(SqliteEventLogStorage):
         return self._engines[shard]
 
     def has_table(self, table_name: str) -> bool:
-        """Whether the index has a table; asked of the file until it is there, as nothing takes it away again."""
+        """True if the index has a table. The file is read until the table is there; nothing removes it."""
         if table_name not in self._tables and super().has_table(table_name):
             self._tables.add(table_name)
         return table_name in self._tables
 
     def dispose(self) -> None:
-        """Everything that is open is closed."""
+        """Close every engine and connection."""
         for engine in self._engines.values():
             engine.dispose()
         super().dispose()
 
     @contextmanager
     def together(self, run_id: str) -> Iterator[None]:
-        """While it lasts, the events of a run that this thread stores are one transaction a file."""
+        """Within the block, the events of a run that this thread stores are one transaction a file."""
         with self._db_lock, ExitStack() as stack:
             self._held = {
                 shard: stack.enter_context(self._engine(shard).begin()) for shard in (run_id, INDEX_SHARD_NAME)
@@ -123,7 +123,7 @@ class Haendelseslog(SqliteEventLogStorage):
 
 
 def together(instance: dg.DagsterInstance, run_id: str) -> AbstractContextManager[None]:
-    """While it lasts, the events of a run are stored together, where the instance has the log that can."""
+    """Within the block, the events of a run are stored together, if the instance has a `Haendelseslog`."""
     log = instance.event_log_storage
     return log.together(run_id) if isinstance(log, Haendelseslog) else nullcontext()
 
@@ -131,7 +131,7 @@ def together(instance: dg.DagsterInstance, run_id: str) -> AbstractContextManage
 class Koerselsliste(SqliteRunStorage):
     """The list of runs in the file of Dagster's own class, where a run of this process belongs to the code location.
 
-    Dagster's start page shows runs by the code location they came from, and one that a command carries out has none.
+    Dagster's start page shows runs by their code location, and a run of a command has none.
     """
 
     @classmethod
@@ -140,7 +140,7 @@ class Koerselsliste(SqliteRunStorage):
         return cls.from_local(inst_data=inst_data, **config_value)
 
     def add_run(self, dagster_run: dg.DagsterRun) -> dg.DagsterRun:
-        """A run put on the list, with the code location where it lacks one."""
+        """Add a run to the list, with the code location if it lacks one."""
         if dagster_run.remote_job_origin is None:
             dagster_run = dagster_run.with_job_origin(_origin(dagster_run.job_name))
         return super().add_run(dagster_run)
@@ -163,13 +163,13 @@ def instance(home: Path) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
     except (DatabaseError, sqlite3.DatabaseError, OSError):
         raise
-    except Exception:  # noqa: BLE001  a text that is no YAML, or no configuration, is refused in many ways
+    except Exception:  # noqa: BLE001  a text that is no YAML, or no configuration, raises many kinds of error
         raise Stop(f"{home / 'dagster.yaml'} kan ikke forstås; flyt den et andet sted hen, og kør det igen") from None
 
 
 @contextmanager
 def readable(home: Path) -> Iterator[None]:
-    """While it lasts, a file of Dagster's that cannot be read or written becomes a Stop that says what to do."""
+    """Within the block, a file of Dagster's that cannot be read or written becomes a Stop with the remedy."""
     try:
         yield
     except (DatabaseError, sqlite3.DatabaseError) as error:
@@ -184,15 +184,15 @@ def readable(home: Path) -> Iterator[None]:
 
 
 def _without_room(home: Path) -> str:
-    """That the disk is full, if it is: SQLite then tells of a lost table or of a fault of the disk."""
+    """The error of a full disk, if it is full: SQLite then reports a lost table or a fault of the disk."""
     room = shutil.disk_usage(home).free if home.exists() else LEAST_ROOM
     return DISK_IS_FULL if room < LEAST_ROOM else ""
 
 
 def forget(instance: dg.DagsterInstance, key: Sequence[str], cells: Collection[str]) -> None:
-    """Cells of an asset stand as not made, as what they showed is gone; the runs keep what they told.
+    """Mark cells of an asset as not made, as their data is gone; the events of the runs are kept.
 
-    Dagster's own way (`wipe_asset_partitions`) is not there for SQLite.
+    Dagster's own way (`wipe_asset_partitions`) does not work with SQLite.
     """
     log, asset = instance.event_log_storage, dg.AssetKey(key)
     if not isinstance(log, SqlEventLogStorage):
@@ -208,7 +208,7 @@ def forget(instance: dg.DagsterInstance, key: Sequence[str], cells: Collection[s
 
 
 def reason_of(events: Iterable[dg.DagsterEvent]) -> str:
-    """Why a run failed, in one line: the checks that said no, or the reason a step gave."""
+    """Why a run failed, in one line: the failed checks, or the reason of a step."""
     failures, said_no = [], []
     for event in events:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -223,7 +223,7 @@ def reason_of(events: Iterable[dg.DagsterEvent]) -> str:
 
 
 def _reason_of_step(event: dg.DagsterEvent) -> str:
-    """Why a step failed; of an error that nobody foresaw only its kind, as its text may hold a person's number."""
+    """Why a step failed; of an unforeseen error only its kind, as its text may hold a person's number."""
     data = event.step_failure_data
     if data.user_failure_data and data.user_failure_data.description:
         return data.user_failure_data.description
@@ -238,7 +238,7 @@ def _reason_of_step(event: dg.DagsterEvent) -> str:
 
 
 def last_word(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str) -> None:
-    """The reason why a run failed as the last that the UI tells of it, after Dagster's own words."""
+    """Store the reason of a failed run as its last event in the UI, after Dagster's own."""
     event = dg.DagsterEvent(
         dg.DagsterEventType.ENGINE_EVENT.value,
         job_name=run.job_name,
@@ -249,7 +249,7 @@ def last_word(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str) -> 
 
 
 class _Ending(logging.Handler):
-    """Hears the events of a run, and has the last word when it has failed."""
+    """Receives the events of a run, and adds the last one when it has failed."""
 
     def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
         super().__init__()
@@ -257,7 +257,7 @@ class _Ending(logging.Handler):
         self._heard: list[dg.DagsterEvent] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """An event heard; it is stored already, as Dagster's own handler comes first."""
+        """Receive an event; Dagster's own handler has stored it before."""
         event: dg.DagsterEvent | None = getattr(record, "dagster_event", None)
         if event is not None and event.event_type == dg.DagsterEventType.RUN_FAILURE and self._heard:
             last_word(self._instance, self._run, reason_of(self._heard))
@@ -272,7 +272,7 @@ class _Ending(logging.Handler):
 
 
 class _InDanish(InProcessExecutor):
-    """All steps in one process, as Dagster's own executor has them; a run that fails ends with its reason."""
+    """Runs all steps in one process, as Dagster's own executor does; a failed run ends with its reason."""
 
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
@@ -292,9 +292,9 @@ def in_danish(context: dg.InitExecutorContext) -> _InDanish:
 
 
 def living_runs(instance: dg.DagsterInstance, pool: str) -> set[str]:
-    """The runs that hold or await a place in a pool. Those whose process is gone lose it, and are told to have failed.
+    """The runs that hold or await a place in a pool. Runs without a process lose it, and are marked as failed.
 
-    A process that is killed gives nothing back, and whoever comes after it would wait for ever.
+    A killed process gives no place back, and the next run would wait for ever.
     """
     log = instance.event_log_storage
     info = log.get_concurrency_info(pool)
@@ -311,7 +311,7 @@ def living_runs(instance: dg.DagsterInstance, pool: str) -> set[str]:
 
 
 def _lives(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the process that carries out a run still lives; one begun later has been given its number."""
+    """True if the process of a run still lives; a process begun later has reused its number."""
     entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
     told = [(entry, entry.get_dagster_event().engine_event_data.metadata.get("pid")) for entry in entries]
     for entry, pid in reversed(told):

@@ -38,10 +38,10 @@ BLOCK_SIZE_AT = 8 + 4 * 8
 
 
 def publish(live: Path, published: Path) -> None:
-    """The published file, with the bytes of the live one; put in place by rename, so readers keep what they have open.
+    """The published file, with the bytes of the live one; put in place by rename, so readers keep their open file.
 
-    What is written to is the copy of the time before, which nobody opens: only its blocks that differ are, so the cost
-    follows the change and not the country. It takes a third file; one that somebody still reads is left to them.
+    The program writes only the differing blocks, into the previous copy, which nobody opens. So the cost follows the
+    change and not the country. It takes a third file; a file with a reader is left alone.
     """
     published.parent.mkdir(parents=True, exist_ok=True)
     spare, fresh = published.with_suffix(".forrige"), published.with_suffix(".ny")
@@ -52,16 +52,16 @@ def publish(live: Path, published: Path) -> None:
     if not (fresh.exists() and _made_like(fresh, live)):
         fresh.unlink(missing_ok=True)
         shutil.copyfile(live, fresh)
-    # Where a file cannot have two names, all is copied every time.
+    # On a disk without hard links the whole file is copied every time.
     with suppress(OSError):
         os.link(published, spare)
-    # A log belongs to the file it was copied with, by hand; it must not be read into another.
+    # A log was copied by hand with its file; DuckDB must not read it into another.
     published.with_name(f"{published.name}.wal").unlink(missing_ok=True)
     os.replace(fresh, published)
 
 
 def _made_like(old: Path, live: Path) -> bool:
-    """Whether an old copy could be given the bytes of the live file; not if a reader has it open."""
+    """True if an old copy took the bytes of the live file; not if a reader has it open."""
     with live.open("rb") as source, old.open("r+b") as target:
         if _in_use(target):
             return False
@@ -77,9 +77,9 @@ def _made_like(old: Path, live: Path) -> bool:
 
 
 def _in_use(file: BinaryIO) -> bool:
-    """Whether somebody has the file open in DuckDB, which holds a lock on it; else the lock is ours.
+    """True if a reader's DuckDB holds a lock on the file; otherwise this function takes the lock.
 
-    The lock is one of an open file, not of a process, so that it meets a reader in this process too.
+    The lock belongs to an open file, not to a process, so it meets a reader in this process too.
     """
     try:
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
@@ -96,14 +96,14 @@ def _block_size(file: BinaryIO) -> int:
 
 
 def _differing(source: BinaryIO, target: BinaryIO, block: int, size: int) -> Iterator[tuple[int, int]]:
-    """The runs of bytes that differ, first and after the last: blocks whose checksums, which they begin with, do."""
+    """The runs of differing bytes, first and after the last: blocks that begin with different checksums."""
 
     def changed(starts: range) -> list[bool]:
         said = ([os.pread(file.fileno(), CHECKSUM, start) for start in starts] for file in (source, target))
         return [ours != theirs for ours, theirs in zip(*said, strict=True)]
 
     starts = range(HEADERS, size, block)
-    # Each is a few bytes far from the last, so the disk is waited for, by many at a time.
+    # Each read is a few bytes, far from the last, so many threads wait for the disk at a time.
     with ThreadPoolExecutor(READERS) as readers:
         answers = readers.map(changed, (starts[i : i + BLOCKS_ASKED] for i in range(0, len(starts), BLOCKS_ASKED)))
         differs = [answer for some in answers for answer in some]
@@ -114,13 +114,13 @@ def _differing(source: BinaryIO, target: BinaryIO, block: int, size: int) -> Ite
 
 
 def _write(source: BinaryIO, target: BinaryIO, first: int, after: int) -> None:
-    """Some bytes of one file put in their place in another."""
+    """Copy some bytes of one file to the same place in another."""
     for at in range(first, after, PIECE):
         os.pwrite(target.fileno(), os.pread(source.fileno(), min(PIECE, after - at), at), at)
 
 
 LOCK_PATIENCE_SECONDS = 30.0
-# DuckDB keeps what it has read up to this limit and spills beyond it; the frames of a shard come on top.
+# DuckDB keeps blocks in memory up to this limit and spills beyond it; the frames of a shard come on top.
 MEMORY_LIMIT = "2500MB"
 SQL_TYPE = {
     pl.Date: "DATE",
@@ -129,7 +129,7 @@ SQL_TYPE = {
     pl.Boolean: "BOOLEAN",
     pl.Datetime: "TIMESTAMP",
 }
-# DuckDB reads a step's commit again whenever a step opens the file, until it has moved it into its place.
+# DuckDB reads a step's commit again at each opening of the file, until a checkpoint moves it into the file.
 COMMITTED_LIMIT = "1MB"
 # A thread that waits for the disk leaves its core to another.
 THREADS = 2 * (os.cpu_count() or 1)
@@ -145,7 +145,7 @@ class Locked(RuntimeError):
     """Somebody else has the warehouse open."""
 
 
-# The words of DuckDB on a file, or the log beside it, with other bytes than it wrote.
+# DuckDB's messages for a file, or the log beside it, with other bytes than it wrote.
 DAMAGED = re.compile(
     r"corrupt|replaying WAL|not a valid DuckDB|Could not read|Is a directory|INTERNAL Error|Serializ", re.IGNORECASE
 )
@@ -157,7 +157,7 @@ OF_ANOTHER_DUCKDB = re.compile(r"version number", re.IGNORECASE)
 def validate(table: str, frame: pl.DataFrame) -> pl.DataFrame:
     """The frame, proved against its table's contract; ContractError without any cell value.
 
-    pandera looks at data only in collected frames, so nothing lazy comes through here.
+    pandera checks data only in collected frames, so lazy frames are not accepted.
     """
     schema = TABLES[table].to_schema()
     if schema.unique and set(schema.unique) <= set(frame.columns) and _distinct(frame.select(schema.unique)):
@@ -172,9 +172,9 @@ def validate(table: str, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _distinct(keys: pl.DataFrame) -> bool:
-    """Whether no key stands twice, proved by their hashes: where all hashes differ, all keys do.
+    """True if all keys are distinct, proved by their hashes: distinct hashes have distinct keys.
 
-    Many times faster than comparing the keys. False says nothing: then the contract itself compares them.
+    Many times faster than comparing the keys. False proves nothing: then the contract compares the keys.
     """
     return keys.hash_rows().n_unique() == keys.height
 
@@ -221,7 +221,7 @@ class Warehouse:
 
     @contextmanager
     def _readable(self, path: Path) -> Iterator[None]:
-        """While it lasts, a file that DuckDB cannot read becomes a Stop that says what to do."""
+        """Within the block, a file that DuckDB cannot read becomes a Stop with the remedy."""
         try:
             yield
         except duckdb.Error as error:
@@ -259,7 +259,7 @@ class Warehouse:
                 if time.monotonic() > deadline:
                     raise Locked("lageret er åbnet af et andet program; luk det og kør igen") from None
                 time.sleep(0.25)
-        # What a step has written is made safe when it commits; a little is moved into its place by a later step.
+        # A commit makes the rows of a step safe; a later step moves a small log into the file.
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         connection.execute(f"SET checkpoint_threshold = '{COMMITTED_LIMIT}'")
         connection.execute("SET preserve_insertion_order = true")
@@ -276,7 +276,7 @@ class Warehouse:
         return self.published
 
 
-# Each pandera check as SQL that is true where a value breaks it; a missing value is asked of by itself.
+# Each pandera check as SQL that is true where a value breaks it; a missing value has its own condition.
 BROKEN: dict[str, Callable[[str, dict[str, Any]], str]] = {
     "isin": lambda name, said: f"{name} NOT IN ({', '.join(map(_literal, said['allowed_values']))})",
     "greater_than": lambda name, said: f"{name} <= {_literal(said['min_value'])}",
@@ -295,7 +295,7 @@ def _literal(value: object) -> str:
 
 
 def _conditions(name: str, column: Any) -> Iterator[tuple[str, str]]:
-    """What a column's contract asks, as a word and the SQL that is true where a row breaks it."""
+    """The conditions of a column's contract: a word, and the SQL that is true where a row breaks it."""
     if not column.nullable:
         yield "not_nullable", f'"{name}" IS NULL'
     for check in column.checks:
@@ -305,8 +305,8 @@ def _conditions(name: str, column: Any) -> Iterator[tuple[str, str]]:
 def _how_many(table: str, name: str, what: str, condition: str) -> str:
     """SQL for how many rows of a table break one condition of a column.
 
-    DuckDB leaves unread the rows that it knows from its statistics to be none that is asked for; a list of values it
-    compares with every row, so there each value is taken once: an aggregate, as a key would be asked of every row too.
+    DuckDB's statistics rule out most rows unread. A list of values would be compared with every row, so each distinct
+    value is compared once. Its count is an aggregate, as a second key would be compared with every row too.
     """
     if what != "isin":
         return f"SELECT count(*) FROM {table} WHERE {condition}"
@@ -328,18 +328,18 @@ def _layout() -> tuple[str, ...]:
 
 
 def among(column: str, parameter: str, of: str = "VARCHAR") -> str:
-    """SQL that is true where a column has one of the values of a list, which is given as the parameter of that name."""
+    """SQL that is true where a column has one of the values of a list; the list is the parameter of that name."""
     return f"{column} IN (SELECT unnest(${parameter}::{of}[]))"
 
 
 @dataclass(frozen=True)
 class Relation:
-    """Rows that SQL can read: a table, a temporary table, or a query in parentheses. It renders as what FROM takes."""
+    """Rows that SQL can read: a table, a temporary table, or a query in parentheses. Its text fits after FROM."""
 
     sql: str
 
     def __str__(self) -> str:
-        """As SQL says it."""
+        """The relation in SQL."""
         return self.sql
 
 
@@ -351,9 +351,9 @@ class Session:
     _numbers: Iterator[int] = field(default_factory=lambda: count(1), repr=False, compare=False)
 
     def prepare(self) -> None:
-        """Schemas, tables and views, made where they are missing or described otherwise than here.
+        """Make the schemas, tables and views that are missing or differ from this program's.
 
-        Stop if a table has other columns: then an earlier version of the program has made it.
+        Stop if a table has other columns: an earlier version of the program made it.
         """
         wanted = _layout()
         digest = hashlib.sha256(";".join(wanted).encode()).hexdigest()
@@ -377,7 +377,7 @@ class Session:
                 )
 
     def has(self, table: str) -> bool:
-        """Whether the warehouse has a table; one made by an earlier version of the program may lack it."""
+        """True if the warehouse has a table; one made by an earlier version of the program may lack it."""
         known = "SELECT count(*) > 0 FROM duckdb_tables() WHERE schema_name = $schema AND table_name = $name"
         schema, _, name = table.partition(".")
         return bool(self.value(known, schema=schema, name=name))
@@ -391,7 +391,7 @@ class Session:
 
     @contextmanager
     def lending(self, name: str, frame: pl.DataFrame) -> Iterator[None]:
-        """While it lasts, queries can read the frame under the name; for small ones, as the transaction keeps it."""
+        """Within the block, queries can read the frame by its name; for small frames, as the transaction keeps it."""
         self.connection.register(name, frame)
         try:
             yield
@@ -428,7 +428,7 @@ class Session:
     def temp(self, name: str, query: str, **parameters: object) -> Relation:
         """A temporary table with the rows of a query. Its name is `name` and a number that no other of the session has.
 
-        So nothing replaces it while somebody holds it. It lasts as long as the session: DuckDB frees the memory of a
+        So no later query replaces it while in use. It lasts as long as the session: DuckDB frees the memory of a
         temporary table when the transaction ends, however early it is dropped.
         """
         relation = Relation(f"{name}_{next(self._numbers)}")
@@ -447,7 +447,7 @@ class Session:
         """
         if frame.is_empty():
             return 0
-        # Without the newest form the text of every column is copied before DuckDB copies it.
+        # Without the newest Arrow format Polars copies the text of every column before DuckDB copies it.
         proved = validate(table, frame).to_arrow(compat_level=pl.CompatLevel.newest())  # noqa: F841
         names = ", ".join(f'"{name}"' for name in TABLES[table].to_schema().columns)
         self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM proved")
@@ -456,7 +456,7 @@ class Session:
     def breaches(self, table: str) -> dict[str, int]:
         """The number of rows of a table that break each part of its contract, asked of DuckDB; only broken parts.
 
-        For tables too large to pass through a frame. Keys are not looked at. KeyError on a check it cannot ask.
+        For tables too large to pass through a frame. Keys are not tested. KeyError on a check without SQL.
         """
         found = {
             f"{name}: {what}": self.integer(_how_many(table, name, what, condition))

@@ -18,7 +18,7 @@ from refusion_assets.store.session import Session, among
 
 Questions = Callable[[Asked], Iterable[Outcome]]
 
-# What stops the month, and what only warns: table, question (its name is the check's), and what the UI says of it.
+# Checks that stop the month, and checks that only warn: table, question (it names the check), and text in the UI.
 Asks = dict[str, dict[Callable[[Asked], Outcome], str]]
 STOPS: Asks = {
     "classified.krav": {
@@ -66,7 +66,7 @@ WARNS: Asks = {
         ),
     },
 }
-# Table, step to wait for, rule ids of the contract, and the one look at the table that answers them all in that order.
+# Table, step to wait for, rule ids of the contract, and the one query of the table that answers them all in that order.
 FAMILIES: tuple[tuple[str, str, tuple[str, ...], Questions], ...] = (
     ("raw.indberetning", "classified.krav", words.FILREGLER, received.filregler),
     ("classified.krav", "classified.krav", words.LINJEREGLER, received.linjeregler),
@@ -76,7 +76,7 @@ FAMILIES: tuple[tuple[str, str, tuple[str, ...], Questions], ...] = (
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, the table it speaks of, how bad a no is, whether a no stops the month, what the UI says."""
+    """One check: its name, its table, the severity of a failure, if that stops the month, its text in the UI."""
 
     name: str
     table: str
@@ -112,7 +112,7 @@ def looks(rules: Rulebook) -> Iterator[Look]:
 
 
 def build(rules: Rulebook) -> list[dg.AssetChecksDefinition]:
-    """An asset check for every question and for every rule that lines, files and weeks are tried by.
+    """An asset check for every question and for every rule of lines, files and weeks.
 
     All checks of a table are one step: a step of its own for each would cost more than most of the questions.
     """
@@ -155,7 +155,7 @@ def _checks_of(table: str, after: str, looks: list[Look]) -> dg.AssetChecksDefin
 
 
 def answer(check: Check, outcome: Outcome) -> dg.AssetCheckResult:
-    """What the UI shows of a check: a sentence, what to do, counts, and up to three persons by surrogate."""
+    """The UI's view of a check: a sentence, the remedy, counts, and up to three persons by surrogate."""
     metadata: dict[str, int | str] = {"alvor": check.alvor, "antal": outcome.antal, "beloeb_oere": outcome.beloeb_oere}
     metadata |= {"beloeb": kroner_text(outcome.beloeb_oere), **outcome.tal}
     if outcome.handling:
@@ -173,7 +173,7 @@ def answer(check: Check, outcome: Outcome) -> dg.AssetCheckResult:
 
 
 def keep_evidence(session: Session, month: date, answers: Sequence[tuple[Check, Outcome]]) -> None:
-    """The evidence of some checks (`kontrol.resultat`, `kontrol.tal`), in place of what an earlier attempt left."""
+    """The evidence of some checks (`kontrol.resultat`, `kontrol.tal`), in place of an earlier attempt's rows."""
     names = [check.name for check, _ in answers]
     for table in ("kontrol.resultat", "kontrol.tal"):
         session.run(f"DELETE FROM {table} WHERE maaned = $m AND {among('kontrol', 'k')}", m=month, k=names)
@@ -192,7 +192,7 @@ def keep_evidence(session: Session, month: date, answers: Sequence[tuple[Check, 
         for check, outcome in answers
     ]
     session.insert("kontrol.resultat", pl.DataFrame(rows))
-    # What a check counted and summed, a row each.
+    # The counts and sums of a check, a row each.
     tal = [(month, check.name, *number) for check, outcome in answers for number in outcome.tal.items()]
     schema = {"maaned": pl.Date, "kontrol": pl.String, "navn": pl.String, "vaerdi": pl.Int64}
     session.insert("kontrol.tal", pl.DataFrame(tal, schema=schema, orient="row"))

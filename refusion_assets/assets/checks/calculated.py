@@ -47,8 +47,8 @@ def none_of(session: Session, what: str, query: str) -> Outcome:
 def calculated(asked: Asked, table: str, day: str = "", *, all_of_them: bool = False) -> str:
     """SQL for the rows t of the people calculated in the run, all or from the first week that could change (`day`).
 
-    Of more than `PEOPLE_LOOKED_AT` people a part is looked at, unless all are asked for: a run of numbers that begins
-    at a place drawn by chance for the month, as the rows of neighbours lie together.
+    Above `PEOPLE_LOOKED_AT` people the check takes one run of neighbouring numbers, unless `all_of_them`. The
+    month draws its random place; the rows of neighbours lie together.
     """
     people = asked.once("calculated", f"FROM {latest_people(asked.month)}")
     number = asked.session.count(people)
@@ -90,7 +90,7 @@ def kontrakter_holder(asked: Asked) -> Outcome:
 
 
 def karantaene(asked: Asked) -> Outcome:
-    """How many lines stand in quarantine, and their money, by rule."""
+    """The number of lines in quarantine, and their money, by rule."""
     rows = quarantined(asked.session)
     lines, oere = int(rows["antal"].sum()), int(rows["oere"].sum())
     most = ", ".join(
@@ -228,7 +228,7 @@ def brugt_er_fordelt(asked: Asked) -> Outcome:
 def kladde_er_tilstand(asked: Asked) -> Outcome:
     """For everybody calculated in the run, from the first week that could change, the ledgers sum to the state.
 
-    Municipalities that the run holds back are left out: the ledger says nothing of them yet.
+    Municipalities that the run holds back are left out: the ledger has no rows of them yet.
     """
     number = run_number(asked.month, asked.place.rules)
     here = f"WHERE kommunekode IN (SELECT kommunekode FROM opgoerelse.kommune WHERE koersel = {number})"
@@ -252,7 +252,7 @@ def kladde_er_tilstand(asked: Asked) -> Outcome:
 
 
 def too_old_sums(asked: Asked) -> dict[str, int]:
-    """What stands as too old to be settled, after all runs: amount, refusion and medfinansiering; none if nothing."""
+    """The sums of `opgoerelse.foraeldet` over all runs: amount, refusion and medfinansiering; none if nothing."""
     found = _sums(
         asked.session,
         """SELECT sum(beloeb_oere)::BIGINT AS foraeldet_oere, sum(refusion_oere)::BIGINT AS foraeldet_refusion_oere,
@@ -263,7 +263,7 @@ def too_old_sums(asked: Asked) -> dict[str, int]:
 
 
 def kommuner_er_kladden(asked: Asked) -> Outcome:
-    """The totals told to the municipalities are those of the run's ledger."""
+    """The totals sent to the municipalities are those of the run's ledger."""
     number = run_number(asked.month, asked.place.rules)
     parts = _sums(
         asked.session,
@@ -318,7 +318,7 @@ def adviseringer(asked: Asked) -> Outcome:
 
 CAUSES = {"flere_borgere": "antal borgere", "stoerre_beloeb": "beløb pr. borger", "anden_procent": "procenter"}
 
-# The month's own rows of this run and of the last: corrections of older months say nothing of the month.
+# The month's own rows of this run and of the last: corrections of older months are no measure of the month.
 MONTHS = """
 WITH m AS (
     SELECT kommunekode, ydelse_id, koersel, sum(refusion_oere + medfinansiering_oere)::BIGINT AS oere,

@@ -27,7 +27,7 @@ MARGINS, TICKS = {"left": 0.04, "right": 0.98, "bottom": 0.22, "top": 0.88, "wsp
 # A line l with its raw row i that was received so many $days after its period ended.
 LATE_LINE = "date_diff('day', l.periode_slut, i.Modtaget_tidspunkt::DATE) > $days"
 
-# A month of receipt is looked at when it is run (and if it never was): later verdicts on its lines are not its own.
+# A month of receipt is measured in its own run, or later if it has no rows: later verdicts are not the month's own.
 FRESH = f"""
 WITH maaneder AS (
     SELECT fil_id FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month
@@ -89,7 +89,7 @@ def _charts(rows: pl.DataFrame, figure: "Figure") -> None:
     charts = figure.subplots(1, len(MEASURES), gridspec_kw=MARGINS) if months else []
     for axes, (measure, title) in zip(charts, MEASURES.items(), strict=False):
         for (kilde,), mine in rows.sort("kilde", "maaned").group_by("kilde", maintain_order=True):
-            share = (mine[measure] * 100 / mine["linjer"]).to_list()  # a float: it is drawn, and counted nowhere
+            share = (mine[measure] * 100 / mine["linjer"]).to_list()  # a float: only the chart uses it
             axes.plot([months.index(month) for month in mine["maaned"]], share, marker=".", label=kilde)
         edges = sorted({0, len(months) - 1})
         axes.set(title=title, xticks=edges, xticklabels=[f"{months[place]:%Y-%m}" for place in edges])

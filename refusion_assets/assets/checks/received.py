@@ -38,7 +38,7 @@ FROM (
 GROUP BY ALL ORDER BY abs(oere) DESC, f.kilde, f.enhed"""
 
 
-# No amount is above a bound that all its fields together are not above.
+# If all fields of an amount together are within a bound, the amount is too.
 LARGE = f"""
 SELECT i.*, f.kilde, f.enhed, f.filnavn FROM raw.indberetning i JOIN raw.fil f USING (fil_id)
 WHERE f.kendt_fra = $month AND NOT f.dublet AND i.Indberetningsart = 'I'
@@ -47,7 +47,7 @@ ORDER BY f.filnavn, i.linje"""
 
 
 def filregler(asked: Asked) -> Iterator[Outcome]:
-    """FIL-003 to FIL-005, FIL-007, FIL-008: row counts, repeats, gaps, what nobody reads, what is no longer as read."""
+    """FIL-003 to FIL-005, FIL-007, FIL-008: row counts, repeats, gaps, unread files, files changed since reading."""
     yield from _since_last(asked, advise.of_files(asked.session, asked.place.rules, asked.month), FILREGLER)
 
 
@@ -58,7 +58,7 @@ def ugeregler(asked: Asked) -> Iterator[Outcome]:
 
 
 def linjeregler(asked: Asked) -> Iterator[Outcome]:
-    """The rules of every line and of the set of lines (YR, EI): what is quarantined, waits, or is pointed out."""
+    """The rules of every line and of the set of lines (YR, EI): lines quarantined, waiting, or with a warning."""
     session, place = asked.session, asked.place
     marked = queries.marked(session)
     open_before = advise.open_before(session, place, asked.month, *queries.LINE_KEY, "borger_id")
@@ -77,7 +77,7 @@ def linjeregler(asked: Asked) -> Iterator[Outcome]:
 
 
 def registre_er_laeselige(asked: Asked) -> Outcome:
-    """Every line of the registers that the month is the first to know can be read."""
+    """Every line of the registers that are new in the month can be read."""
     rows = asked.session.frame(
         """SELECT sti, sha256, antal_ulaeselige AS antal, foerste_ulaeselige AS linje FROM raw.register
         WHERE antal_ulaeselige > 0 AND modtaget_maaned <= $month ORDER BY antal DESC, sti""",
@@ -100,7 +100,7 @@ def registre_er_laeselige(asked: Asked) -> Outcome:
 
 
 def _since_last(asked: Asked, found: pl.DataFrame, ids: Iterable[str]) -> Iterator[Outcome]:
-    """An outcome per rule, given all that is open: what the run before did not list is new."""
+    """An outcome per rule from all open findings: a finding is new if the run before did not list it."""
     told = advise.open_before(asked.session, asked.place, asked.month, "noegle")["noegle"]
     named = found.with_columns(queries.keys(asked.session, found["identitet"]))
     yield from by_rule(named.with_columns(ny=~pl.col("noegle").is_in(told.implode())), ids, asked.place.rules)
@@ -128,7 +128,7 @@ def ydelser_er_med(asked: Asked) -> Outcome:
 def missing_benefits(asked: Asked) -> pl.DataFrame:
     """One row per source and benefit that senders reported last month and not at all this month; last month's øre.
 
-    A sender that has not delivered at all is FIL-006, and not told again. Less than the bound is not told.
+    A sender without any delivery is FIL-006, and not repeated here. Sums below the bound are left out.
     """
     rows = queries.recent(asked.session, asked.month)
     now, then = rows.filter(maaned=asked.month), rows.filter(pl.col("maaned") < asked.month)
@@ -141,7 +141,7 @@ def missing_benefits(asked: Asked) -> pl.DataFrame:
 
 
 def leveret_til_tiden(asked: Asked) -> Outcome:
-    """Few of a sender's new reports were received long after their period ended."""
+    """At most the bound's share of a sender's new reports came long after their period."""
     if first_run(asked.session, asked.month):
         return Outcome(True, "Første kørsel: historikken er ikke forsinket.")
     rules = asked.place.rules
@@ -175,9 +175,9 @@ def bounds(rules: Rulebook) -> pl.DataFrame:
 
 
 def large_lines(session: Session, rules: Rulebook, month: date) -> list[Fault]:
-    """EI-017 of each good line that run `month` is the first to know and whose amount is above its benefit's bound.
+    """EI-017 of each good line that is new in run `month`, with an amount above its benefit's bound.
 
-    Asked of the delivered lines, before it is known whether a reversal or another line takes them. Øre.
+    Reads the delivered lines, before reversals and other lines are applied. Øre.
     """
     graenser = bounds(rules)
     rows = session.frame(LARGE, month=month, least=graenser["graense_oere"].min())
@@ -188,7 +188,7 @@ def large_lines(session: Session, rules: Rulebook, month: date) -> list[Fault]:
 
 
 def large_lines_used(session: Session, rules: Rulebook, month: date) -> list[Fault]:
-    """EI-017 of each line that run `month` is the first to know, uses, and has not let pass. Øre."""
+    """EI-017 of each line that is new in run `month`, is used, and has not been let pass. Øre."""
     with session.lending("graenser", bounds(rules)):
         rows = session.frame(
             f"""SELECT f.filnavn, l.linje, l.ydelse_id, l.beloeb_oere, g.graense_oere FROM classified.linje l

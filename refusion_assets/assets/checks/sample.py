@@ -69,9 +69,9 @@ def efterregning_enig(asked: Asked) -> Outcome:
 def _draw(session: Session, month: date, size: int) -> dict[str, int]:
     """CPR number -> surrogate of the people drawn for a month: random places in the numbering, and those next to each.
 
-    Of a month that is calculated again after it was settled, they are drawn among those calculated since: the others
-    have been through this. Neighbours by number have nothing in common but that they were first seen together, so
-    their lines lie together too, and are found without reading all the others.
+    In a month calculated again after settlement, people are drawn among those calculated since: this check has been
+    run on the others. Neighbours by number were first seen together and have nothing else in common. So their lines
+    are stored together, and found without reading all the others.
     """
     among = f"SEMI JOIN {latest_people(month)} USING (borger_id)" if settled_before(session, month) else ""
     people = session.frame(f"SELECT cpr, borger_id FROM identitet.borger {among} ORDER BY borger_id")
@@ -81,7 +81,7 @@ def _draw(session: Session, month: date, size: int) -> dict[str, int]:
 
 
 def _files(session: Session, month: date, people: str) -> Iterator[Fil]:
-    """Every line that can touch some people, as text again, by file: theirs, and all with the same ids."""
+    """Every line that can touch some people, as text again, by file: their lines, and all lines with the same ids."""
     line = "SELECT fil_id, linje, indberetning_id, reference_id FROM classified.linje"
     own = session.temp("sample_lines", f"{line} WHERE borger_id IN ({people})")
     ids = session.temp("sample_ids", f"SELECT indberetning_id AS id FROM {own} UNION SELECT reference_id FROM {own}")

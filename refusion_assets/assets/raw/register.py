@@ -99,9 +99,9 @@ def _people(lines: pl.DataFrame) -> int:
 
 
 def ingest_registers(session: Session, place: Place, month: date) -> int:
-    """The registers that run `month` uses, as they lie today, in the warehouse; the number of lines new.
+    """Load the registers of run `month` from raw/ into the warehouse; the number of new lines.
 
-    What is no longer there leaves it. Faulty if one is bad, or if the register of residence is not to be trusted.
+    Rows of missing files are removed. Faulty if a file is bad, or if the register of residence is implausible.
     """
     lines, read = _read_in(session, place, month)
     for art in REGISTERS:
@@ -177,7 +177,7 @@ def _store_register(session: Session, place: Place, file: RegisterFile, read: fi
 
 
 def _is_there(session: Session, file: RegisterFile) -> bool:
-    """Whether the warehouse holds a register file as it lies, read with the manifest that lies beside it."""
+    """True if the warehouse holds the present register file, read with its present manifest."""
     query = """SELECT r.sha256, l.sha256, l.manifest_sha256 FROM raw.register r LEFT JOIN raw.laest l USING (sti)
         WHERE r.sti = $sti"""
     sha256, beside = (delivered.fingerprint_if_there(path) for path in (file.path, delivered.manifest_of(file.path)))

@@ -84,7 +84,7 @@ def ingest(
     """
     done, stops = _read_in(session, place, month, progress, knowingly)
     standing = let_pass(session, month, knowingly or Knowingly(), stops)
-    # Whether a line above its bound is used, and so stops the month, is known when it is classified.
+    # The classification decides if a line above its bound is used and stops the month.
     standing = [fault for fault in standing if fault.regel != BY_LINE]
     if standing:
         raise Faulty(standing)
@@ -108,8 +108,8 @@ def _read_in(
 ) -> tuple[Ingested, list[Fault]]:
     """The files new to the warehouse read in, and the faults that stop the month unless let pass; Stop on a bad file.
 
-    With `again`, what else stops it, every file was forgotten before: each stays known from when it was, and one that
-    no run has known is known from the next. No line is then asked whether its amount is too large.
+    With `again` (the other stops), every file is read anew and keeps its first run; a new file is known from the next
+    run. The amounts of lines are then not compared with their bounds.
     """
     deliveries, bad = delivered.find(place.raw, month, place.rules)
     if not deliveries and not bad:
@@ -272,8 +272,8 @@ def reload(
 ) -> Ingested:
     """Every file received through `month` read again; the claims are left, so that only what differs is calculated.
 
-    A file stays known from the run that first knew it. One that no run has known is known from the next. Faulty if a
-    file that a run has read is gone or is another (FIL-008), unless this command lets it pass.
+    A file keeps its first run. A new file is known from the next run. Faulty if a file that a run has read is gone or
+    changed (FIL-008), unless this command lets it pass.
     """
     config = knowingly or Knowingly()
     known = session.temp("files_known", "SELECT sti, kendt_fra FROM raw.fil")

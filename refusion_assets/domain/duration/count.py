@@ -40,8 +40,7 @@ class Counted:
 
     Row w is week `first` + w of the grid, column p is the person `borger_id[p]` (sorted). `restart` marks the week
     that reached the restart; `n_overgang` is the number the week of the overgang has or would have. Weeks.
-    `others`: the same of each counter beside the law's own, in the order of the rules; there A are the weeks that the
-    counter counts, C those that are free to it and B the rest.
+    `others`: the same of each counter beside the law's own, in the order of the rules: A counted, C free, B neither.
     With a `Standing`, the rows before its `begin` are zero; do not read them.
     """
 
@@ -61,7 +60,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Standing:
-    """What stands of a shard's people before week `begin` of the grid, as no later week can change it.
+    """The stored weeks of a shard's people before week `begin` of the grid; no later week changes them.
 
     `kind` and `free` (weeks of self-support that count towards a restart) are week x person, from week `first` to
     before `begin`: as far back as the window of any later week reaches. Per person `n` before `begin`, and `begun`: the
@@ -102,7 +101,7 @@ def category_spans(rules: Rulebook, grid: Grid) -> pl.DataFrame:
 
 
 def first_counted_day(rules: Rulebook, grid: Grid, fra: date) -> int:
-    """The first day that counts where days do from `fra`, from the first Monday of the grid. Hjemmel: § 30, stk. 1."""
+    """The first counted day if days count from `fra`, from the grid's first Monday. Hjemmel: § 30, stk. 1."""
     first = grid.day_of(fra)
     return first if rules.laesning("foerste_uge") == "taeller" else -(-first // 7) * 7
 
@@ -120,7 +119,7 @@ def _spans(krav: pl.DataFrame, borger_id: Ints, grid: Grid, fra: int) -> pl.Data
 def _touched(spans: pl.DataFrame, unit: int, shape: tuple[int, int]) -> Flags:
     """Unit x person: true where a span of days (person, first, last) touches the unit of so many days."""
     units, persons = shape
-    # Painted person by person, as the units of a span then lie side by side.
+    # Filled person by person, as the units of a span are then neighbours in memory.
     begin = spans["person"].to_numpy() * units
     _, place = expand(begin + spans["first"].to_numpy() // unit, begin + spans["last"].to_numpy() // unit)
     flags = np.zeros(persons * units, np.bool_)
@@ -158,14 +157,14 @@ def week_kinds(
     shape = (grid.weeks - since, len(borger_id))
     one_day = rules.laesning("uge_beroert") == "een_dag"
     is_a = _touched(benefit, 7, shape) if one_day else _wholly_covered(benefit, shape)
-    # B is 1 and A is 2: a week that anything touches is B, and one more where benefit does.
+    # B is 1 and A is 2: any support makes a week B, and benefit adds one.
     return _touched(spans, 7, shape).astype(np.uint8) + is_a
 
 
 def own_kinds(
     krav: pl.DataFrame, law: npt.NDArray[np.uint8], borger_id: Ints, grid: Grid, rules: Rulebook, taeller: Taeller
 ) -> npt.NDArray[np.uint8]:
-    """Week x person for a counter beside the law's own: A where it counts the week, C where the week is free, else B.
+    """Week x person for a counter beside the law's own: A counted, C free, else B.
 
     `krav` and the readings as in `week_kinds`, whose result is `law`. Source: rules.md section 8, point 4.
     """
@@ -196,7 +195,7 @@ def window_starts(rules: Rulebook, grid: Grid) -> Window:
 
 
 def own_window(taeller: Taeller, grid: Grid) -> Window:
-    """`window_starts` of a counter beside the law's own; where it never starts over, more weeks than there are."""
+    """`window_starts` of a counter beside the law's own; without a restart, more weeks than the grid has."""
     if taeller.genoptjening_uger is None or taeller.vindue_aar is None:
         return [0] * grid.weeks, [grid.weeks + 1] * grid.weeks
     starts = [_window_start(grid, week, taeller.vindue_aar) for week in range(grid.weeks)]
@@ -217,7 +216,7 @@ def count_weeks(krav: pl.DataFrame, grid: Grid, rules: Rulebook) -> Counted:
 
 
 def count_on(krav: pl.DataFrame, standing: Standing, grid: Grid, rules: Rulebook) -> Counted:
-    """The same as `count_weeks`, from week `standing.begin` on, for the persons of whom everything before it stands.
+    """As `count_weeks`, from week `standing.begin` on, for persons whose earlier weeks are stored in `standing`.
 
     `krav`: their claims that end in that week or later. Only the law's own counter. Units: weeks.
     """
@@ -239,7 +238,7 @@ def walk(
 
     `window_of_week`: per week the first week of its window, and the free weeks that a restart takes.
     `free` counts the whole weeks of self-support since the first benefit week, never reset; the current
-    count began where it stood at `begun`. So the window holds free - max(free before the window, begun).
+    count began when it was `begun`. So the window holds free - max(free before the window, begun).
     With `standing` both are counted from the first week of `kind`, which no window reaches beyond.
     """
     weeks, persons = kind.shape
@@ -272,7 +271,7 @@ def walk(
 def _before(
     standing: Standing | None, weeks: int, persons: int, begin: int
 ) -> tuple[Counts, Counts, Flags, Counts, Counts]:
-    """What the walk begins with: free weeks up to each week, n and restarts by week, and per person `begun` and n."""
+    """The state before the walk: free weeks up to each week, n and restarts by week, and per person `begun` and n."""
     free, all_n = np.zeros((weeks + 1, persons), np.int16), np.zeros((weeks, persons), np.int16)
     restarts = np.zeros((weeks, persons), np.bool_)
     if standing is None:

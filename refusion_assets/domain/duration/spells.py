@@ -1,4 +1,4 @@
-"""Understands spells: the weeks of one kind that follow each other, and how a count goes on from those that stand."""
+"""Understands spells: consecutive weeks of one kind, and how a count goes on from the stored ones."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +81,7 @@ def _begins(counted: Counted) -> tuple[Ints, Ints, Ints]:
     person, week = np.divmod(np.flatnonzero(begins.T), weeks)
     until = np.append(week[1:], 0)
     until[until == 0] = weeks
-    # What lies before a person's first week of support, or after the last one, is no spell.
+    # Weeks before a person's first week of support, or after the last one, are no spell.
     supported = np.flatnonzero(kind[week, person] != KIND_C)
     first, last = np.full(persons, len(week)), np.full(persons, -1)
     first[person[supported[::-1]]] = supported[::-1]
@@ -92,10 +92,10 @@ def _begins(counted: Counted) -> tuple[Ints, Ints, Ints]:
 
 
 def standing_before(borger_id: Ints, forloeb: pl.DataFrame, first: int, begin: int, grid: Grid) -> Standing:
-    """What stands of some people (sorted) before week `begin` of the grid, from week `first` on. Weeks.
+    """The `Standing` of some people (sorted) before week `begin` of the grid, from week `first` on. Weeks.
 
-    `forloeb`: their spells (`Forloeb`) that end after `first` and begin before `begin`. Whoever has any must have one
-    that holds the week before `begin`, and a week of support after `first` in it or before it.
+    `forloeb`: their spells (`Forloeb`) that end after `first` and begin before `begin`. Each person with spells needs
+    one over the week before `begin`, and a week of support after `first` in it or before it.
     """
     weeks, persons = begin - first, len(borger_id)
     rows = forloeb.sort("borger_id", "fra_uge")
@@ -112,7 +112,7 @@ def standing_before(borger_id: Ints, forloeb: pl.DataFrame, first: int, begin: i
     ended = held["genoptjent"] & (until[last] == begin)
     n = np.where(ended, 0, held["n_foer"] + np.where(kinds[last] == KIND_A, begin - fra[last], 0))
     of_all = {"n": n.astype(np.int16), "ended": ended, "fra": fra[last], **held}
-    told = {name: np.zeros(persons, values.dtype) for name, values in of_all.items()}  # zero for whoever has no spell
+    told = {name: np.zeros(persons, values.dtype) for name, values in of_all.items()}  # zero without a spell
     for name, values in of_all.items():
         told[name][person[last]] = values
     running = np.flatnonzero(rows["taelling"].to_numpy() == told["taelling"][person])

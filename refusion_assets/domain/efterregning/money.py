@@ -1,9 +1,8 @@
 """Understands the law by hand: claims in, the state of a run out, week by week in whole øre.
 
-An independent and slow statement of the act and the contract (rules.md, sections 4 to 7), written to be read
-beside them and to check the fast calculation against. It shares nothing with that calculation but the rules.
-The parts before it are `efterregning_raa` (rows to claims) and `efterregning_uger` (weeks and counters); counters
-of their own and maxima are `efterregning_egne`, § 7 is `efterregning_fleks`.
+An independent and slow statement of the act and the contract (rules.md, sections 4 to 7). It checks the fast
+calculation and shares nothing with it but the rules. The parts before it are `efterregning/reports.py` (rows to claims)
+and `efterregning/weeks.py` (weeks, counters and maxima).
 """
 
 from calendar import monthrange
@@ -308,8 +307,8 @@ def settled(borger: Borger, last_day: date, rules: Rulebook) -> dict[Key, Result
 def shown(key: Key, penge: Penge, rate: Rate, borger: Borger, rules: Rulebook) -> Resultat:
     """One row: its percentage, what the state refunds or the municipality pays, the counters of the week.
 
-    `genoptjening` is empty in a week that is free or may become so, where only a benefit of no category is paid, or
-    one that a counter of its own does not count; and always by a counter that never starts over.
+    `genoptjening` is empty in three cases: the week is free or may become so; the week has only a benefit of no
+    category, or one outside its counter; the counter never starts over.
 
     Hjemmel: § 5, stk. 2-3.
     """
@@ -356,7 +355,7 @@ def flex_rows(
 
 
 def refunded(rows: Mapping[Key, Resultat]) -> dict[tuple[str, str, str], int]:
-    """What the state refunds of one person's rows, in øre, by benefit, month and municipality."""
+    """The refusion of one person's rows, in øre, by benefit, month and municipality."""
     total: dict[tuple[str, str, str], int] = defaultdict(int)
     for (_, maaned, _, ydelse_id, kommune), row in rows.items():
         total[ydelse_id, maaned, kommune] += row.refusion
@@ -396,7 +395,7 @@ def state(
 
 
 class Forskel(NamedTuple):
-    """What a key's state is more than what is settled of it, in øre, and the percentage it is about."""
+    """The state of a key less its settled amounts, in øre, and the percentage of the difference."""
 
     indberettet: int
     beloeb: int
@@ -406,7 +405,7 @@ class Forskel(NamedTuple):
 
 
 class Kladde(NamedTuple):
-    """What stands after a run: the settled state of each key, and the difference of each that is too old to settle."""
+    """The state after a run: the settled result of each key, and each difference that is too old to settle."""
 
     afregnet: dict[Key, Resultat]
     foraeldet: dict[Key, Forskel]
@@ -417,8 +416,8 @@ def ledgers(
 ) -> Iterator[Kladde]:
     """The ledger after each run, the first of which takes what lies before it as settled.
 
-    `states`: run month and its state, in order. `modtaget`: run month and person -> the month that the newest report
-    was received in that the run is the first to know; the run month where there is none.
+    `states`: run month and its state, in order. `modtaget`: run month and person -> the month of receipt of the newest
+    report that is new in the run; without one, the run month.
     Hjemmel: none for the ledger (output.md section 2); that of the entries for the limit (rules.md section 7a).
     """
     settled: dict[Key, Resultat] = {}
@@ -454,7 +453,7 @@ def difference(now: Resultat | None, was: Resultat | None) -> Forskel:
 
 
 def out_of_time(maaned: str, more: Forskel, run_month: str, received: str, rules: Rulebook) -> bool:
-    """Whether a difference in a benefit month is too old for the run, in the direction that it goes.
+    """True if a difference in a benefit month is too old for the run, in its direction.
 
     Hjemmel: that of the entry (rules.md section 7a).
     """

@@ -33,12 +33,12 @@ def rounded(number: Fraction | int) -> int:
 
 
 def has_other_digit(text: str) -> bool:
-    """Whether a decimal digit of another script than ASCII stands in the text."""
+    """True if the text has a decimal digit of another script than ASCII."""
     return not text.isascii() and any(unicodedata.category(sign) == "Nd" and not "0" <= sign <= "9" for sign in text)
 
 
 def is_timestamp(text: str) -> bool:
-    """Whether the text is a moment, YYYY-MM-DDTHH:MM:SS."""
+    """True if the text is a moment, YYYY-MM-DDTHH:MM:SS."""
     clock = re.fullmatch("T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]", text[10:])
     return clock is not None and read_date(text[:10]) is not None
 
@@ -53,7 +53,7 @@ def read_oere(text: str) -> int | None:
 
 
 def possible_cpr(cpr: str, received: date) -> bool:
-    """Whether ten digits can be a person born no later than the receipt; modulus 11 is not asked.
+    """True if ten digits can be a person born no later than the receipt; modulus 11 is not asked.
 
     Hjemmel: none, technical (contract: input.md section 4; the seventh digit gives the century).
     """

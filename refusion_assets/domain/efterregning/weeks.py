@@ -1,6 +1,6 @@
 """Understands time on support by hand: one person's claims in, the kind of every week and both counters out.
 
-The second part of the independent calculation (rules.md, sections 2 and 3); first comes `efterregning_raa`.
+The second part of the independent calculation (rules.md, sections 2 and 3); the first is `efterregning/reports.py`.
 """
 
 from bisect import bisect_left
@@ -97,7 +97,7 @@ def restart(week: date, rules: Rulebook) -> tuple[int, date]:
 
 
 def not_before(weeks: Sequence[date], day: date) -> int:
-    """How many of some weeks, which stand in order of time, begin on a day or later."""
+    """The number of weeks, from some in order of time, that begin on a day or later."""
     return len(weeks) - bisect_left(weeks, day)
 
 
@@ -195,7 +195,7 @@ def in_window(free: Sequence[date], week: date, taeller: Taeller) -> int | None:
 
 
 def starts_over(free: Sequence[date], week: date, taeller: Taeller) -> bool:
-    """Whether there are free weeks enough in the window for the count to start over."""
+    """True if the window has enough free weeks for a restart."""
     found = in_window(free, week, taeller)
     return found is not None and taeller.genoptjening_uger is not None and found >= taeller.genoptjening_uger
 
@@ -271,10 +271,10 @@ def limit(money: dict[Key, int], loft_id: str, turn: tuple[str, str], rules: Rul
 
 
 def shares(rows: Mapping[Key, tuple[int, int]], rules: Rulebook) -> dict[Key, int]:
-    """What is refunded or paid of each row, in øre, after every maximum; `rows` holds amount and whole per cent.
+    """The øre refunded or paid of each row after every maximum; `rows` holds amount and whole per cent.
 
     First the maxima on the amount, then the percentage is taken, then the maxima on the result of it; those of a
-    week before those of a month; then by name. Each takes of what the one before it has left.
+    week before those of a month; then by name. Each applies to the rest after the one before.
 
     Hjemmel: § 5, stk. 2-3, and each maximum's own.
     """

@@ -44,9 +44,9 @@ def line_findings(lines: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
 
 
 def _shown(municipal: pl.Expr, rules: Rulebook) -> dict[tuple[str, ...], tuple[pl.Expr | None, pl.Expr | None]]:
-    """By rule: the column to look at, where the line says more than the rule does, and what stands there as text.
+    """By rule: the column at fault, if the line adds to the rule, and its value as text.
 
-    No value where the column itself says it, or a person would be named.
+    No value if the column alone is enough, or if it would name a person.
     """
     in_0114, in_0115 = pl.col("Felt0114").is_not_null(), pl.col("Felt0115").is_not_null()
     # The account that the rule is about is the unknown one, else the only one.

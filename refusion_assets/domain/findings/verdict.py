@@ -144,7 +144,7 @@ def by_rule(found: pl.DataFrame, ids: Iterable[str], rules: Rulebook) -> Iterato
 
 
 def _named(findings: pl.DataFrame) -> str:
-    """What findings of files are about, three at most: the sender and its count, or the file."""
+    """The subjects of findings of files, three at most: the sender and its count, or the file."""
     if "fil" not in findings.columns:
         return ""
     files = findings.filter(pl.col("regel").str.starts_with("FIL-"))

@@ -38,7 +38,7 @@ MANGEL = {
     OTHER_PERSON: "som er modtaget, men uden en række om den borger, tilbageførslen nævner",
 }
 
-# Ten digits that stand alone, with or without the usual hyphen: it may be a person.
+# Ten digits by themselves, with or without the usual hyphen: a possible personal number.
 CPR_FORM = r"(^|\D)\d{6}[- ]?\d{4}(\D|$)"
 
 

@@ -1,1 +1,1 @@
-"""Why a month came out as it did: what is told of a person, and the Danish words for it."""
+"""The explanation of a month: its content, and its Danish words."""

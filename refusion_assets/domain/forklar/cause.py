@@ -1,4 +1,4 @@
-"""Understands why a run settled something else, or counted a week otherwise, than the run before it."""
+"""Understands why a run settled or counted a week otherwise than the run before it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def contribution_row(row: Row, navne: Navne, rules: Rulebook) -> FleksbidragTold
 
 
 def _entry_of(row: Row, rules: Rulebook) -> Fleksbidrag | None:
-    """The entry that holds for the month, if the contribution is the one it gives."""
+    """The entry in force for the month, if it gives this contribution."""
     for rule, since, until in spans(rules.fleksbidrag):
         if since <= row["maaned"] < until and (rule.id, rule.hjemmel) == (row["ydelse_id"], row["hjemmel"]):
             if row["beregningsgrundlag_oere"] is None:
@@ -48,7 +48,7 @@ def _entry_of(row: Row, rules: Rulebook) -> Fleksbidrag | None:
 
 
 def basis_causes(grundlag: pl.DataFrame, run: date) -> list[Aarsag]:
-    """That the newest basis of the month is another in a run than it was before it. Øre.
+    """The cause that a run has another newest basis of the month than the run before it. Øre.
 
     `grundlag`: the bases of one person and month: modtaget_maaned, raekke, beregningsgrundlag_oere, loen_oere.
     """
@@ -73,7 +73,7 @@ def basis_causes(grundlag: pl.DataFrame, run: date) -> list[Aarsag]:
 
 
 def subsidy_causes(posteringer: pl.DataFrame, koersel: int, ydelse_ids: set[str]) -> list[Aarsag]:
-    """That a run settled the benefit otherwise that fleksbidrag follows; `posteringer`: the ledger of the month."""
+    """The cause that a run changed the settled benefit of a fleksbidrag; `posteringer`: the ledger of the month."""
     mine = posteringer.filter(pl.col("koersel") == koersel, pl.col("ydelse_id").is_in(ydelse_ids))
     weeks = mine["uge"].unique().sort().to_list()
     if not weeks:
@@ -82,7 +82,7 @@ def subsidy_causes(posteringer: pl.DataFrame, koersel: int, ydelse_ids: set[str]
 
 
 def _home(facts: PersonFacts, known: date, uge: date, rules: Rulebook) -> str | None:
-    """The municipality of residence of a week as a run month knew it; None if unknown."""
+    """The municipality of residence of a week in the data of a run month; None if unknown."""
     snapshots = [month for month in facts.bopael_maaneder if month <= known]
     if not snapshots:
         return None
@@ -95,9 +95,9 @@ def _home(facts: PersonFacts, known: date, uge: date, rules: Rulebook) -> str | 
 
 @dataclass(frozen=True)
 class RunChange:
-    """One benefit in the days of a week and month in one run: rows taken back and settled, and what stood before.
+    """One benefit in the days of a week and month in one run: rows taken back and settled, and the rows before.
 
-    `flytning`: why its number became another; `overgang`: why the number that gives its percentage did.
+    `flytning`: why its number changed; `overgang`: why the number that gives its percentage changed.
     """
 
     uge: date
@@ -116,7 +116,7 @@ class RunChange:
         return rows[0][name] if rows else None
 
     def moved(self, *names: str) -> bool:
-        """Whether the amounts by municipality differ."""
+        """True if the amounts by municipality differ."""
         sums: dict[tuple[str, str], int] = {}
         for row in (*self.back, *self.fresh):
             for name in names:
@@ -126,19 +126,19 @@ class RunChange:
 
     @property
     def settled(self) -> bool:
-        """Whether the run changed what is settled."""
+        """True if the run changed the settled rows."""
         return bool(self.back or self.fresh)
 
     @property
     def other_percentage(self) -> bool:
-        """Whether the percentage became another."""
+        """True if the percentage changed."""
         return bool(self.back and self.fresh) and self.of(self.back, "procent") != self.of(self.fresh, "procent")
 
 
 def _shifts(posteringer: pl.DataFrame, historie: Historie, uge: date, maaned: date) -> Iterator[RunChange]:
-    """What runs have changed in a week's days of the month, in order of run and benefit.
+    """The changes of runs in a week's days of the month, in order of run and benefit.
 
-    A first settlement in the month's own run is no change. What stood and stands is also looked at for its number.
+    A first settlement in the month's own run is no change. The numbers before and after are compared too.
     """
     own = posteringer.filter((pl.col("uge") == uge) & (pl.col("maaned") == maaned)).rows(named=True)
     standing = {_place(row): row for row in own if row["koersel"] == 0}
@@ -180,7 +180,7 @@ def _moved_numbers(
 
 
 def _counter(rules: Rulebook, ydelse_id: str, uge: date) -> str | None:
-    """The counter that a benefit's staircase is climbed by in a week; None where it has none."""
+    """The counter of a benefit's staircase in a week; None without a staircase."""
     on_day = max(uge, rules.overgang.gaelder_fra)
     ydelse = rules.ydelse_on(ydelse_id, on_day) if ydelse_id in rules.ydelse_ids else None
     return rules.trappe_on(ydelse.trappe, on_day).taeller if ydelse and ydelse.trappe else None
@@ -189,9 +189,9 @@ def _counter(rules: Rulebook, ydelse_id: str, uge: date) -> str | None:
 def changes(
     facts: PersonFacts, historie: Historie, linjer: Linjer, uge: date, maaned: date, rules: Rulebook
 ) -> list[Aendring]:
-    """What later runs changed in a week's days of the month, each with its concrete causes. Øre, per cent.
+    """The changes of later runs in a week's days of the month, each with its concrete causes. Øre, per cent.
 
-    A run that only counted the week otherwise is one of them: its percentage and amounts are as they stood.
+    A run that only counted the week otherwise is one of them: its percentage and amounts are unchanged.
     """
     found = []
     navne = linjer.navne
@@ -259,7 +259,7 @@ def _causes(shift: RunChange, facts: PersonFacts, historie: Historie, linjer: Li
 
 
 def _new_lines(shift: RunChange, linjer: Linjer, historie: Historie) -> list[Aarsag]:
-    """Lines of the benefit in the week that came to count in the run or no longer do, and the reversals that took."""
+    """Lines of the benefit in the week that the run began or ceased to count, and the reversals that took them back."""
     earlier = historie.before(shift.koersel)
     if earlier is None:
         return []
@@ -283,7 +283,7 @@ def _new_lines(shift: RunChange, linjer: Linjer, historie: Historie) -> list[Aar
 
 
 def _moved_number(slags: str, moved: Flytning, linjer: Linjer, versions: tuple[str, str]) -> Aarsag:
-    """That a number became another, by which weeks, and by which lines each of them."""
+    """The cause that a number changed, with the weeks that moved it and the lines of each."""
     weeks = [linjer.navne.filled(SkiftetUge, vars(one), indberetninger=linjer.nrs(one.linjer)) for one in moved.uger]
     kinds = {one.art_efter for one in weeks}
     by_rules = moved.regler or any(not one.indberetninger for one in weeks)

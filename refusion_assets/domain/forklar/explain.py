@@ -1,4 +1,4 @@
-"""Understands why a person's benefit month came out as it did: what is known of the person, made an explanation."""
+"""Understands the explanation of a person's benefit month: it is made from the stored rows about the person."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -71,7 +71,7 @@ def unknown(maaned: date, viden: date, regelversion: str, rules: Rulebook) -> Fo
 def explain(facts: PersonFacts, maaned: date, rules: Rulebook) -> Forklaring:
     """The explanation of a person's benefit month, week by week. Øre, whole per cent.
 
-    Percentages, amounts and paragraphs are those of the rows; the rules only tell which entry they come from.
+    Percentages, amounts and paragraphs are those of the rows; the rules only give the entry they come from.
     Hjemmel: § 5, § 6, § 29, stk. 3, § 30, stk. 1; output.md section 5.
     """
     through = last_day(facts.viden)
@@ -83,7 +83,7 @@ def explain(facts: PersonFacts, maaned: date, rules: Rulebook) -> Forklaring:
     past = Historie(facts.borger_id, own, facts.andre, facts.koersler, facts.regler, facts.bedoemt)
     sag = _Sag(facts, maaned, through, navne, linjer, krav, uger, past, rules)
     shown = [sag.week(uge) for uge in weeks_of(maaned) if uge <= through]
-    # What of the month is too old to be settled, net to each municipality, by benefit, run and entry. Øre.
+    # Amounts of the month that are too old to be settled, net to each municipality, by benefit, run and entry. Øre.
     group = ["koersel", "ydelse_id", "kommunekode", "gaelder_fra", "hjemmel"]
     net = (pl.col("refusion_oere") - pl.col("medfinansiering_oere")).sum().alias("netto_oere")
     too_old = facts.foraeldet.group_by(group).agg(net).sort(group)
@@ -104,7 +104,7 @@ def explain(facts: PersonFacts, maaned: date, rules: Rulebook) -> Forklaring:
 
 
 def _answer(uger: Sequence[Uge], maaned: date, facts: PersonFacts) -> Svar:
-    """Which text is fit: an explanation, or that there is nothing in the month, or no calculation of it."""
+    """The kind of answer: an explanation, an empty month, or a month without calculation."""
     if maaned > facts.viden:
         return "ikke_beregnet"
     anything = any(
@@ -115,7 +115,7 @@ def _answer(uger: Sequence[Uge], maaned: date, facts: PersonFacts) -> Svar:
 
 @dataclass(frozen=True)
 class _Sag:
-    """One case: what is known, and the names and weeks made of it."""
+    """One case: the stored rows, and the names and weeks made of them."""
 
     facts: PersonFacts
     maaned: date
@@ -189,7 +189,7 @@ class _Sag:
         ]
 
     def _restart(self, talt: TaltUge) -> GenoptjeningTold:
-        """How far the person is towards starting over in a week. § 6, stk. 1."""
+        """The free weeks of a person towards a restart, in a week. § 6, stk. 1."""
         rule = self.rules.genoptjening_on(talt.uge)
         return GenoptjeningTold(
             antal=talt.antal,

@@ -1,7 +1,7 @@
-"""Understands what each run knew of a person, and which weeks moved a number from one run to the next.
+"""Understands the data of each run about a person, and the weeks that moved a number from one run to the next.
 
-What a run knew is made again from the lines received up to it, under its own rules. A number is moved by the weeks
-whose kind is another to the later run, less those without which the number comes out the same.
+The data of a run (`Viden`) is made again from the lines received up to it, under its own rules. The weeks that move a
+number are those with another kind in the later run, less those without effect on the number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,12 @@ JUDGEMENT = ("borger_id", "ydelse_id", "konto", "periode_start", "periode_slut",
 
 @dataclass(frozen=True)
 class PersonFacts:
-    """All that the warehouse holds of one person around a month, as the last calculation knows it.
+    """The warehouse's rows about one person around a month, as of the last calculation.
 
     `viden` and `regelversion`: the run month and the rules of that calculation. `koersler`: koersel, maaned, status,
     regelversion. `forloeb`: `Forloeb`. `krav`: `Krav` of the classification. `raekker` and `uden_kommune`: the result
-    of the benefit month, `over_loft` what maxima took of it, `fleksbidrag` what it has of that, `grundlag` the bases
-    delivered for it; `posteringer` its ledger, `foraeldet` the differences in it that are too old to be settled.
+    of the benefit month; `over_loft`: the øre that maxima took of it; `fleksbidrag`: its contributions; `grundlag`: its
+    delivered bases; `posteringer`: its ledger; `foraeldet`: its differences that are too old to be settled.
     `linjer`: every line of the person and every reversal that points at one (`Linje` with verdict and file; `regel` is
     the verdict's, `egen_regel` the line's own). `andre`, `regler` and `bedoemt`: as in `Historie`. `raa`: the raw
     columns of the lines that are shown. `bopael`: stays by snapshot (`modtaget_maaned`), `bopael_maaned` the one in
@@ -65,7 +65,7 @@ class PersonFacts:
 
 @dataclass(frozen=True)
 class Viden:
-    """What one run knew of a person: the verdict on each line, the claims with an amount, and the weeks counted.
+    """The data of one run about a person: the verdict on each line, the claims with an amount, and the counted weeks.
 
     `taellinger`: the law's counter (`LOVENS_TAELLER`) and those of its own by id, each with one person.
     """
@@ -79,17 +79,17 @@ class Viden:
     taellinger: dict[str, Counted]
 
     def number(self, taeller_id: str, uge: date) -> int | None:
-        """The number of a week after it; None where the run did not know the week or the counter."""
+        """The number of a week after it; None if the run has no such week or counter."""
         counted, week = self.taellinger.get(taeller_id), self.grid.week_of(uge)
         return int(counted.n[week, 0]) if counted and 0 <= week < self.grid.weeks else None
 
     def settles(self, taeller_id: str, uge: date) -> bool:
-        """Whether the kind of a week was known: one that the end of the month cuts is, if it has days on support."""
+        """True if the kind of a week was decided; a week cut by the month's end is, with a day on support."""
         week = self.grid.week_of(uge)
         return week < self.grid.whole_weeks or bool(self.taellinger[taeller_id].kind[week, 0])
 
     def status(self, line: Key) -> str | None:
-        """What a line counted as; None if it was not known."""
+        """The verdict on a line; None if the run had not received it."""
         row = self.linjer.get(line)
         return None if row is None else row["status"]
 
@@ -101,9 +101,9 @@ class Viden:
 
 @dataclass(frozen=True)
 class Skift:
-    """One week that became of another kind from one run to the next, and the lines that made it so.
+    """One week that changed kind from one run to the next, and the lines that caused it.
 
-    No lines: the rules made it so.
+    No lines: the rules caused it.
     """
 
     uge: date
@@ -114,9 +114,9 @@ class Skift:
 
 @dataclass(frozen=True)
 class Flytning:
-    """A number that became another from one run to the next: the weeks that moved it, and whether rules did.
+    """A number that changed from one run to the next: the weeks that moved it, and whether rules did.
 
-    Replaying the weeks on what the earlier run knew, by the counting of the later run, gives the later number; without
+    Replaying the weeks on the earlier run's data, by the later run's counting, gives the later number; without
     any one of them it does not. `forfra_foer` and `forfra_efter`: the last week that reached a restart. Weeks.
     """
 
@@ -132,7 +132,7 @@ class Flytning:
 
 @dataclass
 class Historie:
-    """What the runs knew of a person, one after the other; each is worked out when it is first asked for.
+    """The knowledge of each run about a person (`Viden`), computed at first use.
 
     `linjer`: every line of the person and every reversal that points at one (`Linje` by its own row rule), with
     kendt_fra and fil_orden; `andre`: lines of others that share an id with them (EI-013). `koersler`: koersel, maaned,
@@ -158,17 +158,17 @@ class Historie:
         return max((number for number in self.maaneder if number < koersel), default=None)
 
     def version(self, koersel: int) -> str:
-        """The rules of a run, as the ledger names them."""
+        """The rules of a run by the version in the ledger."""
         return str(self.koersler.filter(pl.col("koersel") == koersel)["regelversion"].item())[:12]
 
     def at(self, koersel: int) -> Viden:
-        """What a run knew."""
+        """The data of a run."""
         if koersel not in self.known:
             self.known[koersel] = self._make(koersel)
         return self.known[koersel]
 
     def _make(self, koersel: int) -> Viden:
-        """What a run knew, by its lines and rules."""
+        """The data of a run, made from its lines and rules."""
         maaned = self.maaneder[koersel]
         version = self.koersler.filter(pl.col("koersel") == koersel)["regelversion"].item()
         rules = self.regler[version]
@@ -195,7 +195,7 @@ class Historie:
         )
 
     def moved(self, koersel: int, taeller_id: str, uge: date) -> Flytning | None:
-        """Why the number of a week became another in a run; None if it did not, or was not settled before. Weeks."""
+        """Why the number of a week changed in a run; None if it did not, or was not settled before. Weeks."""
         earlier = self.before(koersel)
         if earlier is None:
             return None
@@ -206,7 +206,7 @@ class Historie:
         return _flytning(old, new, taeller_id, old.grid.week_of(uge), (foer, efter), at_overgang=False)
 
     def moved_overgang(self, koersel: int, taeller_id: str) -> Flytning | None:
-        """Why the number that the week of the overgang has or would have became another in a run. § 29, stk. 3."""
+        """Why the number of the week of the overgang, real or supposed, changed in a run. § 29, stk. 3."""
         earlier = self.before(koersel)
         if earlier is None:
             return None
@@ -236,7 +236,7 @@ def _flytning(
     """The weeks that moved a number between two runs, and the lines of each."""
     foer, efter = numbers
     before, after = (one.taellinger[taeller_id].kind[: week + 1, 0] for one in (old, new))
-    # What lies before the first week of support counts nothing.
+    # Weeks before the first week of support count nothing.
     first = int(np.flatnonzero(np.append(before | after, 1))[0])
     before, after = before[first:], after[first:]
     until = min(old.grid.monday_of(week) + timedelta(days=6), last_day(old.maaned))
@@ -284,7 +284,7 @@ class _Replay:
 
 
 def _needed(before: Any, after: Any, changed: Sequence[int], replay: _Replay, target: int) -> list[int]:
-    """Of the changed weeks those without which the number comes out otherwise.
+    """The changed weeks that the number depends on.
 
     The latest of those that can be spared go first, as the week that reached a restart is the earlier one.
     """
@@ -301,7 +301,7 @@ def _needed(before: Any, after: Any, changed: Sequence[int], replay: _Replay, ta
 
 
 def _spared(before: Any, after: Any, kept: Sequence[int], without: Sequence[Sequence[int]], replay: _Replay) -> Any:
-    """The number where the kept weeks are as they became, but for each of some sets of them."""
+    """The number with the kept weeks changed, for each of some sets of weeks left out."""
     kinds = np.repeat(before[:, None], len(without), axis=1)
     kinds[kept, :] = after[kept][:, None]
     for column, weeks in enumerate(without):
@@ -310,7 +310,7 @@ def _spared(before: Any, after: Any, kept: Sequence[int], without: Sequence[Sequ
 
 
 def responsible(old: Viden, new: Viden, taeller_id: str, uge: date) -> list[Key]:
-    """The lines that made a week of another kind to a later run; none where the rules did."""
+    """The lines that changed the kind of a week in a later run; none if the rules did."""
     benefit_foer, other_foer = _deciding(old, taeller_id, uge)
     benefit, other = _deciding(new, taeller_id, uge)
     place = new.grid.week_of(uge)
@@ -326,7 +326,7 @@ def responsible(old: Viden, new: Viden, taeller_id: str, uge: date) -> list[Key]
 
 
 def _deciding(viden: Viden, taeller_id: str, uge: date) -> tuple[set[Claim], set[Claim]]:
-    """The claims with days in a week that can make it one of benefit, and those that else make it neutral."""
+    """The claims with days in a week that make it A (benefit), and those that otherwise make it B."""
     own = next((one.ydelser for one in viden.rules.taellere if one.id == taeller_id), ())
     sunday = min(uge + timedelta(days=6), last_day(viden.maaned))
     benefit, other = set[Claim](), set[Claim]()
@@ -357,6 +357,6 @@ def lines_of(old: Viden, new: Viden, claim: Claim, sign: int) -> list[Key]:
 
 
 def counts(viden: Viden, line: Key) -> bool:
-    """Whether a line has a part in the sum of its claim: it is used, or its claim is below zero."""
+    """True if a line is part of the sum of its claim: it is used, or its claim is below zero."""
     row = viden.linjer.get(line)
     return row is not None and (row["status"] == BRUGT or (row["status"] == KARANTAENE and row["regel"] == BELOW_ZERO))

@@ -1,4 +1,4 @@
-"""Understands what an explanation says: one person and benefit month, as the text and `--json` both show it.
+"""Understands the content of an explanation: one person and benefit month, for the text and `--json` alike.
 
 The names of the fields are the keys of `--json` and do not change (docs/forklar.md). Amounts are whole øre, percentages
 whole per cent, `uge` is a Monday, months are first days, and nothing here can hold a CPR number.

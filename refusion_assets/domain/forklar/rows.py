@@ -119,7 +119,7 @@ def history(
 ) -> list[Stykke]:
     """The weeks from the beginning of the count that is in force in week `fra`, through week `til`, in runs.
 
-    A run is of one kind, one count and one set of benefits; so it can be followed how the number of a week came about.
+    A run is of one kind, one count and one set of benefits; so a reader can follow the number of a week.
     """
     if fra not in uger:
         known = [uge for uge in uger if uge <= til]
@@ -159,7 +159,7 @@ UKENDT = "Ukendt ydelse"
 
 @dataclass(frozen=True)
 class Navne:
-    """What things are called: benefits, municipalities and senders."""
+    """The names of benefits, municipalities and senders."""
 
     ydelser: dict[str, str]
     kommuner: dict[str, str]
@@ -167,7 +167,7 @@ class Navne:
 
     @classmethod
     def of(cls, rules: Rulebook) -> "Navne":
-        """The names that the rules know, fleksbidrag among the benefits; of each the last."""
+        """The names in the rules, fleksbidrag among the benefits; of each the last."""
         return cls(
             {e.id: e.navn for e in rules.fleksbidrag} | {y.ydelse_id: y.navn for y in rules.ydelser},
             {k.kommunekode: k.navn for k in rules.kommuner},
@@ -179,7 +179,7 @@ class Navne:
         return self.ydelser.get(ydelse_id or "", ydelse_id or UKENDT)
 
     def kommune(self, kode: str | None) -> str:
-        """The name of a municipality, or its code where it has none."""
+        """The name of a municipality, or its code without a name."""
         return self.kommuner.get(kode or "", f"kommune {kode}")
 
     def kilde(self, kilde_id: str) -> str:
@@ -187,16 +187,16 @@ class Navne:
         return self.kilder.get(kilde_id, kilde_id)
 
     def sted(self, row: Row) -> str:
-        """Who reports a line or claim: the municipality, or the national payer."""
+        """The reporter of a line or claim: the municipality, or the national payer."""
         return self.kommune(row["kommunekode_betaler"]) if row["kommunekode_betaler"] else self.kilde(row["kilde_id"])
 
     def afsender(self, row: Row) -> str:
-        """Who reports a line or claim; the national payer with its SE number."""
+        """The reporter of a line or claim; the national payer with its SE number."""
         number = not row["kommunekode_betaler"] and row["pligt_se"]
         return f"{self.sted(row)} (SE-nr. {row['pligt_se']})" if number else self.sted(row)
 
     def filled(self, kind: type[Told], row: Mapping[str, Any], **more: Any) -> Told:
-        """A told thing: `more`, and what `row` has by the names of its other fields; names for codes."""
+        """An object of `model`: fields from `more`, the others from `row` by name; names for codes."""
         names = [f.name for f in fields(kind) if f.name not in more]  # type: ignore[arg-type]
         called = {"ydelse": lambda: self.ydelse(row["ydelse_id"]), "kommune": lambda: self.kommune(row["kommunekode"])}
         return kind(**{name: called[name]() if name in called else row[name] for name in names}, **more)
@@ -212,14 +212,14 @@ def result_row(
 ) -> Raekke:
     """One result row (`BorgerUgeYdelse`) with the entry its percentage comes from and why its municipality pays.
 
-    `over`: what the maxima took of it (`OverLoft` of the kernel).
+    `over`: the øre that maxima took of it (`OverLoft` of the kernel).
     """
     on_day = max(row["uge"], rules.overgang.gaelder_fra)
     ydelse = rules.ydelse_on(row["ydelse_id"], on_day) if row["ydelse_id"] in navne.ydelser else None
     trappe = rules.trappe_on(ydelse.trappe, on_day) if ydelse and ydelse.trappe else None
     post, fra, til = _entry_of(row, ydelse, trappe)
     before = row["uge"] < rules.overgang.gaelder_fra and row["trin"] is not None
-    # Who pays whom the amounts say; where both are nothing or alike, the rules.
+    # The amounts decide the side; if both are zero or equal, the rules do.
     side = ydelse.side if ydelse else "refusion"
     if row["refusion_oere"] != row["medfinansiering_oere"]:
         side = "refusion" if row["refusion_oere"] else "medfinansiering"
@@ -237,7 +237,7 @@ def result_row(
 
 
 def _above(taken: Row, navne: Navne, rules: Rulebook) -> OverLoftTold:
-    """What one maximum took of a row; the maximum itself where the rules still say it."""
+    """The øre that one maximum took of a row; the maximum itself if the rules still have it."""
     mine = [loft for loft in rules.lofter if loft.id == taken["loft_id"]]
     said = ((periode, in_force(mine, taken[periode])) for periode in ("uge", "maaned"))
     same = next((m for periode, m in said if m and (m.periode, m.hjemmel) == (periode, taken["hjemmel"])), None)
@@ -247,7 +247,7 @@ def _above(taken: Row, navne: Navne, rules: Rulebook) -> OverLoftTold:
 
 
 def _entry_of(row: Row, ydelse: Ydelse | None, trappe: Trappe | None) -> tuple[Post | None, int | None, int | None]:
-    """The entry a row's percentage stands in, and the weeks of its step; none where the rules say another."""
+    """The entry of a row's percentage, and the weeks of its step; none if the rules give another percentage."""
     if trappe is not None and row["trin"] is not None and row["trin"] <= len(trappe.trin):
         step = trappe.trin[row["trin"] - 1]
         if (step.procent, step.hjemmel) != (row["procent"], row["hjemmel"]):
@@ -293,7 +293,7 @@ ARTER = {"I": "indberetning", "T": "tilbagefoersel"}
 
 
 def key(row: Row) -> Key:
-    """What names a line: its file and place."""
+    """The key of a line: its file and place."""
     return row["fil_id"], row["linje"]
 
 
@@ -338,7 +338,7 @@ class Linjer:
         ]
 
     def shown(self) -> list[IndberetningTold]:
-        """The lines that are mentioned, and the reversals that took some of them back, by number."""
+        """The mentioned lines, and the reversals that took some of them back, by number."""
         told_of, place = [], 0
         while place < len(self.mentioned):
             told_of.append(self._told(self.mentioned[place]))
@@ -378,7 +378,7 @@ def reversals(lines: Mapping[Key, Row], row: Row) -> list[Key]:
 
 
 def touches(row: Row, fra: date, til: date) -> bool:
-    """Whether a line is about some of the days; one without a benefit period is about its pay period."""
+    """True if a line is about some of the days; without a benefit period its pay period counts."""
     start, end = row["periode_start"], row["periode_slut"]
     if start is None or end is None:
         start, end = row["Loenperiode_start"], row["Loenperiode_slut"]
@@ -386,7 +386,7 @@ def touches(row: Row, fra: date, til: date) -> bool:
 
 
 def read_lines(linjer: pl.DataFrame, raa: pl.DataFrame, navne: Navne, rules: Rulebook) -> Linjer:
-    """The lines of a person with their raw columns, in order of period and receipt, and what quarantine says of them.
+    """The lines of a person with their raw columns, in order of period and receipt, and the reason of quarantine.
 
     `linjer`: `Linje` with status, trukket and the regel of the verdict, filnavn, enhed, modtaget_maaned; `raa`: the
     raw columns of those that are shown.

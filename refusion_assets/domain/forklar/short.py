@@ -1,4 +1,4 @@
-"""Understands the short answer: five lines that say what a month came to, why, and what has moved it since."""
+"""Understands the short answer: five lines with the amounts of a month, their reason, and later changes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ REST = "Uge for uge: --alt."
 
 
 def short(sag: Forklaring, hvem: str) -> list[str]:
-    """The answer in at most five lines; the first says what is asked about, and what the answer rests on."""
+    """The answer in at most five lines; the first gives the question, the run and the rules."""
     about, known = month(sag.maaned), month(sag.viden_til)
     if sag.svar == "ukendt_borger":
         text = [
@@ -35,7 +35,7 @@ def short(sag: Forklaring, hvem: str) -> list[str]:
 
 
 def _heading(sag: Forklaring, hvem: str) -> str:
-    """Person, month and municipalities; the run that is the last to know, and whether the rules are others by now."""
+    """Person, month and municipalities; the last run, and whether the rules have changed since."""
     kommuner = sorted({r.finansiering.kommune for uge in sag.uger for r in uge.raekker})
     where = f", {few(kommuner)}" if kommuner else ""
     known = month(sag.viden_til)
@@ -47,7 +47,7 @@ def _heading(sag: Forklaring, hvem: str) -> str:
 
 
 def _percentages(rows: Sequence[Raekke]) -> str:
-    """Each percentage with benefit, step and paragraph, and the weeks of support that it comes from."""
+    """Each percentage with benefit, step and paragraph, and its weeks of support."""
     groups: dict[tuple[str, int, int | None, str], list[Raekke]] = {}
     for r in rows:
         groups.setdefault((r.ydelse, r.procent, r.trin, r.hjemmel), []).append(r)
@@ -69,7 +69,7 @@ def _why(trin: int | None, rows: Sequence[Raekke]) -> str:
 
 
 def _weeks(sag: Forklaring) -> str:
-    """The numbers of the month's weeks, since when they are counted, and how far the restart is."""
+    """The numbers of the month's weeks, the start of the count, and the weeks towards a restart."""
     counted = [uge for uge in sag.uger if uge.art == "A" and uge.ydelsestaeller]
     parts = []
     if counted:
@@ -86,7 +86,7 @@ def _weeks(sag: Forklaring) -> str:
 
 
 def _amounts(sag: Forklaring, rows: Sequence[Raekke]) -> str:
-    """What the amounts come to on each side, fleksbidrag, and what is not settled."""
+    """The sums of each side, fleksbidrag, and the unsettled amounts."""
     parts = []
     for side in sorted({r.side for r in rows}, reverse=True):
         mine = [r for r in rows if r.side == side]
@@ -108,9 +108,9 @@ def _amounts(sag: Forklaring, rows: Sequence[Raekke]) -> str:
 
 
 def _moved(sag: Forklaring) -> str:
-    """Which runs have changed the month since it was first settled, and what the last of them corrected first.
+    """The runs that changed the month after its first settlement, and the first correction of the last of them.
 
-    A run that only counts weeks otherwise corrects nothing; it is told where no other has changed the month.
+    A run that only counts weeks otherwise corrects nothing; it is shown if no other run changed the month.
     """
     found = [(uge, change) for uge in sag.uger for change in uge.aendringer]
     if not found:
@@ -130,7 +130,7 @@ def _moved(sag: Forklaring) -> str:
 
 
 def _paid_otherwise(change: Aendring) -> bool:
-    """Whether a run changed what is paid, and not only how the week is counted."""
+    """True if a run changed the payment, and not only the count of the week."""
     paid = ("procent_{}", "beloeb_{}_oere", "refusion_{}_oere", "kommuner_{}")
     return any(getattr(change, name.format("foer")) != getattr(change, name.format("efter")) for name in paid)
 

@@ -1,4 +1,4 @@
-"""Understands how an explanation is told to a caseworker: the answer in five lines, and on demand week by week."""
+"""Understands the text of an explanation for a caseworker: the answer in five lines, and on demand week by week."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -13,7 +13,7 @@ RULE = "-" * 78
 
 
 def as_text(sag: Forklaring, hvem: str, *, alt: bool = False) -> str:
-    """The answer in at most five lines, or with `alt` everything; `hvem` is how the person is called."""
+    """The answer in at most five lines, or with `alt` everything; `hvem` is the person's designation."""
     if not alt:
         return "\n".join(line.replace("kr..", "kr.") for line in short(sag, hvem)) + "\n"
     head, *answer = (line.removesuffix(REST).rstrip() for line in short(sag, hvem))
@@ -37,7 +37,7 @@ def as_text(sag: Forklaring, hvem: str, *, alt: bool = False) -> str:
 
 
 def _alike(uger: Sequence[Uge]) -> list[list[Uge]]:
-    """The weeks in order, with those together that follow each other, are of one kind and have nothing to tell."""
+    """The weeks in order; consecutive weeks of one kind and without content are joined."""
     found: list[list[Uge]] = []
     for uge in uger:
         last = found[-1][-1] if found else None

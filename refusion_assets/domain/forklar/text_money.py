@@ -1,4 +1,4 @@
-"""Understands how the money of a week is told: the percentage and its paragraph, the municipality, and the ledger."""
+"""Understands the text on the money of a week: the percentage and its paragraph, the municipality, and the ledger."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -27,7 +27,7 @@ PERIODS = {"uge": "om ugen", "maaned": "om måneden"}
 
 
 def contribution(bidrag: FleksbidragTold, maaned: date) -> Iterator[str]:
-    """A fleksbidrag and how it came about: basis, wage, refusion, days, and the steps of the formula."""
+    """A fleksbidrag with its calculation: basis, wage, refusion, days, and the steps of the formula."""
     subsidy = small(bidrag.formel.tilskud) if bidrag.formel else "tilskuddet"
     step = f"{bidrag.formel.trin_procent} procent" if bidrag.formel else "trinnet"
     if bidrag.beregningsgrundlag_oere is None or bidrag.loen_oere is None:
@@ -48,7 +48,7 @@ def contribution(bidrag: FleksbidragTold, maaned: date) -> Iterator[str]:
 
 
 def _paragraf_7(bidrag: FleksbidragTold, formel: Formel, grundlag: int, loen: int) -> Iterator[str]:
-    """The steps of the formula of § 7, each rounded to øre as it is shown."""
+    """The steps of the formula of § 7, each rounded to øre for display."""
     beyond = formel.forskel_procent * (grundlag - bidrag.tilskud_refusion_oere)
     ceiling = formel.beregningsgrundlag_procent * grundlag
     wage = formel.loen_procent * loen
@@ -90,9 +90,9 @@ TYPES = {"N": "afregnet", "T": "taget tilbage", "K": "afregnet på ny", "Å": "r
 
 
 def money(row: Raekke, week_number: int | None) -> Iterator[str]:
-    """What a benefit gives in the week, and why that percentage; `week_number` is the law's own number of the week."""
+    """The money of a benefit in the week and the reason for its percentage; `week_number` is the law's."""
     share = row.refusion_oere + row.medfinansiering_oere
-    # The percentage is taken of the amount less what is above a maximum; one on the share takes of that.
+    # The percentage applies to the amount below a maximum; a maximum on the share reduces the share.
     above_amount, above_share = (
         sum(getattr(o, name) for o in row.over_loft) for name in ("beloeb_oere", "refusion_oere")
     )
@@ -142,7 +142,7 @@ def finances(row: Raekke) -> str:
 
 
 def settled(uge: Uge, reports: Reports) -> list[str]:
-    """What each run settled for the week, and why a later one changed it."""
+    """The settlement of each run for the week, and the reason for later changes."""
     if not uge.posteringer:
         return ["  Ikke afregnet i nogen kørsel endnu."] if uge.raekker else []
     text = []
@@ -173,7 +173,7 @@ def _posted(rows: Sequence[PosteringTold]) -> str:
 
 
 def _changed(changes: Sequence[Aendring], reports: Reports) -> Iterator[str]:
-    """What a run changed, and the causes, each told once though several benefits have it."""
+    """The changes of a run, and the causes, each once for all its benefits."""
     for place, change in enumerate(changes):
         same = [other for other in changes if other.aarsager == change.aarsager]
         if change.aarsager in [earlier.aarsager for earlier in changes[:place]]:
@@ -184,13 +184,13 @@ def _changed(changes: Sequence[Aendring], reports: Reports) -> Iterator[str]:
 
 
 def brief(change: Aendring, reports: Reports) -> str:
-    """What a run changed for one benefit, with its causes, in one sentence."""
+    """The change of a run for one benefit, with its causes, in one sentence."""
     causes = [_cause(cause, reports, short=True).rstrip(".") for cause in change.aarsager]
     return f"{small(change.ydelse)}: {_what(change)}, {_because([change])} {listed(causes)}."
 
 
 def _because(changes: Sequence[Aendring]) -> str:
-    """How the causes follow what is said of changes: they are no reason why a percentage stays."""
+    """The word between changes and causes: causes are no reason for an unchanged percentage."""
     return "men" if all(_what(change).startswith(STILL) for change in changes) else "fordi"
 
 
@@ -210,7 +210,7 @@ def _what(change: Aendring) -> str:
 
 
 def _cause(cause: Aarsag, reports: Reports, *, short: bool = False) -> str:
-    """One concrete cause; in short its reports by their own id, and no more than a few weeks."""
+    """One concrete cause; with `short` its reports by their own id, and only the first weeks."""
     mentioned = [reports[nr] for nr in cause.indberetninger]
     told = _reported(mentioned, short=short)
     back = few(sorted({str(i.reference_id) for i in mentioned}))
@@ -245,7 +245,7 @@ def _other_rules(cause: Aarsag) -> str:
 
 
 def _shifted(cause: Aarsag, mentioned: Sequence[IndberetningTold], *, short: bool) -> str:
-    """That a number became another, by which weeks and reports, and what became of the restart before it."""
+    """The change of a number: the weeks and reports that moved it, and the change of the restart before it."""
     before, after = cause.ydelsestaeller_foer, cause.ydelsestaeller_efter
     number = f"uge {before} blev uge {after}"
     if cause.slags == "overgang" and cause.maalt_uge:

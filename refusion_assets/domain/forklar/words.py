@@ -1,4 +1,4 @@
-"""Understands how dates, months, amounts and lists are said in Danish."""
+"""Understands the Danish form of dates, months, amounts and lists."""
 
 import re
 import textwrap
@@ -64,7 +64,7 @@ def small(name: str) -> str:
 
 
 def wrapped(line: str) -> list[str]:
-    """A line cut to the width of a page; what follows stands a little further in. A double full stop becomes one."""
+    """A line cut to the width of a page; later lines are indented. A double full stop becomes one."""
     text = line.rstrip().replace("kr..", "kr.")
     if len(text) <= WIDTH:
         return [text]
@@ -79,7 +79,7 @@ def wrapped(line: str) -> list[str]:
 
 
 def where(post: Post) -> str:
-    """Where an entry stands in the rules."""
+    """The place of an entry in the rules."""
     return f"{post.fil}, {post.id} fra {day(post.gaelder_fra)}"
 
 

@@ -58,7 +58,7 @@ FORMLER: dict[str, Callable[[pl.DataFrame, Fleksbidrag], Ints]] = {"paragraf_7":
 
 
 def rule_faults(rules: Rulebook) -> Iterator[str]:
-    """Why an entry of fleksbidrag cannot stand, in Danish, with file, entry and what to do."""
+    """The faults of an entry of fleksbidrag, in Danish, with file, entry and remedy."""
     benefits = set(rules.ydelse_ids)
     seen = set()
     for entry in rules.fleksbidrag:
@@ -84,10 +84,9 @@ def days_on_step(
 ) -> pl.DataFrame:
     """One row per person, benefit month and municipality with days on the step: `dage_paa_trin`, `dage` and `uge`.
 
-    Distinct days of the claims with a positive amount, from `finansieres_fra` to the last known one; the step is told
-    by the percentage of the week. `dage` are those of the month, or by the other reading those of the claims.
-    `krav` as for `refusion.price`; where it has `fra_uge`, only months from the one that the Sunday of that week lies
-    in are looked at. Hjemmel: § 7.
+    Distinct days of the claims with a positive amount, from `finansieres_fra` to the last known one; the percentage of
+    the week gives the step. `dage` are those of the month, or by the other reading those of the claims.
+    `krav` as for `refusion.price`; with `fra_uge` only months from that week's Sunday on. Hjemmel: § 7.
     """
     by_month = rules.laesning("fleksbidrag_andel") == "maanedens_dage"
     whole = pl.col("maaned").first().dt.month_end().dt.day().cast(pl.Int64) if by_month else pl.col("dage").sum()
@@ -115,7 +114,7 @@ def _cells(
 ) -> pl.DataFrame:
     """One row per person, week x month and municipality that a benefit is settled in: percentage, and distinct days.
 
-    The days of a claim in a cell are seven bits, so that days which several claims share are seen once.
+    The days of a claim in a cell are seven bits, so that days shared by several claims count once.
     """
     number = pl.col("ydelse_id").cast(pl.Enum(rates.ydelse_ids)).to_physical().cast(pl.Int64)
     claims = krav.with_columns(ydelse_nr=number)
@@ -136,7 +135,7 @@ def _cells(
     wanted = grid.cell_month[cell] >= begins_in[claim]
     kept = np.flatnonzero(wanted & (kommune != NO_KOMMUNE))
     key = ((person * len(grid.cell_week) + cell) * MOST_KOMMUNER + kommune)[kept]
-    # Claims stand by person, account and day, so there is little to sort.
+    # Claims are ordered by person, account and day, so there is little to sort.
     order = np.argsort(key, kind="stable")
     begin = np.flatnonzero(np.diff(key[order], prepend=-1))
     bits = ((1 << (last % 7 + 1)) - (1 << (first % 7)))[kept][order]

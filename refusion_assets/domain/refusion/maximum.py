@@ -1,4 +1,4 @@
-"""Understands a maximum: how much of a person's money of a week or month is left to be refunded under it."""
+"""Understands a maximum: the part of a person's money of a week or month that it leaves."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -38,7 +38,7 @@ def limit(rows: pl.DataFrame, rules: Rulebook) -> tuple[pl.DataFrame, pl.DataFra
 
     `rows` must hold all rows of every week and month in it, by person, benefit, month, week and municipality: in
     that order they use up a maximum. Maxima are taken one after the other: those on the amount first, those of a week
-    before those of a month, by name; each sees what the one before left.
+    before those of a month, by name; each applies to the rest after the one before.
     Hjemmel: none of its own; the act that brings the maximum, as its entry says. Source: rules.md section 8, point 4.
     """
     first = {periode: _first_of_group(rows, periode) for periode in ("uge", "maaned")}
@@ -47,7 +47,7 @@ def limit(rows: pl.DataFrame, rules: Rulebook) -> tuple[pl.DataFrame, pl.DataFra
     taken: list[pl.DataFrame] = [OverLoft.empty()]
     stages = {(loft.paa != "beloeb", loft.periode != "uge", loft.id, loft.paa, loft.periode) for loft in rules.lofter}
     for _, _, loft_id, paa, periode in sorted(stages):
-        # The maximum that holds for each row, and its paragraph; where none does, more than any.
+        # The maximum in force for each row, and its paragraph; without one, a number above any amount.
         limits = _in_force(rows, paa, periode, loft_id, rules)
         held = rows.select(KEY).join(limits, on=[periode, "ydelse_id"], how="left", maintain_order="left")
         held = held.with_columns(pl.col("loft").fill_null(NO_LIMIT))
@@ -87,7 +87,7 @@ def _in_force(rows: pl.DataFrame, paa: str, periode: str, loft_id: str, rules: R
 
 
 def _above(money: Ints, most: Ints, first: Ints) -> Ints:
-    """How much of each row's money lies above the maximum, when the rows before it have had theirs. Øre."""
+    """How much of each row's money lies above the maximum, after the rows before it. Øre."""
     through = np.cumsum(money)
     in_group = through - (through - money)[first]
     return np.clip(in_group - most, 0, money)

@@ -66,7 +66,7 @@ class AndenBetaler(Contract):
 
 @dataclass(frozen=True)
 class Priced:
-    """The result rows of a shard, what maxima took, what has no municipality or another payer, and what is left out."""
+    """The result rows of a shard, the øre of maxima, money without municipality or with another payer, and the rest."""
 
     rows: pl.DataFrame
     over_loft: pl.DataFrame
@@ -78,11 +78,11 @@ class Priced:
 def price(
     krav: pl.DataFrame, counted: Counted, home: npt.NDArray[np.int16], grid: Grid, rates: Rates, rules: Rulebook
 ) -> Priced:
-    """The result rows of a shard (`BorgerUgeYdelse`) with what could not be placed. Øre, whole per cent.
+    """The result rows of a shard (`BorgerUgeYdelse`), and the money outside them. Øre, whole per cent.
 
     `krav`: one row per claim with positive amount (borger_id, ydelse_id, kommunekode_betaler or null,
-    periode_start, periode_slut, beloeb_oere), and where it is there `fra_uge`: rows of earlier weeks of the
-    person are not wanted. `home[week, person]`: municipality of residence or -1.
+    periode_start, periode_slut, beloeb_oere), and optionally `fra_uge`: rows of earlier weeks of the
+    person are dropped. `home[week, person]`: municipality of residence or -1.
     Hjemmel: § 5, stk. 2-3; rules.md sections 5-6.
     """
     number = pl.col("ydelse_id").cast(pl.Enum(rates.ydelse_ids)).to_physical().cast(pl.Int64)
@@ -109,10 +109,10 @@ def price(
 def _limited(
     placed: pl.DataFrame, claims: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates, rules: Rulebook
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows under their maxima, and what these took. Øre.
+    """The rows under their maxima, and the øre that these took.
 
-    What earlier weeks of the same month use of a maximum must be known, so the rows of whole months are made, though
-    only those from the first week asked for are kept.
+    A maximum counts the earlier weeks of its month. So rows of whole months are made, and those before the first week
+    asked for are dropped.
     """
     homed = (placed["kommune"].to_numpy() != NO_KOMMUNE) & placed["ny_maaned"].to_numpy()
     rows, over = limit(_with_percentages(_rows(_where(placed, homed)), counted, grid, rates, rules), rules)
@@ -127,10 +127,10 @@ def _limited(
 def _placed(
     claims: pl.DataFrame, parts: Parts, counted: Counted, home: npt.NDArray[np.int16], grid: Grid, rules: Rulebook
 ) -> pl.DataFrame:
-    """One row per part that carries money: whose, which cell, who pays, who finances, and if it is wanted.
+    """One row per part that carries money: person, cell, payer, financing municipality, and if it is wanted.
 
-    `slot` is the place of the week and the person in the matrices, `indberettet` the whole claim on the first of
-    its parts that has a municipality.
+    `slot` is the place of the week and the person in the matrices. `indberettet` is the whole claim, on its first
+    part with a municipality.
     """
     carries = parts.oere != 0
     claim, cell, oere = parts.claim[carries], parts.cell[carries], parts.oere[carries]
@@ -168,7 +168,7 @@ def financing(betaler: Ints, bopael: Ints, rules: Rulebook) -> Ints:
 
 
 def _where(frame: pl.DataFrame, wanted: npt.NDArray[np.bool_]) -> pl.DataFrame:
-    """The rows of a mask; nothing is copied where that is all of them, as when everybody is calculated."""
+    """The rows of a mask; no copy if the mask has all of them, as when everybody is calculated."""
     return frame if wanted.all() else frame.filter(pl.Series(wanted))
 
 
@@ -185,7 +185,7 @@ def _rows(homed: pl.DataFrame) -> pl.DataFrame:
     for name in names:
         numbers = homed[name].to_numpy()
         key = key * (numbers.max(initial=0) + 1) + numbers
-    # Claims stand by person, account and day, so there is little to sort.
+    # Claims are ordered by person, account and day, so there is little to sort.
     order = np.argsort(key, kind="stable")
     first = np.flatnonzero(np.diff(key[order], prepend=-1))
     sums = [pl.Series(name, np.add.reduceat(homed[name].to_numpy()[order], first)) for name in ("oere", "indberettet")]
@@ -267,7 +267,7 @@ def _with_percentages(rows: pl.DataFrame, counted: Counted, grid: Grid, rates: R
 
 
 def percentages(cells: pl.DataFrame, counted: Counted, grid: Grid, rates: Rates, rules: Rulebook) -> pl.DataFrame:
-    """The percentage that money of each row would get, in their order: uge, maaned, borger_id, kommunekode, procent.
+    """The percentage for money of each row, in their order: uge, maaned, borger_id, kommunekode, procent.
 
     `cells`: person, ydelse_nr, cell, kommune, slot, as the parts of claims have them. Hjemmel: § 5, stk. 2-3.
     """
@@ -288,9 +288,9 @@ def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook
     """Week x person: municipality code of residence, or -1 where none is known.
 
     `bopael`: borger_id, kommunekode, bopael_start, bopael_slut (null = still there); rows with a code that
-    is no municipality are left out. Of several rows on the day the one that started last wins, then the
-    one that ends last, then the highest code; where none covers the day, the first that starts later in
-    the week (by the other reading: the last that ended earlier in it). Hjemmel: BEK 1772/2015 § 1, stk. 2.
+    is no municipality are left out. Of several rows on the day the latest start wins, then the latest end,
+    then the highest code. Without a row on the day, the first that starts later in the week wins (by the
+    other reading: the last that ended earlier in it). Hjemmel: BEK 1772/2015 § 1, stk. 2.
     """
     known = rules.koder
     rows = bopael.filter(pl.col("kommunekode").is_in(known) & pl.col("borger_id").is_in(borger_id))
@@ -310,7 +310,7 @@ def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook
 
 
 def _on_the_day(rows: pl.DataFrame, shape: tuple[int, int], day: int) -> Koder:
-    """Week x person: each row painted over the weeks whose day it covers, the strongest row of a person last."""
+    """Week x person: each row fills the weeks whose day it covers, the strongest row of a person last."""
     weeks, persons = shape
     ranked = rows.sort("person", "start", "end", "kommune")
     first, last = (ranked["start"].to_numpy() - day + 6) // 7, (ranked["end"].to_numpy() - day) // 7
@@ -323,7 +323,7 @@ def _on_the_day(rows: pl.DataFrame, shape: tuple[int, int], day: int) -> Koder:
 
 
 def _elsewhere_in_the_week(home: Koder, rows: pl.DataFrame, day: int) -> None:
-    """Fill weeks that no row covers on the day from the row nearest to it, the nearest painted last."""
+    """Fill weeks without a row on the day from the nearest row, the nearest filled last."""
     edge, farthest_first = ("start", [True, False, False]) if day == 0 else ("end", [False, False, False])
     order = [edge, "end" if day == 0 else "start", "kommune"]
     near = rows.with_columns(week=pl.col(edge) // 7).filter((pl.col("week") >= 0) & (pl.col("week") < len(home)))

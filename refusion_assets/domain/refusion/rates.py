@@ -51,7 +51,7 @@ def _steps(rules: Rulebook, ydelse: Ydelse, on_day: date, top: int) -> list[tupl
 
 
 def _eras(rules: Rulebook, ydelse_id: str, grid: Grid) -> Iterator[tuple[Ydelse, date, list[int]]]:
-    """The runs of weeks in which one version of a benefit stands on one version of its staircase."""
+    """The runs of weeks in which one version of a benefit uses one version of its staircase."""
     days = [max(grid.monday_of(week), rules.overgang.gaelder_fra) for week in range(grid.weeks)]
     versions = [ydelse for ydelse in rules.ydelser if ydelse.ydelse_id == ydelse_id]
     climbed = {ydelse.trappe for ydelse in versions}
@@ -69,7 +69,7 @@ def make_rates(rules: Rulebook, grid: Grid) -> Rates:
     the overgang. Whole per cent. Hjemmel: § 5, stk. 2-3; § 29, stk. 3.
     """
     ids = rules.ydelse_ids
-    # A count never has more weeks than there are, so steps beyond them are never reached.
+    # A count never exceeds the weeks of the grid, so steps beyond them are never reached.
     top = min(max(trin.fra_uge for trappe in rules.trapper for trin in trappe.trin), grid.weeks)
     counters = [LOVENS_TAELLER, *(taeller.id for taeller in rules.taellere)]
     counter_of = {trappe.id: counters.index(trappe.taeller) for trappe in rules.trapper}
@@ -94,7 +94,7 @@ def make_rates(rules: Rulebook, grid: Grid) -> Rates:
 
 @dataclass(frozen=True)
 class Eras:
-    """The runs of weeks in which a benefit's side and first financed day stand unchanged, numbered by benefit and time.
+    """The runs of weeks with the same side and first financed day of a benefit, numbered by benefit and time.
 
     `number[y, w]` is the era of benefit y in week w; per era its first and last day of the grid, whether the
     benefit is settled in it, and the first day that carries money.

@@ -31,7 +31,7 @@ class Placering(Contract, key=["borger_id", "slut_maaned"]):
 class Parts:
     """Claims cut in parts, one per cell they touch and that carries money: claim index, cell, øre.
 
-    The parts of a claim follow each other, by cell. What carries none stands per claim: øre of days before
+    The parts of a claim follow each other, by cell. Øre outside every part, per claim: of days before
     `finansieres_fra`, of days after the last known day, and of benefits (or weeks of a benefit) that are not
     settled.
     """
@@ -123,7 +123,7 @@ def split(krav: pl.DataFrame, grid: Grid, rates: Rates, rules: Rulebook) -> Part
 
 
 def _stretches(ydelse: Ints, lo: Ints, hi: Ints, rates: Rates) -> tuple[Ints, Ints, Ints, Flags, Ints]:
-    """The days lo..hi of each claim, cut where the benefit's own rules change; nearly always one stretch a claim.
+    """The days lo..hi of each claim, cut where the benefit's rules change; nearly always one stretch a claim.
 
     Claim index, first and last day, whether the benefit is settled then, and from which day it carries money.
     """
@@ -143,8 +143,8 @@ def _stretches(ydelse: Ints, lo: Ints, hi: Ints, rates: Rates) -> tuple[Ints, In
 def _cut(spread: Spread, claim: Ints, first: Ints, last: Ints, grid: Grid) -> tuple[Ints, Ints, Ints]:
     """The days first..last of each claim cut in cells: claim index, cell and øre of every part, in order.
 
-    The days of a stretch follow each other, so a part is what is placed through its last day less what was
-    placed through that of the part before.
+    The days of a stretch follow each other. So a part is the øre placed through its last day, less the øre placed
+    through the last day of the part before.
     """
     stretch, cell = expand(grid.cell_of_day[first], grid.cell_of_day[last])
     part = claim[stretch]
@@ -156,7 +156,7 @@ def _cut(spread: Spread, claim: Ints, first: Ints, last: Ints, grid: Grid) -> tu
 
 
 def placements(krav: pl.DataFrame, parts: Parts) -> pl.DataFrame:
-    """One row per person and month in which claims end (`Placering`): what of them carries no money. Øre."""
+    """One row per person and month in which claims end (`Placering`): their øre outside every part."""
     key = ["borger_id", "slut_maaned"]
     left = krav.select(
         "borger_id",

@@ -59,12 +59,12 @@ class Emne:
 
     @property
     def once(self) -> bool:
-        """Whether the topic has exactly one entry."""
+        """True if the topic has exactly one entry."""
         return get_origin(FIELDS[self.felt].type) is not tuple
 
     @property
     def optional(self) -> bool:
-        """Whether the topic can have no entry."""
+        """True if the topic can have no entry."""
         return FIELDS[self.felt].default == ()
 
     @property
@@ -207,7 +207,7 @@ class Change:
     tal: bool
 
     def touches(self, month: date) -> bool:
-        """Whether a week with a day in the month, named by its first day, can come out otherwise."""
+        """True if a week with a day in the month, named by its first day, can come out otherwise."""
         return self.fra <= last_day(month) and (self.til is None or self.til > monday(month))
 
 
@@ -257,9 +257,9 @@ def _difference(before: Line, now: Line) -> tuple[date, date | None] | None:
 def changes(before: Topics, now: Topics) -> list[Change]:
     """Every entry whose change can give a benefit month another result, with the days it touches; in order of topic.
 
-    What texts, bounds of checks, accounts of the books and the calendar say is not looked at. A change that is in
-    force in the week of the overgang, or before it, reaches back to the first day, as that week decides the
-    percentage of all weeks before it. Hjemmel: § 29, stk. 3 (overgang); § 6 (a count is a function of history).
+    Texts, bounds of checks, accounts of the books and the calendar are left out. A change in force in the week of the
+    overgang, or before it, reaches back to the first day: that week decides the percentage of all weeks before it.
+    Hjemmel: § 29, stk. 3 (overgang); § 6 (a count is a function of history).
     """
 
     def days(topic: str, key: str) -> list[date]:

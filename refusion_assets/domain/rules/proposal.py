@@ -19,7 +19,7 @@ NAMES = ("konto", "ydelse_id", "kommunekode", "id", "navn", "hvad", "funktion", 
 POINTS = {("fleksbidrag", "ydelse_id")}
 FILES = {emne.felt: emne.fil for emne in EMNER.values()}
 NO_TOPIC = {"version", "emner", "tilbagevirkninger"}
-# Topics that no amount rests on, and what else of an entry says nothing of the money of a claim.
+# Topics and fields of entries without effect on the money of a claim.
 WITHOUT_MONEY = {EMNER[name].felt for name in SILENT} | {"graenser"}
 WORDS_ONLY = {
     "ydelser": {"navn", "kontering"},
@@ -48,10 +48,10 @@ BY_MONTH = {"fleksbidrag"}
 
 @dataclass(frozen=True)
 class Forskel:
-    """One field of one entry that the proposal says otherwise: where it stands, old and new value in words.
+    """One changed field of one entry of the proposal: its place, old and new value in words.
 
     `fra` and `til`: the first and last day whose weeks (by their Monday) it can touch; None = without bound.
-    `penge` is false where no amount rests on it, `indlaes` true where the claims themselves do.
+    `penge` is false if no amount depends on it, `indlaes` true if the claims do.
     """
 
     fil: str
@@ -65,15 +65,15 @@ class Forskel:
     indlaes: bool
 
     def touches(self, month: date, last: date) -> bool:
-        """Whether a week with days in a month (of which `last` is the last day) can become different."""
+        """True if a week with days in a month (of which `last` is the last day) can become different."""
         begins = self.fra is None or monday(self.fra + timedelta(days=6)) <= last
         return self.penge and begins and (self.til is None or monday(month) <= self.til)
 
 
 def differences(gaeldende: Rulebook, forslag: Rulebook) -> list[Forskel]:
-    """Every field that the proposal says otherwise than the rules in force, topic by topic; none of words alone.
+    """Every field that differs between the proposal and the rules in force, topic by topic; none of words alone.
 
-    A new entry and one that is gone stand as one difference each.
+    A new entry and a removed entry are one difference each.
     """
     found = []
     for field in fields(Rulebook):
@@ -86,7 +86,7 @@ def differences(gaeldende: Rulebook, forslag: Rulebook) -> list[Forskel]:
 
 
 def same_count(gaeldende: Rulebook, forslag: Rulebook) -> bool:
-    """Whether both rule sets count all weeks alike, so that counting once is enough."""
+    """True if both rule sets count all weeks alike, so that counting once is enough."""
     return _counting(gaeldende) == _counting(forslag)
 
 
@@ -97,7 +97,7 @@ def new_accounts(gaeldende: Rulebook, forslag: Rulebook) -> list[str]:
 
 
 def _counting(rules: Rulebook) -> dict[str, Any]:
-    """What the rules say apart from what is known not to move a counter; what is not known to stays."""
+    """The rules without the keys listed as harmless to counters; every other key is kept."""
     kept = {f.name: getattr(rules, f.name) for f in fields(Rulebook) if f.name not in WITHOUT_COUNT}
     kept["ydelser"] = tuple(replace(ydelse, **UNCOUNTED) for ydelse in rules.ydelser)
     kept["laesninger"] = tuple((e.navn, e.vaerdi) for e in rules.laesninger if e.navn not in READINGS_OF_MONEY)
@@ -134,7 +134,7 @@ def _earlier(name: tuple[Any, ...], entries: dict[tuple[Any, ...], Any]) -> Any:
 
 
 def _values(before: Any, after: Any, *, dated: bool) -> dict[str, tuple[str, str]]:
-    """What is said otherwise of an entry, by field, as words; the whole of it where there is but one."""
+    """The differences of an entry, by field, as words; the whole entry if only one set has it."""
     if before is None:
         return {HELE: (NOWHERE, _whole(after))}
     if after is None:
@@ -149,7 +149,7 @@ def _values(before: Any, after: Any, *, dated: bool) -> dict[str, tuple[str, str
 
 
 def _loads(topic: str, name: tuple[Any, ...], felt: str, entries: Sequence[Any]) -> bool:
-    """Whether a difference decides which lines are used, or what they amount to.
+    """True if a difference decides which lines are used, or what they amount to.
 
     A benefit that gets an earlier first version does if its amount fields are others.
     """
