@@ -20,13 +20,13 @@ run: setup
 	@echo "Brugerfladen: make ui (http://127.0.0.1:3000)"
 
 test: setup
-	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 unit: setup
-	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/house tests/law
+	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/unit tests/house tests/law
 
 soak: setup
-	REFUSION_FLERE=10 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	REFUSION_FLERE=10 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff format --check refusion_assets tests bench

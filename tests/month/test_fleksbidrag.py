@@ -196,7 +196,7 @@ def test_two_rules_of_fleksbidrag_on_one_date_are_refused(root: DataRoot) -> Non
         load(root.rules)
 
 
-@examples(3, phases=[Phase.generate])
+@examples(2, phases=[Phase.generate])
 @given(life=lives(RULEBOOK, MONTHS))
 def test_months_run_one_by_one_give_the_state_and_the_ledger_of_the_second_calculation(
     life: list[tuple[list[Fil], list[Row]]],

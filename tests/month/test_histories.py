@@ -75,7 +75,7 @@ LEDGER = f"""SELECT uge, strftime(maaned, '%Y-%m'), cpr, ydelse_id, kommunekode,
 KARANTAENE = "SELECT filnavn, linje - 1, coalesce(indberetning_id, ''), regel FROM classified.karantaene"
 
 
-@examples(3, phases=[Phase.generate])
+@examples(2, phases=[Phase.generate])
 @given(history=histories(RULEBOOK), again=st.booleans())
 def test_months_run_one_by_one_give_the_state_the_ledger_and_the_quarantine_of_the_plain_calculation(
     *, history: History, again: bool

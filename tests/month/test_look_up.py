@@ -247,7 +247,7 @@ def told_weeks(root: DataRoot, last: str) -> dict[tuple[int, date], tuple[Any, .
     }
 
 
-@examples(3, phases=[Phase.generate])
+@examples(2, phases=[Phase.generate])
 @given(history=histories(RULEBOOK))
 def test_whatever_happened_the_explanation_holds_the_rows_and_the_weeks_and_a_cause_for_every_change(
     history: History,

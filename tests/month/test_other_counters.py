@@ -73,7 +73,7 @@ def asked(root: DataRoot, month: str) -> dict[str, bool]:
         return {question.__name__: question(what).bestaaet for question in QUESTIONS}
 
 
-@examples(3, phases=[Phase.generate])
+@examples(2, phases=[Phase.generate])
 @given(history=histories(RULEBOOK))
 def test_months_run_one_by_one_give_the_state_and_the_ledger_of_the_plain_walk(history: History) -> None:
     with TemporaryDirectory() as folder:
