@@ -81,7 +81,7 @@ import time
 from refusion_assets import cli
 from refusion_assets.assets import classified
 classify = classified.classify_through
-classified.classify_through = lambda *asked: (print("i gang", flush=True), time.sleep(4), classify(*asked))[-1]
+classified.classify_through = lambda *asked: (print("i gang", flush=True), time.sleep(2), classify(*asked))[-1]
 cli.run()"""
 
 
