@@ -91,14 +91,11 @@ def saying() -> Iterator[Say]:
     if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in {"dumb", "unknown"}:
         yield click.echo
         return
-    # Dagster takes standard output from a step for its own log; this file stays with the terminal.
-    own = os.dup(sys.stdout.fileno())
-    with os.fdopen(own, "w", encoding=sys.stdout.encoding, errors="replace") as terminal:
-        bar = Bar(terminal)
-        try:
-            yield bar
-        finally:
-            bar.close()
+    bar = Bar(sys.stdout)
+    try:
+        yield bar
+    finally:
+        bar.close()
 
 
 def patient(say: Say) -> Say:

@@ -352,6 +352,10 @@ BALANCE = "mellemregning"
 SIDES = (("refusion", "refusion_oere", -1), ("medfinansiering", "medfinansiering_oere", 1))
 
 
+# The amount of a line of a voucher, below zero for kredit. Øre.
+SIGNED = pl.when(pl.col("debet_kredit") == DEBET).then(pl.col("beloeb_oere")).otherwise(-pl.col("beloeb_oere"))
+
+
 class Bilagslinje(Contract, key=["bilagsnr", "linje"]):
     """One row per municipality, voucher and line, without any person. Amount in øre, always positive."""
 
@@ -371,8 +375,7 @@ class Bilagslinje(Contract, key=["bilagsnr", "linje"]):
     @classmethod
     def balances(cls, data: PolarsData) -> pl.LazyFrame:
         """Debit is credit to the øre in every voucher."""
-        signed = pl.when(pl.col("debet_kredit") == DEBET).then(pl.col("beloeb_oere")).otherwise(-pl.col("beloeb_oere"))
-        return data.lazyframe.select(signed.sum().over("bilagsnr") == 0)
+        return data.lazyframe.select(SIGNED.sum().over("bilagsnr") == 0)
 
 
 def run_day(run_month: date, rules: Rulebook) -> date:

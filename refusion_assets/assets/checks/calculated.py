@@ -16,7 +16,7 @@ from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import CLAIM
 from refusion_assets.domain.findings.verdict import MOST_NAMED, Outcome, balance, causes, judged, kroner_text
-from refusion_assets.domain.opgoerelse import DEBET, run_number, voucher, ydelse_navne
+from refusion_assets.domain.opgoerelse import SIGNED, run_number, voucher, ydelse_navne
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.wording import plural
@@ -289,9 +289,8 @@ def bilag_balancerer(asked: Asked) -> Outcome:
         n=number,
     )
     lines = voucher(ledger, ydelse_navne(asked.place.rules), asked.month, asked.place.rules)
-    signed = pl.when(pl.col("debet_kredit") == DEBET).then(pl.col("beloeb_oere")).otherwise(-pl.col("beloeb_oere"))
-    of_benefits = signed.filter(pl.col("procent").is_not_null()).sum()
-    vouchers = lines.group_by("kommunekode").agg(rest=signed.sum(), lines_oere=of_benefits)
+    of_benefits = SIGNED.filter(pl.col("procent").is_not_null()).sum()
+    vouchers = lines.group_by("kommunekode").agg(rest=SIGNED.sum(), lines_oere=of_benefits)
     owed = ledger.group_by("kommunekode").agg(
         owed_oere=pl.col("medfinansiering_oere").sum() - pl.col("refusion_oere").sum()
     )
