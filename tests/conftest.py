@@ -9,7 +9,7 @@ import pickle
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -102,6 +102,10 @@ class DataRoot:
         """The environment of the command, without a home of Dagster elsewhere."""
         own = {"REFUSION_DATA": str(self.path), "REFUSION_REGLER": str(self.rules)}
         return {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"} | own
+
+    def copy(self, folder: Path) -> "DataRoot":
+        """A copy of the root in a folder, under the same rules."""
+        return replace(self, path=Path(shutil.copytree(self.path, folder / "data", symlinks=True)))
 
     def refusion(self, *arguments: str) -> Ran:
         """The command run in this process."""

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -39,8 +40,7 @@ MADE = ("classified.krav", "duration.forloeb", "refusion.borger_uge_ydelse")
 @pytest.fixture
 def root(example: Example, tmp_path: Path) -> DataRoot:
     """A copy of the example after its three runs, with rules of its own."""
-    path = Path(shutil.copytree(example.root.path, tmp_path / "data"))
-    return DataRoot(path, Path(shutil.copytree(RULES, tmp_path / "rules")))
+    return replace(example.root.copy(tmp_path), rules=Path(shutil.copytree(RULES, tmp_path / "rules")))
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_a_month_run_again_after_the_next_one_was_calculated_and_stopped_is_as_i
 
 
 def test_rows_are_not_calculated_from_the_claims_of_another_month(example: Example, tmp_path: Path) -> None:
-    root = DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
+    root = example.root.copy(tmp_path)
     with (
         root.place.warehouse.open() as session,
         pytest.raises(Stop, match="ikke gjort op af filerne til og med 2024-03"),

@@ -237,7 +237,7 @@ def test_a_log_that_cannot_be_replayed_is_mended_from_the_copy_and_every_file_is
 def test_after_the_copy_was_taken_back_a_run_whose_files_were_withdrawn_is_not_closed_by_the_next(
     three: DataRoot, tmp_path: Path
 ) -> None:
-    root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")), three.rules)
+    root = three.copy(tmp_path)
     path = next((root.path / "raw" / "ky" / MONTHS[2]).glob("*.csv"))
     good = path.read_bytes()
     path.write_bytes(good + b"\n")
@@ -254,7 +254,7 @@ def test_after_the_copy_was_taken_back_a_run_whose_files_were_withdrawn_is_not_c
 
 
 def test_a_warehouse_without_a_copy_is_made_again_from_the_first_month(three: DataRoot, tmp_path: Path) -> None:
-    root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")), three.rules)
+    root = three.copy(tmp_path)
     emptied(live(root))
     shutil.rmtree(root.path / "udgivet")
     assert "kør månederne igen fra den første" in root.refusion("koer", MONTHS[2]).err
@@ -277,7 +277,7 @@ def test_a_warehouse_that_is_gone_begins_no_new_ledger_beside_files_that_were_se
 
 
 def test_a_published_copy_that_cannot_be_read_is_made_again_by_the_next_run(three: DataRoot, tmp_path: Path) -> None:
-    root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")), three.rules)
+    root = three.copy(tmp_path)
     headers_turned(root.place.warehouse.published)
     asked = ("forklar", CPR, "2024-01", *ASKED)
     assert "flyt mappen udgivet et andet sted hen" in root.refusion(*asked).err
@@ -297,7 +297,7 @@ def test_a_copy_made_by_hand_with_its_log_is_read_and_the_log_is_not_left_beside
 
 
 def test_what_dagster_remembers_can_be_moved_away_when_it_cannot_be_read(three: DataRoot, tmp_path: Path) -> None:
-    root = DataRoot(Path(shutil.copytree(three.path, tmp_path / "data")), three.rules)
+    root = three.copy(tmp_path)
     home = root.path / "dagster"
     for file in ("history/runs.db", "history/runs/index.db", "schedules/schedules.db", "dagster.yaml"):
         shutil.rmtree(home)

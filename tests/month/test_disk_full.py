@@ -89,21 +89,16 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
 @pytest.fixture(scope="module")
 def whole(before: DataRoot, tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     """A copy of that root with 2024-03 run, on a disk with room."""
-    root = copied(before, tmp_path_factory.mktemp("plads"))
+    root = before.copy(tmp_path_factory.mktemp("plads"))
     root.koer(MONTH)
     return root
-
-
-def copied(root: DataRoot, folder: Path) -> DataRoot:
-    """A copy of a root in a folder, under the same rules."""
-    return DataRoot(Path(shutil.copytree(root.path, folder / "data")), root.rules)
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_exit_code_0_means_that_the_files_stand_there_whichever_step_finds_the_disk_full(
     step: str, before: DataRoot, whole: DataRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = copied(before, tmp_path)
+    root = before.copy(tmp_path)
     (where, name, patched), code = STEPS[step]
     with monkeypatch.context() as patch:
         patch.setattr(where, name, patched(getattr(where, name), root))
@@ -123,7 +118,7 @@ def test_exit_code_0_means_that_the_files_stand_there_whichever_step_finds_the_d
 def test_a_log_that_fails_late_in_the_first_of_several_parts_leaves_all_that_was_asked_for_or_nothing(
     times: int, before: DataRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, left = copied(before, tmp_path), [times]
+    root, left = before.copy(tmp_path), [times]
     plain = events.Haendelseslog.store_event
 
     def store(*arguments: Any) -> None:

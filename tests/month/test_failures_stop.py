@@ -3,7 +3,6 @@
 Sources: the reference notes on the real system (law.md section 12, data_formats.md section 6).
 """
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,7 +76,7 @@ STOPPED: list[tuple[str, tuple[str, str], Callable[[Path], None], list[str]]] = 
 def test_the_month_stops_in_one_line_with_the_money_and_leaves_no_file(
     march: DataRoot, tmp_path: Path, sender: tuple[str, str], harm: Callable[[Path], None], words: list[str]
 ) -> None:
-    root = DataRoot(Path(shutil.copytree(march.path, tmp_path / "copy")))
+    root = march.copy(tmp_path)
     harm(Land(root.path).path(sender, SPOILED))
     ran = root.refusion("koer", SPOILED)
     assert (ran.code, ran.err.count("\n")) == (1, 1)
@@ -89,7 +88,7 @@ def test_the_month_stops_in_one_line_with_the_money_and_leaves_no_file(
 def test_a_sender_that_is_missing_can_be_let_pass_with_a_reason_that_is_kept_and_told(
     march: DataRoot, tmp_path: Path
 ) -> None:
-    root = DataRoot(Path(shutil.copytree(march.path, tmp_path / "copy")))
+    root = march.copy(tmp_path)
     gone(Land(root.path).path((KSD, "155"), SPOILED))
     accept = ("koer", SPOILED, "--accepter", "FIL-006:ksd-155")
     for reason in ("", "  ", "det er 610451" + "2470"):

@@ -1,6 +1,5 @@
 """Files that were withdrawn when a month was run again are used again where they would come out the same, else not."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +23,7 @@ Made = Callable[[DataRoot], set[str]]
 @pytest.fixture
 def root(example: Example, tmp_path: Path) -> DataRoot:
     """The example, run, and its last month's files withdrawn."""
-    root = DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
+    root = example.root.copy(tmp_path)
     withdraw(root.place, month_of(MONTH))
     assert root.files(MONTH) == {}
     return root
@@ -136,7 +135,7 @@ def test_a_month_run_again_by_the_command_shows_the_same_files_and_leaves_none_a
 def test_a_run_whose_files_were_touched_is_not_closed_and_no_part_of_it_is_signed_again(
     example: Example, tmp_path: Path
 ) -> None:
-    root = DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
+    root = example.root.copy(tmp_path)
     folder = root.path / "udgaaende" / MONTH
     changed, gone, stranger = (folder / name for name in (*sorted(of(root, "101"))[:2], "fremmed.csv"))
     for path, spoil in (

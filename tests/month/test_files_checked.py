@@ -1,17 +1,16 @@
 """The files are read back before they are shown: one that says something else than the ledger is found."""
 
-import shutil
 from pathlib import Path
 
 from refusion_assets.assets.outgoing import filer_er_kladden, write_files
 from refusion_assets.domain.calendar import month_of
-from tests.conftest import DataRoot, Example
+from tests.conftest import Example
 
 RUN = 52
 
 
 def test_a_file_that_differs_from_the_ledger_by_an_oere_is_found_and_named(example: Example, tmp_path: Path) -> None:
-    root = DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
+    root = example.root.copy(tmp_path)
     with root.place.warehouse.open() as session:
         outgoing = write_files(session, root.place, month_of("2024-04"))
         assert filer_er_kladden(session, outgoing, RUN).bestaaet

@@ -59,7 +59,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Sent:
 @pytest.fixture
 def root(sent: Sent, tmp_path: Path) -> DataRoot:
     """A copy of the data root to spoil."""
-    return DataRoot(Path(shutil.copytree(sent.root.path, tmp_path / "data", symlinks=True)), sent.root.rules)
+    return sent.root.copy(tmp_path)
 
 
 def fingerprints(root: DataRoot) -> dict[str, str]:

@@ -27,11 +27,6 @@ CHECKED = """SELECT kontrol, bestaaet, antal, beloeb_oere, tekst FROM kontrol.re
     AND tabel LIKE 'opgoerelse.%' ORDER BY 1"""
 
 
-def copied(source: Path, target: Path) -> DataRoot:
-    """A data root of its own with what another holds."""
-    return DataRoot(Path(shutil.copytree(source, target / "data")))
-
-
 def kept(root: DataRoot, month: str) -> dict[str, Any]:
     """What a run leaves: files, tables of the ledger, and what the checks of the ledger said."""
     with root.place.warehouse.open() as session:
@@ -58,7 +53,7 @@ def beginning(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Dat
 @pytest.fixture(scope="module")
 def whole(beginning: DataRoot, tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     """Those with 2024-04 run for everybody by the command."""
-    root = copied(beginning.path, tmp_path_factory.mktemp("hele"))
+    root = beginning.copy(tmp_path_factory.mktemp("hele"))
     root.koer(LAST)
     return root
 
@@ -66,7 +61,7 @@ def whole(beginning: DataRoot, tmp_path_factory: pytest.TempPathFactory) -> Data
 @pytest.fixture(scope="module")
 def held(beginning: DataRoot, tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     """Those with 2024-04 run by the command, without 169 and 860."""
-    root = copied(beginning.path, tmp_path_factory.mktemp("tilbage"))
+    root = beginning.copy(tmp_path_factory.mktemp("tilbage"))
     ran = root.refusion("koer", LAST, "--undtagen", "860, 169", "--begrundelse", WHY)
     assert (ran.code, ran.err) == (0, ""), ran.err
     for kode in ("169", "860"):
@@ -95,7 +90,7 @@ def test_the_command_holds_municipalities_back_and_the_others_get_what_a_run_of_
 def test_settling_the_last_one_by_the_command_gives_byte_for_byte_what_one_run_of_all_gives(
     held: DataRoot, whole: DataRoot, tmp_path: Path
 ) -> None:
-    root = copied(held.path, tmp_path)
+    root = held.copy(tmp_path)
     for kode, left in (("860", "169"), ("169", None)):
         ran = root.refusion("opgoer", LAST, "--kommuner", kode)
         assert (ran.code, ran.err) == (0, ""), ran.err
@@ -109,7 +104,7 @@ def test_settling_the_last_one_by_the_command_gives_byte_for_byte_what_one_run_o
 def test_a_run_of_all_after_some_were_held_back_is_as_if_they_never_were(
     held: DataRoot, whole: DataRoot, tmp_path: Path
 ) -> None:
-    root = copied(held.path, tmp_path)
+    root = held.copy(tmp_path)
     root.koer(LAST)
     assert kept(root, LAST) == kept(whole, LAST)
 
@@ -117,7 +112,7 @@ def test_a_run_of_all_after_some_were_held_back_is_as_if_they_never_were(
 def test_a_settled_month_run_again_without_one_takes_its_files_and_rows_away(
     held: DataRoot, whole: DataRoot, tmp_path: Path
 ) -> None:
-    root = copied(whole.path, tmp_path)
+    root = whole.copy(tmp_path)
     ran = root.refusion("koer", LAST, "--undtagen", "169,860", "--begrundelse", WHY)
     assert (ran.code, ran.err) == (0, "")
     assert kept(root, LAST) == kept(held, LAST)
@@ -132,7 +127,7 @@ def test_the_next_month_and_closing_say_who_is_missing_and_which_command_settles
 
 
 def test_a_run_with_somebody_held_back_is_made_again_as_it_was_sent(held: DataRoot, tmp_path: Path) -> None:
-    ran = copied(held.path, tmp_path).refusion("genskab", LAST)
+    ran = held.copy(tmp_path).refusion("genskab", LAST)
     assert (ran.code, ran.err) == (0, "")
     assert "byte for byte" in ran.out
 
@@ -175,7 +170,7 @@ def test_municipalities_settled_in_any_parts_and_order_are_one_run_of_all(
     seed: int, whole: DataRoot, beginning: DataRoot, tmp_path: Path
 ) -> None:
     chance = random.Random(seed)  # noqa: S311
-    root = copied((whole if seed % 2 else beginning).path, tmp_path)
+    root = (whole if seed % 2 else beginning).copy(tmp_path)
     koder = root.place.rules.koder.copy()
     chance.shuffle(koder)
     cuts = sorted(chance.sample(range(1, len(koder)), 1 + seed))
@@ -214,7 +209,7 @@ def calculated(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Da
 def test_cells_chosen_in_the_user_interface_of_a_fresh_root_are_settled_alone_and_later_all(
     first: list[str] | None, example: Example, calculated: DataRoot, tmp_path: Path
 ) -> None:
-    root = copied(calculated.path, tmp_path)
+    root = calculated.copy(tmp_path)
     koder = root.place.rules.koder
     parts = [first] if first else stretches(koder, [kode for kode in koder if kode != "706"])
     with dg.DagsterInstance.ephemeral() as instance:

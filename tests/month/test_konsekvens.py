@@ -1,6 +1,5 @@
 """The estimate of a proposal on a data root is right to the øre, whatever the proposal."""
 
-import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +30,7 @@ from tests.kit.timeline import examples
 @pytest.fixture
 def root(example: Example, tmp_path: Path) -> DataRoot:
     """A copy of the example after its three runs."""
-    return DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
+    return example.root.copy(tmp_path)
 
 
 # --- the same as calculating everything anew --------------------------------------------------------------------

@@ -24,7 +24,7 @@ from tests.kit.rule_edits import GAELDENDE, asked, by_estimate, in_files, oere, 
 @pytest.fixture
 def root(example: Example, tmp_path: Path) -> DataRoot:
     """A copy of the example after its three runs."""
-    return DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
+    return example.root.copy(tmp_path)
 
 
 # --- nothing is touched, and nothing can be found out about a person --------------------------------------------

@@ -54,12 +54,7 @@ def january(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
 @pytest.fixture
 def root(january: DataRoot, tmp_path: Path) -> DataRoot:
     """A copy of that root to spoil."""
-    return copy(january, tmp_path)
-
-
-def copy(root: DataRoot, folder: Path) -> DataRoot:
-    """A copy of a root in a folder."""
-    return DataRoot(Path(shutil.copytree(root.path, folder / "copy")), root.rules)
+    return january.copy(tmp_path)
 
 
 def by_itself(root: DataRoot, *arguments: str) -> Ran:
@@ -212,7 +207,7 @@ def test_the_command_by_itself_stops_with_one_line_too(
 @pytest.fixture(scope="module")
 def mended(january: DataRoot, tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     """A copy of that root where 2024-02 was stopped by two bad files, both mended, and 2024-02 was run."""
-    root = copy(january, tmp_path_factory.mktemp("mended"))
+    root = january.copy(tmp_path_factory.mktemp("mended"))
     good = {path: path.read_bytes() for file in (KY, BOPAEL) for path in [delivered(root, file)]}
     for path in good:
         rewrite(lambda data: data.replace(b"CPR", b"Cpr"))(path)
@@ -235,7 +230,7 @@ def test_a_month_runs_when_its_files_are_mended(mended: DataRoot) -> None:
 
 
 def test_a_closed_month_is_refused_also_when_closed_by_hand(mended: DataRoot, tmp_path: Path) -> None:
-    root = copy(mended, tmp_path)
+    root = mended.copy(tmp_path)
     assert "2024-01" in stopped(root, "2024-01")
     files = root.files("2024-02")
     assert root.refusion("luk", "2024-02").code == 0
@@ -253,7 +248,7 @@ def test_running_an_open_month_again_gives_the_same_files_and_the_same_ledger(me
 
 
 def test_a_month_without_its_files_is_not_closed_by_the_next(mended: DataRoot, tmp_path: Path) -> None:
-    root = copy(mended, tmp_path)
+    root = mended.copy(tmp_path)
     path = delivered(root, KY)
     good = path.read_bytes()
     path.write_bytes(good + b"\n")
@@ -267,7 +262,7 @@ def test_a_month_without_its_files_is_not_closed_by_the_next(mended: DataRoot, t
 
 
 def test_municipalities_settled_in_parts_get_the_files_of_all_at_once(mended: DataRoot, tmp_path: Path) -> None:
-    root = copy(mended, tmp_path)
+    root = mended.copy(tmp_path)
     koder = root.place.rules.koder
     before = root.files("2024-02"), root.ledger()
     shutil.rmtree(root.path / "udgaaende" / "2024-02")
@@ -281,7 +276,7 @@ def test_municipalities_settled_in_parts_get_the_files_of_all_at_once(mended: Da
 
 
 def test_a_changed_law_comes_as_corrections_in_the_next_run(mended: DataRoot, tmp_path: Path) -> None:
-    root = replace(copy(mended, tmp_path), rules=Path(shutil.copytree(mended.rules, tmp_path / "rules")))
+    root = replace(mended.copy(tmp_path), rules=Path(shutil.copytree(mended.rules, tmp_path / "rules")))
     settled = "SELECT * FROM opgoerelse.postering WHERE koersel <= 50 ORDER BY ALL"
     before = root.rows(settled)
     rule_edits.staircase(root.rules, "refusion", date(2024, 1, 15), 75, 40, 30, 20)
@@ -299,7 +294,7 @@ def test_a_changed_law_comes_as_corrections_in_the_next_run(mended: DataRoot, tm
 
 
 def test_the_next_month_waits_until_every_municipality_is_settled(mended: DataRoot, tmp_path: Path) -> None:
-    root = copy(mended, tmp_path)
+    root = mended.copy(tmp_path)
     koder = root.place.rules.koder
     march = month_of("2024-03")
     held = ["101", "751"]

@@ -76,11 +76,6 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     return root
 
 
-def copy(root: DataRoot, target: Path) -> DataRoot:
-    """A root of its own with the same files and runs."""
-    return DataRoot(Path(shutil.copytree(root.path, target)))
-
-
 def state(root: DataRoot) -> list[list[tuple[Any, ...]]]:
     """What is calculated, person by person."""
     return [root.rows(query) for query in (STATE, HOMELESS, BASES)]
@@ -154,7 +149,7 @@ def test_whatever_happens_to_a_register_the_result_is_that_of_a_fresh_root_or_a_
     settled: DataRoot, tmp_path: Path, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311  a test, no secret
-    root, done = copy(settled, tmp_path / "root"), []
+    root, done = settled.copy(tmp_path), []
     for step in range(2):
         done += [at_random(chance, root.path) for _ in range(chance.randint(1, 3))]
         act = chance.choice((rerun, genindlaes))

@@ -16,7 +16,7 @@ def bytes_of(folder: Path) -> dict[str, bytes | None]:
 @pytest.fixture
 def root(example: Example, tmp_path: Path) -> DataRoot:
     """The example after its three runs, 169 held back in the last, and one of its months delivered in part."""
-    root = DataRoot(Path(shutil.copytree(example.root.path, tmp_path / "data")))
+    root = example.root.copy(tmp_path)
     with root.place.warehouse.open() as session:
         session.run("DELETE FROM opgoerelse.kommune WHERE koersel = 52 AND kommunekode = '169'")
         session.run("INSERT INTO opgoerelse.tilbageholdt VALUES (DATE '2024-04-01', '169', 'mangler svar')")

@@ -1,6 +1,5 @@
 """Months that report nothing, or take back more than they pay: every check answers, and the month is settled."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
@@ -46,11 +45,6 @@ def february(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     return root
 
 
-def copied(root: DataRoot, folder: Path) -> DataRoot:
-    """A copy of a root."""
-    return DataRoot(Path(shutil.copytree(root.path, folder / "copy")))
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -88,7 +82,7 @@ def said_no(root: DataRoot, month: str) -> list[str]:
 
 
 def test_a_month_below_zero_is_settled_in_full_after_one_without_money(february: DataRoot, tmp_path: Path) -> None:
-    root = copied(february, tmp_path)
+    root = february.copy(tmp_path)
     deliver(root, "2024-03", [])
     root.run("2024-03")
     assert said_no(root, "2024-03") == []
@@ -104,7 +98,7 @@ def test_a_month_below_zero_is_settled_in_full_after_one_without_money(february:
 def test_a_double_payment_in_a_month_without_money_is_above_the_bound(
     february: DataRoot, tmp_path: Path, other: str
 ) -> None:
-    root = copied(february, tmp_path)
+    root = february.copy(tmp_path)
     deliver(root, "2024-03", [kth(3, other), kth(4, "100,00", cpr=OTHER, Pligt_SE="29169001")])
     root.run("2024-03")
     double = answers(root, "2024-03")["een_udbetaler"]
@@ -115,7 +109,7 @@ def test_a_double_payment_in_a_month_without_money_is_above_the_bound(
 def test_every_check_answers_in_months_of_the_most_and_the_least_that_can_be_written(
     february: DataRoot, tmp_path: Path
 ) -> None:
-    root = copied(february, tmp_path)
+    root = february.copy(tmp_path)
     most = [kth(n, "9999999999,99", cpr=cpr) for n, cpr in ((3, CPR), (4, OTHER), (5, OTHER))]
     least = [kth(n, "-9999999999,99", cpr=cpr) for n, cpr in ((6, CPR), (7, OTHER), (8, OTHER))]
     for month, rows in zip(MONTHS[1:3], (most, least), strict=True):

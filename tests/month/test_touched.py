@@ -1,6 +1,5 @@
 """What has changed since the last calculation, and how what is calculated is laid for the next one to find."""
 
-import shutil
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -113,7 +112,7 @@ def three_people(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
 @pytest.fixture
 def example_root(three_people: DataRoot, tmp_path: Path) -> DataRoot:
     """A copy of theirs."""
-    return DataRoot(Path(shutil.copytree(three_people.path, tmp_path / "data")))
+    return three_people.copy(tmp_path)
 
 
 def test_only_whose_earlier_rows_are_others_than_what_is_settled_are_compared_row_by_row(

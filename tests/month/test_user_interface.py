@@ -177,7 +177,7 @@ def test_an_error_that_nobody_foresaw_ends_in_danish_and_names_no_person(root: D
 def test_the_ui_tells_the_difference_that_the_command_tells(root: DataRoot, tmp_path: Path) -> None:
     rule_edits.staircase(root.rules, "refusion", date(2024, 1, 1), 75, 40, 30, 20)
     rule_edits.declare(root.rules, "trappe", date(2024, 1, 1))
-    copied = DataRoot(Path(shutil.copytree(root.path, tmp_path / "again")), root.rules)
+    copied = root.copy(tmp_path / "again")
     ran = copied.refusion("genberegn", MONTH)
     told = ran.out[ran.out.index("  1") :].splitlines()
     assert (ran.err, len(told) > 1, told[-1].startswith("Forskel, netto til kommunerne: ")) == ("", True, True)
