@@ -21,7 +21,6 @@ from refusion_assets.files.raw_folder import REGISTERS
 from refusion_assets.place import Place
 from refusion_assets.store.session import Relation, Session, among
 
-HEADERS = {"bopael": delivered.BOPAEL_HEADER, "fleksgrundlag": delivered.FLEKS_HEADER}
 # The stays of a snapshot, to be kept as they are before it is read anew.
 STAYS = "FROM raw.bopael WHERE modtaget_maaned = $m"
 # The newest snapshot that closed runs have read; before there is one, that of the run's own earlier attempt.
@@ -78,9 +77,10 @@ def register_faults(session: Session, place: Place, month: date) -> list[Fault]:
     if not used or (used[0]["sti"], used[0]["sha256"]) == (newest.sti, sha256):
         return []
     try:
-        now, before = _people(delivered.read_register(newest.path, HEADERS["bopael"])[1]), used[0]["borgere"]
+        _, lines = delivered.read_register(newest.path, delivered.REGISTER_HEADERS["bopael"])
     except FileRejected:
         return []
+    now, before = _people(lines), used[0]["borgere"]
     fewer = place.rules.graense("bopael_faerre_procent")
     if now * 100 >= before * (100 - fewer):
         return []
@@ -152,7 +152,7 @@ def _store_register(session: Session, place: Place, file: RegisterFile, read: fi
     before = files_read.prints(place, file.sti)
     if _is_there(session, file):
         return 0
-    sha256, lines = delivered.read_register(file.path, HEADERS[file.art])
+    sha256, lines = delivered.read_register(file.path, delivered.REGISTER_HEADERS[file.art])
     found, people = files_read.read_of(place, file.sti, sha256, before), file.art == "bopael"
     if found:
         read[file.sti] = found, _people(lines) if people else None
