@@ -411,10 +411,10 @@ class Sorted:
 def classify_through(
     session: Session, place: Place, month: date, progress: Callable[[str], None] = lambda _: None
 ) -> Sorted:
-    """Every line received through `month` judged, and the claims that stand (`classified.krav`).
+    """Judge every line received through `month`, and make the claims of the used lines (`classified.krav`).
 
-    Only what new, changed or withdrawn files can touch is judged again: the reports that share an id with
-    them, and the claims of those reports. The result is that of judging everything. Source: input.md 2-4.
+    Judges only lines that share an id with new, changed or withdrawn ones, and makes only their claims. The result is
+    that of judging everything. Source: input.md 2-4.
     """
     again = judge_lines(session, place, progress)
     scope = choose_lines(session, month, again=again)

@@ -13,7 +13,7 @@ class Refused(Stop):
 
 
 def of_the_system(error: OSError) -> str:
-    """What the system refused, in one line: its own words, and the path."""
+    """The refusal of the system in one line: its own words, and the path."""
     said = f"{error.strerror or type(error).__name__}: {error.filename or 'ukendt sti'}"
     return f"systemet siger {said}; ret det, og kør igen"
 

@@ -31,9 +31,9 @@ MOST_PARTS, ROOM = 100, 1_000_000
 class World:
     """The common part of all months: people, their spells, the accounts and the senders.
 
-    spells: in parts, one per chunk of people. accounts: one row per account, with first sender, number of senders, and
-    an account of another source (fremmed_konto). fra, til: first and last month of receipt. Months are year * 12 +
-    month - 1.
+    `spells`: in parts, one per chunk of people. `accounts`: one row per account, with first sender, number of senders,
+    and an account of another source (fremmed_konto). `fra`, `til`: first and last month of receipt. Months are year *
+    12 + month - 1.
     """
 
     people: People

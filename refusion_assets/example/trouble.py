@@ -65,9 +65,9 @@ MUCH_MONEY = 250_000
 def events(world: World, rows: pl.DataFrame, months: range) -> pl.DataFrame:
     """All events that are ever sent about the reports of some months: one row per raw row, reversals included.
 
-    Columns of reports(), and mrk (first letter of the id; T and U are reversals), ref (first letter of the reversed
-    id), hel (the whole report is reversed), fejl (mishap, mostly null). modtaget is a month of receipt of the example;
-    later events are left out.
+    Columns of reports() and four more. `mrk`: first letter of the id; T and U are reversals. `ref`: first letter of the
+    reversed id. `hel`: the whole report is reversed. `fejl`: the mishap, mostly null. `modtaget` is a month of receipt
+    of the example; later events are left out.
     """
     marks = {"mrk": pl.lit("H"), "ref": pl.lit(None, pl.String), "hel": pl.lit(value=False)}
     rows = rows.with_columns(**marks, udenfor=_outside(world, rows, months))

@@ -45,7 +45,7 @@ MANGLED = re.compile("\ufffd|Ã[¦¸¥†˜…\x80-\x9f]")  # æ, ø and å read
 
 
 class Form(Enum):
-    """The form of a value: a type of TOML, text of a CSV file, or a value of an earlier run's rules (read as it is)."""
+    """The form of a value: a type of TOML, text of a CSV file, or as an earlier run's rules have it."""
 
     TOML = "toml"
     CSV = "csv"

@@ -70,7 +70,7 @@ class FleksbidragTold:
 
 @dataclass(frozen=True, kw_only=True)
 class OverLoftTold:
-    """What one maximum took of a row: of the amount, or of the refusion or medfinansiering. Øre.
+    """The øre that one maximum took of a row: of the amount, or of the refusion or medfinansiering.
 
     The maximum itself is null where the rules, as they are now, say otherwise.
     """
@@ -262,7 +262,7 @@ class Aarsag:
 
 @dataclass(frozen=True, kw_only=True)
 class Aendring:
-    """What a run changed for a benefit in the week, and why."""
+    """The change that a run made for a benefit in the week, and its causes."""
 
     koersel: int
     maaned: date
@@ -330,7 +330,7 @@ class Stykke:
 
 @dataclass(frozen=True, kw_only=True)
 class ForaeldetTold:
-    """What a run found too old to settle in the month: net to the municipality, and the entry that says so. Øre."""
+    """A difference in the month too old for a run to settle: net to the municipality, and its entry. Øre."""
 
     koersel: int
     ydelse_id: str

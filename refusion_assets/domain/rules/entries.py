@@ -164,7 +164,7 @@ class Skaering(Cited):
 
 @dataclass(frozen=True, kw_only=True)
 class Genoptjening(Cited):
-    """What it takes to start over: so many whole weeks within so many years."""
+    """The requirement for a restart: so many whole weeks within so many years."""
 
     gaelder_fra: date
     uger: int
@@ -373,7 +373,7 @@ class Rulebook:
         return in_force(mine, day) or mine[0]
 
     def genoptjening_on(self, day: date) -> Genoptjening:
-        """What a restart takes on a day; before its first date, the first entry."""
+        """The requirement for a restart on a day; before its first date, the first entry."""
         return in_force(self.genoptjening, day) or self.genoptjening[0]
 
     def kritisk_uge_on(self, day: date) -> KritiskUge | None:
