@@ -1,4 +1,4 @@
-"""Understands what a proposal would do: money by month, municipality, benefit and step, and who changes step."""
+"""Understands the effect of a proposal: money by month, municipality, benefit and step, and changes of step."""
 
 from dataclasses import dataclass
 from datetime import date

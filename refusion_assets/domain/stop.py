@@ -1,4 +1,4 @@
-"""Understands a reason to stop: one line that says which rule, what, and what to do."""
+"""Understands a reason to stop: one line with the rule, the subject and what to do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class Faulty(Stop):
     """Deliveries that cannot be taken in; carries every fault, and the text names them all."""
 
     def __init__(self, faults: list[Fault]) -> None:
-        """Keep the faults for the checks that tell of them."""
+        """Keep the faults for the checks that report them."""
         super().__init__(in_one_line(faults))
         self.faults = tuple(faults)
 

@@ -277,9 +277,10 @@ class Tilbagevirkning(Cited):
 
 @dataclass(frozen=True, kw_only=True)
 class Foraeldelse(Cited):
-    """How old a benefit month may be before a run no longer corrects it, from a run month on.
+    """The greatest age of a benefit month that a run corrects, from a run month on.
 
-    `aar` or `maaneder`; `regnes_fra`: to the run month, or to the receipt of what changes it; `gaelder`: which way.
+    `aar` or `maaneder`. `regnes_fra`: the age counts to the run month, or to receipt of the change. `gaelder`: the
+    direction.
     """
 
     gaelder_fra: date

@@ -1,4 +1,4 @@
-"""Understands how a proposal differs from the rules in force: which entries, from when, and if it can be estimated."""
+"""Understands the difference between a proposal and the rules in force: entries, days, and if it can be estimated."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -91,7 +91,7 @@ def same_count(gaeldende: Rulebook, forslag: Rulebook) -> bool:
 
 
 def new_accounts(gaeldende: Rulebook, forslag: Rulebook) -> list[str]:
-    """The accounts that only the proposal knows: nobody has reported on them, so they give no money."""
+    """The accounts of the proposal only: nobody has reported on them, so they give no money."""
     known = {konto.konto for konto in gaeldende.konti}
     return sorted(konto.konto for konto in forslag.konti if konto.konto not in known)
 
