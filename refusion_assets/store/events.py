@@ -54,10 +54,10 @@ NOT_OURS = re.compile(r"full|readonly|unable to open|locked|permission", re.IGNO
 class Haendelseslog(SqliteEventLogStorage):
     """The event log in the files that Dagster's own class reads and writes, at a fraction of the cost.
 
-    Dagster makes an engine for every event, which compiles every statement anew, and commits two or three times
-    for each: about 15 ms an event, and a critical month has seven hundred. Here one engine a file keeps its connection,
-    as SQLite cleans up a file at each last close. The events of a batch (the cells of a month) are one transaction.
-    ADR 0014.
+    For every event, Dagster makes an engine, which compiles every statement anew, and commits two or three times. That
+    costs about 15 ms an event, and a critical month has seven hundred. Here one engine a file keeps its connection, as
+    SQLite cleans up a file at each last close. The events of a batch (the cells of a month) are one transaction. ADR
+    0014.
     """
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:

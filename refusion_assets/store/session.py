@@ -136,7 +136,7 @@ class Warehouse:
             raise Stop(f"{path} kan ikke læses, {what} er beskadiget; {self._remedy(path)}") from None
 
     def _remedy(self, path: Path) -> str:
-        """What to do about a file that cannot be read. The published copy is the live file after the last run."""
+        """The way out when a file cannot be read. The published copy is the live file after the last run."""
         if path == self.published:
             return f"flyt mappen {path.parent.name} et andet sted hen; den næste kørsel laver en ny"
         aside = f"flyt mappen {WAREHOUSE} et andet sted hen"
