@@ -20,8 +20,7 @@ from refusion_assets.assets.opgoerelse import reopen
 from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand, statement_lines
 from refusion_assets.assets.raw.acceptance import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
 from refusion_assets.assets.raw.reports import stops_before_reading
-from refusion_assets.assets.refusion import difference, sums
-from refusion_assets.assets.stale import stale
+from refusion_assets.assets.stale import difference, moved_money, stale, sums
 from refusion_assets.assets.wiring import (
     GENBEREGN,
     GENINDLAES,
@@ -249,7 +248,7 @@ def _done_again(
     with _instance(place, say) as instance:
         knowingly = _as_config(config) if config else None
         _execute(build_defs(replace(place, tell=patient(say))), job, instance, tags, config=knowingly)
-    yield from difference(before, _sums(place, months), {k.kommunekode: k.navn for k in place.rules.kommuner})
+    yield from difference(moved_money(before, _sums(place, months)), place.rules)
 
 
 @contextmanager
@@ -284,7 +283,7 @@ def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterIn
 
 
 def _sums(place: Place, months: Sequence[date]) -> pl.DataFrame:
-    """The net amount of each municipality for some benefit months: kommunekode, oere."""
+    """The net amounts of some benefit months (`stale.sums`)."""
     with place.warehouse.open() as session:
         return sums(session, months[0], months[-1])
 

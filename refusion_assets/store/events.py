@@ -208,6 +208,26 @@ def forget(instance: dg.DagsterInstance, key: Sequence[str], cells: Collection[s
     instance.wipe_asset_cached_status([asset])
 
 
+VERSION_TAG = "dagster/data_version"
+
+
+def observed_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:
+    """The data version last observed of each partition of an asset."""
+    seen = instance.event_log_storage.get_latest_tags_by_partition(
+        key, dg.DagsterEventType.ASSET_OBSERVATION, [VERSION_TAG]
+    )
+    return {partition: tags[VERSION_TAG] for partition, tags in seen.items() if VERSION_TAG in tags}
+
+
+def _quicken(instance: dg.DagsterInstance) -> None:
+    """The event log of the process of a run of the UI written by `Haendelseslog`, if it lies in Dagster's own files."""
+    log = instance.event_log_storage
+    if type(log) is SqliteEventLogStorage:
+        quick = Haendelseslog(log._base_dir, log.inst_data)  # noqa: SLF001  the folder of the same files
+        quick.register_instance(instance)
+        instance._event_storage = quick  # noqa: SLF001  Dagster reads no other configuration here
+
+
 def reason_of(events: Iterable[dg.DagsterEvent]) -> str:
     """Why a run failed, in one line: the failed checks, or the reason of a step."""
     failures, said_no = [], []
@@ -279,6 +299,7 @@ class _InDanish(InProcessExecutor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """The events of the run."""
+        _quicken(plan_context.instance)
         ending = _Ending(plan_context.instance, plan_context.dagster_run)
         plan_context.log.addHandler(ending)
         for event in super().execute(plan_context, execution_plan):
