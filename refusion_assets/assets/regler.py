@@ -11,7 +11,7 @@ from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, 
 from refusion_assets.assets.stale import refuse_undeclared, stale
 from refusion_assets.assets.wiring import BEFORE_ALL, POOL, last_run, stopping
 from refusion_assets.domain.calendar import month_of
-from refusion_assets.domain.rules.change import as_ranges, data_version, topics_of_results
+from refusion_assets.domain.rules.change import as_ranges, data_versions, topics_of_results
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import TOPICS, RuleError, load
@@ -50,7 +50,8 @@ def _topic(name: str, months: dg.PartitionsDefinition[str]) -> dg.SourceAsset:
         """The data version of the topic in every month."""
         emner = place.rules.emner
         keys = months.get_partition_keys()
-        return dg.DataVersionsByPartition({key: data_version(emner, name, month_of(key)) for key in keys})
+        versions = data_versions(emner, name, map(month_of, keys))
+        return dg.DataVersionsByPartition(dict(zip(keys, versions, strict=True)))
 
     return observed
 
