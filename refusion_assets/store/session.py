@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,8 @@ from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
 from itertools import count, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -25,6 +27,10 @@ import polars as pl
 
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store.tables import TABLES
+
+if find_spec("pandas") is None:
+    # For each value of a query DuckDB asks for pandas, and Python would look through every folder each time.
+    sys.modules["pandas"] = None  # type: ignore[assignment]
 
 HEADERS = 3 * 4096
 """Bytes before the first block of a DuckDB file: one main header and two database headers, 4096 bytes each."""
@@ -179,6 +185,17 @@ def _distinct(keys: pl.DataFrame) -> bool:
     return keys.hash_rows().n_unique() == keys.height
 
 
+@lru_cache(maxsize=8)
+def _engine(path: Path) -> duckdb.DuckDBPyConnection:
+    """DuckDB for the sessions on a file. To make it costs ten times as much as to open the file in it."""
+    engine = duckdb.connect(config={"temp_directory": f"{path}.tmp", "memory_limit": MEMORY_LIMIT})
+    # A commit makes the rows of a step safe; a later step moves a small log into the file.
+    engine.execute("PRAGMA disable_checkpoint_on_shutdown")
+    engine.execute(f"SET checkpoint_threshold = '{COMMITTED_LIMIT}'")
+    engine.execute("SET preserve_insertion_order = true")
+    return engine
+
+
 @dataclass(frozen=True)
 class Warehouse:
     """The DuckDB file of a data root. One writer; readers get the published copy."""
@@ -243,13 +260,27 @@ class Warehouse:
         copy = f"{self.published.parent.name}/{self.published.name}"
         return f"{aside}, læg en kopi af {copy} i en ny mappe {WAREHOUSE}, og kør det samme igen"
 
-    def _connect(self, path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def _connect(self, path: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         if not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
+        engine = _engine(path)
+        try:
+            with engine.cursor() as connection:
+                self._attach(connection, path, " (READ_ONLY)" if read_only else "")
+                yield connection
+            engine.execute(f"DETACH {path.stem}")
+        except BaseException:
+            # After some errors an engine refuses everything, and the file must be free.
+            _engine.cache_clear()
+            engine.close()
+            raise
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection, path: Path, how: str) -> None:
         deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
         while True:
             try:
-                connection = duckdb.connect(str(path), read_only=read_only)
+                connection.execute(f"ATTACH {_literal(str(path))} AS {path.stem}{how}")
                 break
             except duckdb.IOException as error:
                 if refused := OF_THE_SYSTEM.search(str(error)):
@@ -259,14 +290,9 @@ class Warehouse:
                 if time.monotonic() > deadline:
                     raise Locked("lageret er åbnet af et andet program; luk det og kør igen") from None
                 time.sleep(0.25)
-        # A commit makes the rows of a step safe; a later step moves a small log into the file.
-        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
-        connection.execute(f"SET checkpoint_threshold = '{COMMITTED_LIMIT}'")
-        connection.execute("SET preserve_insertion_order = true")
+        connection.execute(f"USE {path.stem}")
         connection.execute("SET enable_progress_bar = false")
-        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         connection.execute(f"SET threads = {THREADS}")
-        return connection
 
     def publish(self) -> Path:
         """The published copy, made anew from the live file; readers keep the copy they have open."""

@@ -1,6 +1,7 @@
 """The copy for analysts: the live file's bytes, at the cost of what has changed, and never under a reader."""
 
 from pathlib import Path
+from unittest import mock
 
 import duckdb
 import pytest
@@ -108,10 +109,10 @@ def test_the_block_size_is_read_from_the_file_and_not_taken_for_granted(tmp_path
 
 
 def test_a_file_that_must_not_be_written_is_told_with_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object, **__: object) -> None:
-        raise duckdb.IOException('IO Error: Cannot open file "x": Read-only file system')
-
-    monkeypatch.setattr(duckdb, "connect", refused)
+    engine = mock.MagicMock()
+    refused = duckdb.IOException('IO Error: Cannot open file "x": Read-only file system')
+    engine.return_value.cursor.return_value.__enter__.return_value.execute.side_effect = refused
+    monkeypatch.setattr(session, "_engine", engine)
     warehouse = Warehouse(tmp_path)
     with (
         pytest.raises(Stop, match=f"systemet siger Read-only file system: {warehouse.path}; ret det"),
