@@ -135,8 +135,9 @@ SQL_TYPE = {
     pl.Boolean: "BOOLEAN",
     pl.Datetime: "TIMESTAMP",
 }
-# DuckDB reads a step's commit again at each opening of the file, until a checkpoint moves it into the file.
-COMMITTED_LIMIT = "1MB"
+# DuckDB reads a step's commit again at each opening of the file, until a checkpoint moves it into the file. In a small
+# file the checkpoint costs less.
+SMALL, AT_ONCE, COMMITTED_LIMIT = 64 * 2**20, "1KB", "1MB"
 # A thread that waits for the disk leaves its core to another.
 THREADS = 2 * (os.cpu_count() or 1)
 WAREHOUSE = "lager"
@@ -189,9 +190,8 @@ def _distinct(keys: pl.DataFrame) -> bool:
 def _engine(path: Path) -> duckdb.DuckDBPyConnection:
     """DuckDB for the sessions on a file. To make it costs ten times as much as to open the file in it."""
     engine = duckdb.connect(config={"temp_directory": f"{path}.tmp", "memory_limit": MEMORY_LIMIT})
-    # A commit makes the rows of a step safe; a later step moves a small log into the file.
+    # A commit makes the rows of a step safe; a later step moves a small log into a large file.
     engine.execute("PRAGMA disable_checkpoint_on_shutdown")
-    engine.execute(f"SET checkpoint_threshold = '{COMMITTED_LIMIT}'")
     engine.execute("SET preserve_insertion_order = true")
     return engine
 
@@ -291,6 +291,8 @@ class Warehouse:
                     raise Locked("lageret er åbnet af et andet program; luk det og kør igen") from None
                 time.sleep(0.25)
         connection.execute(f"USE {path.stem}")
+        limit = COMMITTED_LIMIT if path.stat().st_size > SMALL else AT_ONCE
+        connection.execute(f"SET checkpoint_threshold = '{limit}'")
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"SET threads = {THREADS}")
 
