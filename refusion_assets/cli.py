@@ -14,8 +14,9 @@ from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.place import DATA, PACKAGE, Place, fit, unforeseen
 from refusion_assets.progress import Say, each, saying
-from refusion_assets.rulebook.edits import doubts
+from refusion_assets.rulebook.improbable import doubts
 from refusion_assets.rulebook.load import RuleError
+from refusion_assets.store.publish import publish
 from refusion_assets.store.session import Locked
 
 STOPPED, MISUSED = 1, 2
@@ -148,7 +149,7 @@ def luk(maaned: list[date]) -> None:
     for month in maaned:
         with place.warehouse.open() as session:
             close(session, place, month)
-        place.warehouse.publish()
+        publish(place.warehouse)
         click.echo(f"Kørsel {month:%Y-%m} er lukket.")
 
 

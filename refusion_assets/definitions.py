@@ -9,11 +9,11 @@ import dagster as dg
 
 from refusion_assets.assets import classified, konsekvens, opgoerelse, outgoing, refusion, regler
 from refusion_assets.assets.checks import asset, quality
-from refusion_assets.assets.raw import register, reports
-from refusion_assets.assets.raw.accept import FILE_CHECKS, REGISTER_CHECKS
+from refusion_assets.assets.raw import registers, reports
+from refusion_assets.assets.raw.acceptance import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES
+from refusion_assets.partitions import OWNER, grids, range_tags
 from refusion_assets.place import Place
-from refusion_assets.shown import OWNER, grids, range_tags
 from refusion_assets.store.events import in_danish
 
 # Backfill policies and partition mappings are marked beta; the version is locked, so the warning says nothing.
@@ -42,7 +42,7 @@ def build_defs(place: Place) -> dg.Definitions:
     )
     monthly = [
         *reports.build(months),
-        *register.build(months),
+        *registers.build(months),
         *classified.build(months),
         *quality.build(months),
         *refusion.build(months, regler.topic_keys(rules)),

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import polars as pl
 
-from refusion_assets.assets.touched import sql_list
 from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.classified import judge
 from refusion_assets.domain.forklar.explain import explain, unknown, weeks_of
@@ -26,6 +25,7 @@ from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.place import Place, archive, kept
 from refusion_assets.rulebook.load import load
+from refusion_assets.store.batches import sql_list
 from refusion_assets.store.session import Session
 
 # The line, its verdict and its file. A reversal of a whole report names no person, and is read only if it took a report

@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.raw import files_read
-from refusion_assets.assets.touched import mark, ranges, sql_list
+from refusion_assets.assets.touched import mark
 from refusion_assets.assets.wiring import span, stopping, table_asset
 from refusion_assets.domain.classified import (
     BRUGT,
@@ -26,8 +26,9 @@ from refusion_assets.domain.classified import (
 )
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.wording import plural
+from refusion_assets.partitions import kroner
 from refusion_assets.place import Place
-from refusion_assets.shown import kroner
+from refusion_assets.store.batches import ranges, sql_list
 from refusion_assets.store.session import Relation, Session, among
 
 LINES_PER_JUDGEMENT = 200_000

@@ -14,7 +14,6 @@ from pydantic import Field
 from refusion_assets.assets.refusion import choose_stays, claims_of, read_shard, shards_of
 from refusion_assets.assets.touched import (
     People,
-    ahead,
     may_have_fleksbidrag,
     newest_bases,
     newest_snapshot,
@@ -35,9 +34,10 @@ from refusion_assets.domain.wording import plural
 from refusion_assets.figures import image
 from refusion_assets.files import estimate as told
 from refusion_assets.files.estimate import Konsekvens
+from refusion_assets.partitions import OWNER, kroner
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import load
-from refusion_assets.shown import OWNER, kroner
+from refusion_assets.store.batches import ahead
 from refusion_assets.store.session import Session
 
 VIRKNING = dg.AssetKey(["konsekvens", "virkning"])

@@ -8,13 +8,12 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.findings.advise import advise, forget_advice
-from refusion_assets.assets.raw.accept import refuse_number
+from refusion_assets.assets.raw.acceptance import refuse_number
 from refusion_assets.assets.stale import refuse_other_rules
 from refusion_assets.assets.touched import (
     STATES,
     changed_people,
     count_as_settled,
-    ranges,
     refuse_other_month,
     since_change,
     week_of_most,
@@ -53,8 +52,9 @@ from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files import outgoing
 from refusion_assets.files.delivered import fingerprint
+from refusion_assets.partitions import MAANED, kroner
 from refusion_assets.place import Place, keep_rules
-from refusion_assets.shown import MAANED, kroner
+from refusion_assets.store.batches import ranges
 from refusion_assets.store.session import Relation, Session, among
 
 # The files of a run with their hashes, less those with the same hash in an earlier run.

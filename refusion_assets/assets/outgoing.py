@@ -11,7 +11,7 @@ import polars as pl
 from refusion_assets.assets.checks.asset import Check, answer, keep_evidence
 from refusion_assets.assets.findings.advise import with_names
 from refusion_assets.assets.opgoerelse import ledger_of, record
-from refusion_assets.assets.raw.accept import let_passed
+from refusion_assets.assets.raw.acceptance import let_passed
 from refusion_assets.assets.wiring import AABEN, FILER, POOL, chosen_cells, settle_command, settled, stopping
 from refusion_assets.domain.findings.verdict import FEJL, Outcome, kroner_text
 from refusion_assets.domain.findings.words import NOBODY
@@ -28,9 +28,10 @@ from refusion_assets.domain.stop import Stop, of_the_disk
 from refusion_assets.domain.wording import plural
 from refusion_assets.files import outgoing as files
 from refusion_assets.files.delivered import fingerprint
+from refusion_assets.partitions import KOMMUNE, MAANED, OWNER
 from refusion_assets.place import Place, program
-from refusion_assets.shown import KOMMUNE, MAANED, OWNER
 from refusion_assets.store.events import together
+from refusion_assets.store.publish import publish
 from refusion_assets.store.session import Session
 
 TEXT = "Filerne på disken siger det samme som kladden; ellers vises de ikke."
@@ -283,7 +284,7 @@ def _mark(context: dg.AssetExecutionContext, month: date, koder: Iterable[str]) 
 def _published(place: Place) -> list[str]:
     """The copy for analysts renewed; a line if it could not be, as nothing takes back files that are in sight."""
     try:
-        place.warehouse.publish()
+        publish(place.warehouse)
     except Exception as error:  # noqa: BLE001  whatever it is, it cannot take the files back
         return [f"  Bemærk: {copy_is_old(error)}"]
     return []

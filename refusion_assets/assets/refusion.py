@@ -12,13 +12,11 @@ import polars as pl
 from refusion_assets.assets.touched import (
     FLEKS_SINCE,
     People,
-    ahead,
     choose_people,
     in_order,
     leave_out_unchanged,
     may_have_fleksbidrag,
     newest_bases,
-    ranges,
     remember,
     take_sums,
     widen_for_fleksbidrag,
@@ -33,8 +31,9 @@ from refusion_assets.domain.refusion.price import BorgerUgeYdelse, price, reside
 from refusion_assets.domain.refusion.rates import Rates, make_rates
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.wording import plural
+from refusion_assets.partitions import KINDS, OWNER, kroner, of_table
 from refusion_assets.place import Place
-from refusion_assets.shown import KINDS, OWNER, kroner, of_table
+from refusion_assets.store.batches import ahead, ranges
 from refusion_assets.store.session import Relation, Session
 
 # The part of the people that may have changed before the week where the counts of the others go on. To go back to

@@ -13,9 +13,9 @@ from refusion_assets.assets.wiring import BEFORE_ALL, POOL, last_run, stopping
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.rules.change import as_ranges, data_versions, topics_of_results
 from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.partitions import OWNER
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import TOPICS, RuleError, load
-from refusion_assets.shown import OWNER
 
 SE_REGLER, GENBEREGN_FORAELDEDE = "se_regler", "genberegn_foraeldede"
 CHECK = dg.AssetCheckKey(RAEKKE, "maaneder_er_aktuelle")

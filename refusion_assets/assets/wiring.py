@@ -17,10 +17,10 @@ from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.files.delivered import month_named
+from refusion_assets.partitions import KINDS, OWNER, of_table, sender_cell
+from refusion_assets.partitions import senders as known_senders
 from refusion_assets.place import Place, unforeseen
 from refusion_assets.rulebook.load import RuleError
-from refusion_assets.shown import KINDS, OWNER, of_table, sender_cell
-from refusion_assets.shown import senders as known_senders
 from refusion_assets.store.events import forget, together
 from refusion_assets.store.session import ContractError, Locked, Relation, Session
 

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 from refusion_assets.domain.refusion.fleksbidrag import rule_faults
 from refusion_assets.domain.rules.change import EMNER
 from refusion_assets.domain.rules.entries import Cited, Rulebook
-from refusion_assets.rulebook.edits import prove_edits
+from refusion_assets.rulebook.improbable import prove_edits
 from refusion_assets.rulebook.prove import RuleError, prove, said
 
 __all__ = ["TOPICS", "RuleError", "load"]

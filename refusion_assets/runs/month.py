@@ -18,7 +18,7 @@ from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.opgoerelse import reopen
 from refusion_assets.assets.outgoing import copy_is_old, held_back_lines, published_is_current, stand, statement_lines
-from refusion_assets.assets.raw.accept import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
+from refusion_assets.assets.raw.acceptance import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
 from refusion_assets.assets.raw.reports import senders_read, stops_before_reading
 from refusion_assets.assets.refusion import difference, sums
 from refusion_assets.assets.stale import stale
@@ -49,11 +49,11 @@ from refusion_assets.domain.stop import Stop, of_the_disk
 from refusion_assets.domain.wording import plural
 from refusion_assets.files import delivered
 from refusion_assets.files.estimate import RESULTAT, folder_of
-from refusion_assets.files.unread import REGISTERS
+from refusion_assets.files.raw_folder import REGISTERS
+from refusion_assets.partitions import last_month, range_tags
 from refusion_assets.place import Place
 from refusion_assets.progress import patient
 from refusion_assets.rulebook.load import load
-from refusion_assets.shown import last_month, range_tags
 from refusion_assets.store import events
 from refusion_assets.store.session import Locked, Session
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from refusion_assets.definitions import build_defs
+from refusion_assets.partitions import OWNER
 from refusion_assets.place import Place
-from refusion_assets.shown import OWNER
 from tests.conftest import DataRoot
 from tests.house.graph import STORED, drawn
 from tests.kit.data_root import REPO, RULES

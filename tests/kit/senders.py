@@ -10,7 +10,7 @@ import polars as pl
 
 from refusion_assets.assets import classified, refusion
 from refusion_assets.assets.findings import advise
-from refusion_assets.assets.raw import register, reports
+from refusion_assets.assets.raw import registers, reports
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.domain.findings.words import LOEST, NOBODY
@@ -39,7 +39,7 @@ ABOUT_FILES = pl.col("regel").str.starts_with("FIL-")
 def advice_of(session: Session, place: Place, month: date, koder: Sequence[str] | None = None) -> pl.DataFrame:
     """The advice of a run, made as a run makes it, and proved against a look at everything."""
     reports.ingest(session, place, month)
-    register.ingest_registers(session, place, month)
+    registers.ingest_registers(session, place, month)
     classified.classify_through(session, place, month)
     refusion.calculate(session, place, month, lambda _: None)
     number = run_number(month, place.rules)

@@ -12,7 +12,7 @@ import pytest
 from refusion_assets.definitions import build_defs
 from refusion_assets.domain.rules.entries import LAESNINGER
 from refusion_assets.place import Place
-from refusion_assets.rulebook.edits import doubts
+from refusion_assets.rulebook.improbable import doubts
 from refusion_assets.rulebook.load import RuleError, load
 from tests.conftest import DataRoot
 from tests.kit.data_root import REPO, RULES

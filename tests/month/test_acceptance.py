@@ -8,8 +8,8 @@ import pytest
 
 from refusion_assets.assets.checks import received
 from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.raw import register, reports
-from refusion_assets.assets.raw.accept import Knowingly, let_passed
+from refusion_assets.assets.raw import registers, reports
+from refusion_assets.assets.raw.acceptance import Knowingly, let_passed
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.cli import environment
 from refusion_assets.domain.calendar import month_of
@@ -52,7 +52,7 @@ def take_in(senders: Senders, month: str, *accepter: str) -> list[tuple[str, str
     """A month taken in with some stops let pass, and what is then kept as let pass."""
     with senders.place.warehouse.open() as session:
         reports.ingest(session, senders.place, month_of(month), knowingly=knowingly(*accepter))
-        register.ingest_registers(session, senders.place, month_of(month))
+        registers.ingest_registers(session, senders.place, month_of(month))
         return list(let_passed(session, month_of(month)))
 
 

@@ -19,7 +19,7 @@ from refusion_assets.definitions import build_defs
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.raw import NAMES
 from refusion_assets.domain.stop import Stop
-from refusion_assets.shown import range_tags
+from refusion_assets.partitions import range_tags
 from refusion_assets.store import events
 from tests.conftest import DataRoot, Example
 from tests.kit import rule_edits

@@ -15,7 +15,7 @@ from refusion_assets.assets import opgoerelse, outgoing
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files import outgoing as files
 from refusion_assets.store import events
-from refusion_assets.store.session import Session, Warehouse
+from refusion_assets.store.session import Session
 from tests.conftest import DataRoot
 from tests.month.test_histories import few_kommuner
 from tests.month.test_month_stops import deliver
@@ -70,7 +70,7 @@ STEPS: dict[str, tuple[Place, int]] = {
     "a file is written": ((files, "_write", always(NO_SPACE)), 1),
     "the files are put in sight": ((files.Outgoing, "publish", always(NO_SPACE)), 1),
     "the run is opened": ((outgoing, "record", always(OF_DUCKDB)), 1),
-    "the copy is published": ((Warehouse, "publish", always(NO_SPACE)), 0),
+    "the copy is published": ((outgoing, "publish", always(NO_SPACE)), 0),
     "the log is written after the files": ((events.Haendelseslog, "store_event", when_shown(OF_SQLITE)), 0),
     "the log is written before the files": ((events.Haendelseslog, "store_event", always(OF_SQLITE)), 1),
 }

@@ -14,6 +14,7 @@ from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files.estimate import text
 from refusion_assets.rulebook.load import load
+from refusion_assets.store.publish import publish
 from tests.conftest import DataRoot
 from tests.kit import rule_edits, timeline
 from tests.kit.data_root import write_file, write_register
@@ -88,7 +89,7 @@ def test_what_is_told_of_fleksbidrag_is_what_the_run_settles_otherwise(
 def test_fleksbidrag_in_the_warehouse_that_the_rules_in_force_do_not_give_stops_the_estimate(root: DataRoot) -> None:
     with root.place.warehouse.open() as session:
         session.run("UPDATE refusion.fleksbidrag SET refusion_oere = refusion_oere + 100")
-    root.place.warehouse.publish()
+    publish(root.place.warehouse)
     with (
         root.place.warehouse.reading() as session,
         pytest.raises(Stop, match=r"giver 1,00 kr\. andet her end i lageret"),

@@ -24,6 +24,7 @@ from refusion_assets.domain.rules.entries import LOVENS_TAELLER
 from refusion_assets.domain.stop import Stop
 from refusion_assets.look_up import look_up
 from refusion_assets.rulebook.load import load
+from refusion_assets.store.publish import publish
 from tests.conftest import DataRoot, Example
 from tests.house.test_house import python
 from tests.house.test_ordliste import unknown
@@ -257,7 +258,7 @@ def test_whatever_happened_the_explanation_holds_the_rows_and_the_weeks_and_a_ca
         for month in history.months:
             deliver(root.path, history, month)
             root.run(month)
-        root.place.warehouse.publish()
+        publish(root.place.warehouse)
         assert told_weeks(root, history.last) == {row[:2]: row[2:] for row in root.rows(WEEKS)}
         for cpr, maaned in root.rows(MONTHS):
             told = look_up(root.place, cpr, maaned)

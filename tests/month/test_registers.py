@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.raw import register, reports
-from refusion_assets.assets.raw.accept import Knowingly
+from refusion_assets.assets.raw import registers, reports
+from refusion_assets.assets.raw.acceptance import Knowingly
 from refusion_assets.assets.refusion import calculate
 from refusion_assets.domain.calendar import last_day, month_of
 from refusion_assets.domain.stop import Fault, Faulty
@@ -89,13 +89,13 @@ def accepting(faults: Sequence[Fault]) -> Knowingly:
 def rerun(session: Session, root: DataRoot, knowingly: Knowingly) -> None:
     """The last month taken in again."""
     reports.ingest(session, root.place, month_of(LAST), knowingly=knowingly)
-    register.ingest_registers(session, root.place, month_of(LAST))
+    registers.ingest_registers(session, root.place, month_of(LAST))
 
 
 def genindlaes(session: Session, root: DataRoot, knowingly: Knowingly) -> None:
     """Everything taken in again."""
     reports.reload(session, root.place, month_of(LAST), lambda _: None, knowingly)
-    register.reload(session, root.place, month_of(LAST))
+    registers.reload(session, root.place, month_of(LAST))
 
 
 Act = Callable[[Session, DataRoot, Knowingly], None]

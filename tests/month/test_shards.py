@@ -1,13 +1,12 @@
 """The pass over the people in shards: the same rows whatever their size, and what it says on the way."""
 
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from refusion_assets.assets import refusion, touched
+from refusion_assets.assets import refusion
 from refusion_assets.assets.checks import calculated
 from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.calendar import month_of
@@ -71,27 +70,6 @@ def test_of_very_many_people_the_checks_look_at_a_part_the_same_in_every_questio
         session.run("UPDATE classified.krav SET beloeb_oere = beloeb_oere + 1")
         found = calculated.kravets_dele_er_kravet(asked)
         assert (found.bestaaet, found.antal) == (False, 7)
-
-
-def test_work_is_taken_in_order_one_piece_ahead_of_its_use() -> None:
-    taken: list[int] = []
-
-    def pieces() -> Iterator[Callable[[], int]]:
-        for number in range(4):
-            taken.append(number)
-            yield lambda number=number: 10 * number  # type: ignore[misc]
-
-    used = [(result, list(taken)) for result in touched.ahead(pieces())]
-    assert [result for result, _ in used] == [0, 10, 20, 30]
-    assert [len(begun) for _, begun in used] == [2, 3, 4, 4]
-    assert list(touched.ahead([])) == []
-
-
-def test_what_goes_wrong_ahead_is_told_where_it_would_be_used() -> None:
-    results = touched.ahead([lambda: 1, lambda: 1 // 0])
-    assert next(results) == 1
-    with pytest.raises(ZeroDivisionError):
-        next(results)
 
 
 def test_a_key_that_stands_twice_breaks_the_contract(root: DataRoot) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from refusion_assets.assets.classified import classify_through
 from refusion_assets.assets.opgoerelse import settle_month
-from refusion_assets.assets.raw.register import ingest_registers
+from refusion_assets.assets.raw.registers import ingest_registers
 from refusion_assets.assets.raw.reports import ingest
 from refusion_assets.assets.refusion import Calculated, calculate
 from refusion_assets.assets.stale import stale

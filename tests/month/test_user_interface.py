@@ -19,8 +19,8 @@ from refusion_assets.assets import classified
 from refusion_assets.assets.wiring import GENBEREGN
 from refusion_assets.cli import environment
 from refusion_assets.definitions import KRITISK_UGE, build_defs
+from refusion_assets.partitions import range_tags
 from refusion_assets.place import PACKAGE
-from refusion_assets.shown import range_tags
 from refusion_assets.store import events
 from tests.conftest import DataRoot
 from tests.kit import rule_edits

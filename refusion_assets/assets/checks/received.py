@@ -8,8 +8,7 @@ import polars as pl
 from refusion_assets.assets.checks.quality import LATE_LINE
 from refusion_assets.assets.findings import advise, queries
 from refusion_assets.assets.opgoerelse import known_files
-from refusion_assets.assets.raw.accept import as_accepted, decided
-from refusion_assets.assets.touched import sql_list
+from refusion_assets.assets.raw.acceptance import as_accepted, decided
 from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import judge
@@ -20,6 +19,7 @@ from refusion_assets.domain.raw import AMOUNTS
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Fault
 from refusion_assets.domain.wording import plural
+from refusion_assets.store.batches import sql_list
 from refusion_assets.store.session import Session
 
 FRESH_MONEY = """

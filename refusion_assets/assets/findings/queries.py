@@ -9,7 +9,7 @@ from datetime import date
 
 import polars as pl
 
-from refusion_assets.assets.touched import newest_snapshot, since_change, sql_list
+from refusion_assets.assets.touched import newest_snapshot, since_change
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import CLAIM, KARANTAENE, VENTER
 from refusion_assets.domain.findings.lines import line_findings
@@ -18,6 +18,7 @@ from refusion_assets.domain.findings.words import OTHER_PAYER as ANOTHERS
 from refusion_assets.domain.findings.words import OTHER_PERSON, found
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
+from refusion_assets.store.batches import sql_list
 from refusion_assets.store.session import Relation, Session, among
 
 LINE_KEY = ["regel", "fil", "linje"]

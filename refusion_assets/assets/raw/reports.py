@@ -13,7 +13,7 @@ from refusion_assets.assets.classified import forget_files, forget_lines
 from refusion_assets.assets.findings import queries
 from refusion_assets.assets.opgoerelse import reopen
 from refusion_assets.assets.raw import files_read
-from refusion_assets.assets.raw.accept import (
+from refusion_assets.assets.raw.acceptance import (
     BEFORE_READING,
     BY_COMMAND,
     BY_LINE,
@@ -29,8 +29,7 @@ from refusion_assets.assets.raw.accept import (
     refuse_unneeded,
     wanted,
 )
-from refusion_assets.assets.raw.register import register_faults
-from refusion_assets.assets.touched import ahead
+from refusion_assets.assets.raw.registers import register_faults
 from refusion_assets.assets.wiring import gate, last_closed, report_deliveries, span, stopping, table_asset, take_back
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings.verdict import kroner_text
@@ -39,8 +38,9 @@ from refusion_assets.domain.stop import Fault, Faulty, Refused, Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.files import delivered
 from refusion_assets.files.delivered import Delivery, FileRejected
-from refusion_assets.files.unread import Read
+from refusion_assets.files.raw_folder import Read
 from refusion_assets.place import Place
+from refusion_assets.store.batches import ahead
 from refusion_assets.store.session import Session, among
 
 LINES_PER_BATCH = 300_000

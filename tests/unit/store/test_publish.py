@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from refusion_assets.domain.stop import Stop
-from refusion_assets.store import session
+from refusion_assets.store import publish, session
 from refusion_assets.store.session import Warehouse
 
 BLOCK = 262_144
@@ -33,15 +33,15 @@ def published(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The bytes of every write of `udgivelse`, as they come."""
+    """The bytes of every write of `store.publish`, in order."""
     sizes: list[int] = []
-    write = session._write
+    write = publish._write
 
     def counted(source: object, target: object, first: int, after: int) -> None:
         sizes.append(after - first)
         write(source, target, first, after)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(session, "_write", counted)
+    monkeypatch.setattr(publish, "_write", counted)
     return sizes
 
 
@@ -55,38 +55,38 @@ def test_the_copy_has_the_bytes_of_the_live_file_after_every_change(live: Path, 
     ]
     for statement in ["SELECT 1", *changes]:
         change(live, statement)
-        session.publish(live, published)
+        publish.copy_changed(live, published)
         assert published.read_bytes() == live.read_bytes(), statement
 
 
 def test_what_is_written_follows_the_change_and_not_the_file(live: Path, published: Path, written: list[int]) -> None:
     for _ in range(2):
-        session.publish(live, published)
+        publish.copy_changed(live, published)
     assert not written  # there is nothing to build upon yet
     change(live, "UPDATE t SET h = 1 WHERE i = 5")
-    session.publish(live, published)
+    publish.copy_changed(live, published)
     assert 0 < sum(written) < live.stat().st_size // 2
     assert published.read_bytes() == live.read_bytes()
 
 
 def test_a_reader_keeps_the_copy_it_has_open_however_often_a_new_one_is_published(live: Path, published: Path) -> None:
-    session.publish(live, published)
+    publish.copy_changed(live, published)
     with duckdb.connect(str(published), read_only=True) as reader:
         for number in range(4):
             change(live, f"UPDATE t SET h = {number}")
-            session.publish(live, published)
+            publish.copy_changed(live, published)
             assert reader.execute("SELECT count(*) FROM t WHERE h = hash(i)").fetchone() == (2_000_000,)
         assert published.read_bytes() == live.read_bytes()
 
 
 def test_a_copy_that_was_being_written_when_the_process_ended_is_not_built_upon(live: Path, published: Path) -> None:
     for _ in range(2):
-        session.publish(live, published)
+        publish.copy_changed(live, published)
     torn = bytearray(live.read_bytes())
-    torn[session.HEADERS + 100 : session.HEADERS + 200] = bytes(100)  # under a check sum that is right
+    torn[publish.HEADERS + 100 : publish.HEADERS + 200] = bytes(100)  # under a check sum that is right
     published.with_suffix(".forrige").unlink()
     published.with_suffix(".ny").write_bytes(torn)
-    session.publish(live, published)
+    publish.copy_changed(live, published)
     assert published.read_bytes() == live.read_bytes()
 
 
@@ -96,16 +96,16 @@ def test_a_file_of_other_blocks_is_copied_whole(tmp_path: Path, live: Path, publ
         connection.execute(f"ATTACH '{small}' AS s (BLOCK_SIZE 16384)")
         connection.execute("CREATE TABLE s.t AS SELECT range AS i FROM range(500_000)")
     for source in (live, live, small, small, live):
-        session.publish(source, published)
+        publish.copy_changed(source, published)
         assert published.read_bytes() == source.read_bytes()
 
 
 def test_the_block_size_is_read_from_the_file_and_not_taken_for_granted(tmp_path: Path, live: Path) -> None:
     other = tmp_path / "tekst.duckdb"
-    other.write_bytes(bytes(session.HEADERS))
+    other.write_bytes(bytes(publish.HEADERS))
     with live.open("rb") as file, other.open("rb") as text:
-        assert session._block_size(file) == BLOCK
-        assert session._block_size(text) == 0
+        assert publish._block_size(file) == BLOCK
+        assert publish._block_size(text) == 0
 
 
 def test_a_file_that_must_not_be_written_is_told_with_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

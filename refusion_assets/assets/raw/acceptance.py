@@ -10,7 +10,7 @@ import polars as pl
 from refusion_assets.domain.findings.verdict import FEJL, MOST_NAMED, kroner_text
 from refusion_assets.domain.findings.words import CPR_FORM
 from refusion_assets.domain.stop import Fault, Refused, in_one_line
-from refusion_assets.files.unread import without_persons
+from refusion_assets.files.raw_folder import without_persons
 from refusion_assets.store.session import Session
 
 # The rules whose stops may be let pass, and the form of the thing that is named.
