@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -155,6 +155,13 @@ def test_an_installed_program_runs_a_month_where_both_are_named(installed: Path,
 # --- what cannot be read ------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _large() -> Iterator[None]:
+    """The log of a large file is left beside it for a time; that of a small one is not."""
+    with mock.patch.object(session, "AT_ONCE", session.COMMITTED_LIMIT):
+        yield
+
+
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     """A root after three months, the first closed by the second and the second by hand before the third."""
@@ -173,9 +180,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
 def two(three: DataRoot, tmp_path: Path) -> DataRoot:
     """A copy of that root as it was after two months, with the third calculated and not settled."""
     root = DataRoot(Path(shutil.copytree(three.path.with_name("to"), tmp_path / "data")), three.rules)
-    # The log of a large file is left beside it for a time, that of a small one is not.
-    with mock.patch.object(session, "AT_ONCE", session.COMMITTED_LIMIT):
-        root.calculate(MONTHS[2])
+    root.calculate(MONTHS[2])
     assert live(root).with_name(f"{live(root).name}.wal").exists()
     return root
 
