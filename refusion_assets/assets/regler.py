@@ -11,7 +11,7 @@ from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, 
 from refusion_assets.assets.stale import as_metadata, difference, moved_money, refuse_undeclared, stale, sums
 from refusion_assets.assets.wiring import BEFORE_ALL, POOL, last_run, stopping
 from refusion_assets.domain.calendar import month_of
-from refusion_assets.domain.rules.change import as_ranges, data_version, topics_of_results
+from refusion_assets.domain.rules.change import as_ranges, data_versions, topics_of_results
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.partitions import OWNER
 from refusion_assets.place import Place
@@ -50,7 +50,8 @@ def _topic(name: str, months: dg.PartitionsDefinition[str]) -> dg.SourceAsset:
     def observed(context: dg.OpExecutionContext, place: dg.ResourceParam[Place]) -> dg.DataVersionsByPartition:
         """The data version of the topic in every month whose version has changed since it was last observed."""
         emner, key = place.rules.emner, dg.AssetKey(["regler", name])
-        now = {month: data_version(emner, name, month_of(month)) for month in months.get_partition_keys()}
+        keys = months.get_partition_keys()
+        now = dict(zip(keys, data_versions(emner, name, map(month_of, keys)), strict=True))
         before = observed_versions(context.instance, key)
         fresh = {month: version for month, version in now.items() if before.get(month) != version}
         # Dagster stores what the function returns one by one; a batch costs a twentieth.

@@ -65,6 +65,8 @@ class Haendelseslog(SqliteEventLogStorage):
         self._engines: dict[str, Engine] = {}
         self._held: dict[str, Connection] = {}
         self._tables: set[str] = set()
+        self._columns: set[str] = set()
+        self._newest: dict[tuple[str, str], tuple[dg.EventLogEntry, int]] = {}
         self._holder: int | None = None
         super().__init__(base_dir, inst_data)
 
@@ -97,6 +99,22 @@ class Haendelseslog(SqliteEventLogStorage):
             self._tables.add(table_name)
         return table_name in self._tables
 
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        """True if the table of assets has a column; Dagster asks for each event, and nothing removes it."""
+        if column_name not in self._columns and super()._has_asset_key_col_on_connection(conn, column_name):
+            self._columns.add(column_name)
+        return column_name in self._columns
+
+    def _store_asset_event(self, conn: Connection, event: dg.EventLogEntry, event_id: int) -> None:
+        """What the index says of an asset: its newest event of each kind. A batch stores it once, at its end."""
+        said = event.get_dagster_event()
+        if conn is not self._held.get(INDEX_SHARD_NAME) or said.asset_key is None:
+            super()._store_asset_event(conn, event, event_id)
+            return
+        kind = said.asset_key.to_string(), said.event_type_value
+        self._newest.pop(kind, None)
+        self._newest[kind] = event, event_id
+
     def dispose(self) -> None:
         """Close every engine and connection."""
         for engine in self._engines.values():
@@ -113,8 +131,10 @@ class Haendelseslog(SqliteEventLogStorage):
             self._holder = threading.get_ident()
             try:
                 yield
+                for newest in self._newest.values():
+                    super()._store_asset_event(self._held[INDEX_SHARD_NAME], *newest)
             finally:
-                self._holder, self._held = None, {}
+                self._holder, self._held, self._newest = None, {}, {}
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Events of one run, stored in one transaction a file."""

@@ -13,7 +13,7 @@ from refusion_assets import progress
 from tests.kit.data_root import REPO
 
 COMMAND = """
-import time
+import sys, time
 from refusion_assets.progress import each, patient, saying
 with saying() as say:
     for month in each(say, ["2024-01", "2024-02"]):
@@ -21,7 +21,7 @@ with saying() as say:
         tell = patient(say)
         for done in (1, 2, 4):
             tell(f"[##  ] {done} af 4 skiver")
-            time.sleep(0.3)
+            time.sleep(float(sys.argv[1]) * (done > 1))
         tell("ingen del")
     say("færdig")"""
 PLAIN = "2024-01: regner [x] ...\n2024-02: regner [x] ...\nfærdig\n"
@@ -29,10 +29,10 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[[0-9;]+m")
 
 
-def on_terminal(**environment: str) -> str:
-    """What the command says to a terminal, control codes and all."""
+def on_terminal(pause: float = 0.3, **environment: str) -> str:
+    """What the command says to a terminal, control codes and all; a bar is drawn anew four times a second."""
     ours, its = pty.openpty()
-    python = [sys.executable, "-c", COMMAND]
+    python = [sys.executable, "-c", COMMAND, str(pause)]
     with os.fdopen(ours, "rb", buffering=0) as screen:
         with subprocess.Popen(python, cwd=REPO, env=_with(environment), stdout=its) as command:  # noqa: S603
             os.close(its)
@@ -74,11 +74,11 @@ def test_a_terminal_without_colours_shows_the_bar_without_them() -> None:
 
 
 def test_a_dumb_terminal_gets_the_plain_lines() -> None:
-    assert on_terminal(TERM="dumb") == PLAIN
+    assert on_terminal(0, TERM="dumb") == PLAIN
 
 
 def test_what_is_no_terminal_gets_the_plain_lines_byte_for_byte() -> None:
-    command = [sys.executable, "-c", COMMAND]
+    command = [sys.executable, "-c", COMMAND, "0"]
     done = subprocess.run(command, cwd=REPO, env=_with({"FORCE_COLOR": "1"}), capture_output=True, check=True)  # noqa: S603
     assert (done.stdout.decode("utf-8"), done.stderr) == (PLAIN, b"")
 
