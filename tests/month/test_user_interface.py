@@ -18,7 +18,7 @@ from dagster._core.execution.api import execute_run_iterator
 from refusion_assets.assets import classified
 from refusion_assets.assets.wiring import GENBEREGN
 from refusion_assets.cli import environment
-from refusion_assets.definitions import KRITISK_UGE, build_defs
+from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs
 from refusion_assets.partitions import range_tags
 from refusion_assets.place import PACKAGE
 from refusion_assets.store import events
@@ -140,6 +140,16 @@ def test_only_the_cells_of_a_withdrawn_month_and_municipality_are_forgotten(janu
         events.forget(instance, FILER.path, [f"101|{MONTH}", f"101|{MONTH[:-1]}2"])
         assert cells(instance, FILER) == {f"{kode}|{MONTH}" for kode in january.place.rules.koder if kode != "101"}
         assert len(cells(instance, POSTERING)) == len(january.place.rules.koder)
+
+
+def test_a_run_over_several_cells_is_not_tagged_with_the_municipality_of_the_first(january: DataRoot) -> None:
+    tags = (
+        build_defs(january.place)
+        .resolve_job_def(OPGOER)
+        .get_tags_for_partition_key(f"101|{MONTH}", selected_asset_keys=None)
+    )
+    assert tags["dagster/partition"] == f"101|{MONTH}"
+    assert not [name for name in tags if name.startswith("dagster/partition/")]
 
 
 def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_the_ui(root: DataRoot) -> None:
