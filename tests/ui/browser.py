@@ -20,6 +20,13 @@ WIDE, HIGH = 1280, 800
 # A run starts a process and imports Dagster; a backfill waits for a daemon that looks every thirty seconds.
 RUN_SECONDS, LOOKS, SECONDS_BETWEEN_LOOKS, CLICK_SECONDS = 240, 80, 3, 60
 
+# A run shows its status at the top; a backfill beside the word, as it also heads two columns by these names.
+STATUS = r"""() => {
+    const shown = document.body.innerText
+    const found = shown.match(/^(Success|Failure|Canceled)$/m) || shown.match(/^Status\s+(Succeeded|Failed|Canceled)$/m)
+    return found && found[1]
+}"""
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -73,9 +80,8 @@ class Operator:
     def ended(self, run: str) -> str:
         """The status of a run or a backfill once it has ended, read on its page."""
         self.open("Runs", run)
-        status = self.page.get_by_text(re.compile("^(Success|Succeeded|Failure|Failed|Canceled)$")).first
-        status.wait_for(timeout=RUN_SECONDS * 1000)
-        return str(status.inner_text())
+        said = self.page.wait_for_function(STATUS, timeout=RUN_SECONDS * 1000)
+        return str(said.json_value())
 
     def followed(self, run: str, sensor: str) -> str:
         """The id of the newest run, once it is one that a sensor has started after a given run."""
@@ -101,10 +107,12 @@ class Operator:
     def switch(self, sensor: str, *, on: bool) -> None:
         """Turn a sensor on or off on its page, and wait until the page says so."""
         self.open("Automation", sensor)
-        knob = self.page.locator("label:has(input[type=checkbox])").first
+        knob = self.page.locator("label:has(input[type=checkbox]:enabled)").first
+        knob.wait_for()
         assert knob.locator("input").is_checked() is not on
         knob.click()
-        self.page.locator(f"input[type=checkbox]{':checked' if on else ':not(:checked)'}").first.wait_for()
+        turned = "input[type=checkbox]:checked" if on else "input[type=checkbox]:not(:checked)"
+        self.page.locator(turned).first.wait_for(state="attached")
 
     def picture(self, name: str) -> None:
         """A picture of the page in the documentation, if the environment asks for pictures."""

@@ -164,7 +164,7 @@ class Skaering(Cited):
 
 @dataclass(frozen=True, kw_only=True)
 class Genoptjening(Cited):
-    """What it takes to start over: so many whole weeks within so many years."""
+    """The requirement for a restart: so many whole weeks within so many years."""
 
     gaelder_fra: date
     uger: int
@@ -190,6 +190,26 @@ class Koersel(Cited):
 
     gaelder_fra: date
     koerselsdag: int
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KritiskUge(Cited):
+    """When the month starts by itself, and when the operators are told; bank days of the month after the run month.
+
+    `ved_frist`: at the deadline with a sender missing, wait for a person, or run on with FIL-006 accepted.
+    """
+
+    gaelder_fra: date
+    aabner_bankdag: int
+    aabner_kl: str
+    frist_bankdag: int
+    frist_kl: str
+    ved_frist: Literal["vent", "fortsaet"]
+    begrundelse: str = ""
+    sen_bankdag: int
+    opgjort_bankdag: int
+    plads_til_koersler: int
     note: str = ""
 
 
@@ -257,9 +277,10 @@ class Tilbagevirkning(Cited):
 
 @dataclass(frozen=True, kw_only=True)
 class Foraeldelse(Cited):
-    """How old a benefit month may be before a run no longer corrects it, from a run month on.
+    """The greatest age of a benefit month that a run corrects, from a run month on.
 
-    `aar` or `maaneder`; `regnes_fra`: to the run month, or to the receipt of what changes it; `gaelder`: which way.
+    `aar` or `maaneder`. `regnes_fra`: the age counts to the run month, or to receipt of the change. `gaelder`: the
+    direction.
     """
 
     gaelder_fra: date
@@ -338,6 +359,7 @@ class Rulebook:
     fleksbidrag: tuple[Fleksbidrag, ...] = ()
     tilbagevirkninger: tuple[Tilbagevirkning, ...] = ()
     foraeldelse: tuple[Foraeldelse, ...] = ()
+    kritiske_uger: tuple[KritiskUge, ...] = ()
     version: str
     emner: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -352,8 +374,12 @@ class Rulebook:
         return in_force(mine, day) or mine[0]
 
     def genoptjening_on(self, day: date) -> Genoptjening:
-        """What a restart takes on a day; before its first date, the first entry."""
+        """The requirement for a restart on a day; before its first date, the first entry."""
         return in_force(self.genoptjening, day) or self.genoptjening[0]
+
+    def kritisk_uge_on(self, day: date) -> KritiskUge | None:
+        """The entry on the critical week in force on a day; None before the first, or where the rules have none."""
+        return in_force(self.kritiske_uger, day)
 
     @property
     def ydelse_ids(self) -> list[str]:
