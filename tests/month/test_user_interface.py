@@ -152,6 +152,24 @@ def test_a_run_over_several_cells_is_not_tagged_with_the_municipality_of_the_fir
     assert not [name for name in tags if name.startswith("dagster/partition/")]
 
 
+def test_the_sensor_leaves_a_month_alone_of_which_somebody_has_begun_to_settle_some(january: DataRoot) -> None:
+    defs, instance = build_defs(january.place), dg.DagsterInstance.ephemeral()
+    beregn, opgoer = defs.resolve_job_def(KRITISK_UGE), defs.resolve_job_def(OPGOER)
+    calculation = instance.create_run_for_job(beregn, tags={"dagster/partition": MONTH})
+    over = dg.DagsterEvent("PIPELINE_SUCCESS", job_name=KRITISK_UGE)
+    instance.report_dagster_event(over, calculation.run_id)
+
+    def asked() -> list[str]:
+        context = dg.build_run_status_sensor_context("opgoer_efter_beregning", over, instance, calculation)
+        return [type(said).__name__ for said in defs.resolve_sensor_def("opgoer_efter_beregning")(context)]
+
+    assert asked() == ["RunRequest"]
+    instance.create_run_for_job(opgoer, tags=range_tags("101|2023-12", "860|2023-12"))
+    assert asked() == ["RunRequest"]
+    instance.create_run_for_job(opgoer, tags=range_tags(f"101|{MONTH}", f"240|{MONTH}"))
+    assert asked() == ["SkipReason"]
+
+
 def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_the_ui(root: DataRoot) -> None:
     spoilt(root)
     ran = root.refusion("koer", MONTH)

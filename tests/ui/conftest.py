@@ -1,5 +1,6 @@
 """Understands one user interface for all journeys: a small data root, the server as a process, a browser."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -106,6 +107,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
     if report.failed and (left := item.stash.get(SHOWN, None)):
         shown, folder = left
         path = folder / f"{item.name}.png"
-        shown.page.screenshot(path=path)
+        with contextlib.suppress(Exception):  # the browser may be what failed
+            shown.page.screenshot(path=path)
         report.sections.append(("The page and the server's log", f"{path}\n{folder}/brugerflade.log"))
     return report
