@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
@@ -117,14 +117,29 @@ def _chain(beregn: Any, opgoer: Any, koder: list[str]) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def opgoer_efter_beregning(context: dg.RunStatusSensorContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        """Starts `opgoer` over the month's cells, unless the command line settles it itself."""
+        """Starts `opgoer` over the month's cells, unless the command line or somebody else settles it.
+
+        A sensor that was off while somebody held a municipality back looks at that calculation when it is on again.
+        """
         month = context.dagster_run.tags.get("dagster/partition")
         if context.dagster_run.tags.get(STARTED_BY) == COMMAND_LINE or not month:
             yield dg.SkipReason("kommandolinjen opgør selv måneden")
             return
+        if _settled_since(context.instance, context.dagster_run, month):
+            yield dg.SkipReason(f"{month} er allerede under opgørelse; resten opgøres med jobbet {OPGOER}")
+            return
         yield dg.RunRequest(run_key=context.dagster_run.run_id, tags=settle_tags(koder, month))
 
     return opgoer_efter_beregning
+
+
+def _settled_since(instance: dg.DagsterInstance, calculation: dg.DagsterRun, month: str) -> bool:
+    """True if a run of `opgoer` over a month has been launched since its calculation ended."""
+    record = instance.get_run_record_by_id(calculation.run_id)
+    ended = datetime.fromtimestamp(record.end_time, UTC) if record and record.end_time else None
+    later = instance.get_runs(dg.RunsFilter(job_name=OPGOER, created_after=ended))
+    cells = [run.tags.get(tag, "") for run in later for tag in ("dagster/partition", *range_tags("", ""))]
+    return any(cell.endswith(f"|{month}") for cell in cells)
 
 
 def settle_tags(koder: list[str], month: str) -> dict[str, str]:

@@ -50,6 +50,9 @@ LEAST_ROOM = 2**20
 # SQLite's messages for a fault of the system, with a file that may be whole.
 NOT_OURS = re.compile(r"full|readonly|unable to open|locked|permission", re.IGNORECASE)
 
+NO_ANSWER = "databasen, som {} nævner, svarer ikke; start den, eller ret navn, bruger og kodeord"
+LACKS = re.compile(r'environment variable "(\w+)"|import module (\w+)')
+
 
 class Haendelseslog(SqliteEventLogStorage):
     """The event log in the files that Dagster's own class reads and writes, at a fraction of the cost.
@@ -175,17 +178,38 @@ def _origin(job: str) -> RemoteJobOrigin:
 
 
 def instance(home: Path) -> dg.DagsterInstance:
-    """Dagster's instance in its home, with the quick event log; to be closed by the caller."""
+    """Dagster's instance in its home; to be closed by the caller.
+
+    Its memory is the quick files above, or the database that `dagster.yaml` names.
+    """
     history = home / "history"
     log = {"module": __name__, "class": Haendelseslog.__name__, "config": {"base_dir": str(history / "runs")}}
     runs = {"module": __name__, "class": Koerselsliste.__name__, "config": {"base_dir": str(history)}}
-    overrides = {"event_log_storage": log, "run_storage": runs, "compute_logs": NOTHING_CAPTURED}
+    ours = {"compute_logs": NOTHING_CAPTURED}
     try:
-        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
+        logging.disable(logging.WARNING)  # each try to reach a database is told in English
+        ref = InstanceRef.from_dir(str(home), overrides=ours)
+        if ref.event_storage_data and ref.event_storage_data.class_name == SqliteEventLogStorage.__name__:
+            ref = InstanceRef.from_dir(str(home), overrides={**ours, "event_log_storage": log, "run_storage": runs})
+        return dg.DagsterInstance.from_ref(ref)
     except (DatabaseError, sqlite3.DatabaseError, OSError):
         raise
-    except Exception:  # noqa: BLE001  a text that is no YAML, or no configuration, raises many kinds of error
-        raise Stop(f"{home / 'dagster.yaml'} kan ikke forstås; flyt den et andet sted hen, og kør det igen") from None
+    except Exception as error:  # noqa: BLE001  a text that is no YAML, or no configuration, raises many kinds of error
+        raise Stop(f"{_not_understood(home, error)}, og kør det igen") from None
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _not_understood(home: Path, error: Exception) -> str:
+    """Why Dagster's configuration gives no instance, with the remedy."""
+    file = home / "dagster.yaml"
+    if isinstance(error.__cause__, DatabaseError):
+        return NO_ANSWER.format(file)
+    if lacks := LACKS.search(str(error)):
+        return (
+            f"{file} nævner {lacks[1] or lacks[2]}, som mangler i miljøet; sæt variablen, eller installér biblioteket"
+        )
+    return f"{file} kan ikke forstås; flyt den et andet sted hen"
 
 
 @contextmanager
@@ -194,8 +218,11 @@ def readable(home: Path) -> Iterator[None]:
     try:
         yield
     except (DatabaseError, sqlite3.DatabaseError) as error:
-        said = str(getattr(error, "orig", error) or error)
-        if full := of_the_disk(error) or _without_room(home):
+        cause = getattr(error, "orig", error) or error
+        said = str(cause)
+        if not isinstance(cause, sqlite3.Error):
+            why = NO_ANSWER.format(home / "dagster.yaml")
+        elif full := of_the_disk(error) or _without_room(home):
             why = f"{home} kan ikke skrives, da {full}"
         elif NOT_OURS.search(said):
             why = f"{home} kan ikke skrives eller åbnes ({said}); ret det"

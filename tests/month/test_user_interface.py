@@ -18,7 +18,7 @@ from dagster._core.execution.api import execute_run_iterator
 from refusion_assets.assets import classified
 from refusion_assets.assets.wiring import GENBEREGN
 from refusion_assets.cli import environment
-from refusion_assets.definitions import KRITISK_UGE, build_defs
+from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs
 from refusion_assets.partitions import range_tags
 from refusion_assets.place import PACKAGE
 from refusion_assets.store import events
@@ -140,6 +140,34 @@ def test_only_the_cells_of_a_withdrawn_month_and_municipality_are_forgotten(janu
         events.forget(instance, FILER.path, [f"101|{MONTH}", f"101|{MONTH[:-1]}2"])
         assert cells(instance, FILER) == {f"{kode}|{MONTH}" for kode in january.place.rules.koder if kode != "101"}
         assert len(cells(instance, POSTERING)) == len(january.place.rules.koder)
+
+
+def test_a_run_over_several_cells_is_not_tagged_with_the_municipality_of_the_first(january: DataRoot) -> None:
+    tags = (
+        build_defs(january.place)
+        .resolve_job_def(OPGOER)
+        .get_tags_for_partition_key(f"101|{MONTH}", selected_asset_keys=None)
+    )
+    assert tags["dagster/partition"] == f"101|{MONTH}"
+    assert not [name for name in tags if name.startswith("dagster/partition/")]
+
+
+def test_the_sensor_leaves_a_month_alone_of_which_somebody_has_begun_to_settle_some(january: DataRoot) -> None:
+    defs, instance = build_defs(january.place), dg.DagsterInstance.ephemeral()
+    beregn, opgoer = defs.resolve_job_def(KRITISK_UGE), defs.resolve_job_def(OPGOER)
+    calculation = instance.create_run_for_job(beregn, tags={"dagster/partition": MONTH})
+    over = dg.DagsterEvent("PIPELINE_SUCCESS", job_name=KRITISK_UGE)
+    instance.report_dagster_event(over, calculation.run_id)
+
+    def asked() -> list[str]:
+        context = dg.build_run_status_sensor_context("opgoer_efter_beregning", over, instance, calculation)
+        return [type(said).__name__ for said in defs.resolve_sensor_def("opgoer_efter_beregning")(context)]
+
+    assert asked() == ["RunRequest"]
+    instance.create_run_for_job(opgoer, tags=range_tags("101|2023-12", "860|2023-12"))
+    assert asked() == ["RunRequest"]
+    instance.create_run_for_job(opgoer, tags=range_tags(f"101|{MONTH}", f"240|{MONTH}"))
+    assert asked() == ["SkipReason"]
 
 
 def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_the_ui(root: DataRoot) -> None:
