@@ -12,6 +12,9 @@ from refusion_assets.domain.rules.change import EMNER
 from refusion_assets.domain.rules.entries import LAESNINGER, LOVENS_TAELLER, Rulebook, Ydelse
 
 MOST_YEARS, LAST_DAY_OF_ALL_MONTHS = 100, 28
+FEWEST_BANK_DAYS = 16
+"""No month has fewer bank days, whatever holidays it has."""
+HOUR = re.compile("([01][0-9]|2[0-3]):[0-5][0-9]")
 WHOLE = re.compile("0|[1-9][0-9]*")
 BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")
 
@@ -129,6 +132,24 @@ def _prove_calendar(rules: Rulebook) -> None:
         )
     if not 1 <= rules.koersel.koerselsdag <= LAST_DAY_OF_ALL_MONTHS:
         raise RuleError(f"drift.toml, koersel: koerselsdag = {rules.koersel.koerselsdag}; skriv en dag fra 1 til 28")
+
+
+def _prove_critical_week(rules: Rulebook) -> None:
+    """Every entry has bank days that a month has, hours of the day, an order in time, and a reason to go on."""
+    for entry in rules.kritiske_uger:
+        where = f"drift.toml, kritisk_uge fra {entry.gaelder_fra}"
+        for name in ("aabner_bankdag", "frist_bankdag", "sen_bankdag", "opgjort_bankdag"):
+            if not 1 <= getattr(entry, name) <= FEWEST_BANK_DAYS:
+                raise RuleError(f"{where}: {name} = {getattr(entry, name)}; skriv et tal fra 1 til {FEWEST_BANK_DAYS}")
+        for name in ("aabner_kl", "frist_kl"):
+            if not HOUR.fullmatch(getattr(entry, name)):
+                raise RuleError(f'{where}: {name} = {said(getattr(entry, name))}; skriv et klokkeslæt som "06:00"')
+        if (entry.frist_bankdag, entry.frist_kl) <= (entry.aabner_bankdag, entry.aabner_kl):
+            raise RuleError(f"{where}: fristen ligger ikke efter åbningen; ret frist_bankdag eller frist_kl")
+        if entry.plads_til_koersler < 1:
+            raise RuleError(f"{where}: plads_til_koersler = {entry.plads_til_koersler}; skriv 1 eller mere")
+        if entry.ved_frist == "fortsaet" and not entry.begrundelse:
+            raise RuleError(f"{where}: begrundelse mangler; den gemmes, når kørslen fortsætter uden en afsender")
 
 
 def _prove_listed(names: tuple[str, ...], rules: Rulebook, where: str) -> None:
@@ -267,6 +288,7 @@ def prove(rules: Rulebook) -> None:
         if reading.vaerdi not in reading.muligheder:
             raise RuleError(f"laesninger.toml, {reading.navn}: {reading.vaerdi} er ikke en af {choices}")
     _prove_calendar(rules)
+    _prove_critical_week(rules)
     _prove_counters(rules)
     _prove_maxima(rules)
     _prove_staircases(rules)

@@ -233,3 +233,32 @@ def test_the_whole_kernel_runs_over_the_day_before_and_the_day_of_every_change(d
         run = calculate(files, bopael, month, RULEBOOK)
         assert run.state == plain_state(files, bopael, month, RULEBOOK)
         assert run.karantaene == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("aabner_bankdag = 1", "aabner_bankdag = 0", r"aabner_bankdag = 0; skriv et tal fra 1 til 16"),
+        ("opgjort_bankdag = 4", "opgjort_bankdag = 17", r"opgjort_bankdag = 17; skriv"),
+        ('frist_kl = "12:00"', 'frist_kl = "24:00"', r"frist_kl = '24:00'; skriv et klokkeslæt som"),
+        ("frist_bankdag = 3", "frist_bankdag = 1\nnote_ = 1", r"ukendt nøgle note_"),
+        (
+            'frist_bankdag = 3\nfrist_kl = "12:00"',
+            'frist_bankdag = 1\nfrist_kl = "06:00"',
+            r"fristen ligger ikke efter",
+        ),
+        ("plads_til_koersler = 3", "plads_til_koersler = 0", r"plads_til_koersler = 0; skriv 1 eller mere"),
+        ('ved_frist = "vent"', 'ved_frist = "fortsaet"', r"fra 2020-01-01: begrundelse mangler"),
+        ('ved_frist = "vent"', 'ved_frist = "stop"', r"ved_frist = 'stop': er ikke en af vent, fortsaet"),
+    ],
+)
+def test_a_critical_week_that_cannot_be_meant_is_refused(folder: Path, old: str, new: str, said: str) -> None:
+    spoil(folder, "drift.toml", old, new)
+    with pytest.raises(RuleError, match=r"drift\.toml, kritisk_uge.*" + said):
+        load(folder)
+
+
+def test_rules_without_a_critical_week_can_stand_and_start_nothing_by_themselves(folder: Path) -> None:
+    text = (folder / "drift.toml").read_text("utf-8")
+    (folder / "drift.toml").write_text(text.partition("[[kritisk_uge]]")[0], "utf-8")
+    assert load(folder).kritisk_uge_on(date(2026, 11, 1)) is None

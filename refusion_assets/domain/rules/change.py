@@ -137,6 +137,7 @@ EMNER: dict[str, Emne] = {
     ),
     "laesning": Emne("laesninger.toml", "laesninger", ("navn",), (View(_only("vaerdi")),), None, unik=("navn",)),
     "koersel": Emne("drift.toml", "koersel"),
+    "kritisk_uge": Emne("drift.toml", "kritiske_uger", unik=("gaelder_fra",), orden=("gaelder_fra",)),
     "graense": Emne("drift.toml", "graenser", (), (View(_longest_period),), None, unik=NAMED),
     "kontrol": Emne("kontrol.toml", "kontroller", unik=NAMED, orden=NAMED),
     "kontering": Emne("kontering.toml", "konteringer", unik=("ydelse_id", "funktion", "side", "procent")),

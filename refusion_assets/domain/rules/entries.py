@@ -194,6 +194,26 @@ class Koersel(Cited):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KritiskUge(Cited):
+    """When the month starts by itself, and when the operators are told; bank days of the month after the run month.
+
+    `ved_frist`: at the deadline with a sender missing, wait for a person, or run on with FIL-006 accepted.
+    """
+
+    gaelder_fra: date
+    aabner_bankdag: int
+    aabner_kl: str
+    frist_bankdag: int
+    frist_kl: str
+    ved_frist: Literal["vent", "fortsaet"]
+    begrundelse: str = ""
+    sen_bankdag: int
+    opgjort_bankdag: int
+    plads_til_koersler: int
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Graense(Cited):
     """One bound that reports are tested against."""
 
@@ -338,6 +358,7 @@ class Rulebook:
     fleksbidrag: tuple[Fleksbidrag, ...] = ()
     tilbagevirkninger: tuple[Tilbagevirkning, ...] = ()
     foraeldelse: tuple[Foraeldelse, ...] = ()
+    kritiske_uger: tuple[KritiskUge, ...] = ()
     version: str
     emner: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -354,6 +375,10 @@ class Rulebook:
     def genoptjening_on(self, day: date) -> Genoptjening:
         """What a restart takes on a day; before its first date, the first entry."""
         return in_force(self.genoptjening, day) or self.genoptjening[0]
+
+    def kritisk_uge_on(self, day: date) -> KritiskUge | None:
+        """The entry on the critical week in force on a day; None before the first, or where the rules have none."""
+        return in_force(self.kritiske_uger, day)
 
     @property
     def ydelse_ids(self) -> list[str]:
