@@ -278,7 +278,7 @@ def ui(port: int) -> None:
 @click.option("--proev", is_flag=True, help="Send en prøve til hver modtager, og sig, om den kom igennem.")
 def alarm(*, proev: bool) -> None:
     """Sig, hvem der får besked, når noget går galt, og om hvad; efter alarm.toml i dataroden."""
-    from refusion_assets.alarm import receivers  # noqa: PLC0415  only this command needs it
+    from refusion_assets.operations import receivers  # noqa: PLC0415  only this command needs it
 
     root = Place.from_environment().root
     lines, failed = receivers.tried(root) if proev else receivers.listed(root)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refusion_assets.alarm import receivers
-from refusion_assets.alarm.receivers import EVERYTHING, Alarm, Modtager, deliver, without_persons
+from refusion_assets.operations import receivers
+from refusion_assets.operations.receivers import EVERYTHING, Alarm, Modtager, deliver, without_persons
 from tests.conftest import DataRoot, Ran
 from tests.house.test_house import python
 from tests.kit import inbox
@@ -294,7 +294,7 @@ def test_the_file_may_lie_elsewhere_but_not_nowhere(tmp_path: Path, monkeypatch:
 
 
 def test_the_library_that_sends_is_not_loaded_before_something_is_sent() -> None:
-    code = "import sys, refusion_assets.cli, refusion_assets.alarm.receivers; print('apprise' in sys.modules)"
+    code = "import sys, refusion_assets.cli, refusion_assets.operations.receivers; print('apprise' in sys.modules)"
     assert python(code) == "False"
 
 
