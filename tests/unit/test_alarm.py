@@ -113,6 +113,16 @@ def test_teams_gets_a_card_whose_lines_stand_apart(tmp_path: Path, monkeypatch: 
     assert said == ["STOPPET 2026-10: x", "FIL-006\n\nÆble"]
 
 
+def test_the_address_that_power_automate_gives_is_understood_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = "https://prod-12.westeurope.logic.azure.com:443/workflows/643e69f8/triggers/manual/paths/invoke"
+    monkeypatch.setenv("TEAMS", f"{given}?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=KODMg5xuE_p")
+    shown = only(tmp_path, 'navn = "teams"\nurl = "${{TEAMS}}"\nom = ["stop"]').shown()
+    way = "Power Automate / Workflows (for MSTeams)"
+    assert shown == f"teams: {way} på prod-12.westeurope.logic.azure.com:443; får stop"
+
+
 def test_many_messages_are_sent_without_a_pause_and_in_order(tmp_path: Path) -> None:
     alarms = [Alarm("stop", f"STOPPET nr. {number}", "x") for number in range(4)]
     begun = time.monotonic()
