@@ -1,5 +1,6 @@
 """Understands the daily acts as commands; each is a thin wrap around a Dagster job or a kernel call."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -20,6 +21,11 @@ from refusion_assets.store.publish import publish
 from refusion_assets.store.session import Locked
 
 STOPPED, MISUSED = 1, 2
+# The dagster.yaml of earlier versions of the program: where nobody has changed it, it is replaced by the newest.
+FORMER_SETTINGS = {
+    "2ac21fccf39b4cfefe236c1b57b45881700c9baf96e35ff00b5bfd65bb5b9e42",
+    "acfd626ff3b0fded204d5c6e7660b85dac4e26884fce8e7728ab41eb1a9283d8",
+}
 
 
 class Months(click.ParamType[list[date]]):
@@ -125,18 +131,17 @@ def opgoer(say: Say, maaned: list[date], kommuner: list[str]) -> None:
 
 @main.command()
 @click.argument("maaned", type=Months(), required=False)
-def status(maaned: list[date] | None) -> None:
+@click.option("--json", "som_json", is_flag=True, help="Tavlen som JSON.")
+def status(maaned: list[date] | None, *, som_json: bool) -> None:
     """Sig, hvem der har leveret for en måned, og hvad der står af de sidste kørsler; ændrer intet.
 
-    Uden MAANED siges det for måneden efter den sidste kørsel.
+    Hver fil prøves mod sit manifest. Uden MAANED siges det for den måned, der skal køres.
     """
-    from refusion_assets.runs.month import status as stands  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.operations import board  # noqa: PLC0415  Polars takes a while to load
 
-    months: list[date | None] = [*(maaned or [])]
     place = Place.from_environment().begun()
-    for month in months or [None]:
-        for line in stands(place, month):
-            click.echo(line)
+    for line in board.status_lines(place, maaned or [], som_json=som_json):
+        click.echo(line)
 
 
 @main.command()
@@ -332,8 +337,9 @@ def environment(place: Place) -> dict[str, str]:
     home = (Path(elsewhere).expanduser() if elsewhere else place.root / "dagster").resolve()
     fit(home, "DAGSTER_HOME" if elsewhere else DATA)
     home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        shutil.copyfile(PACKAGE / "dagster.yaml", home / "dagster.yaml")
+    settings = home / "dagster.yaml"
+    if not settings.exists() or hashlib.sha256(settings.read_bytes()).hexdigest() in FORMER_SETTINGS:
+        shutil.copyfile(PACKAGE / settings.name, settings)
     return {
         "DAGSTER_HOME": str(home),
         "REFUSION_DATA": str(place.root),

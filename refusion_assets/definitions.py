@@ -12,6 +12,8 @@ from refusion_assets.assets.checks import asset, quality
 from refusion_assets.assets.raw import registers, reports
 from refusion_assets.assets.raw.acceptance import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES
+from refusion_assets.operations import alarms, automation
+from refusion_assets.operations.automation import COMMAND_LINE, STARTED_BY
 from refusion_assets.partitions import OWNER, grids, range_tags
 from refusion_assets.place import Place
 from refusion_assets.store.events import in_danish
@@ -35,7 +37,10 @@ def build_defs(place: Place) -> dg.Definitions:
     months = cut.months
     leverance = dg.AssetSpec(
         "leverance",
-        description="Har afsenderen (kilde og enhed) leveret for måneden? Meldes for hver, når filerne læses ind.",
+        description=(
+            "Tavlen: har afsenderen (kilde og enhed) leveret hele filer for måneden? Sensoren nye_leverancer viser "
+            "det, når filerne kommer, og kørslen, når den læser dem. De seneste tretten måneder med leverancer."
+        ),
         group_name="raw",
         owners=[OWNER],
         partitions_def=cut.senders,
@@ -51,9 +56,15 @@ def build_defs(place: Place) -> dg.Definitions:
     beregn, opgoer = _jobs(monthly, settled)
     return dg.Definitions(
         assets=[leverance, *regler.build(rules, months), *monthly, *settled, *konsekvens.build()],
-        asset_checks=asset.build(rules),
+        asset_checks=[*asset.build(rules), automation.check()],
         jobs=[beregn, opgoer, *_again(), *regler.jobs(rules), konsekvens.job()],
-        sensors=[_chain(beregn, opgoer, rules.koder), regler.sensor(place)],
+        schedules=[automation.schedule(place, beregn)],
+        sensors=[
+            _chain(beregn, opgoer, rules.koder),
+            automation.sensor(place),
+            regler.sensor(place),
+            alarms.sensor(place),
+        ],
         resources={"place": place},
         executor=in_danish,
     )
@@ -119,9 +130,6 @@ def _chain(beregn: Any, opgoer: Any, koder: list[str]) -> dg.SensorDefinition:
         yield dg.RunRequest(run_key=context.dagster_run.run_id, tags=settle_tags(koder, month))
 
     return opgoer_efter_beregning
-
-
-STARTED_BY, COMMAND_LINE = "refusion/startet_af", "kommandolinje"
 
 
 def settle_tags(koder: list[str], month: str) -> dict[str, str]:

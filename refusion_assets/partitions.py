@@ -9,13 +9,15 @@ from typing import Any
 import dagster as dg
 import pandera.polars as pa
 
-from refusion_assets.domain.calendar import month_range
+from refusion_assets.domain.calendar import month_range, next_month
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.files.delivered import months_on_disk, report_files
+from refusion_assets.files.proofs import kept
 from refusion_assets.store.session import SQL_TYPE
 from refusion_assets.store.tables import TABLES
 
 KOMMUNE, MAANED, AFSENDER = "kommune", "maaned", "afsender"
+MONTHS_ON_BOARD = 13
 
 
 def last_month(root: Path, rules: Rulebook, today: date) -> date:
@@ -39,7 +41,19 @@ def grids(root: Path, rules: Rulebook, today: date) -> Grids:
     Nothing else reads `raw/` or asks for the day when Dagster loads the code.
     """
     months = month_grid(rules.optaelling.gaelder_fra, last_month(root, rules, today))
-    return Grids(months, cell_grid(rules.koder, months), sender_grid(senders(root, rules), months))
+    return Grids(months, cell_grid(rules.koder, months), sender_grid(senders(root, rules), _lately(root, rules)))
+
+
+def _lately(root: Path, rules: Rulebook) -> dg.StaticPartitionsDefinition:
+    """The last months with a delivery, and the one that comes after them."""
+    found = (month for k in rules.kilder for month, _ in months_on_disk(root / "raw", k.id, date.max))
+    last = next_month(max((m for m in found if m.year < date.max.year), default=rules.optaelling.gaelder_fra))
+    return month_grid(max(rules.optaelling.gaelder_fra, next_month(last, -MONTHS_ON_BOARD)), last)
+
+
+def on_board(root: Path, rules: Rulebook, month: date) -> bool:
+    """True if the board (`leverance`) has cells for a month."""
+    return f"{month:%Y-%m}" in _lately(root, rules).get_partition_keys()
 
 
 @lru_cache(maxsize=4)
@@ -59,8 +73,9 @@ def range_tags(first: str, last: str) -> dict[str, str]:
 
 
 def senders(root: Path, rules: Rulebook) -> list[str]:
-    """Every sender (`kilde-enhed`) that has a file by its name under raw/, in order."""
-    return sorted({f"{name['kilde']}-{name['enhed']}" for _, name, _ in report_files(root / "raw", date.max, rules)})
+    """Every sender (`kilde-enhed`) that has a file by its name under raw/, or was on the board before, in order."""
+    lie = {f"{name['kilde']}-{name['enhed']}" for _, name, _ in report_files(root / "raw", date.max, rules)}
+    return sorted(lie | {f"{proof.kilde}-{proof.enhed}" for proof in kept(root).values() if proof.enhed})
 
 
 def sender_grid(afsendere: list[str], months: dg.StaticPartitionsDefinition) -> dg.MultiPartitionsDefinition:

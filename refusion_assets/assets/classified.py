@@ -1,4 +1,8 @@
-"""Classified: the meaning of each line, the verdict on it, and the claims of the lines that stand."""
+"""Classified: judges every line, and makes the claims of the used lines.
+
+Quarantine is `classified.dom` with status `karantaene`. `judge_reports` and `make_claims` write it, by SQL or by
+`domain.classified`.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,9 +49,9 @@ RENAMED = {
 
 
 def forget_files(session: Session, files: Sequence[int]) -> None:
-    """The lines of some files (`fil_id`) and their verdicts leave; a copy of the lines goes to `classified.udgaaet`.
+    """Delete the lines of some files (`fil_id`) and their verdicts; copies the lines to `classified.udgaaet`.
 
-    The next classification reads from the copy the reports and claims that they had touched.
+    The next classification finds in the copy the reports and claims to judge again.
     """
     theirs = f"WHERE {among('fil_id', 'files', 'BIGINT')}"
     session.run(f"INSERT INTO classified.udgaaet SELECT * FROM classified.linje {theirs}", files=files)
@@ -56,15 +60,15 @@ def forget_files(session: Session, files: Sequence[int]) -> None:
 
 
 def forget_lines(session: Session) -> None:
-    """Every line and verdict leaves. The claims stay: after the reload only people with other claims are calculated."""
+    """Delete every line and verdict. The claims stay, so that a reload calculates only people with other claims."""
     for table in (*OF_LINES, "classified.udgaaet"):
         session.run(f"DELETE FROM {table}")
 
 
 def judge_lines(session: Session, place: Place, progress: Callable[[str], None]) -> bool:
-    """Lines that are not judged under the rules for lines in force are judged (`classified.linje`), by some files.
+    """Judge the lines not yet judged under the rules for lines in force (`classified.linje`), some files at a time.
 
-    True if lines judged under other rules were judged again: then every verdict must be made anew.
+    True if it judged lines of other rules again: then every verdict must be made anew.
     """
     version = judgement_version(place.rules.emner)
     again = session.value("SELECT count(*) FROM raw.fil WHERE bedoemt_med <> $version", version=version)
@@ -96,7 +100,7 @@ def judge_lines(session: Session, place: Place, progress: Callable[[str], None])
 
 
 def _judge_rows(session: Session, place: Place, rows: pl.DataFrame) -> None:
-    """Some delivered lines judged (`classified.linje`), and their persons given a number."""
+    """Judge delivered lines (`classified.linje`), and number their persons."""
     judged = judge(rows, place.rules)
     borger = _numbered_persons(session, judged["subjekt"])
     linjer = judged.join(borger, on="subjekt", how="left", maintain_order="left").with_columns(
@@ -115,7 +119,7 @@ def _unknown(linjer: pl.DataFrame) -> pl.DataFrame:
 
 
 def _numbered_persons(session: Session, subjects: pl.Series) -> pl.DataFrame:
-    """The surrogate (`borger_id`) of each person; new ones get theirs in an order that says nothing of the CPR."""
+    """The surrogate (`borger_id`) of each person; the order of new ones does not follow the CPR number."""
     with session.lending("seen_persons", pl.DataFrame({"cpr": subjects.drop_nulls().unique()})):
         seen = session.frame("""SELECT cpr, borger_id, CASE WHEN borger_id IS NULL THEN md5(cpr) END AS orden
             FROM seen_persons LEFT JOIN identitet.borger USING (cpr)""")
@@ -134,7 +138,7 @@ LINE = (
     "periode_start", "periode_slut", "beloeb_oere", "regel",
 )  # fmt: skip
 COLUMNS = ", ".join(f"l.{name}" for name in LINE)
-# The id that decides a line's verdict: of a reversal the report it points at, else the line's own.
+# The id that decides a line's verdict: of a reversal that of its target, else the line's.
 DECIDING = "CASE WHEN l.art = 'T' THEN l.reference_id ELSE l.indberetning_id END"
 ALL_LINES, ALL_CLAIMS = Relation("classified.linje"), Relation("classified.krav")
 KEY = ", ".join(CLAIM)
@@ -165,7 +169,7 @@ class Scope:
 def choose_lines(session: Session, month: date, *, again: bool) -> Scope:
     """The lines and claims to judge anew for run `month`; `again`: all of them.
 
-    Their verdicts, and those of withdrawn files, leave `classified.dom`.
+    Deletes their verdicts, and those of withdrawn files, from `classified.dom`.
     """
     files = session.temp(
         "files",
@@ -186,7 +190,7 @@ def choose_lines(session: Session, month: date, *, again: bool) -> Scope:
 
 
 def _touched(session: Session, files: Relation) -> Scope:
-    """The lines and claims that the lines of new and withdrawn files touch, by the ids that they share."""
+    """The lines and claims that share an id with the lines of new and withdrawn files."""
     moved = session.frame(f"""SELECT fil_id FROM {files} ANTI JOIN classified.grundlag USING (fil_id)
         UNION ALL SELECT fil_id FROM classified.grundlag ANTI JOIN {files} USING (fil_id)""")
     new_and_gone = session.temp(
@@ -200,7 +204,7 @@ def _touched(session: Session, files: Relation) -> Scope:
             UNION SELECT reference_id FROM {new_and_gone} WHERE art = 'T')
         WHERE id IS NOT NULL""",
     )
-    # Found by the ids alone, and only then fetched whole: the two columns of text are read faster without the others.
+    # The inner query reads only the two columns of ids, which is faster than reading whole rows.
     sharing = session.temp(
         "lines_sharing_ids",
         f"""SELECT * FROM {ALL_LINES} WHERE rowid IN (
@@ -224,10 +228,10 @@ def _touched(session: Session, files: Relation) -> Scope:
 
 
 def judge_reports(session: Session, scope: Scope) -> None:
-    """New verdicts (`classified.dom`) on the chosen lines that are not used; EI-010 comes later (`make_claims`).
+    """Insert the verdicts of lines that are not used in `classified.dom`; `make_claims` adds EI-010.
 
-    A report in one file only, without a reversal, is judged by its own row rule. The kernel judges the
-    others. The rows put in here have the key of `classified.linje`, which is proved there.
+    SQL judges a report in one file only, without a reversal, by its row rule (`classified.linje.regel`). `judge_set`
+    judges the others. The rows that SQL inserts have the key of `classified.linje`, which is proved there.
     """
     doubtful = _doubtful_ids(session, scope)
     session.run(f"""INSERT INTO classified.dom
@@ -245,7 +249,7 @@ def judge_reports(session: Session, scope: Scope) -> None:
 def _doubtful_ids(session: Session, scope: Scope) -> Relation:
     """The ids that a reversal points at, or that reports in several files share: noegle (a hash).
 
-    Two ids with the same hash only send a report to the kernel that need not have been there.
+    Two ids with the same hash only send a report to `judge_set` without need.
     """
     query = f"SELECT noegle FROM {scope.lines} WHERE art = 'T' AND noegle IS NOT NULL"
     doubtful = session.temp("doubtful_ids", query)
@@ -260,9 +264,9 @@ def _doubtful_ids(session: Session, scope: Scope) -> Relation:
 
 
 def _doubtful_lines(session: Session, scope: Scope, doubtful: Relation) -> Relation:
-    """The lines of doubtful ids, and whether their own verdict is asked for (`afgoeres`).
+    """The lines of doubtful ids; `afgoeres` is true if the line needs a verdict.
 
-    Reversals with such an id decide verdicts, even where their own verdict is not asked for.
+    The others are reversals with a doubtful id, which only decide the verdicts of other lines.
     """
     query = f"""SELECT *, true AS afgoeres FROM {scope.lines} SEMI JOIN {doubtful} USING (noegle)
         UNION ALL
@@ -274,7 +278,7 @@ def _doubtful_lines(session: Session, scope: Scope, doubtful: Relation) -> Relat
 
 
 def quarantined(session: Session) -> pl.DataFrame:
-    """One row per rule that has lines in quarantine: regel, antal, oere; by rule."""
+    """One row per rule with lines in quarantine: regel, antal, oere; by rule."""
     return session.frame(f"""SELECT regel, count(*) AS antal, coalesce(sum(beloeb_oere), 0)::BIGINT AS oere
         FROM classified.dom WHERE status = '{KARANTAENE}' GROUP BY 1 ORDER BY 1""")
 
@@ -284,15 +288,16 @@ CLAIMS_PER_SWEEP = 20_000_000
 
 
 def same(left: str, right: str, names: list[str]) -> str:
-    """SQL that is true where the columns are alike in both, empty ones too."""
+    """SQL that is true where the columns are equal on both sides, empty ones too."""
     return " AND ".join(f"{left}.{name} IS NOT DISTINCT FROM {right}.{name}" for name in names)
 
 
 def make_claims(session: Session, scope: Scope, progress: Callable[[str], None]) -> None:
-    """The chosen claims made anew (`classified.krav`), with EI-010; people with other claims are marked (`mark`).
+    """Make the claims of the scope anew (`classified.krav`), with EI-010, and `mark` people with other claims.
 
-    A line that is alone in its claim, and not below zero, is the claim. The kernel sums the lines of all other claims.
-    Every claim is made in one of the two ways, so both together keep the key of the contract.
+    SQL copies a line that is alone in its claim and not below zero (`_put_single`). `claims` in `domain.classified`
+    sums the lines of all other claims (`_put_summed`). Each claim is made in one of these ways, so the table keeps its
+    key.
     """
     lines, claims_before = ALL_LINES, ALL_CLAIMS
     if scope.claims:
@@ -323,7 +328,7 @@ def make_claims(session: Session, scope: Scope, progress: Callable[[str], None])
 def _of_claims(session: Session, table: Relation, claims: Relation) -> Relation:
     """The rows of a table that belong to some claims (`CLAIM`), with their row number `nr`.
 
-    Those of the same person and period are found first: a join on columns that are never empty is many times faster.
+    The inner join is on person and period: a join on columns that are never empty is many times faster.
     """
     near = f"SEMI JOIN {claims} USING (borger_id, periode_start, periode_slut)"
     query = f"""SELECT * FROM (SELECT t.rowid AS nr, t.* FROM {table} t {near}) t
@@ -332,7 +337,7 @@ def _of_claims(session: Session, table: Relation, claims: Relation) -> Relation:
 
 
 def _standing(lines: Relation, files: Relation, fallen: Relation, which: str = "true") -> Relation:
-    """The report lines that no rule and no reversal has taken: `LINE`, under (EI-010 has), noegle (hash of `CLAIM`).
+    """The report lines without a broken rule or reversal: `LINE`, under (EI-010), noegle (hash of `CLAIM`).
 
     `fallen`: the lines with a verdict, and whether it is EI-010 (`under`).
     """
@@ -343,9 +348,9 @@ def _standing(lines: Relation, files: Relation, fallen: Relation, which: str = "
 
 
 def _shared_claims(session: Session, standing: Relation, lines: int) -> Relation:
-    """The claims that are no single line of zero or more: noegle (a hash). `lines`: how many lines are looked at.
+    """The claims of several lines or below zero: noegle (a hash). `lines`: the number of lines to read.
 
-    Two claims with the same hash only send lines to the kernel that need not have been there.
+    Two claims with the same hash only send lines to `claims` without need.
     """
     shared = session.temp("shared_claims", "SELECT 0::UBIGINT AS noegle WHERE false")
     sweeps = 1 + lines // CLAIMS_PER_SWEEP
@@ -359,7 +364,7 @@ def _shared_claims(session: Session, standing: Relation, lines: int) -> Relation
 
 
 def _put_single(session: Session, standing: Relation, shared: Relation) -> None:
-    """The claims of a single line each, in order of the person so that a shard of people lies together."""
+    """Insert the claims of a single line, by person, so that a shard of people lies together."""
     names = list(Krav.to_schema().columns)
     alone = ", ".join("1 AS antal_raekker" if name == "antal_raekker" else name for name in names)
     session.run(f"""INSERT INTO classified.krav ({", ".join(names)})
@@ -368,7 +373,7 @@ def _put_single(session: Session, standing: Relation, shared: Relation) -> None:
 
 
 def _put_summed(session: Session, rows: pl.DataFrame) -> None:
-    """The claims of the lines `rows`, summed by the kernel, and the verdicts that EI-010 changes."""
+    """Insert the claims that `claims` sums of the lines `rows`, and the verdicts that EI-010 changes."""
     krav, spoiled = claims(rows)
     verdicts = _reconsidered(rows, spoiled)
     with session.lending("nye_domme", verdicts.select("fil_id", "linje")):
@@ -378,7 +383,7 @@ def _put_summed(session: Session, rows: pl.DataFrame) -> None:
 
 
 def _reconsidered(rows: pl.DataFrame, spoiled: pl.DataFrame) -> pl.DataFrame:
-    """The verdicts among `rows` that EI-010 changes: newly spoiled, or spoiled no longer."""
+    """The verdicts among `rows` that EI-010 changes: new ones, and those that end."""
     free = rows.select(
         *("fil_id", "linje", "under", "beloeb_oere"),
         status=pl.lit(BRUGT),
@@ -389,7 +394,7 @@ def _reconsidered(rows: pl.DataFrame, spoiled: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tell_changes(session: Session, before: Relation, now: Relation) -> None:
-    """People with other claims now than before are marked, from the first day of a claim that differs."""
+    """Mark people with other claims than before, from the first day of a claim that differs."""
     alike = same("t", "a", [*CLAIM, "ydelse_id", "beloeb_oere"])
     query = f"""SELECT borger_id, min(periode_start) FROM (
             SELECT t.borger_id, t.periode_start FROM {before} t ANTI JOIN {now} a ON {alike}
@@ -411,10 +416,10 @@ class Sorted:
 def classify_through(
     session: Session, place: Place, month: date, progress: Callable[[str], None] = lambda _: None
 ) -> Sorted:
-    """Every line received through `month` judged, and the claims that stand (`classified.krav`).
+    """Judge every line received through `month`, and make the claims of the used lines (`classified.krav`).
 
-    Only what new, changed or withdrawn files can touch is judged again: the reports that share an id with
-    them, and the claims of those reports. The result is that of judging everything. Source: input.md 2-4.
+    Judges only lines that share an id with new, changed or withdrawn ones, and makes only their claims. The result is
+    that of judging everything. Source: input.md 2-4.
     """
     again = judge_lines(session, place, progress)
     scope = choose_lines(session, month, again=again)

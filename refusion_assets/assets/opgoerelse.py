@@ -1,4 +1,10 @@
-"""Opgoerelse: the month settled against everything settled before, and told to the municipalities."""
+"""Opgoerelse: settles a month against the ledger of all earlier runs, for the chosen municipalities.
+
+`_enter` copies the new rows (N) of the run month from the result tables to `opgoerelse.postering` by SQL. Only the
+differences of earlier months (T, K, N) pass `domain.opgoerelse.settle`, and only for people whom `_leave_out_settled`
+keeps. A line in quarantine never comes here: `assets.classified` lists it in `classified.dom`, and `advise` tells the
+municipality of it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +63,7 @@ from refusion_assets.place import Place, keep_rules
 from refusion_assets.store.batches import ranges
 from refusion_assets.store.session import Relation, Session, among
 
-# The files of a run with their hashes, less those with the same hash in an earlier run.
+# The files of a run with a hash that the last earlier run with the file did not have.
 NEW_TO_THE_RUN = """
 INSERT INTO opgoerelse.kendt_fil (maaned, sti, sha256)
 SELECT $month, sti, nu.sha256 FROM (
@@ -73,13 +79,13 @@ WHERE sha256 IS NOT NULL ORDER BY sti"""
 
 
 def record_known(session: Session, month: date) -> None:
-    """Store the files of run `month` that are new or changed since earlier runs (`opgoerelse.kendt_fil`)."""
+    """Store the raw files that are new or changed since earlier runs in `opgoerelse.kendt_fil`."""
     session.run("DELETE FROM opgoerelse.kendt_fil WHERE maaned = $month", month=month)
     session.run(NEW_TO_THE_RUN, month=month)
 
 
 def known_files(session: Session, month: date) -> dict[str, str]:
-    """The raw files that run `month` knew: path under `raw/`, and sha256."""
+    """The raw files known to run `month`: path under `raw/`, and sha256."""
     return session.pairs(KNOWN, month=month)
 
 
@@ -87,7 +93,7 @@ AMONG = among("kommunekode", "koder")
 ROWS_PER_BLOCK = 1_000_000
 TAKEN_BACK = f"CASE raekketype WHEN '{TILBAGE}' THEN -1 ELSE 1 END"
 TOLD = ("kommunekode", "maaned", "borger_id", "raekketype", "refusion_oere", "medfinansiering_oere")
-# Per person the month of receipt of the newest report that is new in the run.
+# Per person, the month of receipt of the newest report that is new to the run.
 RECEIVED = """SELECT l.borger_id, max(f.modtaget_maaned) AS modtaget
     FROM classified.linje l JOIN raw.fil f USING (fil_id)
     WHERE f.kendt_fra = $month AND NOT f.dublet AND l.borger_id IS NOT NULL GROUP BY 1"""
@@ -95,7 +101,7 @@ MADE = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag")
 
 
 class HoldingBack(dg.Config):
-    """Why the municipalities without a chosen cell are held back, in words; it is kept and shown."""
+    """The reason for holding back the municipalities without a chosen cell; kept, and shown in the UI."""
 
     begrundelse: str = ""
 
@@ -110,13 +116,12 @@ class Settled:
 
 
 def settle_month(session: Session, place: Place, month: date, koder: Sequence[str]) -> Settled:
-    """The ledger of run `month` for the municipalities `koder` and those it has settled already, replaced.
+    """Replace the ledger of run `month` for the municipalities `koder` and those it settled before.
 
-    So the ledger follows from who is settled, not from the order they came in (ADR 0019). It holds nothing of the
-    others: they are held back. Earlier runs are closed. The first run of a data root takes what lies before it as
-    settled (Å). The rules and the raw files of the run are remembered, so that it can be made again. Stop if the rows
-    are those of other rules, or are not as known in the month.
-    Source: output.md sections 2 and 3.
+    So the ledger depends on the settled municipalities, not on their order (ADR 0019). It holds no rows of the others,
+    which the run holds back. Closes earlier runs. The first run of a data root takes all earlier months as settled (Å).
+    Stores rules and raw files of the run, so that it can be repeated. Stop if the result rows are of other rules or
+    another month. Source: output.md sections 2 and 3.
     """
     number = gate(session, place, month)
     koder = sorted({*koder, *settled(session, number)})
@@ -147,9 +152,9 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
 
 
 def _leave_out(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger and advice of run `month` without the municipalities that are held back: all but `koder`.
+    """Delete the ledger and advice of run `month` for all municipalities but `koder`.
 
-    Everybody calculated for the month counts as not settled, so that settling the last one compares them anew.
+    Marks everybody calculated for the month as not settled, so that settling the last municipality compares them again.
     """
     runs = (0, number) if first_run(session, month) else (number, number)
     session.run(
@@ -161,7 +166,7 @@ def _leave_out(session: Session, month: date, number: int, koder: Sequence[str])
 
 
 def hold_back(session: Session, place: Place, month: date, begrundelse: str) -> None:
-    """The municipalities that run `month` holds back (`opgoerelse.tilbageholdt`), and why; an earlier reason stands."""
+    """Store the municipalities that run `month` holds back (`opgoerelse.tilbageholdt`), and the reason."""
     refuse_number(begrundelse)
     held = held_back(session, place, month)
     said = "SELECT kommunekode, begrundelse FROM opgoerelse.tilbageholdt WHERE maaned = $m"
@@ -173,7 +178,7 @@ def hold_back(session: Session, place: Place, month: date, begrundelse: str) -> 
 
 
 def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequence[str], month: date) -> None:
-    """Rows of the state as they stand in the ledger, all of one kind (N or Å), for some municipalities, in order."""
+    """Copy result rows of some municipalities to the ledger by SQL, all as one row type (N or Å)."""
     said = {"raekketype": f"'{kind}'", "koersel": str(koersel), "oprindelig_koersel": "NULL"}
     names = ", ".join(LEDGER)
     for table in STATES:
@@ -186,9 +191,9 @@ def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequenc
 
 
 def _settle_changed(session: Session, place: Place, month: date, number: int, koder: Sequence[str]) -> None:
-    """The ledger of a later run. If the run is settled already, only the people calculated since are settled again.
+    """Write the ledger of a later run; when it is settled again, only for the people calculated since.
 
-    A person's rows rest on nobody else's, so the rows of all others stand; but not under other rules.
+    A person's rows depend on nobody else's, so those of everybody else stay, unless the rules have changed.
     """
     whole = everybody(place, koder)
     before = "SELECT max(opgjort) FROM refusion.aendret WHERE maaned = $month"
@@ -210,13 +215,13 @@ def _settle_changed(session: Session, place: Place, month: date, number: int, ko
 def _differences(
     session: Session, place: Place, month: date, number: int, koder: Sequence[str], people: Relation
 ) -> None:
-    """The ledger rows of earlier months: the state of some people (borger_id, fra_uge) against what is settled.
+    """Write the ledger rows of earlier months: the state of `people` (borger_id, fra_uge) against the ledger.
 
-    No earlier run has settled the benefit month itself, so its rows are new and only earlier months are compared. Too
-    old differences are listed (`opgoerelse.foraeldet`) and not settled.
+    No earlier run has settled the run month, so its rows are new and not compared. A difference too old to settle goes
+    to `opgoerelse.foraeldet` instead.
     """
     compared = _leave_out_settled(session, month, koder, people)
-    # An earlier run may have had a limit on corrections, and have listed something.
+    # Rows from an earlier run under a limit may need taking back, even if there is no limit now.
     limited = any(limits(month, place.rules)) or session.count("opgoerelse.foraeldet") > 0
     weight = f"SELECT borger_id, 1 + date_diff('week', fra_uge, $month::DATE) AS antal FROM {compared} ORDER BY 1"
     weighed = session.frame(weight, month=month)
@@ -242,16 +247,16 @@ def _differences(
 
 
 def _before(month: date, koder: Sequence[str]) -> str:
-    """SQL for the rows of months before the run's, of some municipalities."""
+    """SQL: the rows of months before the run month, of some municipalities."""
     return f"maaned < DATE '{month}' AND kommunekode IN ({str(list(koder))[1:-1]})"
 
 
 def _leave_out_settled(session: Session, month: date, koder: Sequence[str], people: Relation) -> Relation:
-    """The people (borger_id, fra_uge) to compare row by row: those whose state may differ from what is settled.
+    """The people (borger_id, fra_uge) to compare row by row: those whose state may differ from the ledger.
 
-    Per person the hashes of state and ledger are XORed; a row taken back has the hash of the row itself. Zero means
-    that nothing differs. The tenth who have changed before the week of `week_of_most` stay in: their hashes would cost
-    more than the comparison. So do those with rows listed as too old, which are taken back when nothing differs.
+    XORs the row hashes of state and ledger per person; a T row has the hash of the row it takes back. Zero: nothing
+    differs. The tenth of the people with changes before `week_of_most` stay in, as their hashes cost more than the
+    comparison. So do people in `opgoerelse.foraeldet`: a T row may be due without a difference.
     """
     begin, rows = week_of_most(session, people), []
     for table, sign in (*((state, "1") for state in STATES), ("opgoerelse.postering", TAKEN_BACK)):
@@ -268,7 +273,7 @@ def _leave_out_settled(session: Session, month: date, koder: Sequence[str], peop
 def ledger_of(
     session: Session, number: int, koder: Sequence[str], columns: Sequence[str] = tuple(LEDGER)
 ) -> pl.DataFrame:
-    """The ledger rows of a run for some municipalities, in no order."""
+    """The ledger rows of a run for some municipalities, unsorted."""
     return session.frame(
         f"""SELECT {", ".join(columns)} FROM opgoerelse.postering
         WHERE koersel = $n AND {AMONG}""",
@@ -278,7 +283,7 @@ def ledger_of(
 
 
 def record(session: Session, place: Place, month: date, status: str, filsum: str) -> None:
-    """The run itself: settled, then open until somebody closes it or the next one settles."""
+    """Store the run in `opgoerelse.koersel`, with status and hash of its files."""
     number = run_number(month, place.rules)
     session.run("DELETE FROM opgoerelse.koersel WHERE koersel = $n", n=number)
     row = {"koersel": [number], "maaned": [month], "status": [status], "regelversion": [place.rules.version]}
@@ -286,9 +291,9 @@ def record(session: Session, place: Place, month: date, status: str, filsum: str
 
 
 def reopen(session: Session, place: Place, month: date) -> None:
-    """Run `month` without files and with nobody settled: it is being made again, and no month may follow it yet.
+    """Mark run `month` as being made again: no files, no settled municipality, so that no later month can follow it.
 
-    Its ledger stays until it is settled again, as most of it comes out the same.
+    Its ledger stays until the run settles again, as most rows stay the same.
     """
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=OPGJORT, m=month)
     session.run("DELETE FROM opgoerelse.kommune WHERE koersel = $n", n=run_number(month, place.rules))
@@ -296,7 +301,7 @@ def reopen(session: Session, place: Place, month: date) -> None:
 
 
 def close(session: Session, place: Place, month: date) -> None:
-    """Run `month` closed for good; Stop if it is not there, or its files are not those it made."""
+    """Close run `month` for good; Stop if there is no such run, or its files differ from those it made."""
     row = session.frame("SELECT status, filsum FROM opgoerelse.koersel WHERE maaned = $m", m=month)
     if row.is_empty():
         raise Stop(f"der er ingen kørsel {month:%Y-%m} at lukke")
@@ -311,7 +316,7 @@ def close(session: Session, place: Place, month: date) -> None:
 
 
 def _show(context: dg.AssetExecutionContext, done: Settled, month: date) -> None:
-    """Rows, people and sums of the run, shown on the cell of every chosen municipality."""
+    """Show rows, people and sums of the run on the cell of every chosen municipality."""
     chosen = set(context.partition_keys)
     for row in done.kommuner.iter_rows(named=True):
         if f"{row['kommunekode']}|{month:%Y-%m}" not in chosen:

@@ -38,8 +38,8 @@ LAST_CLOSED = """SELECT maaned, regelversion FROM opgoerelse.koersel
 class Stale:
     """The months, weeks and benefits that the rules in force make out of date.
 
-    The benefit months in order, the Monday of the first week that can differ, and the benefits with a changed entry;
-    empty if no number and no paragraph of a row can differ.
+    The benefit months in order, the Monday of the first week that can differ, and the benefits with a changed entry.
+    Empty if no number and no paragraph of a row can differ.
     """
 
     maaneder: list[date]
@@ -138,7 +138,7 @@ def _undeclared(session: Session, place: Place, before: date) -> Iterator[str]:
 
 
 def _reason(change: Change, place: Place, closed: date) -> str:
-    """Which entry reaches back, to which month, and what to do."""
+    """The entry that reaches back, the month it reaches to, and what to do."""
     first = first_month(change)
     emne = emne_of(change.emne, place.rules.emner.get(change.emne, ()))
     instead = f"lad ændringen gælde fra {next_month(closed)}" if emne.dated else "tag ændringen tilbage"

@@ -140,8 +140,8 @@ def choose_people(session: Session, place: Place, month: date, fra: date | None 
     """The people to calculate, and the week to calculate each of them from.
 
     Everybody if a later month was calculated last. Otherwise people with changed claims, newly due days or a changed
-    residence; and people with days from the first week that changed rules can touch, or from `fra` if given. Stop if
-    the claims are another month's.
+    residence. Also people with days from `fra`, or from the first week that changed rules can touch. Stop if the claims
+    are another month's.
     """
     _refuse_other_lines(session, month)
     rules = place.rules
@@ -241,8 +241,8 @@ def count_as_settled(session: Session, month: date, time: int | None, which: str
 def remember(session: Session, place: Place, month: date, people: People) -> None:
     """The basis of the rows (`refusion.beregnet`), and the people that the settling looks at (`refusion.aendret`).
 
-    Where the run is settled already, the next run gets the people too. The people of the run before this one stay in
-    the table: if a later month was calculated last, this run is settled as if for the first time.
+    If the run is settled already, the next run gets the people too. The people of the run before this one stay in the
+    table. So if a later month was calculated last, this run is settled as if for the first time.
     """
     session.run("DELETE FROM classified.aendret")
     row = {"maaned": [month], "regelversion": [place.rules.version], "bopael_maaned": [people.snapshot]}
@@ -257,8 +257,8 @@ def remember(session: Session, place: Place, month: date, people: People) -> Non
         session.run(f"INSERT INTO refusion.aendret SELECT $run, borger_id, fra_uge, NULL FROM {people}", run=run)
 
 
-# The result rows and the fleksbidrag, both with the columns of the state (`refusion.tilstand` is the two together;
-# apart they are read faster, as a filter on persons and weeks reaches the stored rows).
+# The two parts of `refusion.tilstand`. DuckDB reads them faster apart, as a filter on persons and weeks then
+# reaches the stored rows.
 STATES = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag_raekke")
 
 # The first month of a person b to calculate whose fleksbidrag is made anew.

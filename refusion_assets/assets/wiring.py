@@ -17,7 +17,7 @@ from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.files.delivered import month_named
-from refusion_assets.partitions import KINDS, OWNER, of_table, sender_cell
+from refusion_assets.partitions import KINDS, OWNER, of_table, on_board, sender_cell
 from refusion_assets.partitions import senders as known_senders
 from refusion_assets.place import Place, unforeseen
 from refusion_assets.rulebook.load import RuleError
@@ -278,8 +278,11 @@ def report_deliveries(
 ) -> None:
     """Each sender of the month, with its number of files, marked on the operator's board (`leverance`).
 
-    A sender is a source and a unit: one that is missing has its own cell unmarked, marked before or not.
+    A sender is a source and a unit: one that is missing has its own cell unmarked, marked before or not. The board has
+    no cells for months of long ago.
     """
+    if not on_board(place.root, place.rules, month):
+        return
     there = {f"{kilde}-{enhed}" for kilde, enhed in senders}
     missing = [sender for sender in known_senders(place.root, place.rules) if sender not in there]
     forget(context.instance, ["leverance"], [f"{sender}|{month:%Y-%m}" for sender in missing])

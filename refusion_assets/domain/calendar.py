@@ -60,8 +60,8 @@ def years_before(day: date, years: int) -> date:
 class Grid:
     """The weeks from the first counted one to the last day of the run month, and their cells.
 
-    A cell is a week x calendar month. Days are counted from the first Monday (`origin`, a day number);
-    `cell_of_day[d]` is the cell of day d, and each cell knows its first and last day, its week and month.
+    A cell is a week x calendar month; it knows its first and last day, its week and month. Days are counted from the
+    first Monday (`origin`, a day number). `cell_of_day[d]` is the cell of day d.
     """
 
     origin: int

@@ -1,4 +1,9 @@
-"""Understands the subject of a delivered line, and the first rule it breaks."""
+"""Understands delivered lines: subject, first broken rule, verdict, and the claims of the used lines.
+
+Quarantine: `judge` sets the row rule (`classified.linje.regel`), `judge_set` adds EI-013 and EI-015, `spoil` EI-010.
+`assets.classified` stores the verdict in `classified.dom` (status `karantaene`). Its SQL makes two results without this
+module: `judge_reports` the verdict on a report that no other line concerns, and `make_claims` a claim of one line.
+"""
 
 from dataclasses import dataclass
 from datetime import date
@@ -12,7 +17,7 @@ from refusion_assets.domain.rules.entries import Rulebook, spans
 
 
 class Linje(Contract, key=["fil_id", "linje"]):
-    """One row per delivered line: what it is about, and the first row rule it breaks. Amount in øre."""
+    """One row per delivered line: person, account, period, payer, and the first row rule it breaks. Amount in øre."""
 
     fil_id: pl.Int64
     linje: pl.Int64
@@ -141,7 +146,7 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     subject = pl.when(by_employer).then(pl.col("Felt0216")).otherwise(pl.col("CPR"))
     frame = frame.with_columns(
         subjekt=subject,
-        # EI-003 reports every fault of the person's number.
+        # EI-001 leaves the faults of this column to EI-003.
         subjekt_bit=pl.when(by_employer).then(BIT["Felt0216"]).otherwise(BIT["CPR"]),
         muligt_cpr=is_possible_cpr(subject, pl.col("Modtaget_tidspunkt").dt.date()),
         periode_start=pl.when(use_214).then(pl.col("Felt0214_start")).otherwise(pl.col("Felt0215_start")),
@@ -150,7 +155,7 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     verdict = pl.lit(None, dtype=pl.String)
     for rule, broken in reversed(_row_rules(rules)):
         verdict = pl.when(broken.fill_null(value=False)).then(pl.lit(rule)).otherwise(verdict)
-    # The amount of a row whose account is unknown is every amount field, so that nothing is lost.
+    # A row on an unknown account gets the sum of all amount fields, so that its money is counted.
     benefit = [name for name in AMOUNTS if name not in ("Felt0046", "Felt0098")]
     every = pl.sum_horizontal(pl.col(name).fill_null(0) for name in benefit) - pl.col("Felt0098").fill_null(0)
     judged = frame.with_columns(regel=verdict, beloeb_oere=_amount(rules)).with_columns(
@@ -192,9 +197,9 @@ class Krav(Contract, key=CLAIM):
 
 
 class Dom(Contract, key=["fil_id", "linje"]):
-    """One row per delivered line that is not used: its verdict, and the øre it is on (none on a reversal).
+    """One row per delivered line that is not used: its verdict, and its øre (null on a reversal).
 
-    A line of the files of `classified.grundlag` that is not here is used.
+    Quarantine has status `karantaene`. A line of the files in `classified.grundlag` without a row here is used.
     """
 
     fil_id: pl.Int64
@@ -207,21 +212,21 @@ class Dom(Contract, key=["fil_id", "linje"]):
 
 @dataclass(frozen=True)
 class Classified:
-    """The verdict on every line (fil_id, linje, status, regel), and the claims that stand."""
+    """The verdict on every line (fil_id, linje, status, regel), and the claims (`Krav`)."""
 
     linjer: pl.DataFrame
     krav: pl.DataFrame
 
 
 class Aendret(Contract):
-    """One row per change of a person's claims not yet calculated: the first day it can be seen."""
+    """One row per change of a person's claims that no run has calculated: the first day that differs."""
 
     borger_id: pl.Int64
     fra_dag: pl.Date
 
 
 class Grundlag(Contract, key=["fil_id"]):
-    """One row per file that the verdicts and claims rest on."""
+    """One row per file whose lines are judged in `classified.dom` and counted in `classified.krav`."""
 
     fil_id: pl.Int64
 
@@ -230,16 +235,16 @@ VERDICT = list(Dom.to_schema().columns)
 
 
 def not_used(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """The stored verdicts (`Dom`): nearly all lines are used, and a row for each of them would cost the most."""
+    """The verdicts to store (`Dom`): used lines, nearly all, get no row."""
     return verdicts.filter(pl.col("status").ne_missing(BRUGT))
 
 
 def classify(linjer: pl.DataFrame) -> Classified:
-    """The verdict on every line and the claims that stand, as a function of the set of lines.
+    """The verdict on every line and the claims, whatever the order of the lines.
 
     `linjer`: fil_id, fil_orden (rank of the file), linje, art, indberetning_id, reference_id, pligt_se,
-    kommunekode_betaler, borger_id, ydelse_id, konto, kilde_id, periode_start, periode_slut, beloeb_oere,
-    regel. Order of judgement: row rules, EI-013 and EI-015, reversals, EI-010. Source: input.md 3.
+    kommunekode_betaler, borger_id, ydelse_id, konto, kilde_id, periode_start, periode_slut, beloeb_oere, regel. Order
+    of judgement: row rules, EI-013 and EI-015, reversals, EI-010. Source: input.md 3.
     """
     judged = judge_set(linjer)
     standing = linjer.join(judged.filter(pl.col("status") == BRUGT).select("fil_id", "linje"), on=["fil_id", "linje"])
@@ -259,10 +264,10 @@ def spoil(judged: pl.DataFrame, spoiled: pl.DataFrame) -> pl.DataFrame:
 
 
 def judge_set(linjer: pl.DataFrame) -> pl.DataFrame:
-    """The verdict on every line but for EI-010 (columns of `Dom`): duplicates, reversals of reversals, reversals.
+    """The verdict on every line (columns of `Dom`) by row rules, EI-013, EI-015 and reversals; `spoil` adds EI-010.
 
-    A report is judged by the lines that share its IndberetningsID or point at it, a reversal by its target.
-    So the lines can be judged in groups of ids. Source: input.md section 3.
+    The verdict on a report depends on the lines that share its IndberetningsID or refer to it, that on a reversal on
+    its target. So the caller may pass the lines in groups of ids. Source: input.md section 3.
     """
     reports, reversals = linjer.filter(pl.col("art") == "I"), linjer.filter(pl.col("art") == "T")
     other = linjer.filter(pl.col("art").is_null())
@@ -298,7 +303,7 @@ def _effect(reversals: pl.DataFrame, reports: pl.DataFrame) -> pl.DataFrame:
 
 
 def _reverse(reports: pl.DataFrame, reversals: pl.DataFrame) -> pl.DataFrame:
-    """Reports with `status`: reversed where a standing reversal from the same payer points at them.
+    """Reports with `status`: reversed if a valid reversal from the same payer refers to them.
 
     Only a reversal in a later file takes back (`trukket`) a report with a repeated id (EI-013). Earlier reversals, and
     those of the same file, concern the first report with the id.
@@ -325,9 +330,9 @@ def _reverse(reports: pl.DataFrame, reversals: pl.DataFrame) -> pl.DataFrame:
 
 
 def claims(standing: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """One row per claim that stands (`Krav`), and the lines (fil_id, linje) of claims below zero. Øre.
+    """One row per claim of zero or more (`Krav`), and the lines (fil_id, linje) of claims below zero. Øre.
 
-    `standing`: the report lines that no rule and no reversal has taken. EI-010; input.md section 3.
+    `standing`: the used report lines. Source: input.md section 3 (EI-010).
     """
     krav = standing.group_by(CLAIM).agg(
         pl.col("ydelse_id", "kilde_id").first(), pl.col("beloeb_oere").sum(), antal_raekker=pl.len().cast(pl.Int64)

@@ -13,7 +13,7 @@ class Contract(pa.DataFrameModel):
     """
 
     class Config:
-        """What holds for every contract."""
+        """Settings of every contract."""
 
         strict = True
 

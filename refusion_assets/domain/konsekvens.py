@@ -1,4 +1,4 @@
-"""Understands what a proposal would do: money by month, municipality, benefit and step, and who changes step."""
+"""Understands the effect of a proposal: money by month, municipality, benefit and step, and changes of step."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -20,12 +20,12 @@ MEASURES = [f"{name}_{book}" for name in (*COUNTS, *MONEY) for book in (GAELDEND
 
 @dataclass(frozen=True)
 class Virkning:
-    """What a proposal would do to some people, as three small tables that add up over people. Øre, persons, weeks.
+    """The effect of a proposal on some people, as three small tables that add up over people. Øre, persons, weeks.
 
     `celler`: CELL and for both rule sets person-weeks, persons, amount, refusion and medfinansiering; step 0 is a
-    benefit outside the staircases. `skift`: MOVE, persons with a week on another step, person-weeks. `beroerte`:
-    WHERE, persons whose money is another (`borgere`), and who change step (`skifter`). Where `maaned` or
-    `kommunekode` is null, persons are counted once over all.
+    benefit outside the staircases. `skift`: MOVE, persons with a week on another step, person-weeks. `beroerte`: WHERE,
+    persons whose money is another (`borgere`), and who change step (`skifter`). Where `maaned` or `kommunekode` is
+    null, persons are counted once over all.
     """
 
     celler: pl.DataFrame
@@ -57,8 +57,8 @@ def sides(rules: Rulebook, grid: Grid, fra: date) -> pl.DataFrame:
 def compare(gaeldende: pl.DataFrame, forslag: pl.DataFrame) -> Virkning:
     """The difference between the rows of the same people under two rule sets.
 
-    Both: the rows (`BorgerUgeYdelse`) of the months asked for, with `side`. A person changes step in a week if
-    a benefit has one step by the rules in force and another by the proposal, in any municipality.
+    Both: the rows (`BorgerUgeYdelse`) of the months asked for, with `side`. A person changes step in a week if a
+    benefit's step differs between the two rule sets in any municipality.
     Hjemmel: none, technical.
     """
     both = [rows.with_columns(pl.col("trin").fill_null(UDEN_TRIN)) for rows in (gaeldende, forslag)]

@@ -1,4 +1,4 @@
-"""Understands the settling: what changed since earlier runs, and how it is told to a municipality."""
+"""Understands the settling: ledger rows for differences to earlier runs, the statement and the voucher."""
 
 from datetime import date
 
@@ -21,7 +21,7 @@ DAYS = 1_000_000  # more than there are days up to any week
 
 
 class Postering(Contract, key=[*KEY, "raekketype", "koersel"]):
-    """One ledger row: key x row type x run. Amounts in øre, negative on T."""
+    """One ledger row per key, row type and run. Amounts in øre, negative on T."""
 
     uge: pl.Date
     maaned: pl.Date
@@ -46,8 +46,8 @@ class Postering(Contract, key=[*KEY, "raekketype", "koersel"]):
 class Foraeldet(Contract, key=[*KEY, "raekketype", "koersel"]):
     """One row per key, row type and run: a difference that is too old to be settled. Amounts in øre.
 
-    N lists it; where it becomes another, T takes it back and K lists the new one; T alone: it is gone, or settled
-    after all. So for every key the sum of the ledger and of this is the state.
+    N lists a difference. When it changes, T takes the row back and K lists the new one. T alone: the difference is
+    gone, or a run settled it. Per key, the sum of the ledger and this table is the state.
     """
 
     uge: pl.Date
@@ -68,7 +68,7 @@ class Foraeldet(Contract, key=[*KEY, "raekketype", "koersel"]):
 
 
 class Koersel(Contract, key=["koersel"]):
-    """One row per run: its month, state and what it was made of."""
+    """One row per run: its month, status, version of the rules, and hash of its files."""
 
     koersel: pl.Int64 = pa.Field(ge=1)
     maaned: pl.Date
@@ -90,7 +90,7 @@ class KommuneKoersel(Contract, key=["koersel", "kommunekode"]):
 
 
 class Tilbageholdt(Contract, key=["maaned", "kommunekode"]):
-    """One row per run month and municipality that the run holds back: why, as the operator wrote it."""
+    """One row per run month and municipality that the run holds back, with the operator's reason."""
 
     maaned: pl.Date = pa.Field(description="run month")
     kommunekode: pl.String
@@ -98,7 +98,7 @@ class Tilbageholdt(Contract, key=["maaned", "kommunekode"]):
 
 
 class FilGrundlag(Contract, key=["kommunekode"]):
-    """One row per municipality of the run whose files were made last: what those of the ledger were made of."""
+    """One row per municipality of the run whose files were made last: the basis of its ledger files."""
 
     koersel: pl.Int64 = pa.Field(ge=1)
     kommunekode: pl.String
@@ -107,7 +107,7 @@ class FilGrundlag(Contract, key=["kommunekode"]):
 
 
 def run_number(run_month: date, rules: Rulebook) -> int:
-    """The number of a run month: 1 for the first month a run can have, one a month; below 1 is refused.
+    """The number of a run month: 1 for the first month a run can have, one a month; below 1 before it.
 
     Hjemmel: none, technical (contract: output.md section 3).
     """
@@ -115,8 +115,8 @@ def run_number(run_month: date, rules: Rulebook) -> int:
     return (run_month.year - first.year) * 12 + run_month.month - first.month + 1
 
 
-# A row's side is that of its money: the benefit may have had another when the week was settled. Fleksbidrag, though
-# paid as refusion, is a side of its own.
+# The money of a row gives its side, as the benefit may have changed side since. Fleksbidrag, though paid as refusion,
+# has a side of its own.
 SIDE = (
     pl.when(pl.col("side") == "fleksbidrag")
     .then(pl.col("side"))
@@ -129,9 +129,9 @@ SIDE = (
 
 
 def ydelse_navne(rules: Rulebook) -> pl.DataFrame:
-    """One row per benefit with the name and side that a municipality reads: ydelse_id, navn, side; the latest.
+    """One row per benefit with its latest name and side: ydelse_id, navn, side.
 
-    Fleksbidrag has a side of its own, which is its type of transaction in the statement.
+    Fleksbidrag has a side of its own, which is its transaction type in the statement.
     """
     latest: dict[str, tuple[str, str]] = {ydelse.ydelse_id: (ydelse.navn, ydelse.side) for ydelse in rules.ydelser}
     latest |= {entry.id: (entry.navn, "fleksbidrag") for entry in rules.fleksbidrag}
@@ -140,11 +140,11 @@ def ydelse_navne(rules: Rulebook) -> pl.DataFrame:
 
 
 def settle(state: pl.DataFrame, settled: pl.DataFrame, koersel: int) -> pl.DataFrame:
-    """The ledger rows of a run (`LEDGER`): the difference between the state and what earlier runs settled.
+    """The ledger rows of a run (`LEDGER`): the differences between the state and the rows of earlier runs. Øre.
 
-    `state` as `STATE`; `settled`: the same with `koersel`, the run that settled the key. A key with any
-    amount or percentage changed is taken back (T) and settled anew (K); a change of counters alone makes
-    no row. Øre. Source: output.md section 2.
+    `state`: `STATE`. `settled`: the same with `koersel`, the run that settled the key. A new key gets N; a changed
+    amount or percentage gets T and K; a key that left the state gets T. Changed counters alone give no row.
+    Source: output.md section 2.
     """
     compare = [*MONEY, "procent"]
     before = settled.select(*KEY, *(pl.col(c).alias(f"{c}_foer") for c in compare), "koersel")
@@ -173,9 +173,10 @@ def too_old(
 ) -> pl.DataFrame:
     """The differences that the run does not settle: KEY, MONEY (state less settled, øre), procent, and the entry.
 
-    `state` and `settled` as for `settle`; `listed`: the rows of `Foraeldet` that stand. `received`: borger_id and
-    `modtaget`, the month of the newest report that the run is the first to know; others count from the run month. A
-    difference that is listed and has not changed since stays so. Hjemmel: the entry's own (rules.md section 7a).
+    `state`, `settled`: as for `settle`. `listed`: the rows of `Foraeldet` that no T row takes back. `received`:
+    borger_id and `modtaget`, the month of receipt of the newest report new to the run. Other people's limits count from
+    the run month. A difference that is listed and unchanged stays listed. Hjemmel: the entry's own (rules.md section
+    7a).
     """
     compare = [*MONEY, "procent"]
     before = settled.select(*KEY, *(pl.col(c).alias(f"{c}_foer") for c in compare))
@@ -188,7 +189,7 @@ def too_old(
     kommune, stat = limits(run_month, rules)
     net = pl.col("refusion_oere") - pl.col("medfinansiering_oere")
     old = _either(net, _passed(kommune, run_month), _passed(stat, run_month))
-    # A zero difference favours neither side: too old when both directions are, and then by the first of them.
+    # A net difference of zero is too old if both directions are; it cites the entry towards the municipality.
     old = pl.when(net == 0).then(_passed(kommune, run_month) & _passed(stat, run_month)).otherwise(old)
     fra, hjemmel = (
         _either(net, pl.lit(kommune and getattr(kommune, name)), pl.lit(stat and getattr(stat, name)))
@@ -202,7 +203,7 @@ def too_old(
 
 
 def limits(run_month: date, rules: Rulebook) -> tuple[Foraeldelse | None, Foraeldelse | None]:
-    """The limits that a run puts on differences to the municipality, and to the state; None where it puts none."""
+    """The entries that limit corrections to the municipality, and to the state, in a run month (or None)."""
     ways = ("til_kommunen", "til_staten")
     mine = ([entry for entry in rules.foraeldelse if entry.gaelder in ("begge", way)] for way in ways)
     kommune, stat = (in_force(entries, run_month) for entries in mine)
@@ -210,12 +211,12 @@ def limits(run_month: date, rules: Rulebook) -> tuple[Foraeldelse | None, Forael
 
 
 def _either(net: pl.Expr, kommune: pl.Expr, stat: pl.Expr) -> pl.Expr:
-    """What holds for a difference in the state's favour, or for one in the municipality's."""
+    """`stat` for a net amount in the state's favour (below zero), else `kommune`."""
     return pl.when(net < 0).then(stat).otherwise(kommune)
 
 
 def _passed(entry: Foraeldelse | None, run_month: date) -> pl.Expr:
-    """Whether a benefit month (`maaned`) is older than the limit of an entry: more months than that."""
+    """True for a benefit month (`maaned`) older than the limit of `entry` in months; false without an entry."""
     if entry is None:
         return pl.lit(value=False)
     until = pl.lit(run_month)
@@ -228,7 +229,7 @@ def _passed(entry: Foraeldelse | None, run_month: date) -> pl.Expr:
 def list_too_old(found: pl.DataFrame, listed: pl.DataFrame, koersel: int) -> pl.DataFrame:
     """The rows of a run on differences that are too old (`Foraeldet`): new (N), changed (T, K), or gone (T). Øre.
 
-    `found` as `too_old` gives it; `listed`: the valid rows of earlier runs.
+    `found`: from `too_old`. `listed`: the rows of earlier runs that no T row takes back.
     Hjemmel: that of the entries (rules.md section 7a).
     """
     same = found.join(listed, on=[*KEY, *MONEY, "procent"], how="semi").select(KEY)
@@ -247,9 +248,9 @@ def list_too_old(found: pl.DataFrame, listed: pl.DataFrame, koersel: int) -> pl.
 
 
 def not_taken_back(ledger: pl.DataFrame) -> pl.DataFrame:
-    """The ledger rows that stand: settled and not taken back by a later row. One per key.
+    """The ledger rows that no T row takes back, one per key.
 
-    A row taken back is named by the run that settled it (`oprindelig_koersel` of the T row).
+    A T row names the run of the row it takes back (`oprindelig_koersel`).
     """
     back = ledger.filter(pl.col("raekketype") == TILBAGE).select(*KEY, koersel="oprindelig_koersel")
     settled = ledger.filter(pl.col("raekketype") != TILBAGE)
@@ -257,13 +258,13 @@ def not_taken_back(ledger: pl.DataFrame) -> pl.DataFrame:
 
 
 def beregning(ledger: pl.DataFrame) -> pl.DataFrame:
-    """One row per week, person, benefit, municipality and sign: the ledger with the halves of a week added.
+    """One row per week, person, benefit, municipality and sign: the ledger added over the months of a week.
 
-    Amounts are sums of the rounded halves; counters, step and basis are those of the later half. A positive
-    row is K where the key was taken back, else N. Source: output.md section 3.1.
+    A week cut by the end of a month has two ledger rows. Amounts are added; counters, step and basis are those of the
+    later row. A positive row is K if the key has a T row, else N. Source: output.md section 3.1.
     """
     key = ["uge", "borger_id", "ydelse_id", "kommunekode"]
-    # Nearly all rows are new ones of the month itself, and have a week to themselves unless an older month has it too.
+    # Nearly all rows are N rows of the run month, alone in their week unless an older month has the week too.
     new = (pl.col("raekketype") == NY) & (pl.col("maaned") == pl.col("maaned").max())
     others = ledger.filter(~new)
     alone = ledger.filter(new).join(others, on=key, how="anti")
@@ -273,7 +274,6 @@ def beregning(ledger: pl.DataFrame) -> pl.DataFrame:
 
 
 def _merged(ledger: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    """Ledger rows with the halves of a week added."""
     rows = ledger.with_columns(minus=pl.col("raekketype") == TILBAGE).sort([*key, "minus", "maaned"])
     merged = rows.group_by([*key, "minus"], maintain_order=True).agg(
         *(pl.col(c).sum() for c in MONEY),
@@ -304,8 +304,8 @@ def by_kommune(ledger: pl.DataFrame, koder: list[str], koersel: int, run_month: 
 def statement(ledger: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.DataFrame:
     """One row per municipality, transaction type, benefit and percentage: the month's statement. Øre.
 
-    `navne`: ydelse_id, navn, side. Benefit month M is the current month, all else a correction by the year
-    of its benefit month; a person-week counts once. Source: output.md section 3.3.
+    `navne`: ydelse_id, navn, side. Money of the run month is `loebende`; all other is a correction, by the year of its
+    benefit month. A person-week counts once. Source: output.md section 3.3.
     """
     rows = ledger.join(navne, on="ydelse_id").with_columns(
         transaktionstype=SIDE.str.to_uppercase(), oere=pl.col("refusion_oere") + pl.col("medfinansiering_oere")
@@ -314,10 +314,10 @@ def statement(ledger: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.
 
 
 def too_old_lines(listed: pl.DataFrame, run_month: date, navne: pl.DataFrame) -> pl.DataFrame:
-    """The lines of the statement for what the run lists as too old, by municipality, benefit and percentage. Øre.
+    """The lines of type FORÆLDET in the statement, by municipality, benefit and percentage. Øre.
 
-    As `statement`, of type FORÆLDET. The corrections are what is not settled, net to the municipality, by the year of
-    their benefit month; nothing of it is paid, so `i_alt` is 0.
+    Columns as `statement`. The corrections are the unsettled net amounts to the municipality, by the year of their
+    benefit month. Nobody pays them, so `i_alt` is 0.
     """
     rows = listed.join(navne, on="ydelse_id").with_columns(
         transaktionstype=pl.lit("FORÆLDET"), oere=pl.col("refusion_oere") - pl.col("medfinansiering_oere")
@@ -327,8 +327,8 @@ def too_old_lines(listed: pl.DataFrame, run_month: date, navne: pl.DataFrame) ->
 
 
 def _by_percentage(rows: pl.DataFrame, now: pl.Expr, run_month: date) -> pl.DataFrame:
-    """The lines of a statement: people, weeks, and the money of the month itself (`now`) and of earlier ones. Øre."""
-    # One number for person and week: pairs are compared many times slower.
+    """The lines of a statement: people, weeks, the money of the month itself (`now`) and of earlier months. Øre."""
+    # One number for person and week: Polars compares pairs many times slower.
     numbered = rows.with_columns(borger_uge=pl.col("borger_id") * DAYS + pl.col("uge").to_physical())
     this_year = pl.col("maaned").dt.year() == run_month.year
     group = ["kommunekode", "transaktionstype", "navn", "procent"]
@@ -374,7 +374,7 @@ class Bilagslinje(Contract, key=["bilagsnr", "linje"]):
     @pa.dataframe_check
     @classmethod
     def balances(cls, data: PolarsData) -> pl.LazyFrame:
-        """Debit is credit to the øre in every voucher."""
+        """Debit equals credit to the øre in every voucher."""
         return data.lazyframe.select(SIGNED.sum().over("bilagsnr") == 0)
 
 
@@ -397,7 +397,7 @@ def voucher(ledger: pl.DataFrame, navne: pl.DataFrame, run_month: date, rules: R
     sums = ledger.group_by("kommunekode", "ydelse_id", "procent").agg(pl.col(money).sum())
     lines = pl.concat([_side(sums, rules, *side) for side in SIDES])
     named = lines.join(navne.select("ydelse_id", "navn"), on="ydelse_id", how="left", maintain_order="left")
-    # Side, month, benefit and percentage, and whether somebody has seen the account.
+    # Side, month, benefit, percentage, and a mark if nobody has verified the account.
     doubt = pl.when(pl.col("verificeret")).then(pl.lit("")).otherwise(pl.lit(" (konto ikke verificeret)"))
     month, ydelse = pl.lit(f"{run_month:%Y-%m}"), pl.col("navn").fill_null("ydelse")
     text = pl.format("{} {}: {}, {} pct.{}", "side", month, ydelse, "procent", doubt)
@@ -436,7 +436,7 @@ def _side(every: pl.DataFrame, rules: Rulebook, side: str, column: str, sign: in
 
 
 def _balance(lines: pl.DataFrame, run_month: date, rules: Rulebook) -> pl.DataFrame:
-    """One line per municipality that makes its voucher balance; none where it does already. Øre."""
+    """One line per municipality whose voucher does not balance: the rest on the account `mellemregning`. Øre."""
     entry = rules.kontering("", BALANCE)
     doubt = "" if entry.verificeret else " (konto ikke verificeret)"
     sums = lines.group_by("kommunekode", maintain_order=True).agg(debet_oere=-pl.col("debet_oere").sum())

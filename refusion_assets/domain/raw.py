@@ -85,7 +85,7 @@ class Fil(Contract, key=["sti"]):
 
 
 class KendtFil(Contract, key=["maaned", "sti"]):
-    """One row per raw file and run that was the first to know it so: its hash, none where it was taken away."""
+    """One row per raw file and run in which it was new, changed or gone: its hash, null if gone."""
 
     maaned: pl.Date = pa.Field(description="run month")
     sti: pl.String
@@ -93,7 +93,7 @@ class KendtFil(Contract, key=["maaned", "sti"]):
 
 
 class Laest(Contract, key=["sti"]):
-    """One row per raw file that a run has read: its hash and its manifest's, and the prints they had then."""
+    """One row per raw file that a run has read: hash, size and time of change of the file and its manifest."""
 
     sti: pl.String
     art: pl.String = pa.Field(isin=["indberetning", "bopael", "fleksgrundlag"])
@@ -108,7 +108,7 @@ class Laest(Contract, key=["sti"]):
 
 
 class Bemaerket(Contract, key=["maaned", "regel", "hvad"]):
-    """One row per run month, rule and thing under raw/ that is odd: read by nobody, or no longer as it was read."""
+    """One row per run month, rule and path under raw/: a file that no run reads, or that changed after it was read."""
 
     maaned: pl.Date
     regel: pl.String
@@ -130,7 +130,7 @@ class Register(Contract, key=["sti"]):
 
 
 class Borger(Contract, key=["cpr"]):
-    """One row per person: the surrogate and the CPR number it stands for."""
+    """One row per person: the surrogate (borger_id) and the CPR number."""
 
     borger_id: pl.Int64
     cpr: pl.String = pa.Field(str_matches=PERSON_FORM)
@@ -147,7 +147,7 @@ class Bopael(Contract):
 
 
 class Fleksgrundlag(Contract):
-    """One row per delivered basis for fleksbidrag: person, benefit month and place in the snapshot. Øre."""
+    """One row per delivered basis for fleksbidrag: person, benefit month and line in the snapshot. Øre."""
 
     modtaget_maaned: pl.Date
     raekke: pl.Int64
@@ -158,7 +158,7 @@ class Fleksgrundlag(Contract):
 
 
 class Ukendt(Contract, key=FIL_LINJE):
-    """One row per delivered line whose person cannot be told: what the line says of the person."""
+    """One row per delivered line without a known person: the person's number as written on the line."""
 
     fil_id: pl.Int64
     linje: pl.Int64
@@ -180,7 +180,7 @@ def bits(names: list[str]) -> int:
 
 
 def oere(column: pl.Expr) -> pl.Expr:
-    """An amount written with decimal comma as whole øre; null where it is not one (input.md, EI-001)."""
+    """An amount written with decimal comma as whole øre; null if unreadable (input.md, EI-001)."""
     readable = pl.when(column.str.contains(AMOUNT_FORM)).then(column)
     comma = readable.str.find(",", literal=True)
     decimals = pl.when(comma.is_null()).then(0).otherwise(readable.str.len_bytes() - comma - 1)
@@ -229,7 +229,7 @@ def typed(lines: pl.DataFrame) -> pl.DataFrame:
         broken += pl.sum_horizontal(
             pl.when(pl.col(n).str.contains(OTHER_DIGIT)).then(BIT[n]).otherwise(0) for n in foreign
         )
-    # Lazy, so that the steps of one value are not stored between them.
+    # Lazy, so that Polars stores no column between the steps.
     read = (
         lines.lazy()
         .with_columns(READ[kind](pl.col(name)).alias(f"{name}__read") for name, kind in kinds.items())
@@ -241,17 +241,16 @@ def typed(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _other_digits(lines: pl.DataFrame) -> list[str]:
-    """The columns of text with a character outside ASCII: only these can hold a digit of another script."""
+    """The text columns with a character outside ASCII: only these can hold a digit of another script."""
     names = [name for name, kind, _ in COLUMNS if kind == TEXT]
     wider = lines.lazy().select((pl.col(n).str.len_bytes() != pl.col(n).str.len_chars()).any() for n in names)
     return [name for name, found in zip(names, wider.collect().row(0), strict=True) if found]
 
 
 def is_possible_cpr(cpr: pl.Expr, received: pl.Expr) -> pl.Expr:
-    """Whether a text is a possible CPR number born no later than `received`. Never modulus 11.
+    """True if a text is a possible CPR number born no later than `received`; does not test modulus 11.
 
-    Day over 60 is a replacement number; the century follows digit seven and the year. Source: input.md,
-    section 4 (CPR).
+    A day over 60 is a replacement number; digit seven and the year give the century. Source: input.md, section 4 (CPR).
     """
     shaped = pl.when(cpr.str.contains(PERSON_FORM)).then(cpr)
     places = ((0, 2), (2, 2), (4, 2), (6, 1))
@@ -270,7 +269,6 @@ def is_possible_cpr(cpr: pl.Expr, received: pl.Expr) -> pl.Expr:
 
 
 def _shaped(column: str, form: str) -> pl.Expr:
-    """A text that matches its form; null else."""
     return pl.when(pl.col(column).str.contains(form)).then(pl.col(column))
 
 

@@ -1,4 +1,4 @@
-"""Understands a reason to stop: one line that says which rule, what, and what to do."""
+"""Understands a reason to stop: one line with the rule, the subject and what to do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Refused(Stop):
 
 
 def of_the_system(error: OSError) -> str:
-    """What the system refused, in one line: its own words, and the path."""
+    """The refusal of the system in one line: its own words, and the path."""
     said = f"{error.strerror or type(error).__name__}: {error.filename or 'ukendt sti'}"
     return f"systemet siger {said}; ret det, og kør igen"
 
@@ -53,7 +53,7 @@ class Faulty(Stop):
     """Deliveries that cannot be taken in; carries every fault, and the text names them all."""
 
     def __init__(self, faults: list[Fault]) -> None:
-        """Keep the faults for the checks that tell of them."""
+        """Keep the faults for the checks that report them."""
         super().__init__(in_one_line(faults))
         self.faults = tuple(faults)
 

@@ -1,1 +1,1 @@
-"""Synthetic people, their lives and their reports, as a data root; no part of the settlement."""
+"""Writes synthetic people, lives and reports as a data root; no part of the settlement."""

@@ -1,7 +1,7 @@
 """Understands the raw files of the example: reports with their manifests, and the two registers.
 
-The shapes are those of the input contract (input.md sections 1 and 5). A file grows by pieces, so that no month need
-be in memory.
+They have the form of the input contract (input.md sections 1 and 5). A file grows by pieces, so that no month must fit
+in memory.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ from refusion_assets.example.reports import World
 from refusion_assets.example.rows import COLUMNS, date_text, kroner, raw_rows
 
 PIECE = 150_000
-"""Rows made into text at a time."""
+"""Rows converted to text at a time."""
 
 COMES = (True,) * 49 + (False,)
 WRONG = (True,) * 3 + (False,) * 47
-"""For whom among so many the basis of fleksbidrag comes, and whose wage comes once more the month after."""
+"""People in fifty with a basis of fleksbidrag, and with a corrected wage the month after."""
 
 TWICE_EVERY = 11
-"""In one month of so many, the third first, a sender delivers the same content twice (FIL-004)."""
+"""One month in so many, beginning with the third, a sender delivers the same content twice (FIL-004)."""
 
 
 def month_text(maaned: int) -> str:
@@ -37,7 +37,7 @@ def month_text(maaned: int) -> str:
 
 @dataclass
 class File:
-    """A raw file that grows, and what its manifest says of it; sums in øre, None for a register."""
+    """A growing raw file, and the content of its manifest; sums in øre, None for a register."""
 
     path: Path
     maaned: int
@@ -50,18 +50,18 @@ class File:
     reversals: int | None = None
 
     def begin(self, columns: Sequence[str]) -> None:
-        """The file with only its header."""
+        """Write the file with only its header."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(";".join(columns) + "\n", encoding="utf-8", newline="\n")
 
     def append(self, frame: pl.DataFrame) -> None:
-        """The file with these rows at its end."""
+        """Add rows at the end of the file."""
         with self.path.open("ab") as file:
             frame.write_csv(file, separator=";", include_header=False)
         self.rows += frame.height
 
     def close(self) -> None:
-        """The manifest beside the file; its keys stand in the order of the contract."""
+        """Write the manifest beside the file, its keys in the order of the contract."""
         with self.path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         manifest = {
@@ -89,17 +89,17 @@ def _decimal(oere: int | None) -> str | None:
 
 
 class Outbox:
-    """All senders' files of one month of receipt after another, with running numbers that are never reused."""
+    """All senders' files, one month of receipt after another; no file number is used twice."""
 
     def __init__(self, root: Path, world: World) -> None:
-        """Nothing is written until a month is opened."""
+        """Writes nothing before `open`."""
         self.root, self.world = root / "raw", world
         self.numbers = [0] * world.senders.height
         self.files: list[File] = []
         self.maaned = 0
 
     def open(self, maaned: int) -> None:
-        """A file with only a header for every sender."""
+        """Begin a file with only a header for every sender."""
         self.maaned = maaned
         self.files = [self._next(sender) for sender in range(len(self.numbers))]
         for file in self.files:
@@ -113,10 +113,10 @@ class Outbox:
         return File(self.root / kilde / month / name, self.maaned, kilde, enhed, number, 0, 0, 0, 0)
 
     def add(self, events: pl.DataFrame) -> None:
-        """The files with the events received in the open month: one row per event, in its sender's file."""
+        """Write the events received in the open month, one row each, in the file of their sender."""
         sender = events["afsender"].to_numpy()
         upto = np.cumsum(np.bincount(sender, minlength=len(self.numbers)))
-        # Whole senders at a time, so that each file gets one piece and the text of one piece is in memory.
+        # Whole senders at a time: each file gets one piece, and only one piece of text is in memory.
         for piece in events.with_columns(piece=upto[sender] // PIECE).partition_by("piece", include_key=False):
             raw = raw_rows(self.world, piece, self.maaned)
             for (number, *_), rows in raw.partition_by("afsender", as_dict=True, maintain_order=True).items():
@@ -130,7 +130,7 @@ class Outbox:
         file.append(rows.select(COLUMNS).with_row_index("Lb_nr", offset=file.rows + 1))
 
     def close(self) -> list[File]:
-        """The files of the month, with their manifests; in a few months one content comes twice."""
+        """Close the files of the month; one month in `TWICE_EVERY`, a sender delivers one content twice."""
         files = [*self.files, *self._twice()]
         for file in files:
             file.close()
@@ -151,9 +151,9 @@ class Outbox:
 
 
 def write_bopael(root: Path, world: World, maaned: int) -> File:
-    """The residences as known in a month: one row per person and residence, none for people without one.
+    """Write the residences known in a month: one row per person and residence, none for people without one.
 
-    A move that lies ahead is not known yet; who was abroad before a move has days without a residence.
+    Leaves out future moves. Days abroad before a move are no row.
     """
     people, last_day = world.people, month_start(maaned + 1) - 1
     starts = np.column_stack([np.where(people.bopael > last_day, FAR, people.bopael), np.full(people.antal, FAR)])
@@ -170,10 +170,10 @@ def write_bopael(root: Path, world: World, maaned: int) -> File:
 
 
 def write_fleksgrundlag(root: Path, world: World, maaned: int) -> File:
-    """The basis of fleksbidrag as received in a month: one row per person with FLEKS and benefit month.
+    """Write the basis of fleksbidrag received in a month: one row per person with FLEKS and benefit month.
 
-    The first month of receipt brings all benefit months since the count began; later ones bring their own and
-    the wages of the month before that were wrong. For two in a hundred the basis never comes (FB-001).
+    The first month of receipt brings all benefit months since the count began. Later ones bring their own month and
+    corrected wages of the month before. Two in a hundred never get a basis (FB-001).
     """
     first = maaned == world.fra
     paid = pl.col("ydelse").is_in(world.konti.of("FLEKS"))
@@ -187,7 +187,7 @@ def write_fleksgrundlag(root: Path, world: World, maaned: int) -> File:
 
 
 def _fleks(world: World, spells: pl.DataFrame, benefit: int, later: int, comes: tuple[bool, ...]) -> pl.DataFrame:
-    """The basis of one benefit month for those whom the lot gives one; a wage that comes later is another."""
+    """The basis of one benefit month for the people drawn; a wage received later differs."""
     a, b = month_start(benefit), month_start(benefit + 1) - 1
     paid = spells.filter(pl.col("start") <= b, pl.col("slut") >= a)["person"].unique().sort().to_numpy()
     person, seed = paid.astype(np.int64), world.people.seed

@@ -1,4 +1,4 @@
-"""Understands the lives of the example: who gets which benefit from when to when."""
+"""Understands the lives of the example: benefits with first and last day per person."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ COUNT_MONTH = 2014 * 12 + 6
 """First day, and month, that counts (the act, § 30, stk. 1)."""
 
 MOST_SPELLS = 64
-"""Room for one person's spells in the numbering; the spells beside them are numbered from here on."""
+"""Numbers for one person's spells; the second benefits in the same weeks get the numbers after them."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Konti:
     profiler: list[Profil]
 
     def of(self, ydelse_id: str) -> list[int]:
-        """The row numbers of the accounts of a benefit, none if the benefit is not known."""
+        """The row numbers of the accounts of a benefit; none if it is unknown."""
         return [nr for nr, ydelse in enumerate(self.ydelser) if ydelse == ydelse_id]
 
     def instead(self, first: int, last: int) -> Ints:
-        """For every account the one that is paid in first..last in its stead: itself while in force; -1 for none."""
+        """Per account, the one paid instead in first..last: itself while in force, -1 for none."""
         in_force = (self.fra <= last) & (self.til >= first)
         return np.array([self._instead(nr, in_force) for nr in range(len(self.ydelser))], dtype=np.int64)
 
@@ -44,7 +44,7 @@ class Konti:
 def accounts(konti: pl.DataFrame) -> Konti:
     """The accounts of the rules with their profiles, one row per account; days as days since 1970.
 
-    A validity that begins when the count begins has no beginning here: help was paid before.
+    An account valid from the first counted day has no beginning here, as people got help before.
     """
     ydelser = konti["ydelse_id"].to_list()
     profiler = [PROFILER.get(ydelse, UNKNOWN) for ydelse in ydelser]
@@ -66,7 +66,7 @@ def accounts(konti: pl.DataFrame) -> Konti:
 def spells(people: People, konti: Konti, last_day: int, chunk: int = 200_000) -> list[pl.DataFrame]:
     """One row per person and spell up to last_day: person, ydelse, start, slut (inclusive), spell (unique).
 
-    ydelse is the row number of the account; days are days since 1970. One frame for each chunk of people.
+    ydelse is the row number of the account, days are days since 1970. One frame per chunk of people.
     """
     tour = _tour(people, konti, last_day)
     tables = _Tables.of(konti)
@@ -78,7 +78,7 @@ def spells(people: People, konti: Konti, last_day: int, chunk: int = 200_000) ->
 
 @dataclass(frozen=True)
 class _Tables:
-    """Drawing by look-up: first and later benefits per course of life, days per account, pauses, companions."""
+    """Look-up tables: first and later benefits per course of life, days per account, pauses, companions."""
 
     foerste: Ints
     siden: Ints
@@ -101,7 +101,7 @@ class _Tables:
 
 
 def _weighted(konti: Konti, weights: dict[str, int]) -> Ints:
-    """A table of 1,000 accounts in which each benefit has its share; accounts unknown to the rules are left out."""
+    """A table of 1,000 accounts in which each benefit has its share; leaves out accounts unknown to the rules."""
     known = [(konti.of(ydelse), weight) for ydelse, weight in weights.items() if konti.of(ydelse)]
     pool = [accounts_of[turn % len(accounts_of)] for accounts_of, weight in known for turn in range(2 * weight)]
     return np.resize(np.array(pool or [0], dtype=np.int64), 1_000)
@@ -113,7 +113,7 @@ def _companions(konti: Konti, ydelse: str) -> list[int]:
 
 
 def _tour(people: People, konti: Konti, last_day: int) -> Ints:
-    """Per person the account, or -1, whose first spell is given: so every benefit in force is paid to someone."""
+    """The account of each person's first spell, or -1: so somebody gets every benefit in force."""
     possible = np.flatnonzero(np.minimum(konti.til, last_day) >= np.maximum(konti.fra, COUNT_START))
     ydelse = np.full(people.antal, -1, dtype=np.int64)
     places = np.arange(3 * len(possible)) * people.antal // max(1, 3 * len(possible))
@@ -141,7 +141,7 @@ def _spells_of(people: People, konti: Konti, tables: _Tables, tour: Ints, person
 
 
 def _entry(people: People, person: Ints, last_day: int) -> Ints:
-    """First day of the first spell: two in three were on support already when the count began."""
+    """First day of the first spell; for two in three before the first counted day."""
     before = COUNT_START - draw(people.seed, "indgang foer", person) % 900
     after = COUNT_START + draw(people.seed, "indgang", person) % (last_day - COUNT_START + 1)
     at = np.where(draw(people.seed, "i gang", person) % 3 < 2, before, after)
@@ -152,7 +152,7 @@ def _entry(people: People, person: Ints, last_day: int) -> Ints:
 def _on_tour(
     konti: Konti, wanted: Ints, last_day: int, lot: Ints, else_: tuple[Ints, Ints, Ints]
 ) -> tuple[Ints, Ints, Ints]:
-    """Account, first and last day, exchanged for the people who are to try a benefit within its validity."""
+    """Account, first and last day; for people of `_tour`, those of the benefit wanted within its validity."""
     first, last = np.maximum(konti.fra[wanted], COUNT_START), np.minimum(konti.til[wanted], last_day)
     start = first + lot % np.maximum(1, last - first - 120)
     slut = np.minimum(start + 60 + lot // 1_000 % 300, last)

@@ -1,7 +1,7 @@
-"""Understands the people of the example: who they are, where they live and who pays for them.
+"""Understands the people of the example: CPR numbers, residences and paying municipalities.
 
-Nobody here can be anyone: the day of every CPR number is raised by 60, which no register uses for the living.
-Every property is a pure function of the seed and the person's number, so no order of work can change it.
+No number belongs to a living person: its day is raised by 60, as in no register of the living. Every property is a pure
+function of the seed and the person's number, so the order of work changes nothing.
 """
 
 import zlib
@@ -20,19 +20,19 @@ FAR = 99_999
 STEPS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 CPR_WEIGHTS = (4, 3, 2, 7, 6, 5)
 CENTURY = 2000
-"""Born from here on, digit 7 is 4-9; before, it is 0-3."""
+"""First year of birth with digit 7 in 4-9; before it, 0-3."""
 
 MOVES = (2,) + (1,) * 2 + (0,) * 9
 ABROAD = (1,) + (0,) * 49
 PAID_ON = tuple(14 * weeks for weeks in range(1, 6)) * 3 + (0,) * 35
-"""Among so many people: moves, people abroad before a move, days that the old municipality pays on."""
+"""Values to draw among: number of moves, abroad before a move, days that the old municipality pays on."""
 
 
 def draw(seed: int, purpose: str, *keys: Ints) -> Ints:
-    """A number from 0 to 2**62 - 1 for every row of the keys, the same for the same seed, purpose and keys.
+    """A number from 0 to 2**62 - 1 per row of the keys, the same for the same seed, purpose and keys.
 
-    Shape: as the keys, which have one length. Chance without state: nothing is consumed, so chunks, months and
-    sizes cannot disturb each other. Source: the mixing steps of SplitMix64 (Steele, Lea and Flood, 2014).
+    The keys have one length. A draw changes no state, so chunks, months and sizes do not affect each other.
+    Source: the mixing steps of SplitMix64 (Steele, Lea and Flood, 2014).
     """
     start = (seed * STEPS[0] + zlib.crc32(purpose.encode())) % 2**64
     mixed = np.full(len(keys[0]), start, dtype=np.uint64)
@@ -64,8 +64,8 @@ def month_start(maaned: int) -> int:
 class People:
     """The people of one example, one element (or row of three) per person; days as days since 1970.
 
-    kommune, bopael, betaler: up to three residences: index into kommuner, first day there, first day that
-    municipality pays. FAR where the person does not move so often. huller: days abroad before a move.
+    kommune, bopael, betaler: up to three residences, as index into kommuner, first day there, first day that the
+    municipality pays. FAR if the person moves less often. huller: days abroad before a move.
     """
 
     seed: int
@@ -99,7 +99,7 @@ def population(
     span = last[forloeb] - first[forloeb]
     birthday = first[forloeb] + draw(seed, "foedt", person) % span
     kommune, bopael = _residences(seed, kommuner["indbyggertal"].to_numpy().astype(np.int64), person)
-    # A national benefit for someone without a residence must occur, so it is given to early pensioners.
+    # Some early pensioners have no residence, so that EI-018 occurs.
     uden_bopael = np.zeros(antal, dtype=np.bool_)
     uden_bopael[np.flatnonzero(forloeb == 0)[7::60]] = True
     return People(
@@ -138,15 +138,15 @@ def _payers(seed: int, bopael: Ints) -> Ints:
     for nr in (1, 2):
         late = bopael[:, nr] + _pick(seed, f"sen betaler {nr}", person, PAID_ON)
         paid[:, nr] = np.where(bopael[:, nr] == FAR, FAR, late)
-    # The second payer never takes over before the first, even where both moves were close.
+    # The second payer never takes over before the first, even if both moves were close.
     paid[:, 2] = np.maximum(paid[:, 1], paid[:, 2])
     return paid
 
 
 def cpr_numbers(seed: int, birthday: Ints) -> pl.Series:
-    """A CPR number of ten digits per birthday: unique, possible, day + 60, nine in ten meeting modulus 11.
+    """A CPR number of ten digits per birthday: unique, possible, day + 60, nine in ten with modulus 11.
 
-    Source: input.md section 4 (centuries by digit 7); born from 1940 to 2036.
+    ValueError with more people than numbers on a birthday. Source: input.md section 4 (digit 7); born 1940 to 2036.
     """
     order = np.argsort(birthday, kind="stable")
     ordered = birthday[order]

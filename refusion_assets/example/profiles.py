@@ -1,7 +1,7 @@
-"""Understands what is typical of benefits and lives: sums, lengths, and what follows what. Numbers, no work.
+"""Understands typical benefits and lives: sums, lengths, and the benefits that follow. Numbers only.
 
-They are typical, not exact: rates of 2015-2025 from the ministry of employment and shares of the recipients from
-Statistics Denmark (tables AUK01 and AUH01), rounded.
+Rounded rates of 2015-2025 from the ministry of employment, and shares of the recipients from Statistics Denmark (tables
+AUK01 and AUH01).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Form = Literal["maaned", "uge", "straek"]
 
 @dataclass(frozen=True)
 class Profil:
-    """How a benefit is reported (by month, by week, by touched stretch); from-to: kroner a month or week, and days."""
+    """Form of reporting (by month, week or touched stretch), range of kroner a month or week, range of days."""
 
     form: Form
     kroner: tuple[int, int]
@@ -21,9 +21,9 @@ class Profil:
 
 @dataclass(frozen=True)
 class Forloeb:
-    """A course of life: its share of the people, years of birth, weights of the first and of the later benefits.
+    """A course of life: share of the people, years of birth, weights of the first and of the later benefits.
 
-    pauser: in how many per cent there is no pause after a spell, a short one, one of about 52 weeks; else long.
+    pauser: per cent of spells followed by no pause, a short one, one of about 52 weeks; the rest by a long one.
     """
 
     andel: int
@@ -34,7 +34,7 @@ class Forloeb:
 
 
 UNKNOWN = Profil("maaned", (5_000, 12_000), (60, 400))
-"""For a benefit that the rules have got since: it still occurs."""
+"""The profile of a benefit that `PROFILER` lacks."""
 
 PROFILER = {
     "ADP": Profil("straek", (13_000, 20_600), (21, 700)),
@@ -117,7 +117,7 @@ FORLOEB = (
 )
 
 BESIDES = {"ADP": ("BEFORD", "FERIEDP"), "KTH": ("LTS_PRIV", "LTS_OFF"), "FLEKS": ("SYG_VIRK",), "SU": ("SYG_BORGER",)}
-"""What may be paid in the same weeks: one spell in eight of the first has one of the others beside it."""
+"""Benefits paid in the same weeks: one spell in eight of the key has one of the values beside it."""
 
 FOLLOWED_BY = {
     "UDDH": ("KTH",),
@@ -129,4 +129,4 @@ FOLLOWED_BY = {
     "SENP": ("FOEP",),
     "TIDLP": ("EFTL",),
 }
-"""What is paid instead where a benefit is not in force, best first."""
+"""Benefits paid instead of one that is not in force, best first."""

@@ -1,4 +1,4 @@
-"""Understands what the senders report of a month when nothing goes wrong but time: some of it comes late."""
+"""Understands the regular reports of a month, some of them late."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ NATIONAL = {"akasse": ("20100001", "20100002", "20100003", "20100004"), "su": ("
 """The SE numbers of the national sources; four unemployment funds."""
 
 TO_PERSON, TO_EMPLOYER, TO_FLEKSJOB = 1, 2, 3
-"""KontoArt: who is paid, and so which fields name the person and the period."""
+"""KontoArt: the receiver of the money, which decides the fields for person and period."""
 
 REPAID = (10,) + (0,) * 99
-"""Per cent that is repaid, among so many."""
+"""Per cent repaid, to draw among."""
 
 LATE_WEEKS = (1,) * 12 + (2,) * 4 + (3,) * 2 + (0,) * 85
 LATE_MONTHS = (1,) * 15 + (2,) * 3 + (3,) * 2 + (0,) * 980
-"""How many months late a report is: one in six about weeks of sickness, two in a hundred of the others."""
+"""Months of delay, to draw among: one in six reports on weeks is late, two in a hundred of the others."""
 
 MOST_PARTS, ROOM = 100, 1_000_000
-"""Room in the numbering of reports: parts of the people, and reports worked out at a time."""
+"""Room in the report numbers: parts of the people, and reports per call of `reports`."""
 
 
 @dataclass(frozen=True)
 class World:
-    """All that the months have in common: people, their spells, the accounts and the senders.
+    """The common part of all months: people, their spells, the accounts and the senders.
 
-    spells: in parts, as many people in each as are worked on at a time. accounts: one row per account, with its
-    first sender, their number, and an account of another source (fremmed_konto). fra, til: first and last month
-    of receipt. Months are year * 12 + month - 1.
+    `spells`: in parts, one per chunk of people. `accounts`: one row per account, with first sender, number of senders,
+    and an account of another source (fremmed_konto). `fra`, `til`: first and last month of receipt. Months are year *
+    12 + month - 1.
     """
 
     people: People
@@ -46,7 +46,7 @@ class World:
 
 
 def world_of(people: People, konti: Konti, fra: int, til: int) -> World:
-    """The world of an example with receipt in the months fra..til; lives end with til."""
+    """The world of an example with receipt in the months fra..til; spells end with til."""
     senders = senders_of(konti, people.kommuner)
     of_kilde = senders.group_by("kilde").agg(
         kommunal=pl.col("Kommunekode").first().is_not_null(),
@@ -80,7 +80,7 @@ def senders_of(konti: Konti, kommuner: list[str]) -> pl.DataFrame:
 
 
 def _foreign(accounts: pl.DataFrame) -> pl.Series:
-    """Per account the first one for persons that has the same field but belongs to another source."""
+    """Per account, the first account for persons with the same field and another source."""
     persons = accounts.filter(pl.col("kontoart") == TO_PERSON)
     found = [
         persons.filter(pl.col("felt") == felt, pl.col("kilde") != kilde)["konto"].head(1).to_list()
@@ -92,10 +92,9 @@ def _foreign(accounts: pl.DataFrame) -> pl.Series:
 def reports(world: World, part: int, months: range) -> pl.DataFrame:
     """The regular reports about some months and one part of the people: one row per claim.
 
-    Columns: nummer (of the report; the rows of one report share it), maaned (month of the benefit), person,
-    ydelse (row number of the account), start, slut (days since 1970, within the account's validity), oere,
-    tilbage (Felt0098 in øre), afsender, arbejdsgiver (SE number), modtaget (month of receipt), and kommunal,
-    kontoart, form of the account.
+    Columns: maaned (of the benefit), person, ydelse (row number of the account), start, slut (days since 1970, within
+    the account's validity). In øre: oere, tilbage (Felt0098). Also afsender, arbejdsgiver (SE number), modtaget (month
+    of receipt), kommunal, kontoart and form of the account. Rows of one report share nummer.
     """
     active = _active(world, part, months)
     by_form = [
@@ -109,7 +108,7 @@ def reports(world: World, part: int, months: range) -> pl.DataFrame:
 
 
 def _active(world: World, part: int, months: range) -> pl.DataFrame:
-    """One row per spell and month that it touches, with the month's days a..b and the account in force then."""
+    """One row per spell and touched month, with the month's days a..b and the account in force."""
     starts = np.array([month_start(maaned) for maaned in (*months, months.stop)])
     touched = (pl.col("start") < int(starts[-1]), pl.col("slut") >= int(starts[0]))
     first = pl.max_horizontal(_month_of("start"), pl.lit(months.start))
@@ -132,12 +131,12 @@ def _month_of(day: str) -> pl.Expr:
 
 
 def pick(lot: pl.Expr, values: Sequence[int | str | None]) -> pl.Expr:
-    """One of the values per row, each as often as it stands there; the lot is a number of chance()."""
+    """One of the values per row, each as often as it occurs in `values`; the lot is a number of chance()."""
     return pl.lit(pl.Series(values)).gather(lot % len(values))
 
 
 def chance(world: World, purpose: str, rows: pl.DataFrame, *keys: str) -> pl.Expr:
-    """A number from 0 to 2**62 - 1 per row, decided by the seed, the purpose and the key columns."""
+    """A number from 0 to 2**62 - 1 per row, from the seed, the purpose and the key columns."""
     return pl.lit(pl.Series(purpose, draw(world.people.seed, purpose, *(rows[key].to_numpy() for key in keys))))
 
 
@@ -146,7 +145,7 @@ def _within_month(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _weeks(world: World, rows: pl.DataFrame) -> pl.DataFrame:
-    """Periods of one, two or four weeks from the Monday of the spell, in the month in which they end."""
+    """Periods of one, two or four weeks from the Monday of the spell, in the month of their end."""
     length = pick(chance(world, "uger ad gangen", rows, "spell"), (7, 7, 7, 14, 28))
     rows = rows.with_columns(laengde=length, mandag=pl.col("start") - (pl.col("start") + 3) % 7)
     length, monday, slut, b = (pl.col(name) for name in ("laengde", "mandag", "slut", "b"))
@@ -159,7 +158,7 @@ def _weeks(world: World, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _stretches(world: World, rows: pl.DataFrame) -> pl.DataFrame:
-    """Months as they are, but one in seven with a week without a benefit, and so in two stretches."""
+    """Months, one in seven cut in two stretches by a week without the benefit."""
     lot = chance(world, "fri uge", rows, "spell", "maaned")
     monday = pl.col("a") + 7 + (4 - pl.col("a")) % 7 + 7 * (lot // 7 % 2)
     rows = rows.with_columns(fri=pl.when(lot % 7 == 0).then(monday))
@@ -170,7 +169,7 @@ def _stretches(world: World, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sent(world: World, rows: pl.DataFrame) -> pl.DataFrame:
-    """With afsender: the municipality that pays then, or the person's national source; cut where the payer changes."""
+    """With afsender: the paying municipality, or the person's national source; cut where the payer changes."""
     people = world.people
     for nr in (1, 2):
         rows = rows.with_columns(skifte=pl.Series(people.betaler[:, nr][rows["person"].to_numpy()]))
@@ -187,7 +186,7 @@ def _sent(world: World, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _paid(world: World, rows: pl.DataFrame) -> pl.DataFrame:
-    """With oere (the level of the spell for its days; levels rise two per cent a year) and tilbage."""
+    """With tilbage and oere: the spell's level for its days, rising two per cent a year."""
     level = pl.col("lo") * 100 + chance(world, "niveau", rows, "spell") % (100 * (pl.col("hi") - pl.col("lo")))
     level = level * (100 + 2 * (pl.col("maaned") // 12 - 2020)) // 100
     days = pl.col("slut") - pl.col("start") + 1
@@ -200,7 +199,7 @@ def _paid(world: World, rows: pl.DataFrame) -> pl.DataFrame:
 def _numbered(world: World, rows: pl.DataFrame, part: int) -> pl.DataFrame:
     """With arbejdsgiver, modtaget (some reports are late) and nummer.
 
-    One report holds what a sender reports about one spell in the month, or all people of one employer.
+    One report: a sender's rows on one spell in the month, or on all people of one employer.
     """
     people = world.people
     size = people.antal // (400 * len(people.kommuner)) + 2

@@ -1,4 +1,4 @@
-"""Understands raw rows: the events of the example as text, and how a mishap spoils it.
+"""Understands raw rows: the events of the example as text, and the damage of each mishap.
 
 The columns are those of the input contract (input.md section 2).
 """
@@ -47,9 +47,9 @@ def date_text(days: pl.Expr) -> pl.Expr:
 
 
 def raw_rows(world: World, sent: pl.DataFrame, maaned: int) -> pl.DataFrame:
-    """What is received in a month as text: COLUMNS, one row per event, by sender and then in no order.
+    """The rows received in a month as text: COLUMNS, one row per event, by sender and in random order.
 
-    Besides COLUMNS: afsender, and what a manifest sums: er_T, sum0014, sum0037 (readable øre in those fields).
+    Also afsender and the sums of a manifest: er_T, sum0014, sum0037 (readable øre in those fields).
     """
     hjemme, ude = world.people.kommuner[0], world.people.kommuner[-1]
     account = world.accounts.select(
@@ -77,7 +77,7 @@ def _only_reports(value: pl.Expr) -> pl.Expr:
 
 
 def _who() -> dict[str, pl.Expr]:
-    """Ids, persons and kind of income: a reversal names the person only where it is not about the whole report."""
+    """Ids, persons and kind of income: a reversal of a whole report names no person."""
     employer, cpr = pl.col("kontoart") == TO_EMPLOYER, pl.col("cpr")
     number = pl.col("nummer").cast(pl.String)
     return {
@@ -93,7 +93,7 @@ def _who() -> dict[str, pl.Expr]:
 
 
 def _money() -> dict[str, pl.Expr]:
-    """The amount in the account's field, the account in its own, and the readable øre that a manifest sums."""
+    """The amount and the account in their fields, and the readable øre that a manifest sums."""
     oere, field, felt = pl.col("oere"), pl.col("beloebsfelt"), pl.col("felt")
     readable = pl.when(pl.col("fejl").ne_missing("EI-001 beloeb")).then(oere)
     amounts = {f"Felt{name}": _only_reports(pl.when(field == name).then(kroner(oere))) for name in AMOUNTS}
@@ -104,7 +104,7 @@ def _money() -> dict[str, pl.Expr]:
 
 
 def _periods(maaned: int) -> dict[str, pl.Expr]:
-    """The pay period, which is the benefit period here, and the moment of receipt (the 1st to the 26th)."""
+    """The pay period, equal to the benefit period, and the moment of receipt (the 1st to the 26th)."""
     first, last, person = date_text(pl.col("start")), date_text(pl.col("slut")), pl.col("kontoart") == TO_PERSON
     on_day, at = date_text(month_start(maaned) + pl.col("lod") % 26), pl.lit(_clock()).gather(pl.col("lod") % 86_399)
     return {
@@ -150,13 +150,13 @@ SPOILT = {
     "EI-008 ukendt": {"Kommunekode": pl.lit("999")},
     "EI-008 anden": {"Kommunekode": pl.col("fremmed_kommune")},
 }
-"""What a mishap does to the text of the row."""
+"""The changed text of a row, by mishap."""
 
 
 def spoilt(raw: pl.DataFrame) -> pl.DataFrame:
-    """The raw rows (columns of input.md section 2 as text, and fejl) with what each mishap does to them.
+    """The raw rows (columns of input.md section 2 as text, and fejl) with the damage of each mishap, in another order.
 
-    Rows: as given, in another order. Also needs fremmed_konto and fremmed_kommune: what is wrong for the row.
+    Needs fremmed_konto and fremmed_kommune: values that are wrong for the row.
     """
     bad = raw.filter(pl.col("fejl").is_in(list(SPOILT))).partition_by("fejl", as_dict=True, maintain_order=True)
     whole = raw.filter(pl.col("fejl").is_in(list(SPOILT)).fill_null(value=False).not_())

@@ -1,7 +1,7 @@
-"""Understands what goes wrong: corrections, reversals, double reports and rows that must be rejected.
+"""Understands trouble: corrections, reversals, double reports and rows that must be rejected.
 
-Every rule of the input contract (input.md section 4) that concerns a row is broken somewhere. Corrections
-come by chance; the mishaps take turns, so that even a small example has every kind.
+Some row breaks every row rule of the input contract (input.md section 4). Corrections come by chance; the mishaps take
+turns, so that even a small example has every kind.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ FATE_OF_REPORT = ("hel rettet",) * 2 + ("hel trukket",) + (None,) * 997
 FATE_OF_PERSON = (
     ("rettet",) * 5 + ("trukket",) * 2 + ("tillaeg",) * 4 + ("nedsat",) * 4 + ("nulstillet",) + (None,) * 984
 )
-"""What becomes of a thousand reports, and of a thousand persons' rows in a report."""
+"""Corrections of a thousand reports, and of a thousand persons' rows in a report."""
 
 REJECTED = {
     "YR-001": ANY,
@@ -42,7 +42,7 @@ REJECTED = {
     "EI-008 ukendt": KOMMUNAL,
     "EI-008 anden": KOMMUNAL,
 }
-"""Mishaps for which the row itself is rejected, and which reports they can befall."""
+"""Mishaps that put the row in quarantine, and the reports that can have them."""
 
 UHELD = {
     **REJECTED,
@@ -56,18 +56,18 @@ UHELD = {
     "EI-016": (KONTOART == TO_PERSON) & (DAGE >= 2 * WEEK),
     "T uden CPR": pl.col("flere"),
 }
-"""All mishaps, named by the rule they break; the last breaks none, it reverses a report about several people."""
+"""All mishaps, named by the broken rule; the last breaks none: it reverses a report about several people."""
 
 MUCH_MONEY = 250_000
 """Øre a day: a full week of it is above the bound of 12,000 kr. for one benefit (EI-016)."""
 
 
 def events(world: World, rows: pl.DataFrame, months: range) -> pl.DataFrame:
-    """Everything that is ever sent about the reports of some months: one row per raw row, reversals included.
+    """All events that are ever sent about the reports of some months: one row per raw row, reversals included.
 
-    Columns: as reports(), and mrk (first letter of the id; T and U are reversals), ref (first letter of the id
-    that is reversed), hel (the whole report is reversed), fejl (the mishap, null for most). modtaget is a month
-    of receipt of the example; what would come after the last one is left out.
+    Columns of reports() and four more. `mrk`: first letter of the id; T and U are reversals. `ref`: first letter of the
+    reversed id. `hel`: the whole report is reversed. `fejl`: the mishap, mostly null. `modtaget` is a month of receipt
+    of the example; later events are left out.
     """
     marks = {"mrk": pl.lit("H"), "ref": pl.lit(None, pl.String), "hel": pl.lit(value=False)}
     rows = rows.with_columns(**marks, udenfor=_outside(world, rows, months))
@@ -82,7 +82,7 @@ def events(world: World, rows: pl.DataFrame, months: range) -> pl.DataFrame:
 
 
 def _fate(world: World, rows: pl.DataFrame) -> dict[str, pl.Expr]:
-    """What becomes of a report, or of one person's rows in it, and how many months later."""
+    """Per row the correction of its report, or of one person's rows in it, and the months until then."""
     whole = pick(chance(world, "hel indberetning", rows, "nummer"), FATE_OF_REPORT)
     own = pick(chance(world, "skaebne", rows, "nummer", "person"), FATE_OF_PERSON)
     return {
@@ -92,7 +92,7 @@ def _fate(world: World, rows: pl.DataFrame) -> dict[str, pl.Expr]:
 
 
 def _corrections(world: World, rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """Reversals, most of them with the report as it should have been, and supplements up and down."""
+    """Reversals, most of them with the correct report, and supplements up and down."""
     fate, amount = pl.col("skaebne"), pl.col("oere") - pl.col("tilbage")
     later = rows.filter(fate.is_not_null()).with_columns(modtaget=pl.col("modtaget") + pl.col("senere"))
     own = later.filter(fate.is_in(["rettet", "trukket"]))
@@ -112,7 +112,7 @@ def _reversal(rows: pl.DataFrame, *, hel: bool = True) -> pl.DataFrame:
 
 
 def _as_it_should_be(world: World, rows: pl.DataFrame) -> pl.DataFrame:
-    """The corrected report: another amount, and for one longer period in four an earlier end."""
+    """The correct report: another amount, and for one longer period in four an earlier end."""
     lot = chance(world, "rettelse", rows, "nummer", "person", "start")
     shorter = (lot % 4 == 0) & (DAGE >= WEEK)
     return rows.with_columns(
@@ -139,7 +139,7 @@ def _mishaps(world: World, rows: pl.DataFrame, months: range) -> pl.Series:
 
 
 def _outside(world: World, rows: pl.DataFrame, months: range) -> pl.Series:
-    """Per row an account of the same source, for persons, that is in force neither then nor just before; or -1."""
+    """Per row an account of the same source, for persons, out of force in the month and the one before; or -1."""
     konti, frame = world.konti, world.konti.frame
     kilde, person = frame["kilde"].to_numpy(), frame["kontoart"].to_numpy() == TO_PERSON
     fits = (kilde[:, None] == kilde) & person & person[:, None]
@@ -151,7 +151,7 @@ def _outside(world: World, rows: pl.DataFrame, months: range) -> pl.Series:
 
 
 def _after_mishaps(world: World, rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """The reports as they were sent, and what follows upon the mishaps."""
+    """The reports as sent, and the later events of the mishaps."""
     fejl, received = pl.col("fejl"), pl.col("modtaget")
     sent = rows.with_columns(
         ydelse=pl.when(fejl == "EI-007").then("udenfor").otherwise("ydelse"),
@@ -163,7 +163,7 @@ def _after_mishaps(world: World, rows: pl.DataFrame) -> list[pl.DataFrame]:
     place = pl.col("afsender") % len(world.people.kommuner)
     neighbour = pl.col("afsender") - place + (place + 1) % len(world.people.kommuner)
     lowered = {"mrk": pl.lit("S"), "oere": -(pl.col("oere") // 4), "tilbage": pl.lit(0, pl.Int64)}
-    # The first month of receipt holds all of history: a second file with the same id must lie after it.
+    # The first month of receipt holds all of history, so the second file with the same id must come after it.
     second_file = pl.max_horizontal(received, pl.lit(world.fra)) + 1
     return [
         sent,

@@ -1,4 +1,4 @@
-"""Understands the synthetic example: a data root as the senders would have delivered it, with all its trouble."""
+"""Understands the synthetic example: a data root as delivered by the senders, with all its trouble."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,18 +19,18 @@ from refusion_assets.example.trouble import events
 from refusion_assets.progress import patient
 
 DELIVERY = 300_000
-"""Events that are handed on together while more are to come in the month."""
+"""Events written together before the rest of the month."""
 
 BORGERE = {"mini": 2_000, "midi": 60_000, "fuld": 1_400_000}
 """People per size; mini has three municipalities, the others all."""
 
 LATE_COMERS = {"midi": 24}
-"""Sizes in which nine of ten people have no longer history than so many months; the rest have all of it."""
+"""Months of history of nine people in ten, by size; the tenth has all of it."""
 
 
 @dataclass(frozen=True)
 class ExampleSummary:
-    """What was written: people, municipalities, months of receipt, files without manifests, and their rows."""
+    """Counts of the example: people, municipalities, months of receipt, files without manifests, and their rows."""
 
     borgere: int
     kommuner: int
@@ -40,7 +40,7 @@ class ExampleSummary:
 
 
 def tables(rules: Rulebook) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The accounts and the municipalities of the rules, as `write_example` takes them: one row each."""
+    """The accounts and the municipalities of the rules in the form of `write_example`: one row each."""
     konti = []
     for konto in rules.konti:
         ydelse = rules.ydelse_on(konto.ydelse_id, konto.gyldig_fra)
@@ -81,14 +81,14 @@ def write_example(  # noqa: PLR0913, PLR0917  what an example is made of
     progress: Callable[[str], None] = _silent,
     historik: int | None = None,
 ) -> ExampleSummary:
-    """A summary of the example, whose files lie under root/raw: reports and registers of the months fra..til.
+    """Write an example under root/raw, with reports and registers of the months fra..til; counts of it.
 
-    konti: one row per account, with ydelse_id, kilde, kontoart, felt, konto, beloebsfelter (list), indkomsttype,
-    indtaegtsart, gyldig_fra, gyldig_til (null = open). historik: months of history before the first one that nine of
-    ten people have (default: `LATE_COMERS`, else all). kommuner: kommunekode, indbyggertal. fra, til: first day of
-    the first and of the last month of receipt; the first brings the history since July 2014. progress gets a line
-    per month, and now and then a bar of how much is done. The same arguments give the same bytes. ValueError where
-    fra is before July 2014 or after til, or root has raw files. Source: the input contract (input.md).
+    `konti`, one row per account: ydelse_id, kilde, kontoart, felt, konto, beloebsfelter (list), indkomsttype,
+    indtaegtsart, gyldig_fra, gyldig_til (null = open). `kommuner`: kommunekode, indbyggertal. `fra`, `til`: first day
+    of the first and last month of receipt; the first brings the history since July 2014. `historik`: months of history
+    of nine people in ten (default: `LATE_COMERS`, else all). `progress` gets a line per month, and now and then a bar.
+    The same arguments give the same bytes. ValueError if `fra` is before July 2014 or after `til`, or if root has raw
+    files. Source: the input contract (input.md).
     """
     first, last = (month.year * 12 + month.month - 1 for month in (fra, til))
     if not COUNT_MONTH <= first <= last:
@@ -105,9 +105,9 @@ def write_example(  # noqa: PLR0913, PLR0917  what an example is made of
 
 
 def _with_late_comers(world: World, months: int | None) -> World:
-    """A world in which nine of ten people are unknown until so many months before the first one of receipt.
+    """A world in which nine people in ten have no spells earlier than `months` before the first receipt.
 
-    The whole history of everybody would make the first month's files a hundred times those of the others.
+    With everybody's whole history, the first month's files would be a hundred times as large as the others.
     """
     if months is None:
         return world
@@ -121,14 +121,14 @@ def _with_late_comers(world: World, months: int | None) -> World:
 
 
 def small_middle_big(kommuner: pl.DataFrame) -> pl.DataFrame:
-    """Three municipalities, one row each: near the small end of the table by population, the middle, the big end."""
+    """Three municipalities, one row each: at 5, 50 and 95 per cent of the table by population."""
     by_size = kommuner.sort("indbyggertal", "kommunekode")
     places = sorted({by_size.height * percent // 100 for percent in (5, 50, 95)})
     return by_size[places].sort("kommunekode")
 
 
 def people_of(kommuner: pl.DataFrame, antal: int, seed: int) -> People:
-    """The people of an example of any size, one element per person; per municipality as its indbyggertal."""
+    """The people of an example, one element per person, spread over municipalities by indbyggertal."""
     foedt, andele = [forloeb.foedt for forloeb in FORLOEB], [forloeb.andel for forloeb in FORLOEB]
     return population(seed, kommuner, antal, foedt, andele)
 
@@ -151,7 +151,7 @@ def _write(root: Path, world: World, progress: Callable[[str], None]) -> Example
 def _deliveries(world: World, progress: Callable[[str], None]) -> Iterator[tuple[int, pl.DataFrame]]:
     """Month of receipt and events received in it, a piece at a time, in the order of the months.
 
-    What comes later than its month of benefit waits here; so no month is worked out twice and none is kept.
+    Late events wait here, so that no month is calculated twice and none is kept.
     """
     bar = patient(progress)
     waiting: dict[int, list[pl.DataFrame]] = {maaned: [] for maaned in range(world.fra, world.til + 1)}
@@ -171,7 +171,7 @@ def _deliveries(world: World, progress: Callable[[str], None]) -> Iterator[tuple
 
 
 def _turns(world: World) -> Iterator[range]:
-    """Months worked out at a time: of the history as many as few people allow, then one after another."""
+    """The months calculated together: in the history as many as few people allow, then one by one."""
     at_a_time = 1 + DELIVERY // world.people.antal
     for first in range(COUNT_MONTH, world.fra, at_a_time):
         yield range(first, min(first + at_a_time, world.fra))

@@ -1,1 +1,1 @@
-"""Files: what is delivered to us, what goes out to the municipalities, and what a proposal would do."""
+"""Files: raw files from the senders, outgoing files to the municipalities, and the files of an estimate."""

@@ -60,8 +60,10 @@ SUMS = {
 BLOCK_BYTES = 64 * 2**20
 ROWS_PER_PART = 50_000
 NO_MARKS = bytes(sorted({*range(256)} - {*b";\n"}))
-BOPAEL_HEADER = "CPR;Kommunekode;Bopael_start;Bopael_slut"
-FLEKS_HEADER = "CPR;Maaned;Beregningsgrundlag;Loen"
+REGISTER_HEADERS = {
+    "bopael": "CPR;Kommunekode;Bopael_start;Bopael_slut",
+    "fleksgrundlag": "CPR;Maaned;Beregningsgrundlag;Loen",
+}
 
 
 class FileRejected(Exception):
@@ -116,9 +118,21 @@ def report_files(raw: Path, through: date, rules: Rulebook) -> Iterator[tuple[Pa
     """
     for kilde in sorted(rules.kilder, key=lambda k: k.id):
         for month, folder in months_on_disk(raw, kilde.id, through):
-            for name in sorted(os.listdir(folder)):
-                if parts := report_name(name, kilde, month):
-                    yield folder / name, parts, month
+            yield from _named_files(folder, kilde, month)
+
+
+def files_of_month(raw: Path, month: date, rules: Rulebook) -> Iterator[tuple[Path, re.Match[str], date]]:
+    """As `report_files`, for the folders of one month alone."""
+    for kilde in sorted(rules.kilder, key=lambda k: k.id):
+        folder = raw / kilde.id / f"{month:%Y-%m}"
+        if folder.is_dir():
+            yield from _named_files(folder, kilde, month)
+
+
+def _named_files(folder: Path, kilde: Kilde, month: date) -> Iterator[tuple[Path, re.Match[str], date]]:
+    for name in sorted(os.listdir(folder)):
+        if parts := report_name(name, kilde, month):
+            yield folder / name, parts, month
 
 
 def find(raw: Path, through: date, rules: Rulebook) -> tuple[list[Delivery], list[Fault]]:
@@ -129,12 +143,22 @@ def find(raw: Path, through: date, rules: Rulebook) -> tuple[list[Delivery], lis
     deliveries, faults = [], []
     for path, name, month in report_files(raw, through, rules):
         if name["form"] == "txt":
-            text = "den faste form (.txt) kan ikke læses endnu; bed afsenderen om filen som CSV"
-            faults.append(Fault("FIL-002", path.name, text))
-            continue
-        sti = str(path.relative_to(raw))
-        deliveries.append(Delivery(path, sti, name["kilde"], name["enhed"], month, int(name["nr"])))
+            faults.append(fixed_form(path))
+        else:
+            deliveries.append(delivery_of(raw, path, name, month))
     return deliveries, faults
+
+
+def fixed_form(path: Path) -> Fault:
+    """FIL-002 of a file in the fixed-width form."""
+    text = "den faste form (.txt) kan ikke læses endnu; bed afsenderen om filen som CSV"
+    return Fault("FIL-002", path.name, text)
+
+
+def delivery_of(raw: Path, path: Path, name: re.Match[str], month: date) -> Delivery:
+    """The file at a path, by the parts of its name and the month of its folder."""
+    sti = str(path.relative_to(raw))
+    return Delivery(path, sti, name["kilde"], name["enhed"], month, int(name["nr"]))
 
 
 def senders(deliveries: Iterable[Delivery], month: date) -> Counter[tuple[str, str]]:
@@ -204,7 +228,7 @@ def read_reports(delivery: Delivery) -> Content:
     Source: input.md sections 1 and 4 (FIL-001, FIL-002).
     """
     path = delivery.path
-    claimed = _manifest(path, REPORT_KEYS)
+    claimed = claims_of(path, REPORT_KEYS)
     lies = {"filnavn": path.name, "kilde": delivery.kilde, "enhed": delivery.enhed}
     content = _read(path, HEADER, claimed, lies | {"modtaget_maaned": f"{delivery.maaned:%Y-%m}"})
     return Content(content.sha256, _summed(path, claimed, content.parts))
@@ -222,14 +246,14 @@ def _summed(path: Path, claimed: dict[str, Any], parts: Iterator[pl.DataFrame]) 
 
 def read_register(path: Path, header: str) -> tuple[str, pl.DataFrame]:
     """The hash and the lines of a supporting register, once it is proved against its manifest; FileRejected else."""
-    claimed = _manifest(path, REGISTER_KEYS)
+    claimed = claims_of(path, REGISTER_KEYS)
     content = _read(path, header, claimed, {"filnavn": path.name, "modtaget_maaned": path.parent.name})
     lines = pl.concat(content.parts)
     _compare(path, claimed, {"antal_raekker": lines.height})
     return content.sha256, lines
 
 
-def _manifest(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+def claims_of(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """The manifest beside a file, amounts in øre; FileRejected if it is missing, unreadable or without a key."""
 
     def rejected(why: str) -> FileRejected:

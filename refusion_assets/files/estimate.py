@@ -1,4 +1,4 @@
-"""Understands the output of an estimate: short tables, a plot, and a line for each rule that changes."""
+"""Understands the output of an estimate: short tables, a plot, and a line per changed rule."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ NET = {book: pl.col(f"refusion_oere_{book}") - pl.col(f"medfinansiering_oere_{bo
 class Konsekvens:
     """The effect of a proposal on some benefit months, with the claims known to run `kendt`.
 
-    `beregnet`: the warehouse holds the months under the rules in force, and its money is that of the estimate.
+    `beregnet`: the warehouse already holds these months under the rules in force.
     """
 
     gaeldende: Rulebook
@@ -49,7 +49,7 @@ class Konsekvens:
 
 @dataclass(frozen=True)
 class Tabel:
-    """A small table of words: a title, headings, and rows whose first `ord` columns are words and the rest numbers."""
+    """A small table as text: title, headings and rows; the first `ord` columns are words, the rest numbers."""
 
     titel: str
     hoved: tuple[str, ...]
@@ -73,9 +73,9 @@ class Tabel:
 
 
 def _tabel(titel: str, rows: pl.DataFrame, words: dict[str, str], more: dict[str, str]) -> Tabel:
-    """A table of the money under both rule sets: after columns of words, before counts; each column with its heading.
+    """A table of the money under both rule sets, in øre: columns `words` before it, columns `more` after it.
 
-    `rows` have these columns and øre under both rule sets. A null count is left empty; text is unchanged.
+    `words`, `more`: heading by column. A null number becomes an empty cell.
     """
     cells = [
         (
@@ -89,24 +89,23 @@ def _tabel(titel: str, rows: pl.DataFrame, words: dict[str, str], more: dict[str
 
 
 def _count(number: int | None) -> str:
-    """A whole number for people; empty for null."""
     return "" if number is None else f"{number:,}".replace(",", ".")
 
 
 def _net(celler: pl.DataFrame, *by: str | pl.Expr) -> pl.DataFrame:
-    """The municipalities' net amount under both rule sets (øre), and the weeks, by some columns; in their order."""
+    """The municipalities' net amount under both rule sets (øre) and person-weeks, summed and sorted by `by`."""
     weeks = {f"uger_{book}": pl.col(f"personuger_{book}").sum() for book in NET}
     summed = {book: net.sum() for book, net in NET.items()} | weeks
     return celler.group_by(by).agg(**summed).sort(pl.all()) if by else celler.select(**summed)
 
 
 def net_difference(result: Konsekvens) -> int:
-    """The net difference of all municipalities by the proposal, in all the months. Øre."""
+    """The net difference of the proposal over all municipalities and months. Øre."""
     return int(result.virkning.celler.select((NET[FORSLAG] - NET[GAELDENDE]).sum()).item())
 
 
 def _with_people(rows: pl.DataFrame, result: Konsekvens, *by: str) -> pl.DataFrame:
-    """The rows by month, by municipality or over all, with the persons with changed money and with a changed step."""
+    """`rows` with the persons with changed money and with a changed step, by month, by municipality or over all."""
     asked = [pl.col(column).is_not_null() == (column in by) for column in WHERE]
     people = result.virkning.beroerte.filter(asked).select(*by, "borgere", "skifter")
     if not by:
@@ -116,7 +115,7 @@ def _with_people(rows: pl.DataFrame, result: Konsekvens, *by: str) -> pl.DataFra
 
 
 def _kommuner(result: Konsekvens) -> pl.DataFrame:
-    """One row per municipality: its name, net money under both, the difference, and persons with changed money."""
+    """One row per municipality: name, net money under both rule sets, difference, persons with changed money."""
     kommuner = result.gaeldende.kommuner
     return (
         _with_people(_net(result.virkning.celler, "kommunekode"), result, "kommunekode")
@@ -137,7 +136,7 @@ def ydelse_navne(result: Konsekvens) -> dict[str, str]:
 
 
 def _by_month(result: Konsekvens) -> Tabel:
-    """Month by month, year by year where there are more, and in all."""
+    """Net money by month, by year if there are several, and in all."""
     celler = result.virkning.celler
     months = _with_people(_net(celler, "maaned"), result, "maaned").with_columns(pl.col("maaned").dt.strftime("%Y-%m"))
     years = _net(celler, pl.format("{} i alt", pl.col("maaned").dt.year()).alias("maaned"))
@@ -148,7 +147,7 @@ def _by_month(result: Konsekvens) -> Tabel:
 
 
 def _by_kommune(result: Konsekvens, *, gain: bool) -> Tabel:
-    """The municipalities that get most more, or most less."""
+    """The municipalities with the largest gain, or the largest loss."""
     moved = _kommuner(result).filter(pl.col("forskel") > 0 if gain else pl.col("forskel") < 0)
     first = (moved if gain else moved.reverse()).head(MOST_EACH_WAY)
     each = round_half_away(first["forskel"].to_numpy(), first["indbyggere"].to_numpy()).tolist()
@@ -158,7 +157,7 @@ def _by_kommune(result: Konsekvens, *, gain: bool) -> Tabel:
 
 
 def _by_ydelse(result: Konsekvens) -> Tabel:
-    """By benefit and side, where an amount differs."""
+    """Net money by benefit and side, if it differs."""
     moved = _net(result.virkning.celler, "ydelse_id", "side").filter(pl.col(GAELDENDE) != pl.col(FORSLAG))
     rows = moved.with_columns(pl.col("ydelse_id").replace(ydelse_navne(result))).sort("ydelse_id", "side")
     words = {"ydelse_id": "Ydelse", "side": "Side"}
@@ -166,7 +165,7 @@ def _by_ydelse(result: Konsekvens) -> Tabel:
 
 
 def _by_step(result: Konsekvens) -> Tabel:
-    """By side and step: the net amount and the person-weeks."""
+    """Net money and person-weeks by side and step."""
     rows = _net(result.virkning.celler, "side", "trin")
     named = rows.with_columns(pl.col("trin").map_elements(step, return_dtype=pl.String))
     more = {f"uger_{book}": f"Personuger {title}" for book, title in BOOKS.items()}
@@ -174,12 +173,12 @@ def _by_step(result: Konsekvens) -> Tabel:
 
 
 def step(trin: int) -> str:
-    """A step as one says it."""
+    """A step in words."""
     return "uden trin" if trin == UDEN_TRIN else f"trin {trin}"
 
 
 def _matrix(result: Konsekvens) -> Tabel:
-    """From which step to which: persons over all months and all municipalities, each once a cell."""
+    """Persons by old and new step, over all months and municipalities; each person once a cell."""
     skift = result.virkning.skift.filter(pl.col("maaned").is_null() & pl.col("kommunekode").is_null())
     people = {(fra, til): n for fra, til, n in skift.select("fra_trin", "til_trin", "borgere").iter_rows()}
     fra, til = (sorted({pair[place] for pair in people}) for place in (0, 1))
@@ -200,7 +199,7 @@ def tables(result: Konsekvens) -> dict[str, Tabel]:
 
 
 def proposal(result: Konsekvens) -> Iterator[str]:
-    """The differences of the proposal, the months they can touch, and the effects that are not shown; a line each."""
+    """The lines on the proposal: its differences, the months they can touch, effects outside the estimate."""
     first, last = result.maaneder[0], result.maaneder[-1]
     months = f"ydelsesmåned {first:%Y-%m}" if first == last else f"ydelsesmånederne {first:%Y-%m}..{last:%Y-%m}"
     yield (
@@ -224,7 +223,7 @@ def proposal(result: Konsekvens) -> Iterator[str]:
 
 
 def reach(result: Konsekvens, forskel: Forskel) -> str:
-    """The requested months that a difference of the rules can touch, in words."""
+    """The estimated months that a difference of the rules can touch, in words."""
     touched = [month for month in result.maaneder if forskel.touches(month, last_day(month))]
     if forskel.fil == FORAELDELSE:
         return "rører kørsler, ikke ydelsesmåneder"
@@ -239,13 +238,12 @@ def text(result: Konsekvens) -> list[str]:
 
 
 def plot(result: Konsekvens) -> str:
-    """One bar per municipality (SVG), who gets most more at the top: the difference, net."""
+    """One bar per municipality (SVG) with its net difference, the largest gain at the top."""
     rows = _kommuner(result).filter(pl.col("forskel") != 0).select("kommune", "forskel").rows()
     return figures.plot(partial(_bars, rows), 7.5, 0.5 + 0.17 * len(rows))
 
 
 def _bars(rows: list[tuple[str, int]], figure: "Figure") -> None:
-    """A bar per row, its name to the left and its kroner at its end."""
     axes = figure.subplots(
         gridspec_kw={"left": 0.2, "right": 0.98, "bottom": 0, "top": 1 - 0.4 / figure.get_figheight()}
     )
@@ -278,14 +276,14 @@ TITLES = {
 
 
 def folder_of(root: Path, forslag: Rulebook) -> Path:
-    """The folder of a proposal's estimate, unless another place is asked for."""
+    """The default folder of a proposal's estimate."""
     return root / "konsekvens" / forslag.version[:12]
 
 
 def write(result: Konsekvens, folder: Path) -> None:
-    """The files of an estimate: a reader sees all the old ones or all the new. Stop if the folder holds others.
+    """Write the files of an estimate: a reader sees all old ones or all new. Stop if the folder holds other files.
 
-    No row is about one person; persons are counted by month, municipality, benefit and step.
+    No row is about one person: the files count persons by month, municipality, benefit and step.
     """
     made = {EFFEKT, SKIFT, REGLER, PLOT, RESULTAT}
     others = {path.name for path in folder.iterdir()} - made if folder.is_dir() else set()
@@ -300,7 +298,7 @@ def write(result: Konsekvens, folder: Path) -> None:
 
 
 def _where(result: Konsekvens) -> list[pl.Expr]:
-    """Month (`YYYY-MM`), code and name of a municipality; all of them where there is none."""
+    """Columns for month (`YYYY-MM`), code and name of a municipality; null becomes `alle` and `Hele landet`."""
     names = {k.kommunekode: k.navn for k in result.gaeldende.kommuner}
     code = pl.col("kommunekode")
     return [
@@ -311,12 +309,11 @@ def _where(result: Konsekvens) -> list[pl.Expr]:
 
 
 def _trin(column: str, title: str) -> pl.Expr:
-    """A step as one says it."""
     return pl.col(column).map_elements(step, return_dtype=pl.String).alias(title)
 
 
 def _effekt(result: Konsekvens) -> pl.DataFrame:
-    """One row per month, municipality, benefit, side and step: counts and kroner under both, and the difference."""
+    """One row per month, municipality, benefit, side and step: counts, kroner under both rule sets, difference."""
     measures = []
     for name in (*COUNTS, *MONEY):
         for book, title in BOOKS.items():
@@ -333,7 +330,7 @@ def _effekt(result: Konsekvens) -> pl.DataFrame:
 
 
 def _skift(result: Konsekvens) -> pl.DataFrame:
-    """One row per month, municipality, step and new step: persons and person-weeks; and over all, each person once."""
+    """One row per month, municipality, old and new step: persons, person-weeks. Totals count each person once."""
     return result.virkning.skift.select(
         *_where(result),
         _trin("fra_trin", "Fra trin"),
@@ -344,7 +341,7 @@ def _skift(result: Konsekvens) -> pl.DataFrame:
 
 
 def _regler(result: Konsekvens) -> pl.DataFrame:
-    """One row per difference of the rules: its place, old and new value, and the months that it can touch."""
+    """One row per difference of the rules: place, old and new value, and the months it can touch."""
     head = ("Fil", "Post", "Felt", "Gældende", "Forslag", "Rækkevidde")
     rows = [(f.fil, f.post, f.felt, f.gaeldende, f.forslag, reach(result, f)) for f in result.forskelle]
     return pl.DataFrame(rows, schema=dict.fromkeys(head, pl.String), orient="row")

@@ -1,4 +1,4 @@
-"""Understands the outgoing files of a run: their names, columns and form, and how they appear all at once."""
+"""Understands the outgoing files of a run: names, columns, form, and publishing in one step."""
 
 import os
 import shutil
@@ -45,9 +45,9 @@ BILAG = (
 
 @dataclass(frozen=True)
 class Outgoing:
-    """The files of one run, by name: made ready in a hidden folder, then shown in one step.
+    """The files of one run, written in the hidden folder `ready`; `publish` shows them in one step.
 
-    `again`: the files used again, each with its proved sha256.
+    `again`: reused files by name, with their proved sha256.
     """
 
     folder: Path
@@ -56,14 +56,14 @@ class Outgoing:
 
     @classmethod
     def begun(cls, folder: Path) -> Self:
-        """Nothing made ready yet: the hidden folder beside `folder`, made anew and empty."""
+        """No files yet: a new, empty hidden folder beside `folder`."""
         ready = folder.with_name(f".{folder.name}.klar")
         shutil.rmtree(ready, ignore_errors=True)
         ready.mkdir(parents=True)
         return cls(folder, ready)
 
     def publish(self) -> None:
-        """Replace the shown folder by the run's; a reader sees all the old files or all the new."""
+        """Replace the shown folder; a reader sees all the old files or all the new."""
         old = self.folder.with_name(f".{self.folder.name}.gammel")
         shutil.rmtree(old, ignore_errors=True)
         if self.folder.exists():
@@ -72,16 +72,16 @@ class Outgoing:
         shutil.rmtree(old, ignore_errors=True)
 
     def take_back(self) -> None:
-        """Hide the run's folder again, ready as before it was shown."""
+        """Hide the run's folder again, as before `publish`."""
         os.rename(self.folder, self.ready)
 
     @property
     def koder_again(self) -> set[str]:
-        """The municipalities whose files of the ledger are used again."""
+        """The municipalities whose ledger files are reused."""
         return {name.split("-")[3] for name in self.again}
 
     def made(self, kind: str = "*") -> list[Path]:
-        """The files, of one kind or all, that are ready and not used again."""
+        """The files in the hidden folder that are not reused, of one kind or all."""
         return [path for path in self.ready.glob(f"*-{kind}-*.csv") if path.name not in self.again]
 
     @property
@@ -91,15 +91,15 @@ class Outgoing:
 
 
 def file_name(kind: str, kommunekode: str, run_month: date, rules: Rulebook) -> str:
-    """The name of one file of a run; the date is the run day of the month after. Source: output.md 3."""
+    """The name of one file of a run; its date is the run day of the month after. Source: output.md section 3."""
     number, day = run_number(run_month, rules), run_day(run_month, rules)
     return f"yr-ydelsesrefusion-{kind}-{kommunekode}-{number:04d}-{day}.csv"
 
 
 def beregning_table(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a municipality's calculation file, sorted, as text.
+    """The rows of a municipality's calculation file as text, sorted.
 
-    `rows`: its merged ledger rows (opgoerelse.beregning) with cpr, navn, kommune, side. Source: output.md 3.1.
+    `rows`: rows of `domain.opgoerelse.beregning` with cpr, navn, kommune, side. Source: output.md section 3.1.
     """
     refunded = SIDE == "refusion"
     sats, nul = pl.col("procent"), pl.lit(0)
@@ -132,7 +132,7 @@ def beregning_table(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def opgoerelse_table(rows: pl.DataFrame, koersel: int) -> pl.DataFrame:
-    """The rows of a municipality's statement as text. Source: output.md 3.3."""
+    """The rows of a municipality's statement as text. Source: output.md section 3.3."""
     values = [
         pl.lit(koersel).cast(pl.String), pl.col("kommunekode"), pl.col("kommune"), pl.col("transaktionstype"),
         pl.col("navn"), procent(pl.col("procent")), pl.col("antal_borgere"), pl.col("antal_uger"),
@@ -145,7 +145,7 @@ def opgoerelse_table(rows: pl.DataFrame, koersel: int) -> pl.DataFrame:
 def advisering_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of the advice file of a municipality, or of nobody (000), as text.
 
-    `rows`: its advice (fund.Advis) with cpr and navn. Source: output.md 3.2.
+    `rows`: its advice (`Advis`) with cpr and navn. Source: output.md section 3.2.
     """
     order = ["regel", "cpr", "uge_fra", "konto", "indberetning_id", "fil", "linje", "noegle"]
     day = {name: pl.col(name).cast(pl.String) for name in ("uge_fra", "uge_til")}
@@ -157,9 +157,9 @@ def advisering_table(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def bogfoering_table(rows: pl.DataFrame) -> pl.DataFrame:
-    """The lines of a municipality's voucher as text. `rows`: those of bogfoering.voucher.
+    """The lines of a municipality's voucher as text.
 
-    Source: output.md 3.4.
+    `rows`: rows of `domain.opgoerelse.voucher`. Source: output.md section 3.4.
     """
     values: list[str | pl.Expr] = [
         "bilagsnr", pl.col("bogfoeringsdato").cast(pl.String), "linje", "konto", "debet_kredit",
@@ -169,34 +169,33 @@ def bogfoering_table(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[str]) -> pl.DataFrame:
-    """The values under the names that a municipality reads."""
+    """`values` as columns with the headings `names`."""
     columns = [pl.col(value) if isinstance(value, str) else value for value in values]
     return rows.select(*(c.alias(name) for c, name in zip(columns, names, strict=True)))
 
 
 def not_as_sent(folder: Path) -> list[str]:
-    """The names of the files of a run's folder that differ from its SHA256SUMS, are not in it, or are missing."""
+    """The names of files in a run's folder that differ from its SHA256SUMS, are not in it, or are missing."""
     return apart(sums_of(folder), _said(folder / SUMS) if (folder / SUMS).exists() else {})
 
 
 def apart(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """The names of the files that differ between two sets, each name -> sha256; in order."""
+    """The names of files that differ between two sets (name: sha256), sorted."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 def sums_of(folder: Path) -> dict[str, str]:
-    """The sha256 of every file of a run by its name, read from the files themselves."""
+    """The sha256 of every CSV file in a folder, by name."""
     return _sums(list(folder.glob("*.csv")))
 
 
 def _sums(paths: Sequence[Path]) -> dict[str, str]:
-    """The sha256 of some files by their names."""
     with ThreadPoolExecutor(os.cpu_count()) as readers:
         return {path.name: summed for path, summed in zip(paths, readers.map(fingerprint, paths), strict=True)}
 
 
 def _said(sums: Path) -> dict[str, str]:
-    """The sha256 of each file by its name, as listed in a SHA256SUMS."""
+    """The sha256 of each file by name, as listed in a SHA256SUMS."""
     lines = (line.split() for line in sums.read_text("utf-8", errors="replace").splitlines())
     return {line[-1]: line[0] for line in lines if line}
 
@@ -204,9 +203,9 @@ def _said(sums: Path) -> dict[str, str]:
 def use_again(
     withdrawn: Path, outgoing: Outgoing, koder: Iterable[str], filsum: str, run_month: date, rules: Rulebook
 ) -> None:
-    """The ledger's files of the municipalities `koder`, made ready as they were before the withdrawal.
+    """Move the ledger files of the municipalities `koder` from the withdrawn folder to the hidden one.
 
-    `filsum`: the sha256 of the SHA256SUMS they were sent with. Missing and changed files are left out.
+    `filsum`: the sha256 of the SHA256SUMS sent with them. Leaves out missing and changed files.
     """
     sums = withdrawn / SUMS
     if not sums.exists() or fingerprint(sums) != filsum:
@@ -231,10 +230,10 @@ def stage(
     run_month: date,
     rules: Rulebook,
 ) -> None:
-    """Files of a run made ready beside its others.
+    """Write files of a run beside its others in the hidden folder, and SHA256SUMS last.
 
-    `tables`: kind -> (rows with `kommunekode`, what makes text of those of one); `koder`: kind -> the municipalities
-    to make it for. SHA256SUMS is written last.
+    `tables`: by kind, rows with `kommunekode` and the function that makes one municipality's rows text. `koder`: by
+    kind, the municipalities that get a file.
     """
     ready = outgoing.ready
     waiting: list[tuple[Path, pl.DataFrame, Text]] = []
@@ -252,11 +251,10 @@ def stage(
 
 
 def _write(file: tuple[Path, pl.DataFrame, Text]) -> None:
-    """One file with its rows."""
     path, rows, text = file
     write_table(path, text(rows))
 
 
 def write_table(path: Path, rows: pl.DataFrame) -> None:
-    """Rows of ready text and numbers as a CSV file, in the one form of all outgoing files."""
+    """Write rows of text and numbers as a CSV file, in the form of all outgoing files."""
     rows.write_csv(path, separator=";", line_terminator="\n")

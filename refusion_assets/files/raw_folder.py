@@ -1,4 +1,4 @@
-"""Understands unread files under raw/, and how a file is proved unchanged."""
+"""Understands unread files under raw/, and the proof that a file is unchanged."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from refusion_assets.domain.rules.entries import Kilde, Rulebook
 from refusion_assets.files.delivered import MANIFEST, fingerprint, manifest_of, month_named, register_name, report_name
 
 REGISTERS = ("bopael", "fleksgrundlag")
-# Ten or twelve digits by themselves; a birth date begins with day and month, the month and number of a file do not.
+# Ten or twelve digits with no digit beside them. A CPR number begins with day and month, a file's number does not.
 PERSON = re.compile(r"(?<!\d)(\d\d)(\d\d)(?:\d\d){1,2}[-_. ]?\d{4}(?!\d)")
 HIDDEN = "(personnummer)"
 Fits = Callable[[str], bool]
@@ -20,14 +20,14 @@ Fits = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class Print:
-    """Size in bytes and time of change (ns) of a file: the same print proves it unchanged without reading."""
+    """Size in bytes and time of change (ns) of a file; an equal print proves it unchanged without reading."""
 
     stoerrelse: int
     aendret_ns: int
 
     @classmethod
     def of(cls, path: Path) -> "Print | None":
-        """The print of a file; None if there is no such file."""
+        """The print of a file; None without such a file."""
         try:
             found = path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -37,7 +37,7 @@ class Print:
 
 @dataclass(frozen=True)
 class Read:
-    """A file and its manifest as they were read: hashes, and the prints from just before."""
+    """A file and its manifest as a run read them: hashes, and the prints from before the reading."""
 
     fil: Print
     manifest: Print
@@ -47,7 +47,7 @@ class Read:
     def differs(self, path: Path, *, thoroughly: bool) -> str | None:
         """The change of the file since, in words; None if it and its manifest are unchanged.
 
-        A file with an unchanged print is not read again, unless `thoroughly`.
+        Reads a file with an equal print only if `thoroughly`.
         """
         said = (
             (path, self.fil, self.sha256, "er væk", "har fået et andet indhold"),
@@ -65,7 +65,7 @@ class Read:
 def unread(raw: Path, rules: Rulebook) -> list[str]:
     """The files under raw/ that no run of any month reads: paths from the data root, sorted.
 
-    A folder is listed only if it is empty and no source's. A number that may be a person's is hidden.
+    Lists a folder only if it is empty and no source's. Masks a number that may be a CPR number.
     Source: input.md sections 1 and 4 (FIL-007).
     """
     kilder = {kilde.id: kilde for kilde in rules.kilder}
@@ -84,12 +84,12 @@ def unread(raw: Path, rules: Rulebook) -> list[str]:
 
 
 def _fits(kilde: Kilde | None, art: str, month: date, name: str) -> bool:
-    """True if a file of this name is taken in from the month folder of a source, or of a register."""
+    """True if a run reads a file of this name from the month folder of a source or register."""
     return report_name(name, kilde, month) is not None if kilde else name == register_name(art, month)
 
 
 def _unread_of(folder: Path, fits: Fits) -> list[Path]:
-    """The entries of a source's month folder besides its files and manifests; the folder itself if it is empty."""
+    """The unread entries of a source's month folder; the folder itself if it is empty."""
     entries = _entries(folder)
     files = {path.name.rpartition(".")[0] for path in entries if fits(path.name) and path.is_file()}
     odd = [
@@ -102,12 +102,12 @@ def _unread_of(folder: Path, fits: Fits) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """The entries of a folder, by name; none without the folder."""
+    """The entries of a folder by name; none without the folder."""
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _all_within(path: Path) -> list[Path]:
-    """Every file at or below a path, and every empty folder; a link is not followed, nor a folder that is closed."""
+    """Every file and empty folder at or below a path; does not follow links or enter closed folders."""
     found, waiting = [], [path]
     while waiting:
         here = waiting.pop()
@@ -122,18 +122,18 @@ def _all_within(path: Path) -> list[Path]:
 
 
 def _shown(path: Path, raw: Path) -> str:
-    """A path for people, from the data root: on one line, and without a number that may be a person's."""
+    """A path from the data root for people: one line, possible CPR numbers masked."""
     text = str(path.relative_to(raw.parent)) + ("/" if path.is_dir() and not path.is_symlink() else "")
     legible = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return without_persons(legible)
 
 
 def without_persons(text: str) -> str:
-    """A text on one line, without a number that may be a person's."""
+    """A text on one line, with possible CPR numbers masked."""
     return PERSON.sub(_hidden, "".join(letter if letter.isprintable() else "?" for letter in text))
 
 
 def _hidden(found: re.Match[str]) -> str:
-    """Ten digits, masked if they begin with a day (also a replacement number's) and a month."""
+    """Ten digits, masked if they begin with a day (or a day + 60) and a month."""
     day, month = int(found[1]), int(found[2])
     return HIDDEN if 1 <= (day - 60 if day > 60 else day) <= 31 and 1 <= month <= 12 else found[0]

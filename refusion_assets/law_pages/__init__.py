@@ -1,1 +1,1 @@
-"""The law pages: `rules/`, the code and the tests as pages for a lawyer."""
+"""The law pages: shows `rules/`, the code and the tests to a lawyer."""

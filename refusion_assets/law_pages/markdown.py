@@ -1,4 +1,4 @@
-"""Understands Markdown: values, links and tables that a lawyer reads, the same bytes every time."""
+"""Understands Markdown: values, links and tables for a lawyer, the same bytes every time."""
 
 import re
 import tomllib
@@ -19,7 +19,7 @@ FEW = 6
 
 
 def value(content: Any) -> str:
-    """One value as a cell: yes and no in Danish, lists with commas, nothing that breaks the table."""
+    """One value as a cell: yes and no in Danish, lists with commas, signs of Markdown escaped."""
     if isinstance(content, bool):
         return "ja" if content else "nej"
     if isinstance(content, list | tuple):
@@ -44,7 +44,7 @@ def heading(name: str) -> str:
 
 
 def cited(record: Record) -> str:
-    """The paragraph of an entry, as a link to its source where the source is one address."""
+    """The paragraph of an entry, as a link if its source is one address."""
     address = URL.fullmatch(record["kilde"])
     return f"[{value(record['hjemmel'])}]({record['kilde']})" if address else value(record["hjemmel"])
 
@@ -55,7 +55,7 @@ def source(record: Record) -> str:
 
 
 def _columns(records: Sequence[Record], names: Iterable[str]) -> dict[str, list[str]]:
-    """The columns of the entries with a value, as cells by heading."""
+    """The columns with a value in some entry, as cells by name."""
     columns = {}
     for name in names:
         if name == "hjemmel":
@@ -68,7 +68,7 @@ def _columns(records: Sequence[Record], names: Iterable[str]) -> dict[str, list[
 
 
 def entries(records: Sequence[Record], names: Sequence[str]) -> str:
-    """A table with one row per entry, and above it the values that all entries share."""
+    """A table with one row per entry; a value common to all entries goes above it."""
     ordered = [name for name in names if name not in CITATION]
     ordered += [name for name in CITATION if name in names]
     columns = _columns(records, ordered)
@@ -85,7 +85,7 @@ def entries(records: Sequence[Record], names: Sequence[str]) -> str:
 
 
 def side_by_side(records: Sequence[Record], inner: str) -> str:
-    """The lists within entries of one name beside each other: a row per first value, a column per date."""
+    """The inner lists of entries of one name in one table: a row per first value, a column per date."""
     key, *rest = records[0][inner][0]
     dates = [value(record.get("gaelder_fra")) for record in records]
     firsts = sorted({part[key] for record in records for part in record[inner]})

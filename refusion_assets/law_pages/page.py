@@ -1,4 +1,4 @@
-"""Understands a law page: one file of the rules with its values, its code, its proof and its doubts."""
+"""Understands a law page: one file of the rules with its values, code, proof and doubts."""
 
 import csv
 import dataclasses
@@ -44,18 +44,18 @@ def _templates() -> Environment:
 
 
 def _rendered(template: str, **content: Any) -> str:
-    """A template with its content, with at most one blank line in a row."""
+    """A rendered template, with at most one blank line in a row."""
     return re.sub(r"\n{3,}", "\n\n", _templates().get_template(template).render(content)).strip()
 
 
 def _outcome(rows: Sequence[Record]) -> str:
-    """The rows that one value gives, as one cell."""
+    """The rows that follow from one value, as one cell."""
     lines = ["; ".join(f"{heading(name).lower()} {value(row[name])}" for name in row) for row in rows]
     return "<br>".join(lines) or "ingen rækker"
 
 
 def reading(entry: Record) -> str:
-    """The part of the page about one reading; Stop if no case shows the effect of its values."""
+    """The part of the page on one reading; Stop if no case shows the effect of its values."""
     name = entry["navn"]
     cases = [case for case in reading_cases() if case["laesning"] == name]
     if not cases:
@@ -81,7 +81,7 @@ Topics = dict[str, list[Record]]
 
 
 def topics_of(folder: Path, fil: str) -> Topics:
-    """The entries of one file of the rules by topic, as written; none for a file that may be left out."""
+    """The entries of one file of the rules by topic, as written; none if the file may be missing."""
     path = folder / fil
     if not path.exists():
         return {}
@@ -92,12 +92,11 @@ def topics_of(folder: Path, fil: str) -> Topics:
 
 
 def _name(record: Record) -> str:
-    """The name of an entry in a sentence."""
     return next((value(record[key]) for key in NAMES if record.get(key)), value(record.get("gaelder_fra")))
 
 
 def _in_time(records: Sequence[Record]) -> list[Record]:
-    """Entries of one name together, the earliest first; else as they are written."""
+    """Entries of one name together, the earliest first; without names, in the order of the file."""
     key = next((key for key in KEYS if all(record.get(key) for record in records)), None)
     if key is None:
         return list(records)
@@ -108,12 +107,10 @@ def _in_time(records: Sequence[Record]) -> list[Record]:
 
 
 def _list(content: object) -> list[object]:
-    """A list as it is, and anything else as none."""
     return content if isinstance(content, list) else []
 
 
 def _values(topic: str, records: list[Record]) -> Iterator[str]:
-    """The values of one topic over time."""
     ordered = _in_time(records)
     names = [f.name for f in dataclasses.fields(TOPICS[topic][1]) if f.name not in SHOWN_BELOW.get(topic, ())]
     nested = [n for n in names if any(isinstance(part, dict) for r in ordered for part in _list(r.get(n)))]
@@ -153,7 +150,7 @@ def _doubts(emne: Emne, topics: Topics, readings: Sequence[Record]) -> Iterator[
 
 
 def page(emne: Emne, emner: Emner, folder: Path) -> str:
-    """One law page as Markdown; Stop where something it names is gone. Hjemmel: none, technical."""
+    """One law page as Markdown; Stop if it names something missing. Hjemmel: none, technical."""
     topics = topics_of(folder, emne.fil)
     text = _rendered(
         "side.md.j2",
@@ -207,7 +204,7 @@ def front(emner: Emner, folder: Path) -> str:
 def pages(folder: Path) -> dict[str, str]:
     """Every law page by file name, from the rules of `folder`; the same bytes for the same rules, code and tests.
 
-    Stop where a file of the rules has no page, or a page names what is gone. Hjemmel: none, technical.
+    Stop if a file of the rules has no page, or a page names something missing. Hjemmel: none, technical.
     """
     load(folder)
     emner = read_emner()
@@ -218,7 +215,7 @@ def pages(folder: Path) -> dict[str, str]:
 
 
 def write(folder: Path, target: Path = PAGES) -> list[str]:
-    """The law pages of the rules of `folder` written to `target`; the names of the files, those gone taken away."""
+    """Write the law pages of the rules of `folder` to `target` and delete others there; the names of the files."""
     made = pages(folder)
     target.mkdir(parents=True, exist_ok=True)
     for stale in sorted(path for path in target.glob("*.md") if path.name not in made):
@@ -229,9 +226,9 @@ def write(folder: Path, target: Path = PAGES) -> list[str]:
 
 
 def schema() -> str:
-    """The form of every TOML file of the rules as a JSON schema: an editor completes and checks them by it.
+    """The JSON schema of every TOML file of the rules, by which an editor completes and checks entries.
 
-    Any topic may stand in any of the files, as `load` reads them; what hangs together over entries only `load` proves.
+    It allows any topic in any file, as `load` does; only `load` proves conditions across entries.
     Hjemmel: none, technical.
     """
     kinds = {topic: kind for topic, (file, kind) in TOPICS.items() if file.endswith(".toml")}
@@ -242,10 +239,10 @@ def schema() -> str:
     emner = read_emner()
     for form in forms["$defs"].values():
         form["additionalProperties"] = False
-        form.pop("description", None)  # the docstring, in English
+        form.pop("description", None)  # the docstring is English
         for name, field in form["properties"].items():
             field["title"] = heading(name)
-            if "anyOf" in field:  # a number that may be left out; TOML has no null
+            if "anyOf" in field:  # an optional number; TOML has no null
                 field.update(field.pop("anyOf")[0])
                 del field["default"]
             elif name in form["required"] and field.get("type") == "string":
@@ -264,7 +261,7 @@ def schema() -> str:
 
 
 def write_schema(target: Path) -> Path:
-    """The schema of the rules written to a folder; its file."""
+    """Write the schema of the rules to a folder; the path of the file."""
     target.mkdir(parents=True, exist_ok=True)
     (target / SCHEMA).write_text(schema(), encoding="utf-8")
     return target / SCHEMA

@@ -19,7 +19,7 @@ from refusion_assets.law_pages.topics import Emne
 from refusion_assets.place import REPOSITORY
 
 CASES = REPOSITORY / "tests" / "data"
-# The keys of a case with its result; all its other keys are input.
+# The keys of a case that hold its result; all others are input.
 VENTET = (
     "n",
     "procent",
@@ -48,12 +48,12 @@ def reading_cases() -> list[Record]:
 
 
 def cites(text: str, paragraf: str) -> bool:
-    """True if a text names a paragraph, or a part of it; § 6 is not § 60."""
+    """True if a text names a paragraph or a part of it; § 60 is no part of § 6."""
     return re.search(rf"{re.escape(paragraf)}(?!\d)", text) is not None
 
 
 def of_topic(emne: Emne) -> dict[str, list[Record]]:
-    """The worked cases of a page: those that cite one of its paragraphs, and those it names. Stop on a missing name."""
+    """The worked cases of a page: those citing one of its paragraphs, and those it names. Stop on a missing name."""
     known = {case["id"] for cases in worked().values() for case in cases}
     for lost in sorted(set(emne.eksempler) - known):
         raise Stop(f"docs/regler/emner.toml, side {emne.fil}: eksemplet {lost} findes ikke i tests/data/cases.toml")
@@ -65,7 +65,6 @@ def of_topic(emne: Emne) -> dict[str, list[Record]]:
 
 
 def _said(name: str, content: Any) -> str:
-    """One value of a case, as `name value`."""
     return f"{heading(name).lower()} {value(content)}"
 
 
@@ -83,13 +82,12 @@ def case_table(cases: Sequence[Record]) -> str:
 
 @lru_cache(maxsize=64)
 def _tests(path: Path) -> frozenset[str]:
-    """The tests a file has."""
     tree = ast.parse(path.read_text("utf-8")) if path.exists() else ast.Module([], [])
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
 
 def proeve_link(reference: str, page: str) -> str:
-    """A link to a test written `file::name`; Stop where it is gone."""
+    """A link to a test written `file::name`; Stop if there is no such test."""
     path, _, name = reference.partition("::")
     if name not in _tests(REPOSITORY / path):
         raise Stop(f"{page}: prøven {reference} findes ikke; ret navnet")
@@ -103,7 +101,7 @@ ASKED = {"laesning": "laesning", "graense": "graense", "graense_for": "graense"}
 
 @dataclass(frozen=True)
 class Funktion:
-    """One function that reads a rule: its place, its docstring, and the paragraphs it names."""
+    """One function that reads a rule: its place, docstring and paragraphs."""
 
     navn: str
     sti: str
@@ -117,7 +115,7 @@ class Funktion:
 
 
 def funktion(reference: str) -> Funktion:
-    """The function named `module:name`, found by importing it; Stop where it is gone or names no Hjemmel."""
+    """The function named `module:name`, found by import; Stop if it is missing or has no Hjemmel."""
     module, _, name = reference.partition(":")
     where = f"docs/regler/emner.toml: funktionen {reference}"
     try:
@@ -134,7 +132,7 @@ def funktion(reference: str) -> Funktion:
 
 
 def _asked(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
-    """Every switch or bound that a module asks the rules for by name, and the function that asks."""
+    """The readings and bounds that a module asks the rules for by name, each with the asking function."""
     module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
     def inside(node: ast.AST, name: str) -> Iterator[tuple[tuple[str, str], str]]:
@@ -151,7 +149,7 @@ def _asked(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
 
 @lru_cache(maxsize=1)
 def users() -> dict[tuple[str, str], list[str]]:
-    """The functions that read each reading (`laesning`, name) and each bound (`graense`, name), in order of name."""
+    """The functions that read each reading (`laesning`, name) and each bound (`graense`, name), sorted."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for path in sorted(PACKAGE.rglob("*.py")):
         for asked, by in _asked(path):

@@ -1,4 +1,4 @@
-"""Understands the hand-written part of the law pages: one entry for each file of `rules/`."""
+"""Understands the hand-written part of the law pages: one entry per file of `rules/`."""
 
 import tomllib
 from dataclasses import dataclass, field
@@ -16,9 +16,9 @@ PAGES = REPOSITORY / "docs" / "regler"
 class Emne:
     """One page: a file of the rules, its subject, and the functions, tests and cases that show its reading.
 
-    `funktioner` are written `module:name`, `proever` as pairs of `file::test` and a Danish sentence; `laesninger`
-    are names of readings, `eksempler` ids of cases beyond those that cite one of the `paragraffer`, and
-    `ikke_modelleret` the paragraphs of entries in `ikke_modelleret.toml`.
+    `funktioner` have the form `module:name`, `proever` are pairs of `file::test` and a Danish sentence. `laesninger`
+    are names of readings. `eksempler` are ids of cases beyond those that cite one of the `paragraffer`.
+    `ikke_modelleret` are the paragraphs of entries in `ikke_modelleret.toml`.
     """
 
     fil: str
@@ -42,7 +42,7 @@ class Emne:
 
 @dataclass(frozen=True, kw_only=True)
 class Vej:
-    """One line of the front page: the rule owner's question, and the page that answers."""
+    """One line of the front page: a question of the rule owner, and the page with the answer."""
 
     spoergsmaal: str
     side: str
@@ -51,7 +51,7 @@ class Vej:
 
 @dataclass(frozen=True)
 class Emner:
-    """All that is written by hand: the pages, the front page, and how each table of cases is read."""
+    """All hand-written parts: the pages, the front page, and the meaning of each table of cases."""
 
     sider: list[Emne]
     veje: list[Vej]
@@ -64,14 +64,14 @@ class Emner:
         return {emne.fil: emne for emne in self.sider}
 
     def of_file(self, fil: str) -> Emne:
-        """The page of a file of the rules; Stop in Danish where it has none."""
+        """The page of a file of the rules; Stop if it has none."""
         if fil not in self.by_file:
             raise Stop(f"docs/regler/emner.toml: rules/{fil} har ingen side; tilføj en [[side]] med fil = {fil!r}")
         return self.by_file[fil]
 
 
 def _page(record: dict[str, Any]) -> Emne:
-    """A page as written; Stop names an entry that is not whole."""
+    """One page as written; Stop on an incomplete entry."""
     try:
         return Emne(**record)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""Understands who is told: the receivers of `alarm.toml`, a message without persons, and if it got through."""
+"""Receivers: who is told by `alarm.toml`, a message without persons, and if it got through."""
 
 import logging
 import os
@@ -40,7 +40,7 @@ PERSON = re.compile(
     rf"|(?<!\d){DAY}{MONTH}\d\d(?:\d\d)?[\W_]{{1,3}}\d{{4}}(?!\d)"
     rf"|(?<!\d){DAY}[\W_]{MONTH}[\W_]\d\d(?:\d\d)?[\W_]{{1,3}}\d{{4}}(?!\d)"
 )
-# What a library or a server says, and what the operator reads; the texts themselves may hold an address with a key.
+# Signs in the words of the library, and the reason for the operator; those words may hold an address with a key.
 REASONS = (
     (r"\(535\b|\(534\b|\(530\b|Authentication", "serveren afviste login; er brugernavn og adgangskode rigtige?"),
     (r"CERTIFICATE_VERIFY_FAILED", "serverens certifikat kan ikke godkendes"),
@@ -200,7 +200,7 @@ def _refuse(one: Modtager, names: set[str]) -> None:
 
 
 class _Heard(logging.Handler):
-    """Receives what the library says while this thread sends."""
+    """Receives the log of the library while this thread sends."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)

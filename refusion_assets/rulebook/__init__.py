@@ -1,1 +1,1 @@
-"""The rules folder: read, and proved before anything is calculated."""
+"""The rules folder: reads `rules/`, and proves it before anything is calculated."""

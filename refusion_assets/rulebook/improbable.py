@@ -1,4 +1,4 @@
-"""Understands edits that read well and cannot be meant: names alike, restarts out of reach, days to come."""
+"""Understands readable edits that nobody can mean: names alike, restarts out of reach, days to come."""
 
 import itertools
 import re
@@ -14,7 +14,7 @@ from refusion_assets.rulebook.prove import MOST_YEARS, RuleError, said
 FIRST_YEAR, LAST_YEAR, MOST_WEEKS = 1970, 2100, 5200
 AT_LEAST_ONE = ("periode_dage", "raekkeantal_maaneder", "stikproeve_borgere", "ugebeloeb_oere", "linjebeloeb_oere")
 MUNICIPALITIES, MOST_INHABITANTS = 98, 10_000_000
-ALL_MUNICIPALITIES = "000"  # what advice to the operator is kept under
+ALL_MUNICIPALITIES = "000"  # the code of advice to the operator
 YEARS_AHEAD = 10
 LETTER, THREE_DIGITS, FUNKTION, SENDER, NUMBER = (
     re.compile("[a-zæøåA-ZÆØÅ]"),
@@ -26,12 +26,12 @@ LETTER, THREE_DIGITS, FUNKTION, SENDER, NUMBER = (
 
 
 def folded(text: str) -> str:
-    """A name as it looks: without regard to capitals, blanks and how its letters are coded."""
+    """A name as the eye sees it: without capitals, double blanks and differences in the coding of letters."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _edit_names(rules: Rulebook) -> Iterator[str]:
-    """Names that look alike: two of one kind, a benefit's and another's, a benefit's and fleksbidrag's."""
+    """Names that look alike: of one kind, of two benefits, of a benefit and fleksbidrag."""
     kinds: list[tuple[str, Iterable[str]]] = [
         ("ydelser.csv: ydelse_id", rules.ydelse_ids),
         ("konti.csv: konto", [k.konto for k in rules.konti]),
@@ -60,19 +60,19 @@ def _edit_names(rules: Rulebook) -> Iterator[str]:
 
 
 def _edit_restarts(rules: Rulebook) -> Iterator[str]:
-    """Restarts that no person can reach, as the window has fewer weeks."""
+    """Restarts with more weeks than their window."""
     asked = [(f"optaelling.toml, genoptjening fra {g.gaelder_fra}", g.uger, g.vindue_aar) for g in rules.genoptjening]
     asked += [(f"taellere.toml, taeller {t.id}", t.genoptjening_uger or 0, t.vindue_aar or 0) for t in rules.taellere]
     at_once = rules.laesning("genoptjening_proeves") == "ved_opnaaelse"
     for where, weeks, years in asked:
-        # The week that is tried counts itself if it is tried when it is reached; a year of four has a day more.
+        # The window holds one week more under the reading `ved_opnaaelse`, and one day more every fourth year.
         most = (365 * years - (-years // 4)) // 7 + at_once
         if weeks > most:
             yield f"{where}: {weeks} uger kan aldrig nås inden for {years} år; skriv højst {most}"
 
 
 def _steps_of(ydelse: Ydelse, since: date, until: date, rules: Rulebook) -> set[int]:
-    """The percentages that a benefit's weeks can have from a day until another; none where it is not settled."""
+    """The percentages of a benefit's weeks between two days; none if it is not settled."""
     if ydelse.fast_procent is not None:
         return {ydelse.fast_procent}
     if ydelse.trappe is None:
@@ -83,7 +83,7 @@ def _steps_of(ydelse: Ydelse, since: date, until: date, rules: Rulebook) -> set[
 
 
 def _lost_steps(rules: Rulebook) -> Iterator[tuple[str, bool]]:
-    """Steps of fleksbidrag that the benefit never has while the entry is in force; True where no staircase has it."""
+    """A sentence per step of fleksbidrag that its benefit never has; True if no staircase has it."""
     everywhere = {trin.procent for trappe in rules.trapper for trin in trappe.trin}
     for entry, since, until in spans(rules.fleksbidrag):
         mine = spans([y for y in rules.ydelser if y.ydelse_id == entry.ydelse_id])
@@ -103,10 +103,7 @@ def _lost_steps(rules: Rulebook) -> Iterator[tuple[str, bool]]:
 
 
 def _edit_steps(rules: Rulebook) -> Iterator[str]:
-    """Steps of fleksbidrag that no staircase has, and benefits that it cannot belong to.
-
-    A step that the benefit alone lacks is only doubtful.
-    """
+    """Steps of fleksbidrag on no staircase, and benefits of fleksbidrag without refusion."""
     for entry in rules.fleksbidrag:
         if "refusion" not in {y.side for y in rules.ydelser if y.ydelse_id == entry.ydelse_id}:
             yield (
@@ -117,7 +114,7 @@ def _edit_steps(rules: Rulebook) -> Iterator[str]:
 
 
 def _misfits(rules: Rulebook) -> Iterator[tuple[str, bool]]:
-    """A sentence for each account and time whose sender does not pay that side; True where no time fits."""
+    """A sentence per account and period whose sender does not pay that side; True if no period of the account fits."""
     arter = {kilde.id: kilde.art for kilde in rules.kilder}
     wanted = {"refusion": "kommunal", "medfinansiering": "national"}
     for konto in rules.konti:
@@ -138,12 +135,12 @@ def _misfits(rules: Rulebook) -> Iterator[tuple[str, bool]]:
 
 
 def _edit_senders(rules: Rulebook) -> Iterator[str]:
-    """Accounts whose sender never pays the benefit; one that changes side and keeps its account is only doubtful."""
+    """Accounts whose sender never pays the benefit; `doubts` lists those that fit in some period."""
     yield from (sentence for sentence, never in _misfits(rules) if never)
 
 
 def _edit_benefits(rules: Rulebook) -> Iterator[str]:
-    """Benefits with money that is not settled, the same amount twice, or no account of the books."""
+    """Benefits with a settled day but no side, an amount field twice, or no account of the books."""
     settled = {y.ydelse_id for y in rules.ydelser if y.side != "ingen"}
     for ydelse in rules.ydelser:
         where = f"ydelser.csv, ydelse {ydelse.ydelse_id} fra {ydelse.gaelder_fra}"
@@ -160,7 +157,7 @@ def _edit_benefits(rules: Rulebook) -> Iterator[str]:
 
 
 def _edit_postings(rules: Rulebook) -> Iterator[str]:
-    """Accounts of the books that are written in another form than the plan of accounts."""
+    """Accounts of the books in another form than that of the plan of accounts."""
     for kontering in rules.konteringer:
         where = f"kontering.toml, {kontering.funktion} {kontering.side}"
         if kontering.funktion != "*" and not FUNKTION.fullmatch(kontering.funktion):
@@ -172,7 +169,7 @@ def _edit_postings(rules: Rulebook) -> Iterator[str]:
 
 
 def _edit_municipalities(rules: Rulebook) -> Iterator[str]:
-    """Codes, names and counts of municipalities that cannot be what was meant."""
+    """Municipalities with an impossible code, name, region, population or year."""
     for kommune in rules.kommuner:
         where = f"kommuner.csv, kommune {kommune.kommunekode}"
         if not THREE_DIGITS.fullmatch(kommune.kommunekode):
@@ -190,7 +187,7 @@ def _edit_municipalities(rules: Rulebook) -> Iterator[str]:
 
 
 def _edit_accounts(rules: Rulebook) -> Iterator[str]:
-    """Senders and accounts that no file and no report can name."""
+    """Senders and accounts in a form that no file name and no report can have."""
     for kilde in rules.kilder:
         if not SENDER.fullmatch(kilde.id):
             yield (
@@ -208,7 +205,7 @@ def _edit_accounts(rules: Rulebook) -> Iterator[str]:
 
 
 def _edit_bounds(rules: Rulebook) -> Iterator[str]:
-    """Bounds that no report can meet, or that are no bound of the program."""
+    """Bounds below their least value, unknown to the program, or out of everybody's reach."""
     for graense in rules.graenser:
         where = f"drift.toml eller kontrol.toml, graense {graense.id}"
         least = 1 if graense.id in AT_LEAST_ONE else 0
@@ -229,14 +226,14 @@ def _edit_bounds(rules: Rulebook) -> Iterator[str]:
 
 
 def _edit_beginning(rules: Rulebook) -> Iterator[str]:
-    """A count that begins after the weeks that it is for."""
+    """A count that begins after the overgang."""
     begins, overgang = rules.optaelling.gaelder_fra, rules.overgang.gaelder_fra
     if begins > overgang:
         yield f"optaelling.toml, optaelling: gaelder_fra {begins} er efter overgangen {overgang}; ret den"
 
 
 def _edit_unknown(rules: Rulebook) -> Iterator[str]:
-    """Readings and checks that the program does not know, so that the entry would do nothing."""
+    """Readings and checks without effect, as the program does not know them."""
     for reading in rules.laesninger:
         if reading.navn not in LAESNINGER:
             yield f"laesninger.toml, {reading.navn}: læsningen kendes ikke; ret navnet, eller fjern posten"
@@ -260,9 +257,9 @@ def _edit_days(rules: Rulebook, today: date) -> Iterator[str]:
 
 
 def prove_edits(rules: Rulebook, today: date | None) -> None:
-    """RuleError on the first edit that reads well and cannot be meant; with `today` also on a later day of control.
+    """RuleError on the first readable edit that nobody can mean; with `today`, also on a later `kontrolleret`.
 
-    Not asked of the rules of earlier runs. Hjemmel: none, technical.
+    `load` does not ask it of the rules of earlier runs. Hjemmel: none, technical.
     """
     every = (
         _edit_names, _edit_restarts, _edit_steps, _edit_senders,
@@ -277,7 +274,7 @@ def prove_edits(rules: Rulebook, today: date | None) -> None:
 
 
 def _odd_staircases(rules: Rulebook) -> Iterator[str]:
-    """Staircases that go both up and down or stand still, and benefits on the staircase of the other side."""
+    """Staircases that both rise and fall or repeat a percentage, and benefits on the staircase of the other side."""
     for trappe in rules.trapper:
         where = f"trapper.toml, trappe {trappe.id} fra {trappe.gaelder_fra}"
         moves = {(after.procent > before.procent) - (after.procent < before.procent) for before, after in
@@ -306,7 +303,7 @@ def _unused_postings(rules: Rulebook) -> Iterator[str]:
 
 
 def _far_ahead(rules: Rulebook, today: date) -> Iterator[str]:
-    """Entries that begin so late that the year looks like a slip of the pen."""
+    """Entries that begin more than `YEARS_AHEAD` years after `today`."""
     latest = today.year + YEARS_AHEAD
     for topic, entries in rules.emner.items():
         for number, entry in enumerate(entries, 1):
@@ -317,9 +314,9 @@ def _far_ahead(rules: Rulebook, today: date) -> Iterator[str]:
 
 
 def doubts(rules: Rulebook, today: date | None = None) -> list[str]:
-    """What stands in the rules and has no effect yet or looks odd, a Danish sentence each; such rules can be used.
+    """One Danish sentence per entry without effect or with an odd value; such rules can be used.
 
-    With `today` also what begins far ahead.
+    With `today`, also per entry that begins far ahead.
     """
     paid = {konto.ydelse_id for konto in rules.konti}
     sends = {konto.kilde_id for konto in rules.konti}

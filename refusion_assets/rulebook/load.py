@@ -1,4 +1,4 @@
-"""Understands `rules/`: reads the law as data and refuses what a lawyer would refuse."""
+"""Understands `rules/`: reads the law as data and refuses unreadable entries."""
 
 import csv
 import dataclasses
@@ -30,7 +30,7 @@ NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
 FORMS = (".toml", ".csv")
 YEARS, MOST_DIGITS = (1900, 2100), 12
 DIGITS, DAY = re.compile("-?[0-9]+"), re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
-TOML_REASONS = (  # what the reader of TOML says, and what a lawyer must look for
+TOML_REASONS = (  # signs in the message of the TOML reader, and the fault in words
     (("Cannot overwrite", "Cannot declare", "Cannot mutate", "Duplicate"), "en nøgle eller overskrift står to gange"),
     (("Invalid date",), "en dato findes ikke; skriv ÅÅÅÅ-MM-DD"),
     (("Illegal character", "invalid character"), "et citationstegn lukkes ikke, eller linjeskiftene er forkerte"),
@@ -41,11 +41,11 @@ TOML_REASONS = (  # what the reader of TOML says, and what a lawyer must look fo
     (("declaration",), "skriv overskriften som [[navn]]"),
     (("array", "inline table"), "et komma eller en parentes mangler, eller efter et tal står andet end cifre"),
 )  # fmt: skip
-MANGLED = re.compile("\ufffd|Ã[¦¸¥†˜…\x80-\x9f]")  # æ, ø and å read in the wrong alphabet and written again
+MANGLED = re.compile("\ufffd|Ã[¦¸¥†˜…\x80-\x9f]")  # æ, ø and å read in a wrong encoding and saved again
 
 
 class Form(Enum):
-    """How values are written: by the types of TOML, as text, or in rules of an earlier run, which stand as they are."""
+    """The form of a value: a type of TOML, text of a CSV file, or as an earlier run's rules have it."""
 
     TOML = "toml"
     CSV = "csv"
@@ -53,7 +53,7 @@ class Form(Enum):
 
 
 def _value(text: Any, kind: Any, form: Form) -> Any:
-    """One value read as the type its field declares; ValueError where it cannot be."""
+    """One value as the declared type of its field; ValueError if unreadable."""
     origin, choices = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
         if text == "" and form is Form.TOML:
@@ -76,7 +76,7 @@ def _value(text: Any, kind: Any, form: Form) -> Any:
 
 
 def _list(values: Any, kind: Any, form: Form) -> tuple[Any, ...]:
-    """A list whose every part is of a kind: texts, words to choose from, or entries within the entry."""
+    """A list of texts, of words to choose from, or of entries within the entry; ValueError on an unreadable part."""
     if not isinstance(values, list):
         raise ValueError("er ikke en liste; skriv [ ] om den")  # noqa: TRY004  refused as the rest
     read, plain = [], not dataclasses.is_dataclass(kind)
@@ -90,7 +90,7 @@ def _list(values: Any, kind: Any, form: Form) -> tuple[Any, ...]:
 
 
 def _text(text: Any, form: Form) -> str:
-    """A text without what nobody sees: blanks at its ends, and signs that are not printed."""
+    """A text without outer blanks and invisible signs; ValueError if it has any."""
     if type(text) is not str:
         raise ValueError("er ikke en tekst; skriv den i citationstegn")
     if form is Form.KEPT:
@@ -107,7 +107,7 @@ def _text(text: Any, form: Form) -> str:
 
 
 def _day(text: Any, form: Form) -> date:
-    """A date of TOML, or of a CSV file as a text like 2026-07-01."""
+    """A date of TOML, or a text like 2026-07-01 of a CSV file; ValueError if unreadable."""
     if form is Form.TOML and type(text) is str and DAY.fullmatch(text):
         raise ValueError("er skrevet som tekst; skriv datoen uden citationstegn")
     try:
@@ -122,7 +122,7 @@ def _day(text: Any, form: Form) -> date:
 
 
 def _number(text: Any, form: Form) -> int:
-    """A whole number of TOML, or of a CSV file as a text of digits."""
+    """A whole number of TOML, or a text of digits of a CSV file; ValueError if unreadable."""
     if form is Form.TOML and type(text) is str and DIGITS.fullmatch(text):
         raise ValueError("er skrevet som tekst; skriv tallet uden citationstegn")
     if type(text) is str and DIGITS.fullmatch(text) and len(text) <= MOST_DIGITS:
@@ -171,7 +171,7 @@ def _entries(cls: type[T], records: Sequence[dict[str, Any]], where: str, form: 
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of rules in a folder, TOML before CSV; RuleError where there is no such folder."""
+    """The files of rules in a folder, TOML before CSV; RuleError without such a folder."""
     there = "sæt REFUSION_REGLER til mappen med reglerne, eller fjern den, så bruges rules/"
     try:
         paths = sorted(folder.iterdir())
@@ -190,7 +190,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _written(path: Path) -> str:
-    """The text of one file, without a byte order mark; RuleError where it cannot be read."""
+    """The text of one file without byte order mark; RuleError if unreadable."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -204,7 +204,7 @@ def _written(path: Path) -> str:
 
 
 def _tables(path: Path) -> dict[str, Any]:
-    """The tables of one TOML file; RuleError with the line where it is not TOML."""
+    """The tables of one TOML file; RuleError with the line if it is not TOML."""
     text = _written(path)
     try:
         return tomllib.loads(text.replace("\r\n", "\n"))
@@ -231,7 +231,7 @@ def read_entries(path: Path, topic: str, cls: type[T]) -> tuple[T, ...]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of one CSV file by its header; RuleError where it is not one that semicolons part."""
+    """The lines of one CSV file by its header; RuleError if it is not CSV with semicolons."""
     reader = csv.DictReader(io.StringIO(_written(path), newline=""), delimiter=";", strict=True)
     try:
         header = list(reader.fieldnames or ())
@@ -244,7 +244,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _refuse_header(path: Path, header: list[str]) -> None:
-    """RuleError where the first line of a CSV file is not the names of its columns, parted by semicolons."""
+    """RuleError if the first line of a CSV file is not its column names, parted by semicolons."""
     wanted = [field.name for field in dataclasses.fields(TOPICS[path.stem][1])]
     wanted.sort(key=CITATION.__contains__)
     if header and header[0].lower().startswith("sep="):
@@ -263,7 +263,7 @@ def _refuse_header(path: Path, header: list[str]) -> None:
 
 
 def _refuse_unknown(path: Path, topic: str) -> None:
-    """RuleError on what no topic of the rules is called, with the one that was perhaps meant."""
+    """RuleError on an unknown file or topic, with the name that looks most like it."""
     if topic in TOPICS and (path.suffix == ".toml" or f"{topic}.csv" == TOPICS[topic][0]):
         return
     files = {file: Path(file).stem for file, _ in TOPICS.values() if file.endswith(".csv")}
@@ -277,7 +277,7 @@ def _refuse_unknown(path: Path, topic: str) -> None:
 
 
 def read_topics(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """All records of the folder by topic: a TOML table name or the name of a CSV file; RuleError on an unknown one."""
+    """All records of the folder by topic (TOML table name, or name of a CSV file); RuleError on an unknown topic."""
     topics: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for path in _files(folder):
         if path.suffix == ".csv":
@@ -295,7 +295,7 @@ CITATION = tuple(field.name for field in dataclasses.fields(Cited))
 
 
 def _refuse_missing(folder: Path, file: str, topic: str) -> None:
-    """RuleError on a topic without an entry: the file is not there, has another ending, or says nothing of it."""
+    """RuleError on a topic without an entry: the file is missing, has another ending, or lacks the topic."""
     if (folder / file).exists():
         raise RuleError(f"{file}: emnet {topic} mangler; hver regelmappe har mindst een post")
     other = sorted(path.name for path in folder.iterdir() if path.name.startswith(Path(file).stem + "."))
@@ -320,8 +320,8 @@ def _parts(topics: dict[str, list[dict[str, Any]]], folder: Path, *, kept: bool)
 def load(folder: Path, today: date | None = None, *, kept: bool = False) -> Rulebook:
     """The rules of `folder`, proved whole: RuleError on gap, overlap, unknown key or missing citation.
 
-    With `today`, no entry may have been checked later. The rules of an earlier run (`kept`) stood then, and are not
-    held to what is refused since. Hjemmel: none, technical; the paragraphs stand on the entries.
+    With `today`, no entry may have been checked later. `kept`: the rules of an earlier run, to which later refusals do
+    not apply. Hjemmel: none, technical; the entries name their paragraphs.
     """
     topics = read_topics(folder)
     parts = _parts(topics, folder, kept=kept)

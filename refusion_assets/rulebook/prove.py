@@ -1,4 +1,4 @@
-"""Understands which rules can stand together: no gap, no overlap, no reference to what is not there."""
+"""Understands contradictions in the rules: gaps, overlaps, and references to missing entries."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -20,11 +20,11 @@ BELOEBSFELTER = ("0014", "0037", "0038", "0046", "0048")
 
 
 class RuleError(ValueError):
-    """A rule that cannot stand; the text names file, entry and what to do, in Danish."""
+    """A contradiction or unreadable entry; the text names file, entry and what to do, in Danish."""
 
 
 def said(value: Any) -> str:
-    """A value as a lawyer writes it, and not as the program does."""
+    """A value in a lawyer's notation, not in Python's."""
     if isinstance(value, str):
         return f"'{' '.join(value.splitlines())}'"
     if value is None or isinstance(value, bool):
@@ -35,7 +35,7 @@ def said(value: Any) -> str:
 
 
 def _unique(items: Iterable[Any], key: Callable[[Any], Any], where: str) -> None:
-    """RuleError where two entries answer to the same key: one date, two rules."""
+    """RuleError if two entries have the same key, such as name and date."""
     seen = set()
     for item in items:
         name = key(item)
@@ -47,7 +47,7 @@ def _unique(items: Iterable[Any], key: Callable[[Any], Any], where: str) -> None
 
 
 def _prove_staircases(rules: Rulebook) -> None:
-    """Every staircase begins at week 1, rises, stays within 100 and covers the weeks it is used for."""
+    """Every staircase begins at week 1, with rising weeks, 0-100 per cent and no gap before its first date."""
     for trappe in rules.trapper:
         where = f"trapper.toml, trappe {trappe.id} fra {trappe.gaelder_fra}"
         weeks = [trin.fra_uge for trin in trappe.trin]
@@ -81,7 +81,7 @@ def _prove_rate(ydelse: Ydelse, where: str) -> None:
 
 
 def _prove_benefits(rules: Rulebook) -> None:
-    """Every benefit has a rate its side can carry, on a staircase that exists when its money begins."""
+    """Every benefit has a rate that fits its side, on a staircase that begins no later than its money."""
     first = {t.id: t.gaelder_fra for t in reversed(rules.trapper)}
     own = {t.id for t in rules.trapper if t.taeller != LOVENS_TAELLER}
     for ydelse in rules.ydelser:
@@ -101,7 +101,7 @@ def _prove_benefits(rules: Rulebook) -> None:
 
 
 def _prove_accounts(rules: Rulebook) -> None:
-    """Every account means a benefit, has a sender of its own kind, and does not end before it begins."""
+    """Every account has a known benefit, a sender of the right kind, and an end after its beginning."""
     arter = {kilde.id: kilde.art for kilde in rules.kilder}
     for konto in rules.konti:
         where = f"konti.csv, konto {konto.konto}"
@@ -120,7 +120,7 @@ def _prove_accounts(rules: Rulebook) -> None:
 
 
 def _prove_calendar(rules: Rulebook) -> None:
-    """The count has its rules from its first day, the overgang names a week, and every month has the run day."""
+    """The restart has a rule from the first counted day, the overgang is a Monday, every month has the run day."""
     if rules.genoptjening[0].gaelder_fra > rules.optaelling.gaelder_fra:
         raise RuleError("optaelling.toml, genoptjening: hul før den første post; den skal gælde fra optællingens dato")
     for genoptjening in rules.genoptjening:
@@ -162,7 +162,7 @@ def _prove_listed(names: tuple[str, ...], rules: Rulebook, where: str) -> None:
 
 
 def _prove_counters(rules: Rulebook) -> None:
-    """Every counter has a name of its own, benefits to count, and either both parts of a restart or none."""
+    """Every counter has a unique name, known benefits, and both parts of a restart or none."""
     known = {LOVENS_TAELLER, *(t.id for t in rules.taellere)}
     for taeller in rules.taellere:
         where = f"taellere.toml, taeller {taeller.id}"
@@ -187,7 +187,7 @@ def _prove_counters(rules: Rulebook) -> None:
 
 
 def _prove_restart(uger: int, aar: int, where: str) -> None:
-    """A restart takes at least a week within a window of years that is no slip of the pen."""
+    """A restart takes at least one week within 1 to `MOST_YEARS` years."""
     if uger < 1:
         raise RuleError(f"{where}: så få uger kan ikke genoptjenes; skriv mindst 1")
     if not 1 <= aar <= MOST_YEARS:
@@ -207,7 +207,7 @@ def _prove_maxima(rules: Rulebook) -> None:
 
 
 def _prove_limits(rules: Rulebook) -> None:
-    """Every limit on corrections has one length, begins with a run month, and is alone in its direction from it."""
+    """Every limit on corrections has one length and a first run month, unique in its direction."""
     for entry in rules.foraeldelse:
         where = f"foraeldelse.toml, foraeldelse fra {entry.gaelder_fra}"
         if (entry.aar is None) == (entry.maaneder is None):
@@ -246,7 +246,7 @@ def _prove_places(text: str, known: Iterable[str], where: str) -> None:
 
 
 def _prove_controls(rules: Rulebook) -> None:
-    """Every rule id that a run can raise has its entry, and every text says only what a finding knows."""
+    """Every rule id of a run has an entry, and its texts have only the placeholders of a finding."""
     known = {kontrol.id for kontrol in rules.kontroller}
     for regel in sorted(REGLER - known):
         raise RuleError(f"kontrol.toml: {regel} mangler; hver regel har en post, så intet fund bliver uden tekst")
@@ -258,7 +258,7 @@ def _prove_controls(rules: Rulebook) -> None:
 
 
 def _prove_postings(rules: Rulebook) -> None:
-    """Every benefit's money finds an account, and there is one account to balance against."""
+    """Every benefit's money has an account, and there is one account to balance against."""
     for side in ("refusion", "medfinansiering"):
         if not any(k.side == side and k.funktion == "*" and k.procent is None for k in rules.konteringer):
             raise RuleError(f'kontering.toml: side {side} mangler en post med funktion = "*" uden procent')
@@ -272,7 +272,7 @@ def _prove_postings(rules: Rulebook) -> None:
 
 
 def prove(rules: Rulebook) -> None:
-    """RuleError on the first gap, overlap or reference to something that is not there.
+    """RuleError on the first gap, overlap or reference to a missing entry.
 
     Hjemmel: none, technical.
     """

@@ -17,15 +17,14 @@ import polars as pl
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.opgoerelse import reopen
-from refusion_assets.assets.outgoing import copy_is_old, held_back_lines, published_is_current, stand, statement_lines
+from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand, statement_lines
 from refusion_assets.assets.raw.acceptance import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
-from refusion_assets.assets.raw.reports import senders_read, stops_before_reading
+from refusion_assets.assets.raw.reports import stops_before_reading
 from refusion_assets.assets.refusion import difference, sums
 from refusion_assets.assets.stale import stale
 from refusion_assets.assets.wiring import (
     GENBEREGN,
     GENINDLAES,
-    OPGJORT,
     POOL,
     gate,
     held_back,
@@ -34,28 +33,19 @@ from refusion_assets.assets.wiring import (
     settled,
     withdraw,
 )
-from refusion_assets.definitions import (
-    COMMAND_LINE,
-    KRITISK_UGE,
-    OPGOER,
-    STARTED_BY,
-    build_defs,
-    settle_tags,
-)
-from refusion_assets.domain.calendar import month_of, month_range, next_month
+from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs, settle_tags
+from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.stop import Stop, of_the_disk
 from refusion_assets.domain.wording import plural
-from refusion_assets.files import delivered
 from refusion_assets.files.estimate import RESULTAT, folder_of
-from refusion_assets.files.raw_folder import REGISTERS
+from refusion_assets.operations.automation import COMMAND_LINE, STARTED_BY
 from refusion_assets.partitions import last_month, range_tags
 from refusion_assets.place import Place
 from refusion_assets.progress import patient
 from refusion_assets.rulebook.load import load
 from refusion_assets.store import events
-from refusion_assets.store.session import Locked, Session
 
 SECONDS_BETWEEN_LOOKS = 1.0
 RUNS_SHOWN = 3
@@ -172,72 +162,6 @@ def _take_back(place: Place, month: date) -> None:
     with place.warehouse.open() as session:
         reopen(session, place, month)
     withdraw(place, month)
-
-
-def status(place: Place, month: date | None) -> Iterator[str]:
-    """Deliveries for a month by sender, and the state of the last runs; nothing is changed.
-
-    Without `month`: the month after the last run, or else the last month with a delivery.
-    """
-    runs = _known(place, lambda session: _runs_in(session, place))
-    last = max((maaned for maaned, *_ in runs), default=None)
-    asked = month or (next_month(last) if last else last_month(place.root, place.rules, date.min))
-    if asked == date.min:
-        yield f"Der er ingen leverancer under {place.raw}."
-        return
-    yield from _senders(place, asked)
-    yield from _registers(place, asked)
-    if not runs:
-        yield "Ingen kørsel endnu."
-    for maaned, state, kommuner, held in runs[-RUNS_SHOWN:]:
-        folder = place.outgoing / f"{maaned:%Y-%m}"
-        files = len(list(folder.glob("*.csv")))
-        shown = f"{plural(files, 'fil', 'filer')} i {folder}" if files else "ingen filer"
-        stage = "ikke færdig" if state == OPGJORT else state
-        yield f"Kørsel {maaned:%Y-%m}: {stage}, {plural(kommuner, 'kommune', 'kommuner')} opgjort, {shown}"
-        yield from (f"  Holdt tilbage: {line}" for line in held)
-
-
-def _known(place: Place, ask: Callable[[Session], list[T]]) -> list[T]:
-    """The answer of the warehouse, or of the copy while a run has the warehouse open.
-
-    An empty list where there is no warehouse, or one of an earlier program.
-    """
-    if not place.warehouse.path.exists():
-        return []
-    try:
-        with place.warehouse.watching() as session:
-            return ask(session) if session.has("opgoerelse.tilbageholdt") else []
-    except Locked:
-        with place.warehouse.reading() as session:
-            return ask(session) if session.has("opgoerelse.tilbageholdt") else []
-
-
-def _runs_in(session: Session, place: Place) -> list[tuple[date, str, int, list[str]]]:
-    """The runs, each with its status, how many municipalities it has settled, and a line for each held back."""
-    rows = session.frame(
-        """SELECT r.maaned, r.status, count(k.kommunekode) AS kommuner FROM opgoerelse.koersel r
-        LEFT JOIN opgoerelse.kommune k USING (koersel) GROUP BY ALL ORDER BY 1"""
-    ).rows()
-    return [(*row, list(held_back_lines(session, place, row[0]))) for row in rows]
-
-
-def _senders(place: Place, month: date) -> Iterator[str]:
-    """How many expected senders have delivered for a month, and a line for each, those that are missing first."""
-    deliveries, _ = delivered.find(place.raw, month, place.rules)
-    read = _known(place, lambda session: senders_read(session, next_month(month, -1)))
-    there, missing = delivered.senders(deliveries, month), delivered.missing(deliveries, month, read)
-    yield f"Leverancer for {month:%Y-%m}: {len(there)} af {len(there) + len(missing)} afsendere har leveret."
-    yield from (f"  mangler  {kilde}-{enhed}" for kilde, enhed in missing)
-    for (kilde, enhed), files in sorted(there.items()):
-        yield f"  leveret  {kilde}-{enhed}: {plural(files, 'fil', 'filer')}"
-
-
-def _registers(place: Place, month: date) -> Iterator[str]:
-    """The newest file of each supporting register at or before a month."""
-    for art in REGISTERS:
-        found = delivered.registers(place.raw, art, month)
-        yield f"  {art}: " + (f"seneste er {found[-1][0]:%Y-%m}" if found else "intet leveret")
 
 
 def error_text(error: Exception) -> str:

@@ -5,6 +5,7 @@ import re
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -31,7 +32,7 @@ from sqlalchemy.exc import DatabaseError
 
 from refusion_assets.domain.stop import DISK_IS_FULL, Stop, of_the_disk
 
-BUSY_SECONDS = 60
+BUSY_SECONDS, SECONDS_TO_BEGIN = 60, 60
 DIED = "Kørslens proces er væk; den nåede ikke at sige, hvorfor."
 STOPPED = "STOPPET"
 LOCATION, MODULE, REPOSITORY = "ydelsesrefusion", "refusion_assets.definitions", "__repository__"
@@ -53,10 +54,10 @@ NOT_OURS = re.compile(r"full|readonly|unable to open|locked|permission", re.IGNO
 class Haendelseslog(SqliteEventLogStorage):
     """The event log in the files that Dagster's own class reads and writes, at a fraction of the cost.
 
-    Dagster makes an engine for every event, which compiles every statement anew, and commits two or three times
-    for each: about 15 ms an event, and a critical month has seven hundred. Here one engine a file keeps its connection,
-    as SQLite cleans up a file at each last close. The events of a batch (the cells of a month) are one transaction.
-    ADR 0014.
+    For every event, Dagster makes an engine, which compiles every statement anew, and commits two or three times. That
+    costs about 15 ms an event, and a critical month has seven hundred. Here one engine a file keeps its connection, as
+    SQLite cleans up a file at each last close. The events of a batch (the cells of a month) are one transaction. ADR
+    0014.
     """
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
@@ -308,6 +309,23 @@ def living_runs(instance: dg.DagsterInstance, pool: str) -> set[str]:
             instance.report_run_failed(run, DIED)
         log.free_concurrency_slots_for_run(run_id)
     return living
+
+
+def bury_dead(instance: dg.DagsterInstance, pool: str) -> list[str]:
+    """Mark runs without a process as failed, and give back their places in a pool; the ids of those in no pool.
+
+    A killed process leaves its run as begun, and the queue would count it for ever.
+    """
+    living_runs(instance, pool)
+    begun = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
+    dead = []
+    for record in instance.get_run_records(begun):
+        run, since = record.dagster_run, record.start_time or record.create_timestamp.timestamp()
+        # The process of a run that has just begun has perhaps not told its number yet.
+        if time.time() - since > SECONDS_TO_BEGIN and not _lives(instance, run.run_id):
+            instance.report_run_failed(run, DIED)
+            dead.append(run.run_id)
+    return dead
 
 
 def _lives(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -117,8 +117,8 @@ class Warehouse:
 
     @contextmanager
     def watching(self) -> Iterator["Session"]:
-        """A session on the live file that changes nothing, not even the layout; the file must be there."""
-        with self._readable(self.path), self._connect(self.path, read_only=True) as connection:
+        """A session on the live file that changes nothing, not even the layout; Locked if a run has it open."""
+        with self._readable(self.path), self._connect(self.path, read_only=True, patience=1.0) as connection:
             yield Session(connection)
 
     @contextmanager
@@ -136,7 +136,7 @@ class Warehouse:
             raise Stop(f"{path} kan ikke læses, {what} er beskadiget; {self._remedy(path)}") from None
 
     def _remedy(self, path: Path) -> str:
-        """What to do about a file that cannot be read. The published copy is the live file after the last run."""
+        """The way out when a file cannot be read. The published copy is the live file after the last run."""
         if path == self.published:
             return f"flyt mappen {path.parent.name} et andet sted hen; den næste kørsel laver en ny"
         aside = f"flyt mappen {WAREHOUSE} et andet sted hen"
@@ -145,10 +145,12 @@ class Warehouse:
         copy = f"{self.published.parent.name}/{self.published.name}"
         return f"{aside}, læg en kopi af {copy} i en ny mappe {WAREHOUSE}, og kør det samme igen"
 
-    def _connect(self, path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    def _connect(
+        self, path: Path, *, read_only: bool = False, patience: float = LOCK_PATIENCE_SECONDS
+    ) -> duckdb.DuckDBPyConnection:
         if not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
-        deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+        deadline = time.monotonic() + patience
         while True:
             try:
                 connection = duckdb.connect(str(path), read_only=read_only)

@@ -1,1 +1,1 @@
-"""Findings: what a run points at, looked for in the warehouse and told as advice."""
+"""Findings: searches the warehouse for lines, weeks and files to look at, and stores them as advice."""

@@ -1,4 +1,4 @@
-"""Fund: the findings of a run that somebody must look at, their addressees, and their status since the last run."""
+"""Fund: the findings of a run, the municipality that gets each, and its status since the last run."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -28,16 +28,16 @@ AS_FOUND = [name for name in FOUND if name in Advis.to_schema().columns]
 
 
 def open_before(session: Session, place: Place, month: date, *columns: str) -> pl.DataFrame:
-    """The findings that the last run before `month` listed as open: these columns of `Advis`, or all."""
+    """The rows of `opgoerelse.advis` that the last run before `month` left open; these columns, or all."""
     return _open_of(session, _advised_before(session, run_number(month, place.rules)), columns)
 
 
 def listed_before(session: Session, place: Place, month: date) -> Before | None:
-    """The findings that the run listed itself if it was settled before, else those that the previous run listed.
+    """The findings to reuse and the people to look at again (`Before`); None if everybody must be looked at.
 
-    Also the people calculated since (`Before`): findings in weeks and claims of everybody else are reused. Findings in
-    files that run `month` is the first to know are left out: an earlier file of that name may have said something else.
-    None if those findings were made under other rules; then all must be looked at.
+    Takes the run's list if it was settled before, else the previous run's. The people calculated since that list are
+    looked at again. Findings in files that are new to this run are left out, as an earlier file may have had the same
+    name. None if the list was made under other rules.
     """
     number, rules = run_number(month, place.rules), place.rules.version
     ruled = session.pairs("SELECT koersel, regelversion FROM opgoerelse.koersel")
@@ -51,18 +51,18 @@ def listed_before(session: Session, place: Place, month: date) -> Before | None:
 
 
 def _open_of(session: Session, number: object, columns: Sequence[str]) -> pl.DataFrame:
-    """The findings that run `number` listed as open: some columns of `Advis`, or all; no rows without a run."""
+    """The rows of `opgoerelse.advis` that run `number` left open; these columns, or all. Empty without that run."""
     names = ", ".join(columns or Advis.to_schema().columns)
     query = f"SELECT {names} FROM opgoerelse.advis WHERE koersel = $number AND status <> $solved"
     return session.frame(query, number=number, solved=LOEST)
 
 
 def _advised_before(session: Session, number: int) -> object:
-    """The number of the last run before `number` that listed anything; None if none has."""
+    """The number of the last run before `number` with advice; None if there is none."""
     return session.value("SELECT max(koersel) FROM opgoerelse.advis WHERE koersel < $number", number=number)
 
 
-# The person that a line says it is about, as it is written there.
+# The number written on a line whose person is unknown (`raw.ukendt`).
 SUBJECTS = """
 SELECT s.fil, s.linje, any_value(u.skrevet) AS skrevet
 FROM soegte s JOIN raw.fil f ON f.filnavn = s.fil JOIN raw.ukendt u ON u.fil_id = f.fil_id AND u.linje = s.linje
@@ -75,7 +75,7 @@ WHERE f.kendt_fra = $month"""
 
 
 def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
-    """Findings in the senders' files (`FOUND`): FIL-003 to FIL-008, and stops that were let pass (EI-017, REG-001)."""
+    """Findings in files (`FOUND`): FIL-003 to FIL-008, and the stops EI-017 and REG-001 that an operator let pass."""
     parts = [
         file_findings(session.frame(queries.FILES, month=month), queries.expected(session, month), month, rules),
         folder_findings(session.frame(queries.NOTICED, month=month)),
@@ -99,10 +99,10 @@ def of_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.Dat
 
 
 def find(session: Session, place: Place, month: date, before: Before | None = None) -> pl.DataFrame:
-    """The findings that are open as run `month` knows them (`Fund`). Øre; sorted by rule and key.
+    """The open findings of run `month` (`Fund`), sorted by rule and key. Øre.
 
-    Reads the layers classified and refusion. `before` (`listed_before`): the findings to reuse; then only the rest is
-    looked for, with the same result. Source: input.md 3 and 4.
+    Reads the layers raw, classified and refusion. `before` (`listed_before`): findings to reuse; without it the
+    function looks at everybody, with the same result. Source: input.md sections 3 and 4.
     """
     rules = place.rules
     parts = [
@@ -124,9 +124,10 @@ def find(session: Session, place: Place, month: date, before: Before | None = No
 def advise(
     session: Session, place: Place, month: date, number: int, koder: Sequence[str] | None = None
 ) -> pl.DataFrame:
-    """The advice of run `number` (`Advis`) to the municipalities `koder` (all if none are named) and to nobody.
+    """The advice of run `number` (`Advis`) to the municipalities `koder` (default: all) and to nobody (000).
 
-    Compares with what the run before listed as open, and replaces the run's own rows. Source: output.md 3.2.
+    Compares the findings with the open ones of the previous run. Replaces the run's rows in `opgoerelse.advis`.
+    Source: output.md section 3.2.
     """
     before = open_before(session, place, month)
     findings = find(session, place, month, listed_before(session, place, month))
@@ -142,7 +143,7 @@ def advise(
 
 
 def forget_advice(session: Session, number: int, koder: Sequence[str]) -> None:
-    """The advice of run `number` (`opgoerelse.advis`) to all but the municipalities `koder` leaves."""
+    """Delete the advice of run `number` (`opgoerelse.advis`) to all but the municipalities `koder`."""
     query = f"DELETE FROM opgoerelse.advis WHERE koersel = $n AND NOT {among('kommunekode', 'koder')}"
     session.run(query, n=number, koder=koder)
 
@@ -163,17 +164,17 @@ def with_names(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataF
 
 
 def double_pay(session: Session, place: Place, month: date) -> tuple[int, int]:
-    """The amount that two payers newly pay for the same days, and the amount of the month to measure it against. Øre.
+    """Two amounts in øre: newly paid by two payers for the same days, and all used lines first known in run `month`.
 
-    New is a stretch with a claim that has lines first known in run `month`; the month's amount is that of all
-    used lines first known in it. Needs only the classified layer. Source: input.md section 4 (EI-009).
+    A run of days is new if one of its claims has a line first known in run `month`. Reads only raw and classified.
+    Source: input.md section 4 (EI-009).
     """
     fresh = queries.new_stretches(session, place.rules, month)["beloeb_oere"].sum()
     return int(fresh), session.integer(MONTH_TOTAL, month=month)
 
 
 def _addressed(session: Session, place: Place, month: date, findings: pl.DataFrame) -> pl.DataFrame:
-    """Findings with the municipality that gets them: their own, else the person's residence, else nobody."""
+    """Findings with `kommunekode`: their own, else that of the person's residence, else nobody (000)."""
     koder = place.rules.koder
     days = 0 if place.rules.laesning("bopael_paa") == "mandag" else 6
     dated = findings.with_columns(dag=pl.col("uge_fra").dt.offset_by(f"{days}d"))

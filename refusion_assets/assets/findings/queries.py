@@ -1,7 +1,7 @@
-"""The queries behind the findings; after the first run they read only rows that can have changed.
+"""The queries of the findings; after the first run they read only rows that can have changed.
 
-Small results are fetched before they are joined with the tables of all lines: DuckDB cannot foresee that they are few,
-and would build its hash table of the large table.
+Each fetches a small result before joining it with the tables of all lines. DuckDB would not expect it to be small, and
+would build its hash table on the large side.
 """
 
 from dataclasses import dataclass
@@ -35,8 +35,8 @@ class Before:
     people: Relation
 
 
-# One row per file of reports received through `$month`, in the order of judging. A second delivery has no lines of its
-# own; its money is that of the first one.
+# One row per file of reports received through `$month`, in the order of judging. A repeated file takes its money from
+# the first delivery.
 FILES = """
 SELECT f.kilde, f.enhed, f.modtaget_maaned, f.loebenr, f.filnavn, f.sha256, f.antal_raekker, f.dublet, d.beloeb_oere
 FROM raw.fil f LEFT JOIN (
@@ -52,8 +52,8 @@ WHERE beregningsgrundlag_oere IS NULL"""
 
 KEYED = "SELECT left(sha256(identitet), 24) AS noegle FROM fundne ORDER BY nr"
 
-# The amounts that each sender reported of each benefit in a month, of periods that were then recent. The history in a
-# first month of receipt, and late reports, are no measure of the next month.
+# Øre by sender, benefit and month of receipt, of periods that ended at most a month before it. Older periods (late
+# reports, the history in a first delivery) predict nothing for the next month.
 RECENT = """
 SELECT f.kilde, f.enhed, l.ydelse_id, f.modtaget_maaned AS maaned, sum(l.beloeb_oere)::BIGINT AS oere
 FROM classified.linje l JOIN raw.fil f USING (fil_id)
@@ -65,7 +65,7 @@ ACCEPTED = "SELECT genstand, begrundelse FROM kontrol.accept WHERE maaned = $mon
 
 NOTICED = "SELECT regel, hvad, kilde, vaerdi FROM kontrol.bemaerket WHERE maaned = $month"
 
-# The stops that somebody let pass, with the sender and the amount where it is a line.
+# The stops EI-017 and REG-001 that an operator let pass, with sender and amount if the stop is a line.
 PASSED = """
 SELECT a.regel, a.genstand, a.begrundelse, f.kilde, f.enhed, l.beloeb_oere
 FROM (SELECT *, split_part(genstand, ':', 1) AS fil, TRY_CAST(split_part(genstand, ':', 2) AS BIGINT) AS linje
@@ -84,7 +84,7 @@ SELECT fil_id, linje, regel FROM (
     SELECT fil_id, linje, 'EI-007' AS regel FROM classified.linje WHERE uden_for_gyldighed)
 SEMI JOIN classified.grundlag USING (fil_id)"""
 
-# Joined to lines (fil_id, linje), leaves those that are used: of the files judged, those without a verdict.
+# Joined to lines (fil_id, linje), keeps the used ones: lines of judged files without a row in `classified.dom`.
 ONLY_USED = "SEMI JOIN classified.grundlag USING (fil_id) ANTI JOIN classified.dom USING (fil_id, linje)"
 USED = f"SELECT * FROM tvivl {ONLY_USED}"
 
@@ -103,7 +103,7 @@ AIMS = """
 SELECT b.fil, b.linje, l.reference_id, l.pligt_se
 FROM brud b JOIN classified.linje l ON l.fil_id = b.fil_id AND l.linje = b.linje AND l.fil_id IN ({filer})"""
 
-# Whether the report that a reversal points at is there from the same payer, too; one that is not there has no row.
+# One row per waiting reversal whose report is received; `samme` is true if the same payer sent it.
 THERE = """
 SELECT v.fil, v.linje, bool_or(l.pligt_se = v.pligt_se) AS samme
 FROM venter v JOIN classified.linje l ON l.indberetning_id = v.reference_id
@@ -114,10 +114,10 @@ ALL_ROWS = "refusion.borger_uge_ydelse t"
 
 
 def over_bound(rows: str) -> str:
-    """SQL for the weeks of a person with more of a benefit than its bound (`graenser`), among the rows t of a table.
+    """SQL: the weeks of a person with more of a benefit than its bound (`graenser`), among `rows` (named t).
 
-    A week's money of one municipality lies in two rows at most (one a month), so one of them is over half the bound.
-    More rows has only a week that several municipalities paid. The weeks with either are summed.
+    A municipality has at most two rows a week, one per month, so one of them exceeds half the bound. Only a week that
+    several municipalities paid has more rows. The query sums the weeks of both kinds.
     """
     return f"""WITH sete AS (SELECT t.borger_id, t.uge, t.ydelse_id, t.kommunekode, t.beloeb_oere FROM {rows}
         ), flyttet AS (
@@ -137,7 +137,7 @@ def over_bound(rows: str) -> str:
         GROUP BY borger_id, uge, ydelse_id HAVING sum(beloeb_oere) > any_value(graense_oere)"""
 
 
-# A week without residence has none for all of a benefit, so its money is in these rows only.
+# In a week without residence, all money of a benefit is in `refusion.uden_kommune`.
 OVER_BOUND_HOMELESS = """
 SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere, sum(beloeb_oere)::BIGINT AS beloeb_oere,
        NULL::VARCHAR AS kommunekode
@@ -148,8 +148,8 @@ SEVERAL_PAYERS = """
 SELECT borger_id, ydelse_id FROM classified.krav WHERE beloeb_oere > 0
 GROUP BY borger_id, ydelse_id HAVING min(pligt_se) <> max(pligt_se)"""
 
-# Two claims that share days both end on the first of them or later, so a new pair has two payers among the claims
-# that end on or after the first day of a change.
+# Two claims that share days both end on or after the first shared day. So every new pair is among the claims that end
+# on or after the first day of a change.
 RECENTLY_SEVERAL = """
 SELECT borger_id, ydelse_id FROM {claims} WHERE beloeb_oere > 0
 GROUP BY borger_id, ydelse_id HAVING min(pligt_se) <> max(pligt_se)"""
@@ -165,8 +165,8 @@ JOIN frisk a ON k.borger_id = a.borger_id AND k.ydelse_id = a.ydelse_id AND k.pe
 WHERE k.beloeb_oere > 0 AND k.periode_slut >= (SELECT min(fra) FROM frisk)
 GROUP BY k.borger_id, k.ydelse_id HAVING min(k.pligt_se) <> max(k.pligt_se)"""
 
-# A claim that shares days with an earlier one of the same person and benefit, whoever pays, is in its clump. The query
-# gives the claims of clumps with two payers.
+# A clump: claims of a person and benefit chained by shared days, whoever pays. Gives the claims of clumps with two
+# payers.
 CLUMPS = """
 WITH ordnet AS (
     SELECT *, row_number() OVER orden AS nr, max(periode_slut) OVER (
@@ -184,13 +184,13 @@ QUALIFY min(pligt_se) OVER (PARTITION BY borger_id, ydelse_id, klump)
      <> max(pligt_se) OVER (PARTITION BY borger_id, ydelse_id, klump)
 ORDER BY ALL"""
 
-# The lines about those persons that run `month` is the first to know.
+# The lines about the persons in `klumper` that run `$month` is the first to know.
 FRESH = f"""
 SELECT l.fil_id, l.linje, {", ".join(f"l.{name}" for name in CLAIM)} FROM classified.linje l
 JOIN raw.fil f ON f.fil_id = l.fil_id AND f.kendt_fra = $month
 SEMI JOIN klumper k ON k.borger_id = l.borger_id"""
 
-# The home of a person on a day: of the stays that cover it, or of all if none does, the one that started last.
+# The residence on a day: the stay with the latest start among those that cover the day, else among all stays.
 HOMES = f"""
 SELECT s.borger_id, s.dag, arg_max(r.kommunekode, (
     coalesce(s.dag BETWEEN r.bopael_start AND coalesce(r.bopael_slut, DATE '9999-12-31'), false), r.bopael_start,
@@ -201,7 +201,7 @@ GROUP BY s.borger_id, s.dag"""
 
 
 def with_frame(session: Session, name: str, frame: pl.DataFrame, query: str, **parameters: object) -> pl.DataFrame:
-    """The rows of a query that also reads a frame, under the name given."""
+    """The rows of a query that also reads `frame` under the name `name`."""
     with session.lending(name, frame):
         return session.frame(query, **parameters)
 
@@ -212,12 +212,12 @@ def keys(session: Session, identities: pl.Series) -> pl.DataFrame:
 
 
 def recent(session: Session, month: date) -> pl.DataFrame:
-    """One row per sender, benefit and month (`month` and the one before): what it reported of recent periods. Øre."""
+    """One row per sender, benefit and month (`month` and the one before): øre of periods then recent (`RECENT`)."""
     return session.frame(RECENT, month=month, before=next_month(month, -1))
 
 
 def expected(session: Session, month: date) -> pl.DataFrame:
-    """One row per sender of the month before: its money of recent periods then, and why its absence is accepted."""
+    """One row per sender of the month before: øre of recent periods, and the reason if its absence is accepted."""
     then = recent(session, month).filter(pl.col("maaned") < month).group_by("kilde", "enhed").agg(pl.col("oere").sum())
     accepted = session.frame(ACCEPTED, month=month)
     sender = pl.concat_str("kilde", "enhed", separator="-")
@@ -225,7 +225,7 @@ def expected(session: Session, month: date) -> pl.DataFrame:
 
 
 def marked(session: Session) -> pl.DataFrame:
-    """One row per line and rule that it breaks or is doubted by: fil_id, linje, regel, fil, kilde, enhed."""
+    """One row per line and rule that it breaks or that warns of it: fil_id, linje, regel, fil, kilde, enhed."""
     others = session.frame(NOT_USED)
     waits = pl.col("status") == VENTER
     broken = others.filter(waits | ((pl.col("status") == KARANTAENE) & ~pl.col("trukket"))).select(
@@ -236,7 +236,7 @@ def marked(session: Session) -> pl.DataFrame:
 
 
 def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.DataFrame:
-    """One finding (`FOUND`) per line and rule that it breaks; what was listed before is not read again. Øre."""
+    """One finding (`FOUND`) per row of `marked`; those in `before` are reused without reading their lines. Øre."""
     broken = marked(session)
     waiting = _waiting(session, broken)
     told = [] if before is None else [_told_before(broken, before, waiting, rules)]
@@ -246,7 +246,7 @@ def lines(session: Session, rules: Rulebook, before: pl.DataFrame | None) -> pl.
 
 
 def _waiting(session: Session, broken: pl.DataFrame) -> pl.DataFrame:
-    """The waiting reversals whose report is there: regel, fil, linje, and the columns by which it is another's."""
+    """The waiting reversals whose report is received: regel, fil, linje, and the columns that differ (`mangler`)."""
     mine = broken.filter(regel="EI-014")
     aims = with_frame(session, "brud", mine, AIMS.format(filer=sql_list(mine["fil_id"])))
     there = with_frame(session, "venter", aims, THERE)
@@ -255,9 +255,9 @@ def _waiting(session: Session, broken: pl.DataFrame) -> pl.DataFrame:
 
 
 def _told_before(broken: pl.DataFrame, before: pl.DataFrame, waiting: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
-    """The findings of lines that the run before listed too; a national one is addressed anew.
+    """The findings of lines to reuse from `before`; a national one without its municipality (`_addressed`).
 
-    The report that a reversal waits for may have come since, from another payer.
+    `felt` of EI-014 is set anew: since then another payer may have sent the report.
     """
     again = before.join(broken.select(LINE_KEY), on=LINE_KEY, how="semi").join(waiting, on=LINE_KEY, how="left")
     again = again.with_columns(felt=pl.when(regel="EI-014").then("mangler").otherwise("felt"))
@@ -266,7 +266,7 @@ def _told_before(broken: pl.DataFrame, before: pl.DataFrame, waiting: pl.DataFra
 
 
 def odd_numbers(session: Session) -> pl.DataFrame:
-    """Persons with a standing claim and a number that fails modulus 11."""
+    """One row per person (borger_id) with a claim in `classified.krav` and a CPR number that fails modulus 11."""
     borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
     odd = borger.filter(fails_modulus_11(pl.col("cpr"))).select("borger_id")
     return with_frame(session, "soegte", odd, "SELECT * FROM soegte SEMI JOIN classified.krav USING (borger_id)")
@@ -275,7 +275,7 @@ def odd_numbers(session: Session) -> pl.DataFrame:
 def large_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.DataFrame:
     """Weeks of a person with more of a benefit than its bound: borger_id, uge, ydelse_id, kommunekode, øre, bound.
 
-    The municipality is the one that pays; none in a week without residence.
+    `kommunekode` is the municipality that pays; null in a week without residence.
     """
     bounds = [(y, rules.graense_for("ugebeloeb_oere", y)) for y in rules.ydelse_ids]
     graenser = pl.DataFrame(bounds, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
@@ -296,7 +296,7 @@ def large_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.
 
 
 def stretches(session: Session, rules: Rulebook, month: date, before: Before | None) -> pl.DataFrame:
-    """The days that two payers pay the same benefit for (`Dobbelt`). Øre."""
+    """One row per run of days that two payers pay the same benefit for (`Dobbelt`). Øre."""
     if before is None:
         return _examined(session, rules, month, session.frame(SEVERAL_PAYERS))
     key = ["borger_id", "ydelse_id"]
@@ -308,12 +308,12 @@ def stretches(session: Session, rules: Rulebook, month: date, before: Before | N
 
 
 def new_stretches(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
-    """The days that two payers pay the same benefit for (`Dobbelt`) in which a claim has new lines. Øre."""
+    """The runs of days (`Dobbelt`) in which a claim has lines first known in run `month`. Øre."""
     return _examined(session, rules, month, session.frame(FRESHLY_SEVERAL, month=month)).filter("ny")
 
 
 def _examined(session: Session, rules: Rulebook, month: date, candidates: pl.DataFrame) -> pl.DataFrame:
-    """The days that two payers pay for among some persons' benefits (`Dobbelt`). Øre."""
+    """The runs of days that two payers pay for among `candidates` (borger_id, ydelse_id). Øre."""
     claims = with_frame(session, "kandidat", candidates, CLUMPS)
     fresh = with_frame(session, "klumper", claims.select("borger_id").unique(), FRESH, month=month)
     used = with_frame(session, "tvivl", fresh, USED).select(CLAIM).unique().with_columns(ny=pl.lit(value=True))
@@ -322,6 +322,6 @@ def _examined(session: Session, rules: Rulebook, month: date, candidates: pl.Dat
 
 
 def homes(session: Session, place: Place, month: date, wanted: pl.DataFrame) -> pl.DataFrame:
-    """The municipality where each person lived on a day: borger_id, dag (null = any), hjem; none if never known."""
+    """One row per wanted person and day (null: any day) with a known residence: borger_id, dag, hjem (kommunekode)."""
     snapshot = newest_snapshot(session, month)
     return with_frame(session, "soegte", wanted, HOMES, snapshot=snapshot, koder=place.rules.koder)

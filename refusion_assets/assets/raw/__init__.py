@@ -1,1 +1,1 @@
-"""Raw: what was delivered, proved and stored as it came, and what an operator lets pass."""
+"""Raw: delivered files, proved and stored as they came, and the stops that an operator lets pass."""

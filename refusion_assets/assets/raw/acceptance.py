@@ -13,16 +13,16 @@ from refusion_assets.domain.stop import Fault, Refused, in_one_line
 from refusion_assets.files.raw_folder import without_persons
 from refusion_assets.store.session import Session
 
-# The rules whose stops may be let pass, and the form of the thing that is named.
+# The rules whose stops an operator may let pass, and the form of the thing that a decision names.
 ACCEPTABLE = {
     "FIL-006": "<kilde>-<enhed>",
     "REG-001": "<filnavn>",
     "EI-017": "<filnavn>:<linje>",
     "FIL-008": "<filnavn>",
 }
-# The rules that are known to stop before any line is read; FIL-008 stops a reload only.
+# The rules that stop a run before any line is read; FIL-008 stops a reload only.
 BEFORE_READING = ("FIL-006", "REG-001", "FIL-008")
-# Let pass by the command that meets it, and by no later one.
+# A decision on this rule holds for one command only.
 BY_COMMAND = "FIL-008"
 BY_LINE = "EI-017"
 FILE_CHECKS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -42,14 +42,14 @@ FileChecks = Mapping[str, tuple[tuple[str, ...], str]]
 
 
 class Knowingly(dg.Config):
-    """The stops that the operator lets pass in this run, and why: `FIL-006:ksd-657` and a reason in words."""
+    """The stops that the operator lets pass in this run (`FIL-006:ksd-657`), and the reason in words."""
 
     accepter: list[str] = []  # noqa: RUF012  Dagster reads the default
     begrundelse: str = ""
 
 
 def wanted(config: Knowingly) -> list[tuple[str, str]]:
-    """The stops that the operator wants let pass, as rule and thing; Refused if one cannot be, or for a bad reason."""
+    """The stops that the operator wants to let pass (rule, thing); Refused if one cannot be, or on a bad reason."""
     found = [accepted.partition(":")[::2] for accepted in config.accepter]
     for regel, genstand in found:
         if regel not in ACCEPTABLE or not genstand:
@@ -62,13 +62,13 @@ def wanted(config: Knowingly) -> list[tuple[str, str]]:
 
 
 def refuse_number(begrundelse: str) -> None:
-    """Refused if a reason, which is kept and shown, holds a person's number."""
+    """Refused if a reason holds a CPR number, as the warehouse keeps it and the UI shows it."""
     if re.search(CPR_FORM, begrundelse):
         raise Refused("begrundelsen må ikke indeholde et personnummer; skriv den uden")
 
 
 def refuse_unneeded(config: Knowingly, stops: Sequence[Fault], rules: Collection[str] = tuple(ACCEPTABLE)) -> None:
-    """Refused if something is to be let pass that does not stop the run; only decisions on `rules` are looked at."""
+    """Refused if the operator lets something pass that does not stop the run; looks only at decisions on `rules`."""
     standing = {(fault.regel, fault.genstand) for fault in stops}
     for regel, genstand in wanted(config):
         if regel in rules and (regel, genstand) not in standing:
@@ -80,14 +80,14 @@ def refuse_unneeded(config: Knowingly, stops: Sequence[Fault], rules: Collection
 
 
 def as_accepted(fault: Fault) -> str:
-    """A stop as `--accepter` takes it."""
+    """A stop in the form that `--accepter` takes."""
     return f"{fault.regel}:{fault.genstand}"
 
 
 def let_pass(session: Session, month: date, config: Knowingly, stops: Sequence[Fault]) -> list[Fault]:
-    """The stops that stand when the operator's decisions are kept (`kontrol.accept`).
+    """The stops that no decision lets pass, when the operator's decisions are stored in `kontrol.accept`.
 
-    Decisions of an earlier attempt whose cause is gone are forgotten. Stop on what cannot be let pass, or need not be.
+    Deletes decisions of an earlier attempt without a stop now. Refused as `wanted` and `refuse_unneeded`.
     """
     refuse_unneeded(config, stops)
     before = {decision for decision in decided(session, month) if decision[0] != BY_COMMAND}
@@ -100,7 +100,7 @@ def let_pass(session: Session, month: date, config: Knowingly, stops: Sequence[F
 
 
 def keep_decisions(session: Session, month: date, config: Knowingly) -> None:
-    """The operator's decisions in `kontrol.accept`, in place of earlier decisions on the same."""
+    """Store the operator's decisions in `kontrol.accept`, in place of earlier decisions on the same stops."""
     for regel, genstand in wanted(config):
         _forget(session, month, regel, genstand)
         row = {"maaned": month, "regel": regel, "genstand": genstand, "begrundelse": config.begrundelse.strip()}
@@ -108,34 +108,33 @@ def keep_decisions(session: Session, month: date, config: Knowingly) -> None:
 
 
 def repeat_decisions(session: Session, decisions: pl.DataFrame) -> None:
-    """Decisions of an earlier run (`Accept`) put in `kontrol.accept`, where the run is made again."""
+    """Put decisions of an earlier run (`Accept`) in `kontrol.accept`, when the run is made again."""
     session.insert("kontrol.accept", decisions)
 
 
 def forget_decisions(session: Session, month: date, regel: str) -> None:
-    """The decisions of a month on one rule are kept no longer."""
+    """Delete a month's decisions on one rule from `kontrol.accept`."""
     session.run("DELETE FROM kontrol.accept WHERE maaned = $m AND regel = $r", m=month, r=regel)
 
 
 def _forget(session: Session, month: date, regel: str, genstand: str) -> None:
-    """A decision is no longer kept."""
     same = "maaned = $m AND regel = $r AND genstand = $g"
     session.run(f"DELETE FROM kontrol.accept WHERE {same}", m=month, r=regel, g=genstand)
 
 
 def let_passed(session: Session, month: date) -> Accepted:
-    """The decisions of a month: rule, thing, and reason."""
+    """The decisions of a month: rule, thing and reason."""
     query = "SELECT regel, genstand, begrundelse FROM kontrol.accept WHERE maaned = $m ORDER BY ALL"
     return session.frame(query, m=month).rows()
 
 
 def decided(session: Session, month: date) -> set[tuple[str, str]]:
-    """The decisions of a month without the reason: rule and thing."""
+    """The decisions of a month: rule and thing."""
     return {(regel, genstand) for regel, genstand, _ in let_passed(session, month)}
 
 
 def check_specs(checks: FileChecks, asset: list[str]) -> list[dg.AssetCheckSpec]:
-    """The file checks of an asset, which it answers itself, as it has nothing to show where they fail."""
+    """The file checks of an asset; the asset answers them itself, as it writes no table when they fail."""
     return [dg.AssetCheckSpec(name, asset=asset, description=text, blocking=True) for name, (_, text) in checks.items()]
 
 
@@ -144,7 +143,7 @@ def answers(
     checks: FileChecks,
     accepted: Accepted = (),
 ) -> Iterator[dg.AssetCheckResult]:
-    """The answer of every file check, given the faults and the decisions."""
+    """The result of each file check, from the faults and the decisions."""
     for name, (rules, text) in checks.items():
         mine = [fault for fault in faults if fault.regel in rules]
         passed = [f"{regel} {genstand} er accepteret: {why}" for regel, genstand, why in accepted if regel in rules]

@@ -1,4 +1,4 @@
-"""Læst: the files under raw/ that runs have read, how they have changed since, and the files that no run reads."""
+"""Læst: the raw files that runs have read, their changes since, and the files that no run reads."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -14,7 +14,7 @@ from refusion_assets.files.raw_folder import REGISTERS, Print, Read, unread
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session, among
 
-# By path under raw/: a file as it was read, and the people of a residence snapshot.
+# By path under raw/: a file as a run read it, and the number of people in a residence snapshot.
 ReadIn = dict[str, tuple[Read, int | None]]
 
 INDBERETNING = "indberetning"
@@ -22,9 +22,9 @@ BEMAERKET = {"maaned": pl.Date, "regel": pl.String, "hvad": pl.String, "kilde": 
 
 
 def look_around(session: Session, place: Place, month: date) -> None:
-    """The oddities under raw/ in run `month` (`kontrol.bemaerket`), in place of those of an earlier attempt.
+    """Store the odd files under raw/ in `kontrol.bemaerket` for run `month`, in place of an earlier attempt's.
 
-    FIL-007: a file that no run takes in. FIL-008: a file that has changed since a closed run read it.
+    FIL-007: a file that no run reads. FIL-008: a file that changed after a closed run read it.
     Source: input.md section 4.
     """
     odd = unread(place.raw, place.rules)
@@ -37,18 +37,18 @@ def look_around(session: Session, place: Place, month: date) -> None:
 
 
 def note(session: Session, month: date, rows: pl.DataFrame) -> None:
-    """Oddities of run `month` put in `kontrol.bemaerket`, in place of those that were there."""
+    """Put the rows of run `month` in `kontrol.bemaerket`, in place of its earlier rows."""
     session.run("DELETE FROM kontrol.bemaerket WHERE maaned = $m", m=month)
     session.insert("kontrol.bemaerket", rows)
 
 
 def count_as_judged(session: Session, version: str) -> None:
-    """Every file counts as judged by the rules for lines of this version (`raw.fil.bedoemt_med`)."""
+    """Mark every file as judged by this version of the rules for lines (`raw.fil.bedoemt_med`)."""
     session.run("UPDATE raw.fil SET bedoemt_med = $version", version=version)
 
 
 def altered(session: Session, place: Place, through: date, *, thoroughly: bool = False) -> list[tuple[str, str]]:
-    """Each file that has changed since a run through a month read it: its path under raw/, and how, in words.
+    """Each file that changed after a run through month `through` read it: path under raw/, and the change in words.
 
     Unless `thoroughly`, a file with its old size and time counts as unchanged.
     """
@@ -68,7 +68,7 @@ def altered(session: Session, place: Place, through: date, *, thoroughly: bool =
 
 
 def _remember_prints(session: Session, place: Place, paths: list[str]) -> None:
-    """New prints (`raw.laest`) of files that were moved or copied, but are unchanged: so no month reads them again."""
+    """Store the new prints (`raw.laest`) of moved or copied but unchanged files, so that no later run reads them."""
     rows = [(sti, *(vars(known).values() if known else ())) for sti in paths for known in prints(place, sti)]
     both = [(*fil, *manifest[1:]) for fil, manifest in zip(rows[::2], rows[1::2], strict=True)]
     names = ("stoerrelse", "aendret_ns", "manifest_stoerrelse", "manifest_aendret_ns")
@@ -80,18 +80,17 @@ def _remember_prints(session: Session, place: Place, paths: list[str]) -> None:
 
 
 def _as_read(row: dict[str, Any]) -> Read:
-    """A row of `raw.laest` as the file was read."""
     fil, manifest = (Print(row[f"{of}stoerrelse"], row[f"{of}aendret_ns"]) for of in ("", "manifest_"))
     return Read(fil, manifest, row["sha256"], row["manifest_sha256"])
 
 
 def changes(session: Session, place: Place, month: date) -> list[Fault]:
-    """FIL-008 of every file that has changed since any run through `month` read it."""
+    """FIL-008 per file that changed after a run through `month` read it."""
     return [changed_fault(found) for found in altered(session, place, month, thoroughly=True)]
 
 
 def changed_fault(found: tuple[str, str]) -> Fault:
-    """FIL-008 of a changed file, given its path under raw/ and how it has changed, in words."""
+    """FIL-008 of a changed file, given its path under raw/ and the change in words."""
     sti, said = found
     name = sti.rpartition("/")[2]
     text = (
@@ -102,7 +101,7 @@ def changed_fault(found: tuple[str, str]) -> Fault:
 
 
 def read_of(place: Place, sti: str, sha256: str, before: tuple[Print | None, Print | None]) -> Read | None:
-    """A file as it has just been read, given the prints of it and its manifest from before; None if it is gone."""
+    """A file just read, with the prints from before the reading; None if it is gone."""
     fil, manifest = before
     if fil is None or manifest is None:
         return None
@@ -110,15 +109,15 @@ def read_of(place: Place, sti: str, sha256: str, before: tuple[Print | None, Pri
 
 
 def prints(place: Place, sti: str) -> tuple[Print | None, Print | None]:
-    """The prints of a file under raw/ and of its manifest, to be taken before it is read."""
+    """The prints of a file under raw/ and of its manifest; take them before reading it."""
     path = place.raw / sti
     return Print.of(path), Print.of(manifest_of(path))
 
 
 def remember(session: Session, art: str, month: date, read: ReadIn, present: Iterable[str]) -> None:
-    """The files of a kind that run `month` has read (`raw.laest`): by path the file, and the people of a register.
+    """Store the files of one kind that run `month` has read in `raw.laest` (`ReadIn`).
 
-    A file that a closed run has read stays as that run read it; of those it has not, only what is `present` stays.
+    Rows of files that a closed run read do not change. Of the other rows, those of files not `present` are deleted.
     """
     session.run(
         f"""DELETE FROM raw.laest WHERE art = $art AND ($closed IS NULL OR kendt_fra > $closed)
@@ -135,9 +134,9 @@ def remember(session: Session, art: str, month: date, read: ReadIn, present: Ite
 
 
 def read_again(session: Session, read: ReadIn, before: Iterable[str], coming: date) -> None:
-    """Files that were read again count as read so from now on; the entries of the paths `before` leave.
+    """Replace the rows of `raw.laest` of files read again, and delete those of the paths `before`.
 
-    A file stays known from the run that first knew it; one that no run has known, from the coming one.
+    A file keeps the run that first read it; a new one gets the run month `coming`.
     """
     known = session.pairs("SELECT sti, kendt_fra FROM raw.laest")
     session.run(f"DELETE FROM raw.laest WHERE {among('sti', 'all')}", all=[*read, *before])
@@ -145,7 +144,7 @@ def read_again(session: Session, read: ReadIn, before: Iterable[str], coming: da
 
 
 def _enter(session: Session, read: ReadIn, known_from: Mapping[str, date]) -> None:
-    """Files entered in `raw.laest`; by path, also the run month that first read each."""
+    """Insert files in `raw.laest`; `known_from`: by path the run month that first read it."""
     rows = [
         {
             "sti": sti,
@@ -166,6 +165,5 @@ def _enter(session: Session, read: ReadIn, known_from: Mapping[str, date]) -> No
 
 
 def _art(sti: str) -> str:
-    """The kind of file at a path under raw/."""
     source = sti.partition("/")[0]
     return source if source in REGISTERS else INDBERETNING

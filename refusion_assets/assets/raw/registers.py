@@ -1,4 +1,4 @@
-"""Register: the supporting registers as delivered - residences, and the basis for fleksbidrag."""
+"""Register: the supporting registers as delivered: residences, and the basis for fleksbidrag."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,10 +21,9 @@ from refusion_assets.files.raw_folder import REGISTERS
 from refusion_assets.place import Place
 from refusion_assets.store.session import Relation, Session, among
 
-HEADERS = {"bopael": delivered.BOPAEL_HEADER, "fleksgrundlag": delivered.FLEKS_HEADER}
-# The stays of a snapshot, to be kept as they are before it is read anew.
+# The stays of a snapshot, copied before its file is read anew.
 STAYS = "FROM raw.bopael WHERE modtaget_maaned = $m"
-# The newest snapshot that closed runs have read; before there is one, that of the run's own earlier attempt.
+# The newest snapshot that closed runs have read, else the one of the run's own earlier attempt.
 USED_BEFORE = """
 SELECT sti, sha256, borgere FROM raw.laest WHERE art = 'bopael'
 ORDER BY coalesce(kendt_fra <= $closed, false) DESC, sti DESC LIMIT 1"""
@@ -53,7 +52,7 @@ class RegisterFile:
 
 
 def files_in_use(place: Place, month: date) -> list[RegisterFile]:
-    """The newest residence snapshot that there is a file of, and every basis for fleksbidrag, through `month`."""
+    """The newest residence snapshot with a file, and every basis for fleksbidrag, received through `month`."""
     found = []
     for art in REGISTERS:
         all_of_it = delivered.registers(place.raw, art, month)
@@ -63,9 +62,9 @@ def files_in_use(place: Place, month: date) -> list[RegisterFile]:
 
 
 def register_faults(session: Session, place: Place, month: date) -> list[Fault]:
-    """REG-001 and REG-002 as run `month` finds the register of residence; asked before anything is stored.
+    """REG-001 and REG-002 of run `month`, found before anything is stored.
 
-    Nothing of a file that cannot be read: that is FIL-001 or FIL-002. Source: input.md section 4.
+    An unreadable file gives FIL-001 or FIL-002 instead. Source: input.md section 4.
     """
     newest = next((file for file in files_in_use(place, month) if file.art == "bopael"), None)
     if newest is None:
@@ -78,9 +77,10 @@ def register_faults(session: Session, place: Place, month: date) -> list[Fault]:
     if not used or (used[0]["sti"], used[0]["sha256"]) == (newest.sti, sha256):
         return []
     try:
-        now, before = _people(delivered.read_register(newest.path, HEADERS["bopael"])[1]), used[0]["borgere"]
+        _, lines = delivered.read_register(newest.path, delivered.REGISTER_HEADERS["bopael"])
     except FileRejected:
         return []
+    now, before = _people(lines), used[0]["borgere"]
     fewer = place.rules.graense("bopael_faerre_procent")
     if now * 100 >= before * (100 - fewer):
         return []
@@ -94,14 +94,13 @@ def register_faults(session: Session, place: Place, month: date) -> list[Fault]:
 
 
 def _people(lines: pl.DataFrame) -> int:
-    """The number of people in the readable lines of a residence snapshot."""
     return lines.filter(READABLE["bopael"])["CPR"].n_unique()
 
 
 def ingest_registers(session: Session, place: Place, month: date) -> int:
-    """Load the registers of run `month` from raw/ into the warehouse; the number of new lines.
+    """Load the registers of run `month` into the warehouse; the number of new lines.
 
-    Rows of missing files are removed. Faulty if a file is bad, or if the register of residence is implausible.
+    Deletes the rows of missing files. Faulty if a file is bad, or if the register of residence is implausible.
     """
     lines, read = _read_in(session, place, month)
     for art in REGISTERS:
@@ -112,7 +111,7 @@ def ingest_registers(session: Session, place: Place, month: date) -> int:
 
 
 def _read_in(session: Session, place: Place, month: date) -> tuple[int, files_read.ReadIn]:
-    """The registers in the warehouse as they lie: the number of lines new, and by path what was read."""
+    """Load the register files in use; the number of new lines, and the files read by path."""
     passed = decided(session, month)
     standing = [f for f in register_faults(session, place, month) if (f.regel, f.genstand) not in passed]
     files = files_in_use(place, month)
@@ -130,10 +129,10 @@ def _read_in(session: Session, place: Place, month: date) -> tuple[int, files_re
 
 
 def _leave_out(session: Session, files: list[RegisterFile]) -> None:
-    """Registers without a file leave the warehouse; the people of a basis among them are marked (`mark`).
+    """Delete registers without a file from the warehouse; `mark` the people of a deleted basis.
 
-    Residence snapshots newer than the one in use leave: an older one shows the knowledge of an earlier run. The
-    rows of the snapshot last calculated by stay until the next calculation, which compares the two (`moved`).
+    Deletes residence snapshots newer than the one in use, too: an older month knows only the older one. Rows of the
+    snapshot last calculated by stay until the next calculation, as `moved` compares the two.
     """
     newest = max((file.maaned for file in files if file.art == "bopael"), default=date.min)
     session.run("DELETE FROM raw.register WHERE art = 'bopael' AND modtaget_maaned > $newest", newest=newest)
@@ -148,11 +147,11 @@ def _leave_out(session: Session, files: list[RegisterFile]) -> None:
 
 
 def _store_register(session: Session, place: Place, file: RegisterFile, read: files_read.ReadIn) -> int:
-    """One register file in the warehouse, unless it is there already; FileRejected if it is bad."""
+    """Load one register file unless the warehouse has it; the number of new lines. FileRejected if the file is bad."""
     before = files_read.prints(place, file.sti)
     if _is_there(session, file):
         return 0
-    sha256, lines = delivered.read_register(file.path, HEADERS[file.art])
+    sha256, lines = delivered.read_register(file.path, delivered.REGISTER_HEADERS[file.art])
     found, people = files_read.read_of(place, file.sti, sha256, before), file.art == "bopael"
     if found:
         read[file.sti] = found, _people(lines) if people else None
@@ -177,7 +176,7 @@ def _store_register(session: Session, place: Place, file: RegisterFile, read: fi
 
 
 def _is_there(session: Session, file: RegisterFile) -> bool:
-    """True if the warehouse holds the present register file, read with its present manifest."""
+    """True if the warehouse holds this register file, read with this manifest."""
     query = """SELECT r.sha256, l.sha256, l.manifest_sha256 FROM raw.register r LEFT JOIN raw.laest l USING (sti)
         WHERE r.sti = $sti"""
     sha256, beside = (delivered.fingerprint_if_there(path) for path in (file.path, delivered.manifest_of(file.path)))
@@ -185,20 +184,20 @@ def _is_there(session: Session, file: RegisterFile) -> bool:
 
 
 def _keep_bases(session: Session, month: date) -> Relation:
-    """The bases of a snapshot (`raw.fleksgrundlag`) as they are before it is read anew."""
+    """A copy of a snapshot's rows in `raw.fleksgrundlag`, from before the file is read anew."""
     return session.temp("bases_before", "FROM raw.fleksgrundlag WHERE modtaget_maaned = $m", m=month)
 
 
 def _tell_bases(session: Session, month: date, before: Relation) -> None:
-    """People whose fleksbidrag rests on another basis than a snapshot, read anew, gives: marked (`classified.aendret`).
+    """Mark (`classified.aendret`) the people whose fleksbidrag rests on another basis than the snapshot now has.
 
-    A month that a newer snapshot decides may be among them: it is calculated again, with the same result.
+    It may mark a month that a newer snapshot decides: that is calculated again, with the same result.
     """
     mark(session, OTHER_BASIS.format(before=before), month=month)
 
 
 def _withdraw_bases(session: Session) -> None:
-    """The bases of snapshots without a file leave `raw.fleksgrundlag`, and their people are marked."""
+    """Delete snapshots without a file from `raw.fleksgrundlag`, and mark their people."""
     gone = session.frame("""SELECT DISTINCT modtaget_maaned FROM raw.fleksgrundlag ANTI JOIN (
         SELECT modtaget_maaned FROM raw.register WHERE art = 'fleksgrundlag') USING (modtaget_maaned)""")
     for month in gone["modtaget_maaned"]:
@@ -208,7 +207,7 @@ def _withdraw_bases(session: Session) -> None:
 
 
 def _tell_moves(session: Session, before: Relation) -> None:
-    """People with other stays in the snapshot in use than `before` it was read anew: marked (`classified.aendret`)."""
+    """Mark (`classified.aendret`) the people with other stays in the snapshot in use than in `before`."""
     newest = Relation("""(FROM raw.bopael WHERE modtaget_maaned = (
         SELECT max(modtaget_maaned) FROM raw.register WHERE art = 'bopael'))""")
     whose = moved(before, newest)
@@ -216,7 +215,7 @@ def _tell_moves(session: Session, before: Relation) -> None:
 
 
 def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
-    """The number of new lines of the registers, or the faults of a file; of all lines if the month is done again."""
+    """The number of new lines of the registers (of all lines on a reload), or the faults of a file."""
     try:
         with place.warehouse.open() as session:
             asked = span(session, place, context)
@@ -226,9 +225,9 @@ def _take_in(place: Place, context: dg.AssetExecutionContext) -> int | Faulty:
 
 
 def reload(session: Session, place: Place, month: date) -> int:
-    """The registers read again as they lie today, and people with another residence or basis marked; the lines read.
+    """Read the registers again, and mark people with another residence or basis; the number of lines read.
 
-    Faulty, too, if a file that a run has read is gone or is another, and the reports were not reloaded in spite of it.
+    Faulty, too, if a file that a run has read is gone or changed, unless the operator let that pass for the reports.
     """
     passed = decided(session, month)
     changed = files_read.altered(session, place, month, thoroughly=True)

@@ -49,7 +49,7 @@ NOTHING = {"dagster/partition_row_count": 0, "filer": 0, "afsendere": 0}
 
 @dataclass
 class Taken:
-    """A file so far: its path, its hash, the number of its lines, and the time the first of them was received."""
+    """A file being read: path, hash, the lines so far, and the earliest time of receipt among them."""
 
     delivery: Delivery
     sha256: str
@@ -63,7 +63,7 @@ TakenIn = dict[int, Taken]
 
 @dataclass(frozen=True)
 class Ingested:
-    """The numbers of files and lines new to the warehouse, and of files of the month by sender."""
+    """The numbers of files and lines new to the warehouse, and of the month's files by sender."""
 
     filer: int
     linjer: int
@@ -77,14 +77,14 @@ def ingest(
     progress: Callable[[str], None] = lambda _: None,
     knowingly: Knowingly | None = None,
 ) -> Ingested:
-    """All reports received through `month` in the warehouse, each file once; Stop if any file is bad.
+    """Load the reports received through `month` into the warehouse, each file once; Faulty if a file is bad.
 
-    Files of closed runs are known and not read again; what has become of them is told, and what lies there unread.
-    Stop, too, if something is to be let pass that stops nothing. Source: input.md sections 1 and 4.
+    Does not read files of closed runs again; `look_around` lists those that changed, and unread files. Refused if the
+    operator lets something pass that does not stop the run. Source: input.md sections 1 and 4.
     """
     done, stops = _read_in(session, place, month, progress, knowingly)
     standing = let_pass(session, month, knowingly or Knowingly(), stops)
-    # The classification decides if a line above its bound is used and stops the month.
+    # Only the classification decides if a line above its bound is used and stops the month.
     standing = [fault for fault in standing if fault.regel != BY_LINE]
     if standing:
         raise Faulty(standing)
@@ -93,7 +93,7 @@ def ingest(
 
 
 def stops_before_reading(session: Session, place: Place, month: date) -> list[Fault]:
-    """The faults that stop run `month`, can be let pass, and are known before any line is read."""
+    """The faults of run `month` that an operator can let pass and that are known before any line is read."""
     deliveries, _ = delivered.find(place.raw, month, place.rules)
     return [*_missing_senders(session, deliveries, month), *register_faults(session, place, month)]
 
@@ -106,10 +106,10 @@ def _read_in(
     knowingly: Knowingly | None,
     again: Sequence[Fault] | None = None,
 ) -> tuple[Ingested, list[Fault]]:
-    """The files new to the warehouse read in, and the faults that stop the month unless let pass; Stop on a bad file.
+    """Load the new files, and find the faults that stop the month unless let pass; Faulty on a bad file.
 
-    With `again` (the other stops), every file is read anew and keeps its first run; a new file is known from the next
-    run. The amounts of lines are then not compared with their bounds.
+    With `again` (the other stops), it reads every file. A known file keeps its first run, a new one gets the next run.
+    It does not compare lines with their bounds then.
     """
     deliveries, bad = delivered.find(place.raw, month, place.rules)
     if not deliveries and not bad:
@@ -118,7 +118,7 @@ def _read_in(
     stops = [*_missing_senders(session, deliveries, month), *register_faults(session, place, month), *(again or ())]
     taken = _take(session, place, fresh, bad, progress)
     if bad:
-        # Nothing is stored, so nothing is known of the lines.
+        # Nothing is stored, so no line can be compared with its bound.
         _refuse_bad(session, month, knowingly, [*bad, *stops])
     _enter(session, taken, month)
     read: files_read.ReadIn = {file.delivery.sti: (file.laest, None) for file in taken.values() if file.laest}
@@ -135,7 +135,7 @@ def _read_in(
 
 
 def _refuse_bad(session: Session, month: date, knowingly: Knowingly | None, faults: list[Fault]) -> None:
-    """Faulty with those of the faults that are not let pass; Refused if something else is to be let pass."""
+    """Faulty with the faults that no decision lets pass; Refused if a decision concerns no fault."""
     refuse_unneeded(knowingly or Knowingly(), faults, BEFORE_READING)
     passed = {decision for decision in decided(session, month) if decision[0] != BY_COMMAND}
     passed |= set(wanted(knowingly or Knowingly()))
@@ -143,7 +143,7 @@ def _refuse_bad(session: Session, month: date, knowingly: Knowingly | None, faul
 
 
 def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[Delivery]:
-    """The files to read, by month. Files that are gone from the disk, or changed there, leave the warehouse."""
+    """The files to read, by month. Deletes files from the warehouse that are gone or changed on the disk."""
     query = """SELECT f.sti, f.fil_id, f.kendt_fra, f.sha256, l.manifest_sha256
         FROM raw.fil f LEFT JOIN raw.laest l USING (sti)"""
     known = {sti: (fil_id, known_from, hashes) for sti, fil_id, known_from, *hashes in session.frame(query).iter_rows()}
@@ -165,20 +165,20 @@ def _changed(session: Session, deliveries: list[Delivery], month: date) -> list[
 
 
 def _hashes(delivery: Delivery) -> list[str | None]:
-    """The sha256 of a file and of its manifest, none of one that cannot be opened."""
+    """The sha256 of a file and of its manifest; None for one that cannot be opened."""
     return [delivered.fingerprint_if_there(path) for path in (delivery.path, delivered.manifest_of(delivery.path))]
 
 
 def _take(
     session: Session, place: Place, fresh: list[Delivery], faults: list[Fault], progress: Callable[[str], None]
 ) -> TakenIn:
-    """The lines of the files in the warehouse, and each file (`Taken`); faults are added to `faults`.
+    """Store the lines of the files in the warehouse; the files by number (`Taken`). Adds bad files to `faults`.
 
-    Once a file is bad nothing more is stored: the rest are only looked through, and the caller must give up all.
+    After the first bad file it stores nothing more and only looks for faults; the caller must roll back.
     """
     first_id = session.integer("SELECT max(fil_id) + 1 FROM raw.fil")
     taken: TakenIn = {}
-    # While some lines are stored, those after them are read.
+    # `ahead` reads the next batch while one is stored.
     for _ in ahead(partial(_store, session, lines, taken) for lines in _batches(place, fresh, first_id, taken, faults)):
         stored = sum(file.antal for file in taken.values())
         progress(f"{len(taken)} af {plural(len(fresh), 'fil', 'filer')}, {plural(stored, 'linje', 'linjer')} indlæst")
@@ -188,7 +188,7 @@ def _take(
 def _batches(
     place: Place, fresh: list[Delivery], first_id: int, taken: TakenIn, faults: list[Fault]
 ) -> Iterator[list[pl.DataFrame]]:
-    """The lines of the files, as many at a time as are stored at once; `taken` and `faults` grow on the way."""
+    """The lines of the files in batches of `LINES_PER_BATCH`; adds to `taken` and `faults`."""
     waiting: list[pl.DataFrame] = []
     for number, delivery in enumerate(fresh, first_id):
         try:
@@ -210,7 +210,7 @@ def _batches(
 
 
 def _store(session: Session, waiting: list[pl.DataFrame], taken: TakenIn) -> None:
-    """Some lines in the warehouse, counted in the files they are of (`taken`)."""
+    """Store lines in `raw.indberetning`, and count them in their files (`taken`)."""
     lines = typed(pl.concat(waiting))
     counts = lines.lazy().group_by("fil_id").agg(pl.len(), pl.col("Modtaget_tidspunkt").min())
     for number, antal, first in counts.collect().iter_rows():
@@ -221,7 +221,7 @@ def _store(session: Session, waiting: list[pl.DataFrame], taken: TakenIn) -> Non
 
 
 def _enter(session: Session, taken: TakenIn, month: date) -> None:
-    """The files in the register of files (`raw.fil`)."""
+    """Insert the files in `raw.fil`."""
     rows = [
         (i, d.sti, d.path.name, d.kilde, d.enhed, d.maaned, d.loebenr, f.sha256, f.antal, f.foerste, False, month, None)
         for i, f in taken.items()
@@ -232,7 +232,7 @@ def _enter(session: Session, taken: TakenIn, month: date) -> None:
 
 
 def _mark_duplicates(session: Session) -> None:
-    """FIL-004: of files with the same content (and at least one line) the first in the order of judging counts."""
+    """FIL-004: of files with the same content (at least one line), only the first in the order of judging counts."""
     session.run("""
         UPDATE raw.fil SET dublet = o.nr > 1 FROM (
             SELECT fil_id, row_number() OVER (
@@ -242,7 +242,7 @@ def _mark_duplicates(session: Session) -> None:
 
 
 def _missing_senders(session: Session, deliveries: list[Delivery], month: date) -> list[Fault]:
-    """FIL-006: senders of the month before that have delivered nothing this month, and their money then."""
+    """FIL-006 per sender with files the month before and none this month, with its money then."""
     missing = delivered.missing(deliveries, month, senders_read(session, next_month(month, -1)))
     then = (
         {(kilde, enhed): oere for kilde, enhed, oere, _ in queries.expected(session, month).iter_rows()}
@@ -253,12 +253,11 @@ def _missing_senders(session: Session, deliveries: list[Delivery], month: date) 
 
 
 def senders_read(session: Session, month: date) -> list[tuple[str, str]]:
-    """The senders (kilde, enhed) of the files of a month that are in the warehouse."""
+    """The senders (kilde, enhed) with files of a month in the warehouse."""
     return session.frame("SELECT DISTINCT kilde, enhed FROM raw.fil WHERE modtaget_maaned = $month", month=month).rows()
 
 
 def _missing(kilde: str, enhed: str, oere: int, month: date) -> Fault:
-    """A sender that has not delivered, in words."""
     text = f"har ikke leveret for {month:%Y-%m}, men leverede {kroner_text(oere)} måneden før; bed afsenderen om filen"
     return Fault("FIL-006", f"{kilde}-{enhed}", text, oere)
 
@@ -270,10 +269,10 @@ def reload(
     progress: Callable[[str], None],
     knowingly: Knowingly | None = None,
 ) -> Ingested:
-    """Every file received through `month` read again; the claims are left, so that only what differs is calculated.
+    """Read every file received through `month` again; people whose claims stay the same are not calculated.
 
-    A file keeps its first run. A new file is known from the next run. Faulty if a file that a run has read is gone or
-    changed (FIL-008), unless this command lets it pass.
+    A file keeps its first run; a new one gets the next run. Faulty if a file that a run has read is gone or changed
+    (FIL-008), unless this command lets it pass.
     """
     config = knowingly or Knowingly()
     known = session.temp("files_known", "SELECT sti, kendt_fra FROM raw.fil")
@@ -293,9 +292,9 @@ def reload(
 
 
 def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly) -> tuple[date, Ingested | Faulty]:
-    """The month, and its result or the faults of its files; with faults its earlier files are withdrawn.
+    """The month, and its result or the faults of its files; with faults, its outgoing files are withdrawn.
 
-    Nothing is touched if something is to be let pass that stops nothing.
+    Refused before anything is changed if a decision concerns no stop.
     """
     progress = place.telling(context.log.info)
     with place.warehouse.open() as session:
@@ -316,9 +315,9 @@ def _take_in(place: Place, context: dg.AssetExecutionContext, config: Knowingly)
 def _of_critical_week(
     place: Place, context: dg.AssetExecutionContext, month: date, config: Knowingly
 ) -> Ingested | Faulty:
-    """The result of a month or the faults of its files; its earlier files are withdrawn, whatever stops it.
+    """The result of a month or the faults of its files; withdraws its outgoing files, whatever stops it.
 
-    Only a decision that cannot be kept stops it before anything is touched.
+    Only Refused stops it before anything is changed.
     """
     progress = place.telling(context.log.info)
     try:
@@ -336,7 +335,7 @@ def _of_critical_week(
 
 
 def _unfinish(place: Place, context: dg.AssetExecutionContext, month: date, config: Knowingly) -> None:
-    """Without its files a run is not finished: the next month must not close it. The decisions are kept."""
+    """Mark the run as without files, so that the next month does not close it; keep the decisions."""
     with place.warehouse.open() as session:
         keep_decisions(session, month, config)
         reopen(session, place, month)
@@ -344,7 +343,7 @@ def _unfinish(place: Place, context: dg.AssetExecutionContext, month: date, conf
 
 
 def _held(session: Session) -> dict[str, dict[str, int]]:
-    """Lines, files and senders in the warehouse for each month of receipt, whichever run took them in."""
+    """Lines, files and senders in the warehouse by month of receipt, from all runs."""
     rows = session.frame("""SELECT strftime(modtaget_maaned, '%Y-%m'), sum(antal_raekker)::BIGINT, count(*),
         count(DISTINCT (kilde, enhed)) FROM raw.fil GROUP BY 1""")
     return {month: dict(zip(NOTHING, numbers, strict=True)) for month, *numbers in rows.iter_rows()}

@@ -62,10 +62,10 @@ class Counted:
 class Standing:
     """The stored weeks of a shard's people before week `begin` of the grid; no later week changes them.
 
-    `kind` and `free` (weeks of self-support that count towards a restart) are week x person, from week `first` to
-    before `begin`: as far back as the window of any later week reaches. Per person `n` before `begin`, and `begun`: the
-    free weeks from `first` to where the count that is running began. The spell that holds the week before `begin`:
-    its first week `fra`, whether it `ended` by a restart in that week, and what `Forloeb` says of it. Weeks.
+    `kind` and `free` (weeks of self-support that count towards a restart) are week x person. They go from week `first`,
+    the earliest in the window of a later week, to before `begin`. Per person `n` before `begin`, and `begun`: the free
+    weeks from `first` to the first week of the running count. The spell with the week before `begin` has its first week
+    `fra`, `ended` (by a restart in that week), and the columns of `Forloeb`. Weeks.
     """
 
     borger_id: Ints

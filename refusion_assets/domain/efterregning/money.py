@@ -43,8 +43,8 @@ class Bopael:
 def residence(week: date, rows: Sequence[Bopael], rules: Rulebook) -> str | None:
     """The municipality where the person lives in the week; None where no residence is known in it.
 
-    Reading `bopael_paa`: where they live on Monday, else on the first day after it that a residence covers;
-    or where they live on Sunday, else on the last day before it.
+    Reading `bopael_paa`: where they live on Monday, else on the first day after it that a residence covers. The other
+    value: where they live on Sunday, else on the last day before it.
 
     Hjemmel: BEK nr. 1772 af 16/12/2015, § 1, stk. 2.
     """
@@ -307,8 +307,8 @@ def settled(borger: Borger, last_day: date, rules: Rulebook) -> dict[Key, Result
 def shown(key: Key, penge: Penge, rate: Rate, borger: Borger, rules: Rulebook) -> Resultat:
     """One row: its percentage, what the state refunds or the municipality pays, the counters of the week.
 
-    `genoptjening` is empty in three cases: the week is free or may become so; the week has only a benefit of no
-    category, or one outside its counter; the counter never starts over.
+    `genoptjening` is empty in three cases. The week is free or may become so. The week has only a benefit of no
+    category, or one outside its counter. The counter never starts over.
 
     Hjemmel: § 5, stk. 2-3.
     """
@@ -373,7 +373,7 @@ def state(
 ) -> dict[Key, Resultat]:
     """The state of run `run_month`: week x month x person x benefit x municipality, as the run knows it.
 
-    `files` may go beyond the run month, they are cut there; `bopael` is the one snapshot that the run uses;
+    `files` may go beyond the run month, and are cut there. `bopael` is the one snapshot that the run uses.
     `fleksgrundlag` holds the rows of all snapshots up to the run, oldest first. `persons` makes it a sample.
 
     Hjemmel: the act as a whole.

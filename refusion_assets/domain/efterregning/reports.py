@@ -143,7 +143,7 @@ class Raekke:
 
     @property
     def key(self) -> Key:
-        """What makes two rows speak of the same claim: person, account, period, payer, municipality."""
+        """The key that rows of the same claim share: person, account, period, payer, municipality."""
         konto = self["Felt0114"] or self["Felt0115"]
         return self.subject, konto, *self.period, self["Pligt_SE"], self["Kommunekode"]
 

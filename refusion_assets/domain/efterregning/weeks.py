@@ -64,7 +64,7 @@ def kinds(claims: Iterable[Claim], last_day: date, rules: Rulebook) -> dict[date
     """The kind of every week of one person, as a run knows the days up to its last day.
 
     A: a day lies in a claim of category A. Reading `uge_beroert = "hele_ugen"`: all seven days must.
-    B: not A, and a day lies in a claim of category A or B; so a week that fails to be A is neutral, not free.
+    B: not A, and a day lies in a claim of category A or B. So a week that fails to be A is neutral, not free.
     C: seven days of neither. -: neither so far, but the run does not know the whole week, so not C.
 
     Hjemmel: § 3, § 5, stk. 5, § 6, § 30, stk. 1.
@@ -104,8 +104,10 @@ def not_before(weeks: Sequence[date], day: date) -> int:
 def count(kind_of: Mapping[date, str], rules: Rulebook) -> dict[date, Uge]:
     """Every week of one person with its number: the count and the weeks of self-support in the window.
 
-    Hjemmel: § 5, stk. 5 (the count), § 6, stk. 1 (52 weeks within 3 years: the count starts over); reading
-    `genoptjening_proeves`: is that tried when the 52nd week is reached, or when the next benefit comes?
+    The reading `genoptjening_proeves` decides when the restart is tried: in the 52nd week, or when the next benefit
+    comes.
+
+    Hjemmel: § 5, stk. 5 (the count), § 6, stk. 1 (52 weeks within 3 years: the count starts over).
     """
     at_once = rules.laesning("genoptjening_proeves") == "ved_opnaaelse"
     weeks = {}
@@ -273,8 +275,8 @@ def limit(money: dict[Key, int], loft_id: str, turn: tuple[str, str], rules: Rul
 def shares(rows: Mapping[Key, tuple[int, int]], rules: Rulebook) -> dict[Key, int]:
     """The øre refunded or paid of each row after every maximum; `rows` holds amount and whole per cent.
 
-    First the maxima on the amount, then the percentage is taken, then the maxima on the result of it; those of a
-    week before those of a month; then by name. Each applies to the rest after the one before.
+    First the maxima on the amount, then the percentage, then the maxima on the result of it. Those of a week come
+    before those of a month; then by name. Each applies to the rest after the one before.
 
     Hjemmel: § 5, stk. 2-3, and each maximum's own.
     """

@@ -1,1 +1,1 @@
-"""Findings in words: what a caseworker must look at, of lines, weeks and files."""
+"""Findings in words: lines, weeks and files that a caseworker must look at."""

@@ -1,4 +1,4 @@
-"""Understands what is wrong with a delivered line, and which of its columns shows it."""
+"""Understands findings in lines and files: the broken rule, and the column at fault."""
 
 from datetime import date
 
@@ -14,13 +14,13 @@ BETWEEN = " til "
 
 
 def line_findings(lines: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
-    """One finding (`FOUND`) per line and rule that it breaks. Øre; none on a reversal, whose amounts are ignored.
+    """One finding (`FOUND`) per line and rule that it breaks. Øre; none on a reversal, as its amounts are ignored.
 
-    `lines`: regel, fil, linje, kilde, enhed, art, borger_id, ydelse_id, konto, indberetning_id, reference_id,
-    periode_start, periode_slut, beloeb_oere of the line, and from the raw row Kommunekode, Loenperiode_start,
-    Loenperiode_slut, Indkomsttype, Indtaegtsart, Felt0098, Felt0114, Felt0115, udfyldt, ulaeselig; and `mangler`, the
-    columns by which a waiting reversal found nothing, where that is asked for (EI-014). A municipal
-    sender's lines are its own; a national one's have no kommunekode yet. Source: input.md sections 3 and 4.
+    `lines`, of the line: regel, fil, linje, kilde, enhed, art, borger_id, ydelse_id, konto, indberetning_id,
+    reference_id, periode_start, periode_slut, beloeb_oere. Of its raw row: Kommunekode, Loenperiode_start,
+    Loenperiode_slut, Indkomsttype, Indtaegtsart, Felt0098, Felt0114, Felt0115, udfyldt, ulaeselig. Optional: `mangler`,
+    the columns to look at on a waiting reversal (EI-014). Only lines of municipal senders get a kommunekode here.
+    Source: input.md sections 3 and 4.
     """
     municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
     if "mangler" not in lines.columns:
@@ -44,12 +44,12 @@ def line_findings(lines: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
 
 
 def _shown(municipal: pl.Expr, rules: Rulebook) -> dict[tuple[str, ...], tuple[pl.Expr | None, pl.Expr | None]]:
-    """By rule: the column at fault, if the line adds to the rule, and its value as text.
+    """Per rule the column at fault (None: the one in `kontrol.toml`) and its value as text.
 
-    No value if the column alone is enough, or if it would name a person.
+    The value is None where the column is enough, or where the value could name a person.
     """
     in_0114, in_0115 = pl.col("Felt0114").is_not_null(), pl.col("Felt0115").is_not_null()
-    # The account that the rule is about is the unknown one, else the only one.
+    # Felt0114 is at fault if its account is the unknown one (YR-001), or the only one (YR-007, YR-008).
     unknown = in_0114 & ~pl.col("Felt0114").is_in([k.konto for k in rules.konti])
     account = pl.when(pl.when(pl.col("regel") == "YR-001").then(unknown).otherwise(in_0114 & ~in_0115))
     by_employer = (pl.col("art") == "I") & pl.col("konto").is_in([k.konto for k in rules.konti if k.kontoart == 2])
@@ -104,12 +104,13 @@ DIGITS = 4
 
 
 def file_findings(filer: pl.DataFrame, ventet: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
-    """FIL-003 to FIL-006 as a run of `month` knows them (`FOUND`). Øre: what a repeat holds, what is missing.
+    """Findings FIL-003 to FIL-006 of run `month` (`FOUND`). Øre: the money of a repeated or missing file.
 
-    `filer`: kilde, enhed, modtaget_maaned, loebenr, filnavn, sha256, antal_raekker, dublet and beloeb_oere (of a
-    repeat) of every file received through the month. `ventet`: kilde, enhed, oere (reported of recent periods the
-    month before) and begrundelse (null unless the absence is accepted). A municipal sender's findings are its
-    own. Source: input.md section 4.
+    `filer`, one row per file received through the month: kilde, enhed, modtaget_maaned, loebenr, filnavn, sha256,
+    antal_raekker, dublet, beloeb_oere (of a repeated file). `ventet`, one row per sender of the month before: kilde,
+    enhed, oere (of periods then recent), begrundelse (null unless an operator accepted the absence). A municipality
+    gets the findings in its files.
+    Source: input.md section 4.
     """
     municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
     rows = filer.with_columns(kommunekode=pl.when(municipal).then(pl.col("enhed"))).sort(*SENDER, "loebenr", "filnavn")
@@ -117,9 +118,9 @@ def file_findings(filer: pl.DataFrame, ventet: pl.DataFrame, month: date, rules:
 
 
 def _row_counts(filer: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
-    """FIL-003 per sender whose rows of the month deviate too far from the mean of the months before.
+    """FIL-003 per sender whose row count deviates too far from its mean of the months before.
 
-    Compared without division: count * months against the sum. A repeated file has no rows of its own.
+    Compares count * months with the sum, without division. A repeated file counts no rows.
     """
     own = pl.when(pl.col("dublet")).then(0).otherwise(pl.col("antal_raekker"))
     first = next_month(month, -rules.graense("raekkeantal_maaneder"))
@@ -143,7 +144,7 @@ def _row_counts(filer: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFra
 
 
 def _mean() -> pl.Expr:
-    """The mean of the months before in words: with one decimal where it is not whole."""
+    """The mean row count of the months before as text, with one decimal unless it is whole."""
     tenths = (20 * pl.col("foer") + pl.col("maaneder")) // (2 * pl.col("maaneder"))
     whole, rest = (tenths // 10).cast(pl.String), (tenths % 10).cast(pl.String)
     even = pl.col("foer") % pl.col("maaneder") == 0
@@ -158,7 +159,7 @@ def _repeats(filer: pl.DataFrame) -> pl.DataFrame:
 
 
 def _gaps(filer: pl.DataFrame) -> pl.DataFrame:
-    """FIL-005 per unbroken run of numbers that no file of the sender has, counted from 1."""
+    """FIL-005 per unbroken run of missing file numbers of a sender; numbers begin at 1."""
     before = pl.col("loebenr").shift(1).over(SENDER).fill_null(0)
     rows = filer.drop("beloeb_oere").with_columns(foerste=before + 1, sidste=pl.col("loebenr") - 1)
     gaps = rows.filter(pl.col("foerste") <= pl.col("sidste"))
@@ -168,7 +169,7 @@ def _gaps(filer: pl.DataFrame) -> pl.DataFrame:
 
 
 def _absent(filer: pl.DataFrame, ventet: pl.DataFrame, month: date) -> pl.DataFrame:
-    """FIL-006 per sender of the month before that has no file this month; somebody has accepted it, or we stopped."""
+    """FIL-006 per sender with files the month before and none this month, with the reason if accepted."""
     senders = filer.select(*SENDER, "kommunekode", "modtaget_maaned").unique(maintain_order=True)
     now = senders.filter(pl.col("modtaget_maaned") == month)
     gone = senders.filter(pl.col("modtaget_maaned") == next_month(month, -1)).join(now, on=SENDER, how="anti")
@@ -185,7 +186,7 @@ def _absent(filer: pl.DataFrame, ventet: pl.DataFrame, month: date) -> pl.DataFr
 
 
 def folder_findings(rows: pl.DataFrame) -> pl.DataFrame:
-    """FIL-007 and FIL-008 (`FOUND`), to nobody: what lies under raw/ unread, and what is no longer as it was read.
+    """Findings FIL-007 (unread file under raw/) and FIL-008 (file changed since it was read), to nobody (`FOUND`).
 
     `rows`: regel, hvad (the path), kilde and vaerdi. Source: input.md section 4.
     """
@@ -195,9 +196,10 @@ def folder_findings(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def passed_findings(rows: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
-    """EI-017 and REG-001 (`FOUND`) that somebody has let pass, with why; a line's goes to its municipal sender. Øre.
+    """Findings EI-017 and REG-001 that an operator let pass, with the reason (`FOUND`). Øre.
 
-    `rows`: regel, genstand, begrundelse, and of a line kilde, enhed and beloeb_oere. Source: input.md section 4.
+    `rows`: regel, genstand, begrundelse, and for a line kilde, enhed, beloeb_oere. The municipal sender of a line gets
+    its finding. Source: input.md section 4.
     """
     municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
     return found(

@@ -1,4 +1,4 @@
-"""Understands the verdict of a check: did it pass, how much does it concern, and what must be done."""
+"""Understands the outcome of a check: passed or not, rows and money concerned, and what to do."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,11 +12,11 @@ from refusion_assets.domain.wording import plural
 
 FEJL, ADVARSEL, INFO = "FEJL", "ADVARSEL", "INFO"
 MOST_NAMED = 3
-MOST_OERE = 2**62  # a cause beyond what 64 bits hold is told as this
+MOST_OERE = 2**62  # a part that 64 bits cannot hold is cut to this
 
 
 class Resultat(Contract, key=["maaned", "kontrol"]):
-    """One row per run month and check: the evidence that stays when the UI has forgotten."""
+    """One row per run month and check: its outcome, kept also when Dagster's history is deleted."""
 
     maaned: pl.Date
     kontrol: pl.String
@@ -30,7 +30,7 @@ class Resultat(Contract, key=["maaned", "kontrol"]):
 
 
 class Tal(Contract, key=["maaned", "kontrol", "navn"]):
-    """One row per run month, check and number that it counted or summed: the reconciliation, post by post."""
+    """One row per run month, check and name: a count or a sum of the reconciliation."""
 
     maaned: pl.Date
     kontrol: pl.String
@@ -39,7 +39,7 @@ class Tal(Contract, key=["maaned", "kontrol", "navn"]):
 
 
 class Afsender(Contract, key=["kilde", "enhed", "maaned"]):
-    """One row per sender and month of receipt, as the run of that month saw it: how well it delivered."""
+    """One row per sender and month of receipt: the quality of its delivery, as that month's run found it."""
 
     kilde: pl.String
     enhed: pl.String
@@ -52,7 +52,7 @@ class Afsender(Contract, key=["kilde", "enhed", "maaned"]):
 
 
 class Accept(Contract, key=["maaned", "regel", "genstand"]):
-    """One row per stop that an operator has let pass, knowing why: run month, rule and what it is about."""
+    """One row per stop that an operator let pass: run month, rule, the file, line or sender, and the reason."""
 
     maaned: pl.Date
     regel: pl.String
@@ -62,9 +62,9 @@ class Accept(Contract, key=["maaned", "regel", "genstand"]):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found: rows it points at, their money (øre), a Danish sentence, and what to do about it.
+    """The outcome of a check: rows it points at, their money (øre), a Danish sentence, and what to do about it.
 
-    `tal` are counts and sums for the UI; `eksempler` at most three persons by surrogate, never by CPR.
+    `tal`: counts and sums for the UI. `eksempler`: borger_id of at most three persons, never a CPR number.
     """
 
     bestaaet: bool
@@ -86,9 +86,9 @@ def judged(
     tal: dict[str, int] | None = None,
     people: pl.Series | None = None,
 ) -> Outcome:
-    """Passed with the sentence `yes` if nothing is found; else `no`, what to do, and three of the persons at most.
+    """Passed with the sentence `yes` if `found` is 0; else the sentence `no`, `action` and at most three persons.
 
-    `found`: rows that the check points at; `oere`: their money; `people`: surrogates, null where nobody is named.
+    `found`: number of rows at fault. `oere`: their money. `people`: their borger_id, null where unknown.
     """
     if not found:
         return Outcome(True, yes, tal=tal or {})
@@ -104,7 +104,7 @@ def kroner_text(oere: int) -> str:
 
 
 def balance(name: str, parts: dict[str, int], whole: int) -> Outcome:
-    """Whether the parts sum to the whole, to the øre."""
+    """Passed if the sum of `parts` equals `whole` to the øre."""
     gap = whole - sum(parts.values())
     return judged(
         int(gap != 0),
@@ -117,10 +117,10 @@ def balance(name: str, parts: dict[str, int], whole: int) -> Outcome:
 
 
 def by_rule(found: pl.DataFrame, ids: Iterable[str], rules: Rulebook) -> Iterator[Outcome]:
-    """One outcome per rule id: passed if the month brings nothing new, or if the rule is only told. Øre.
+    """One outcome per rule id: passed if the run has no new finding, or if the rule is INFO. Øre.
 
-    `found`: one row per finding with regel, borger_id, beloeb_oere (both may be null) and `ny`, true where no
-    earlier run has listed it. Hjemmel: none, technical (contract: input.md section 4).
+    `found`, one row per finding: regel, borger_id, beloeb_oere (both may be null), `ny` (no earlier run listed it).
+    Hjemmel: none, technical (contract: input.md section 4).
     """
     for regel in ids:
         mine = found.filter(regel=regel)
@@ -144,7 +144,7 @@ def by_rule(found: pl.DataFrame, ids: Iterable[str], rules: Rulebook) -> Iterato
 
 
 def _named(findings: pl.DataFrame) -> str:
-    """The subjects of findings of files, three at most: the sender and its count, or the file."""
+    """At most three subjects of findings in files: the sender and its row count, or the file name."""
     if "fil" not in findings.columns:
         return ""
     files = findings.filter(pl.col("regel").str.starts_with("FIL-"))
@@ -154,12 +154,11 @@ def _named(findings: pl.DataFrame) -> str:
 
 
 def causes(moved: pl.DataFrame) -> pl.DataFrame:
-    """What has moved an amount, in three parts that sum to the change: people, amount a person, percentage. Øre.
+    """The change of an amount in three parts that sum to it: people, amount per person, percentage. Whole øre.
 
-    `moved`: foer, nu (the money), borgere_foer, borgere, beloeb_foer, beloeb (what the percentages are taken of)
-    of this month and the one before; the product of two amounts needs 128 bits. Adds flere_borgere,
-    stoerre_beloeb and anden_procent, whole øre cut downwards; the percentage takes what the other two leave. Money
-    that is a percentage of nothing, as fleksbidrag, has no third part.
+    `moved`, of this month and the one before: nu and foer (the money), borgere and borgere_foer, beloeb and beloeb_foer
+    (the base of the percentages). Adds flere_borgere and stoerre_beloeb, rounded down, and anden_procent, the rest.
+    Money without such a base, as fleksbidrag, has no third part. The product of two amounts needs 128 bits.
     """
     wide = moved.with_columns(pl.col(pl.Int64).cast(pl.Int128))
     foer, nu = pl.col("foer"), pl.col("nu")
@@ -172,5 +171,5 @@ def causes(moved: pl.DataFrame) -> pl.DataFrame:
 
 
 def _share(product: pl.Expr, whole: pl.Expr) -> pl.Expr:
-    """A product over a whole, in whole øre; nothing where the whole is nothing."""
+    """`product` over `whole`, rounded down to whole øre; 0 if `whole` is 0."""
     return pl.when(whole != 0).then(product // pl.when(whole != 0).then(whole)).otherwise(0)

@@ -1,4 +1,4 @@
-"""Understands what is odd about a person or a person's weeks: numbers, residence, payers, amounts."""
+"""Understands findings in people and their weeks: CPR number, residence, payers, amounts."""
 
 from datetime import timedelta
 
@@ -36,7 +36,7 @@ class Dobbelt(Contract, key=[*PAIR, "fra"]):
 
 
 def fails_modulus_11(cpr: pl.Expr) -> pl.Expr:
-    """Whether a CPR number does not meet modulus 11; false for a replacement number, which cannot meet it."""
+    """True if a CPR number fails modulus 11; false for replacement numbers, which never meet it."""
     digits = [cpr.str.slice(place, 1).cast(pl.Int64) * weight for place, weight in enumerate(CPR_WEIGHTS)]
     tested = cpr.str.slice(0, 2).cast(pl.Int64) <= REPLACEMENT_DAY
     return tested & (pl.sum_horizontal(digits) % 11 != 0)
@@ -48,9 +48,9 @@ def person_findings(persons: pl.DataFrame) -> pl.DataFrame:
 
 
 def amount_findings(weeks: pl.DataFrame) -> pl.DataFrame:
-    """EI-016 once per person, week and benefit with more than its bound placed on it. Øre.
+    """EI-016 per person, week and benefit with an amount over its bound. Øre.
 
-    `weeks`: borger_id, uge, ydelse_id, kommunekode, beloeb_oere, graense_oere; those over the bound are kept.
+    `weeks`: borger_id, uge, ydelse_id, kommunekode, beloeb_oere, graense_oere. Rows within the bound are dropped.
     """
     over = weeks.filter(pl.col("beloeb_oere") > pl.col("graense_oere"))
     return found(
@@ -64,7 +64,7 @@ def amount_findings(weeks: pl.DataFrame) -> pl.DataFrame:
 
 
 def homeless_findings(weeks: pl.DataFrame) -> pl.DataFrame:
-    """EI-018 once per person, benefit and unbroken run of weeks, found again by its first week. Øre.
+    """EI-018 per person, benefit and unbroken run of weeks without residence; its first week identifies it. Øre.
 
     `weeks`: borger_id, ydelse_id, uge, beloeb_oere; a week cut by the end of a month has two rows.
     """
@@ -79,9 +79,9 @@ def homeless_findings(weeks: pl.DataFrame) -> pl.DataFrame:
 
 
 def payer_findings(other: pl.DataFrame) -> pl.DataFrame:
-    """EI-019 once per person and benefit month: to the municipality that paid first. Øre.
+    """EI-019 per person and benefit month, to the municipality that paid first. Øre.
 
-    `other`: the columns of `refusion.anden_betaler`. The benefit is named where there is only one.
+    `other`: the columns of `refusion.anden_betaler`. `ydelse_id` is null if the month has several benefits.
     """
     one = pl.col("ydelse_id").n_unique() == 1
     homes = pl.col("bopael_kommunekode").unique().sort().str.join(AND)
@@ -98,7 +98,7 @@ def payer_findings(other: pl.DataFrame) -> pl.DataFrame:
 
 
 def basis_findings(months: pl.DataFrame) -> pl.DataFrame:
-    """FB-001 once per person, benefit month and municipality that pays, without basis.
+    """FB-001 per person, benefit month and paying municipality without a delivered basis for fleksbidrag.
 
     `months`: borger_id, maaned, ydelse_id, kommunekode, uge (the last week on the step). Source: rules.md section 7.
     """
@@ -109,9 +109,9 @@ def basis_findings(months: pl.DataFrame) -> pl.DataFrame:
 
 
 def too_old_findings(listed: pl.DataFrame) -> pl.DataFrame:
-    """FO-001 once per key with a difference that is too old to be settled. Øre, net to the municipality.
+    """FO-001 per key with a difference that is too old to settle. Øre, net to the municipality.
 
-    `listed`: the rows of `opgoerelse.foraeldet` that stand. Source: rules.md section 7a.
+    `listed`: the rows of `opgoerelse.foraeldet` that no later row takes back. Source: rules.md section 7a.
     """
     key = ["uge", "maaned", "borger_id", "ydelse_id", "kommunekode"]
     entry = pl.format(
@@ -126,7 +126,7 @@ def too_old_findings(listed: pl.DataFrame) -> pl.DataFrame:
 
 
 def double_findings(stretches: pl.DataFrame) -> pl.DataFrame:
-    """EI-009 once per stretch of days that two payers pay for (`Dobbelt`), found again by its first day. Øre."""
+    """EI-009 per run of days that two payers pay for (`Dobbelt`); its first day identifies it. Øre."""
     return found(
         stretches,
         "EI-009",
@@ -140,8 +140,8 @@ def double_findings(stretches: pl.DataFrame) -> pl.DataFrame:
 def double_stretches(krav: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """One row per run of days for which two payers have the same benefit for the same person (`Dobbelt`). Øre.
 
-    `krav`: claims with positive amount: borger_id, ydelse_id, klump (claims of different clumps share no day),
-    pligt_se, kilde_id, kommunekode_betaler, periode_start, periode_slut, beloeb_oere, ny. Source: input.md 4.
+    `krav`, claims above zero: borger_id, ydelse_id, klump, pligt_se, kilde_id, kommunekode_betaler, periode_start,
+    periode_slut, beloeb_oere, ny. Claims of different `klump` share no day. Source: input.md section 4.
     """
     claims = krav.with_row_index("nr").with_columns(pl.col("nr").cast(pl.Int64))
     pairs = _pairs(claims)
@@ -163,7 +163,7 @@ def double_stretches(krav: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
 
 
 def _pairs(claims: pl.DataFrame) -> pl.DataFrame:
-    """Claims of two payers that share days (fra..til), numbered by the unbroken stretch they lie in."""
+    """Pairs of claims of two payers that share the days fra..til, numbered by unbroken run of days."""
     pairs = claims.join(claims, on=["borger_id", "ydelse_id", "klump"], suffix="_2").filter(
         (pl.col("pligt_se") < pl.col("pligt_se_2"))
         & (pl.col("periode_start") <= pl.col("periode_slut_2"))
@@ -181,7 +181,7 @@ def _pairs(claims: pl.DataFrame) -> pl.DataFrame:
 def _money(
     pairs: pl.DataFrame, stretches: pl.DataFrame, claims: pl.DataFrame, rules: Rulebook, nr: str
 ) -> pl.DataFrame:
-    """Øre that one payer's claims place on the days of each stretch, by the reading of days. rules.md section 5."""
+    """One payer's øre on the days of each run, by the reading `fordeling`. Source: rules.md section 5."""
     mine = pairs.select("straekning", nr=pl.col(nr)).unique().sort("straekning", "nr")
     rows = mine.join(stretches.select("straekning", "fra", "til"), on="straekning").join(claims, on="nr")
     start, end, first, last = (_days(rows[c]) for c in ("periode_start", "periode_slut", "fra", "til"))

@@ -1,4 +1,4 @@
-"""Understands a finding: what it says to a caseworker, and what became of it since the last run."""
+"""Understands a finding: its sentences for a caseworker, and its status since the last run."""
 
 from string import Formatter
 from typing import Any
@@ -14,7 +14,7 @@ NY, AABEN, LOEST = "NY", "ÅBEN", "LØST"
 NOBODY = "000"
 KEY = ["noegle", "kommunekode"]
 
-# Every id that a run can raise: of files, of lines and of weeks, each asked of a table by one check, and the others.
+# Every rule id that a run can raise: on files, on lines, on weeks, and the others.
 # Hjemmel: input.md sections 3 and 4, rules.md sections 7 (FB-001) and 7a (FO-001).
 FILREGLER = ("FIL-003", "FIL-004", "FIL-005", "FIL-007", "FIL-008")
 LINJEREGLER = (*(f"YR-00{n}" for n in range(1, 9)), *(f"EI-{n:03}" for n in (1, 2, 3, 4, 6, 7, 8, 10, 13, 14, 15)))
@@ -31,19 +31,19 @@ GRAENSER = frozenset(
 PLADSHOLDERE = frozenset(
     ["felt", "vaerdi", "beloeb", "uge_fra", "uge_til", "ydelse", "konto", "kilde", "fil", "linje", "mangel"]
 )
-# EI-014: why a reversal has found nothing, by the columns to look at. Hjemmel: input.md section 4.
+# EI-014: the reason why a reversal found no report, by the columns to look at. Hjemmel: input.md section 4.
 OTHER_PAYER, OTHER_PERSON = "ReferenceID og Pligt_SE", "ReferenceID og CPR"
 MANGEL = {
     OTHER_PAYER: "som er modtaget, men fra en anden udbetaler (Pligt_SE)",
     OTHER_PERSON: "som er modtaget, men uden en række om den borger, tilbageførslen nævner",
 }
 
-# Ten digits by themselves, with or without the usual hyphen: a possible personal number.
+# Ten digits with no other digit beside them, with or without a hyphen: a possible CPR number.
 CPR_FORM = r"(^|\D)\d{6}[- ]?\d{4}(\D|$)"
 
 
 class Fund(Contract, key=["noegle"]):
-    """One row per finding of a run: rule, who gets it, what it is about, and its sentences. Amount in øre."""
+    """One row per finding of a run: rule, municipality, person, weeks, line and sentences. Amount in øre."""
 
     noegle: pl.String = pa.Field(str_matches=r"^[0-9a-f]{24}$", description="the same in every run that finds it")
     regel: pl.String
@@ -65,7 +65,7 @@ class Fund(Contract, key=["noegle"]):
     handling: pl.String
 
 
-# A finding before it has its words: `identitet` says, with the rule, that it is the same finding in another run.
+# The columns of a finding before `worded`; rule and `identitet` recognise it in another run.
 UNWORDED = [name for name in Fund.to_schema().columns if name not in ("noegle", "alvor", "tekst", "handling")]
 FOUND: dict[str, Any] = {
     name: pl.String if name == "identitet" else Fund.to_schema().columns[name].dtype.type
@@ -74,16 +74,16 @@ FOUND: dict[str, Any] = {
 
 
 class Advis(Fund, key=["koersel", *KEY]):
-    """One row per run and finding that it lists: the finding, and its status since the run before."""
+    """One row per run and finding that it lists: the finding, and its status against the previous run."""
 
     koersel: pl.Int64 = pa.Field(ge=1)
     status: pl.String = pa.Field(isin=[NY, AABEN, LOEST])
 
 
 def found(frame: pl.DataFrame, regel: str | pl.Expr, identity: list[str], **columns: pl.Expr) -> pl.DataFrame:
-    """Findings without words (`FOUND`): one per row of `frame`, its columns kept where they have the name.
+    """Findings without sentences (`FOUND`), one per row of `frame`; takes its columns of the same names.
 
-    `identity`: the columns that, with the rule, say it is the same finding in another run; never an amount.
+    `identity`: the columns that, with the rule, recognise the finding in another run; never an amount.
     """
     rule = pl.lit(regel) if isinstance(regel, str) else regel
     have = frame.with_columns(regel=rule).with_columns(**columns)
@@ -99,12 +99,12 @@ def week(day: str) -> pl.Expr:
 
 
 def worded(findings: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
-    """Findings with level, column, sentence and action from the rules; values that look like a person are gone.
+    """Findings with `alvor`, `felt`, `tekst` and `handling` from the rules; a possible CPR number becomes null.
 
-    `findings`: `FOUND` columns and any others, which are kept. KeyError on a rule the rules do not know.
+    `findings`: the columns of `FOUND`; all others are kept. KeyError on a rule id without an entry in the rules.
     Hjemmel: none, technical (contract: output.md section 3.2).
     """
-    # A file name has month and number in that form.
+    # These values are file names, whose month and number look like a CPR number.
     ours = pl.col("regel").str.starts_with("FIL-") | pl.col("regel").is_in(["EI-017", "REG-001"])
     safe = [pl.when(ours | ~pl.col(c).str.contains(CPR_FORM)).then(pl.col(c)).alias(c) for c in ("vaerdi", "konto")]
     names = {y.ydelse_id: y.navn[:1].lower() + y.navn[1:] for y in rules.ydelser}
@@ -122,7 +122,7 @@ def worded(findings: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
 
 
 def _sentences(kontrol: Kontrol, names: dict[str, str]) -> dict[str, pl.Expr]:
-    """The two sentences of a rule with their places filled for each row."""
+    """`tekst` and `handling` of a rule, with their placeholders filled per row."""
     fill = {
         "felt": pl.col("felt"),
         "vaerdi": pl.col("vaerdi").fill_null("tomt"),
@@ -148,10 +148,10 @@ def _sentences(kontrol: Kontrol, names: dict[str, str]) -> dict[str, pl.Expr]:
 
 
 def followed(now: pl.DataFrame, before: pl.DataFrame, koersel: int) -> pl.DataFrame:
-    """What a run lists (`Advis`): each finding as NY or ÅBEN, and as LØST what is no longer found.
+    """The rows of a run (`Advis`): each finding as NY or ÅBEN, and each one that is gone as LØST.
 
-    `now`: the findings (`Fund`); `before`: the rows of the run before that were open then (not LØST). A
-    finding that another municipality now gets is solved where it was and new where it is. Source: output.md 3.2.
+    `now`: the findings (`Fund`). `before`: the previous run's rows that are not LØST. A finding that moves to another
+    municipality is LØST in the old one and NY in the new one. Source: output.md section 3.2.
     """
     open_before = before.select(*KEY, was_open=pl.lit(value=True))
     status = pl.when(pl.col("was_open").is_null()).then(pl.lit(NY)).otherwise(pl.lit(AABEN))

@@ -30,14 +30,13 @@ JUDGEMENT = ("borger_id", "ydelse_id", "konto", "periode_start", "periode_slut",
 class PersonFacts:
     """The warehouse's rows about one person around a month, as of the last calculation.
 
-    `viden` and `regelversion`: the run month and the rules of that calculation. `koersler`: koersel, maaned, status,
-    regelversion. `forloeb`: `Forloeb`. `krav`: `Krav` of the classification. `raekker` and `uden_kommune`: the result
-    of the benefit month; `over_loft`: the øre that maxima took of it; `fleksbidrag`: its contributions; `grundlag`: its
-    delivered bases; `posteringer`: its ledger; `foraeldet`: its differences that are too old to be settled.
-    `linjer`: every line of the person and every reversal that points at one (`Linje` with verdict and file; `regel` is
-    the verdict's, `egen_regel` the line's own). `andre`, `regler` and `bedoemt`: as in `Historie`. `raa`: the raw
-    columns of the lines that are shown. `bopael`: stays by snapshot (`modtaget_maaned`), `bopael_maaned` the one in
-    use, `bopael_maaneder` all there are.
+    `viden`, `regelversion`: run month and rules of that calculation. `koersler`: koersel, maaned, status, regelversion.
+    `forloeb`: `Forloeb`. `krav`: `Krav` of the classification. Of the benefit month: `raekker` and `uden_kommune`
+    (result), `over_loft` (øre that maxima took), `fleksbidrag` (contributions), `grundlag` (delivered bases),
+    `posteringer` (ledger), `foraeldet` (differences too old to settle). `linjer`: every line of the person and every
+    reversal that points at one (`Linje` with verdict and file). There, `regel` is the verdict's and `egen_regel` the
+    line's own. `andre`, `regler` and `bedoemt`: as in `Historie`. `raa`: the raw columns of the lines that are shown.
+    `bopael`: stays by snapshot (`modtaget_maaned`), `bopael_maaned` the one in use, `bopael_maaneder` all there are.
     """
 
     borger_id: int
@@ -134,10 +133,10 @@ class Flytning:
 class Historie:
     """The knowledge of each run about a person (`Viden`), computed at first use.
 
-    `linjer`: every line of the person and every reversal that points at one (`Linje` by its own row rule), with
-    kendt_fra and fil_orden; `andre`: lines of others that share an id with them (EI-013). `koersler`: koersel, maaned,
-    regelversion. `regler`: the rules by version. `bedoemt`: for the versions that judge lines otherwise than the
-    rules in force, the lines as those judge them (`JUDGEMENT` by fil_id and linje).
+    `linjer`: every line of the person and every reversal that points at one, with kendt_fra and fil_orden. They are
+    `Linje`, each by its own row rule. `andre`: lines of others that share an id with them (EI-013). `koersler`:
+    koersel, maaned, regelversion. `regler`: the rules by version. `bedoemt`: for the versions that judge lines
+    otherwise than the rules in force, the lines as those judge them (`JUDGEMENT` by fil_id and linje).
     """
 
     borger_id: int

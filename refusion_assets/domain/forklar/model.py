@@ -70,7 +70,7 @@ class FleksbidragTold:
 
 @dataclass(frozen=True, kw_only=True)
 class OverLoftTold:
-    """What one maximum took of a row: of the amount, or of the refusion or medfinansiering. Øre.
+    """The øre that one maximum took of a row: of the amount, or of the refusion or medfinansiering.
 
     The maximum itself is null where the rules, as they are now, say otherwise.
     """
@@ -101,7 +101,7 @@ Slags = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class IndberetningTold:
-    """One delivered line about the person; `nr` is what the weeks and causes call it by."""
+    """One delivered line about the person; weeks and causes refer to it by `nr`."""
 
     nr: int
     art: Literal["indberetning", "tilbagefoersel", "ukendt"]
@@ -144,7 +144,7 @@ class Beroering:
 
 @dataclass(frozen=True, kw_only=True)
 class GenoptjeningTold:
-    """How far the person is towards starting over, in weeks of self-support in the window."""
+    """The weeks of self-support in the window, and the number that a restart requires."""
 
     antal: int
     kraevet: int
@@ -156,7 +156,7 @@ class GenoptjeningTold:
 
 @dataclass(frozen=True, kw_only=True)
 class Forfra:
-    """When the count that the history begins with started over, and what that took."""
+    """The restart that began the count in the first week of the history, and its requirement."""
 
     uge: date
     kraevet: int
@@ -201,7 +201,7 @@ class Raekke:
 
 @dataclass(frozen=True, kw_only=True)
 class PosteringTold:
-    """One ledger row: what a run settled for the week's days of the month. Øre, negative where taken back."""
+    """One ledger row of a run for the week's days of the month. Øre, negative where taken back."""
 
     koersel: int
     maaned: date | None
@@ -262,7 +262,7 @@ class Aarsag:
 
 @dataclass(frozen=True, kw_only=True)
 class Aendring:
-    """What a run changed for a benefit in the week, and why."""
+    """The change that a run made for a benefit in the week, and its causes."""
 
     koersel: int
     maaned: date
@@ -330,7 +330,7 @@ class Stykke:
 
 @dataclass(frozen=True, kw_only=True)
 class ForaeldetTold:
-    """What a run found too old to settle in the month: net to the municipality, and the entry that says so. Øre."""
+    """A difference in the month too old for a run to settle: net to the municipality, and its entry. Øre."""
 
     koersel: int
     ydelse_id: str
@@ -344,7 +344,7 @@ class ForaeldetTold:
 
 @dataclass(frozen=True, kw_only=True)
 class Forklaring:
-    """All that is said of a person and a benefit month."""
+    """The explanation of a person and a benefit month."""
 
     svar: Svar
     borger_id: int | None

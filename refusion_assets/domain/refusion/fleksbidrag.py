@@ -43,8 +43,8 @@ class BorgerMaanedFleksbidrag(Contract, key=["maaned", "borger_id", "ydelse_id",
 def paragraf_7(facts: pl.DataFrame, entry: Fleksbidrag) -> Ints:
     """The contribution of each row (`FACTS`), rounded to the unit of the entry, half away from zero. Øre.
 
-    The days on the step of all `dage` x (the least of a share of the basis beyond the refusion and a share of the
-    basis, less a share of the wage), never below zero. One division, of whole numbers.
+    The days on the step of all `dage`, times the lesser of two amounts less a share of the wage, never below zero. The
+    two: a share of the basis beyond the refusion, and a share of the basis. One division, of whole numbers.
     Hjemmel: § 7; share and rounding are readings (rules.md section 7).
     """
     grundlag, loen, refusion, on_step, days = (facts[name].to_numpy() for name in FACTS)
@@ -149,9 +149,10 @@ def _cells(
 def contributions(days: pl.DataFrame, rows: pl.DataFrame, grundlag: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """The fleksbidrag of each person, month and municipality (`BorgerMaanedFleksbidrag`). Øre.
 
-    A month and municipality in which no øre of the benefit is settled has none, and no row.
-    `days` as `days_on_step` gives them; `rows`: the result rows of all weeks of those months; `grundlag`: one row per
-    person and month (borger_id, maaned, beregningsgrundlag_oere, loen_oere). Hjemmel: § 7.
+    A month and municipality in which no øre of the benefit is settled has none, and no row. `days`: from
+    `days_on_step`. `rows`: the result rows of all weeks of those months. `grundlag`: one row per person and month, with
+    borger_id, maaned, beregningsgrundlag_oere, loen_oere.
+    Hjemmel: § 7.
     """
     names = list(BorgerMaanedFleksbidrag.to_schema().columns)
     found = []

@@ -36,9 +36,9 @@ class OverLoft(Contract, key=[*KEY, "loft_id"]):
 def limit(rows: pl.DataFrame, rules: Rulebook) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The result rows with what the maxima leave of refusion and medfinansiering, and what they took (`OverLoft`). Øre.
 
-    `rows` must hold all rows of every week and month in it, by person, benefit, month, week and municipality: in
-    that order they use up a maximum. Maxima are taken one after the other: those on the amount first, those of a week
-    before those of a month, by name; each applies to the rest after the one before.
+    `rows` must hold all rows of every week and month in it, by person, benefit, month, week and municipality. In that
+    order they use up a maximum. Maxima on the amount come first, those of a week before those of a month, then by name.
+    Each applies to the rest after the one before.
     Hjemmel: none of its own; the act that brings the maximum, as its entry says. Source: rules.md section 8, point 4.
     """
     first = {periode: _first_of_group(rows, periode) for periode in ("uge", "maaned")}

@@ -80,9 +80,9 @@ def price(
 ) -> Priced:
     """The result rows of a shard (`BorgerUgeYdelse`), and the money outside them. Øre, whole per cent.
 
-    `krav`: one row per claim with positive amount (borger_id, ydelse_id, kommunekode_betaler or null,
-    periode_start, periode_slut, beloeb_oere), and optionally `fra_uge`: rows of earlier weeks of the
-    person are dropped. `home[week, person]`: municipality of residence or -1.
+    `krav`: one row per claim with positive amount (borger_id, ydelse_id, kommunekode_betaler or null, periode_start,
+    periode_slut, beloeb_oere). It drops rows of weeks before the person's `fra_uge`, an optional column. `home[week,
+    person]`: municipality of residence or -1.
     Hjemmel: § 5, stk. 2-3; rules.md sections 5-6.
     """
     number = pl.col("ydelse_id").cast(pl.Enum(rates.ydelse_ids)).to_physical().cast(pl.Int64)
@@ -162,7 +162,7 @@ def _placed(
 
 
 def financing(betaler: Ints, bopael: Ints, rules: Rulebook) -> Ints:
-    """Which municipality finances each part, by payer and residence, either of which may be unknown. Hjemmel: § 2."""
+    """The municipality that finances each part, by payer and residence; either may be unknown. Hjemmel: § 2."""
     by_payer = rules.laesning("finansieringskommune_refusion") == "betaler"
     return np.where(betaler != NO_KOMMUNE, betaler, bopael) if by_payer else bopael
 
@@ -287,10 +287,11 @@ Koder = npt.NDArray[np.int16]
 def residence(bopael: pl.DataFrame, borger_id: Ints, grid: Grid, rules: Rulebook, since: int = 0) -> Koder:
     """Week x person: municipality code of residence, or -1 where none is known.
 
-    `bopael`: borger_id, kommunekode, bopael_start, bopael_slut (null = still there); rows with a code that
-    is no municipality are left out. Of several rows on the day the latest start wins, then the latest end,
-    then the highest code. Without a row on the day, the first that starts later in the week wins (by the
-    other reading: the last that ended earlier in it). Hjemmel: BEK 1772/2015 § 1, stk. 2.
+    `bopael`: borger_id, kommunekode, bopael_start, bopael_slut (null = still there); rows with a code that is no
+    municipality are left out. Of several rows on the day the latest start wins, then the latest end, then the highest
+    code. Without a row on the day, the first that starts later in the week wins. By the other reading, it is the last
+    that ended earlier in the week.
+    Hjemmel: BEK 1772/2015 § 1, stk. 2.
     """
     known = rules.koder
     rows = bopael.filter(pl.col("kommunekode").is_in(known) & pl.col("borger_id").is_in(borger_id))

@@ -96,8 +96,8 @@ def make_rates(rules: Rulebook, grid: Grid) -> Rates:
 class Eras:
     """The runs of weeks with the same side and first financed day of a benefit, numbered by benefit and time.
 
-    `number[y, w]` is the era of benefit y in week w; per era its first and last day of the grid, whether the
-    benefit is settled in it, and the first day that carries money.
+    `number[y, w]` is the era of benefit y in week w. Per era: its first and last day of the grid, whether the benefit
+    is settled in it, and the first day that carries money.
     """
 
     number: Ints

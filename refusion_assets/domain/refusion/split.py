@@ -31,9 +31,8 @@ class Placering(Contract, key=["borger_id", "slut_maaned"]):
 class Parts:
     """Claims cut in parts, one per cell they touch and that carries money: claim index, cell, øre.
 
-    The parts of a claim follow each other, by cell. Øre outside every part, per claim: of days before
-    `finansieres_fra`, of days after the last known day, and of benefits (or weeks of a benefit) that are not
-    settled.
+    The parts of a claim follow each other, by cell. Øre outside every part, per claim: days before `finansieres_fra`,
+    days after the last known day, weeks in which the benefit is not settled.
     """
 
     claim: Ints

@@ -18,13 +18,13 @@ Record = Mapping[str, Any]
 
 FIELDS = {field.name: field for field in fields(Rulebook)}
 TEXTS = ("kilde", "kontrolleret", "note", "sikkerhed")
-# What holds by run month: no benefit month rests on it, but what a run settles does.
+# Topics that apply by run month: they change what a run settles, not what a benefit month is.
 OF_RUNS = ("foraeldelse",)
 
 
 @dataclass(frozen=True)
 class View:
-    """What is looked at in an entry, and how far a change of it reaches.
+    """The fields of an entry to look at, and the reach of a change in them.
 
     `runs_on`: later weeks follow from it, as a count does. `tal`: it moves numbers, not only the paragraph that a row
     shows. `mondays`: the rule of a week is the one of its Monday.
@@ -148,7 +148,7 @@ EMNER: dict[str, Emne] = {
     "tilbagevirkning": Emne("tilbagevirkning.toml", "tilbagevirkninger"),
     "foraeldelse": Emne("foraeldelse.toml", "foraeldelse", orden=("gaelder_fra",)),
 }  # fmt: skip
-# What no calculation of a benefit month reads: the calendar of runs, the texts and accounts of the files.
+# Topics that no calculation of a benefit month reads: the calendar of runs, the texts and accounts of the files.
 SILENT = frozenset(name for name, emne in EMNER.items() if not emne.views)
 
 
@@ -162,7 +162,7 @@ def emne_of(name: str, records: Iterable[Record]) -> Emne:
     return Emne("", "", key, (View(_but()), PARAGRAPH), dated)
 
 
-# What the judgement of a delivered line reads of each topic (`domain/classified.py`); a test compares.
+# The fields of each topic that the judgement of a delivered line reads (`domain/classified.py`); a test compares.
 JUDGED = {
     "konti": (
         "konto",
@@ -199,7 +199,7 @@ class Regelgrundlag(Contract, key=["maaned"]):
 
 @dataclass(frozen=True)
 class Change:
-    """What a change of one entry touches: days from `fra` until before `til` (None = for good)."""
+    """The reach of a change of one entry: days from `fra` until before `til` (None = for good)."""
 
     emne: str
     post: str
@@ -259,7 +259,7 @@ def changes(before: Topics, now: Topics) -> list[Change]:
     """Every entry whose change can give a benefit month another result, with the days it touches; in order of topic.
 
     Texts, bounds of checks, accounts of the books and the calendar are left out. A change in force in the week of the
-    overgang, or before it, reaches back to the first day: that week decides the percentage of all weeks before it.
+    overgang, or earlier, reaches back to the first day. That week decides the percentage of all weeks before it.
     Hjemmel: § 29, stk. 3 (overgang); § 6 (a count is a function of history).
     """
 
@@ -361,7 +361,7 @@ def undeclared(found: Iterable[Change], closed: date, before: Topics, now: Topic
 
 
 def _said(entry: Record) -> str:
-    """What a declaration says, whoever checked it and when."""
+    """Topic, first day and reason of a declaration, in one text."""
     return _canonical([entry.get(name) for name in ("emne", "fra", "begrundelse")])
 
 

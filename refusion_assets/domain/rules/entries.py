@@ -164,7 +164,7 @@ class Skaering(Cited):
 
 @dataclass(frozen=True, kw_only=True)
 class Genoptjening(Cited):
-    """What it takes to start over: so many whole weeks within so many years."""
+    """The requirement for a restart: so many whole weeks within so many years."""
 
     gaelder_fra: date
     uger: int
@@ -277,9 +277,10 @@ class Tilbagevirkning(Cited):
 
 @dataclass(frozen=True, kw_only=True)
 class Foraeldelse(Cited):
-    """How old a benefit month may be before a run no longer corrects it, from a run month on.
+    """The greatest age of a benefit month that a run corrects, from a run month on.
 
-    `aar` or `maaneder`; `regnes_fra`: to the run month, or to the receipt of what changes it; `gaelder`: which way.
+    `aar` or `maaneder`. `regnes_fra`: the age counts to the run month, or to receipt of the change. `gaelder`: the
+    direction.
     """
 
     gaelder_fra: date
@@ -373,7 +374,7 @@ class Rulebook:
         return in_force(mine, day) or mine[0]
 
     def genoptjening_on(self, day: date) -> Genoptjening:
-        """What a restart takes on a day; before its first date, the first entry."""
+        """The requirement for a restart on a day; before its first date, the first entry."""
         return in_force(self.genoptjening, day) or self.genoptjening[0]
 
     def kritisk_uge_on(self, day: date) -> KritiskUge | None:

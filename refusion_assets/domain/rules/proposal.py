@@ -1,4 +1,4 @@
-"""Understands how a proposal differs from the rules in force: which entries, from when, and if it can be estimated."""
+"""Understands the difference between a proposal and the rules in force: entries, days, and if it can be estimated."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -12,7 +12,7 @@ from refusion_assets.domain.rules.entries import Rulebook, Trin
 FORAELDELSE = EMNER["foraeldelse"].fil
 NOWHERE = "(intet)"
 HELE = "hele posten"
-# What a reader of the rules says of an entry without its law changing.
+# Fields about an entry; another value changes no law.
 SAID_OF = {"hjemmel", "kilde", "kontrolleret", "sikkerhed", "note"}
 NAMES = ("konto", "ydelse_id", "kommunekode", "id", "navn", "hvad", "funktion", "side", "procent", "gaelder")
 # Fields that a name stands in, but the name of another entry.
@@ -35,14 +35,14 @@ UNCOUNTED: dict[str, Any] = {
     "kontering": "",
 }  # fmt: skip
 READINGS_OF_MONEY = ("fordeling", "finansieringskommune_refusion", "bopael_paa", "beloebsgrundlag")
-# What the claims were made by: another value cannot be seen without loading the reports again.
+# Topics behind the stored claims: another value shows only after the reports are loaded again.
 LOADED = {"konti", "kommuner", "kilder"}
 LOADED_FIELDS = {"beloebsfelter", "lov_nr"}
 AFTER_ATP = "felt0014_er_efter_atp"
 LOADED_ENTRIES = {"laesninger": {"beloebsgrundlag"}, "graenser": {"periode_dage"}}
 ALWAYS = {"laesninger", "optaelling", "overgang", "kilder", "konti", "kommuner"}
 FOR_A_TIME = {"trapper"}
-# What holds for whole months, by their first day, and for none before its first entry.
+# Topics that apply to whole months by their first day, and to no month before their first entry.
 BY_MONTH = {"fleksbidrag"}
 
 
@@ -91,7 +91,7 @@ def same_count(gaeldende: Rulebook, forslag: Rulebook) -> bool:
 
 
 def new_accounts(gaeldende: Rulebook, forslag: Rulebook) -> list[str]:
-    """The accounts that only the proposal knows: nobody has reported on them, so they give no money."""
+    """The accounts of the proposal only: nobody has reported on them, so they give no money."""
     known = {konto.konto for konto in gaeldende.konti}
     return sorted(konto.konto for konto in forslag.konti if konto.konto not in known)
 
@@ -173,7 +173,7 @@ def _by_name(topic: str, entries: Any) -> dict[tuple[Any, ...], Any]:
 
 
 def _name(topic: str, entry: Any) -> tuple[Any, ...]:
-    """What one entry is called: name, and the day it begins where later entries of the name may follow."""
+    """The name of an entry, with its first day if later entries of the name may follow."""
     if topic in ("optaelling", "overgang", "koersel"):
         return (topic,)
     own = {field.name for field in fields(entry)}
@@ -216,6 +216,6 @@ def _said(value: Any) -> str:
 
 
 def _whole(entry: Any) -> str:
-    """What a whole entry says, without its citation and what is empty."""
+    """The fields of a whole entry, without its citation and empty ones."""
     values = [(f.name, getattr(entry, f.name)) for f in fields(entry) if f.name not in SAID_OF | {"gaelder_fra"}]
     return "; ".join(f"{name} = {_said(value)}" for name, value in values if value not in ("", None, ()))

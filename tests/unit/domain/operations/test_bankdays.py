@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from refusion_assets.domain.bankdays import CALENDAR, DANISH, bank_day, bank_days_left, window
+from refusion_assets.domain.operations.bankdays import CALENDAR, DANISH, bank_day, bank_days_left, window
 from refusion_assets.domain.rules.entries import KritiskUge
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES

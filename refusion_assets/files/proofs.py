@@ -1,0 +1,145 @@
+"""Proofs: each delivered file of a month proved against its manifest once, before any run reads it."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from refusion_assets.domain.operations.board import Indhold
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.stop import Fault
+from refusion_assets.files.delivered import (
+    MONEY,
+    REGISTER_HEADERS,
+    REPORT_KEYS,
+    FileRejected,
+    claims_of,
+    delivery_of,
+    files_of_month,
+    fixed_form,
+    manifest_of,
+    read_register,
+    read_reports,
+    register_name,
+)
+from refusion_assets.files.raw_folder import Print
+
+FOLDER, FILE = "tavle", "leverancer.json"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A delivered file as it was proved: the prints of file and manifest then, its content, and its faults.
+
+    `indhold` is None until the file has been proved, and where it is bad. `enhed` is empty for a register.
+    """
+
+    sti: str
+    kilde: str
+    enhed: str
+    fil: Print | None
+    manifest: Print | None
+    indhold: Indhold | None = None
+    fejl: tuple[Fault, ...] = ()
+
+    @property
+    def proved(self) -> bool:
+        """True if the file has been read, and found good or bad."""
+        return self.indhold is not None or bool(self.fejl)
+
+    def same(self, other: "Proof | None") -> bool:
+        """True if file and manifest have the prints of another proof."""
+        return other is not None and (self.fil, self.manifest) == (other.fil, other.manifest)
+
+
+def lying(raw: Path, month: date, rules: Rulebook) -> list[Proof]:
+    """The files of reports and of registers that lie there for a month, unproved; by path."""
+    found = [(path, name["kilde"], name["enhed"]) for path, name, _ in files_of_month(raw, month, rules)]
+    for art in REGISTER_HEADERS:
+        path = raw / art / f"{month:%Y-%m}" / register_name(art, month)
+        if os.path.lexists(path):
+            found.append((path, art, ""))
+    return [
+        Proof(str(path.relative_to(raw)), kilde, enhed, Print.of(path), Print.of(manifest_of(path)))
+        for path, kilde, enhed in found
+    ]
+
+
+def proved(raw: Path, proof: Proof, month: date, rules: Rulebook) -> Proof:
+    """A file read whole and compared with its manifest: its content, or its faults (FIL-001, FIL-002)."""
+    path = raw / proof.sti
+    if not proof.enhed:
+        try:
+            _, lines = read_register(path, REGISTER_HEADERS[proof.kilde])
+        except FileRejected as refused:
+            return replace(proof, fejl=(refused.fault,))
+        return replace(proof, indhold=Indhold(lines.height, 0))
+    name = next(name for found, name, _ in files_of_month(raw, month, rules) if found == path)
+    if name["form"] == "txt":
+        return replace(proof, fejl=(fixed_form(path),))
+    try:
+        for _ in read_reports(delivery_of(raw, path, name, month)).parts:
+            pass
+    except FileRejected as refused:
+        return replace(proof, fejl=(refused.fault,))
+    return replace(proof, indhold=content_claimed(path))
+
+
+def content_claimed(path: Path) -> Indhold | None:
+    """The lines and the øre of a file of reports as its manifest says; None if the manifest says none."""
+    try:
+        claimed = claims_of(path, REPORT_KEYS)
+        return Indhold(int(claimed["antal_raekker"]), sum(int(claimed[name]) for name in MONEY))
+    except (FileRejected, ValueError, TypeError, ArithmeticError):
+        return None
+
+
+def prove(
+    raw: Path, month: date, rules: Rulebook, before: Mapping[str, Proof], *, seconds: float, settling: float
+) -> list[Proof]:
+    """The files of a month, each proved unless it has the prints of a proof from before; by path.
+
+    After so many seconds the rest stay unproved, as does a file that changed in the last `settling` seconds: its sender
+    is still writing it.
+    """
+    until, now = time.monotonic() + seconds, time.time()
+    found = []
+    for proof in lying(raw, month, rules):
+        known = before.get(proof.sti)
+        newest = max((p.aendret_ns for p in (proof.fil, proof.manifest) if p), default=0) / 1e9
+        if known is not None and proof.same(known) and known.proved:
+            found.append(known)
+        elif time.monotonic() > until or 0 <= now - newest < settling:
+            found.append(proof)
+        else:
+            found.append(proved(raw, proof, month, rules))
+    return found
+
+
+def kept(root: Path) -> dict[str, Proof]:
+    """The proofs kept in a data root, by path under raw/; none where the file is gone or cannot be read."""
+    try:
+        read = json.loads((root / FOLDER / FILE).read_text("utf-8"))
+        return {sti: _as_proof(said) for sti, said in read.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def keep(root: Path, proofs: Iterable[Proof]) -> None:
+    """The proofs written to the data root in place of those before; a reader sees the old or the new ones."""
+    folder = root / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / f".{FILE}.{os.getpid()}"
+    fresh.write_text(json.dumps({p.sti: asdict(p) for p in proofs}, ensure_ascii=False, sort_keys=True), "utf-8")
+    os.replace(fresh, folder / FILE)
+
+
+def _as_proof(said: dict[str, Any]) -> Proof:
+    """A proof as it was written."""
+    prints = {name: Print(**said[name]) if said[name] else None for name in ("fil", "manifest")}
+    content = Indhold(**said["indhold"]) if said["indhold"] else None
+    return Proof(**{**said, **prints, "indhold": content, "fejl": tuple(Fault(**fault) for fault in said["fejl"])})

@@ -1,0 +1,257 @@
+"""Board: reads from disk and warehouse who has delivered for a run month, and what stands of the last runs."""
+
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from refusion_assets.assets.outgoing import held_back_lines
+from refusion_assets.assets.raw.acceptance import let_passed
+from refusion_assets.assets.raw.reports import senders_read
+from refusion_assets.assets.wiring import LUKKET, OPGJORT
+from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.operations.bankdays import DANISH, window
+from refusion_assets.domain.operations.board import (
+    FEJL,
+    LEVERET,
+    MANGLER,
+    SEN,
+    UNDERVEJS,
+    Afsender,
+    Board,
+    Indhold,
+    Plads,
+    as_json,
+    board_lines,
+)
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.stop import Fault
+from refusion_assets.domain.wording import plural
+from refusion_assets.files import delivered, proofs
+from refusion_assets.files.proofs import Proof
+from refusion_assets.files.raw_folder import unread
+from refusion_assets.partitions import last_month
+from refusion_assets.place import Place
+from refusion_assets.store.session import Locked, Session
+
+MONTHS_BEFORE, RUNS_SHOWN = 3, 3
+LONG = 3600.0
+# The bytes of the live warehouse for each byte of raw files, where no run has been made: measured on a whole country.
+BYTES_A_RAW_BYTE = 3
+# The live file, its log, and the two copies for analysts grow by the month's rows.
+FILES_THAT_GROW = 4
+T = TypeVar("T")
+
+
+def known(place: Place, ask: Callable[[Session], T], nothing: T) -> T:
+    """The answer of the warehouse, or of the copy while a run has the warehouse open.
+
+    `nothing` where there is no warehouse, or one of an earlier program.
+    """
+    if not place.warehouse.path.exists():
+        return nothing
+    try:
+        with place.warehouse.watching() as session:
+            return ask(session) if session.has("opgoerelse.tilbageholdt") else nothing
+    except Locked:
+        with place.warehouse.reading() as session:
+            return ask(session) if session.has("opgoerelse.tilbageholdt") else nothing
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as the warehouse tells it: its month, status, settled municipalities, a line for each held back, files."""
+
+    maaned: date
+    status: str
+    kommuner: int
+    tilbageholdt: tuple[str, ...]
+    mappe: Path
+
+    @property
+    def faerdig(self) -> bool:
+        """True if the run has its files, or is closed."""
+        return self.status == LUKKET or (self.status != OPGJORT and self.mappe.is_dir())
+
+
+def _runs(session: Session, place: Place) -> list[Run]:
+    rows = session.frame(
+        """SELECT r.maaned, r.status, count(k.kommunekode) AS kommuner FROM opgoerelse.koersel r
+        LEFT JOIN opgoerelse.kommune k USING (koersel) GROUP BY ALL ORDER BY 1"""
+    ).rows()
+    return [
+        Run(month, state, settled, tuple(held_back_lines(session, place, month)), place.outgoing / f"{month:%Y-%m}")
+        for month, state, settled in rows
+    ]
+
+
+def runs(place: Place) -> list[Run]:
+    """The runs of a data root, in order of month."""
+    return known(place, lambda session: _runs(session, place), [])
+
+
+def coming_month(place: Place) -> date | None:
+    """The month that the critical week is about: the one after the last run, or the last while it has no files.
+
+    Before the first run the last month with a delivery; None where nothing lies under raw/.
+    """
+    every = runs(place)
+    if every:
+        return every[-1].maaned if not every[-1].faerdig else next_month(every[-1].maaned)
+    last = last_month(place.root, place.rules, date.min)
+    return last if last != date.min else None
+
+
+Sender = tuple[str, str]
+Facts = tuple[list[Sender], list[tuple[str, str, str]], list[Run]]
+
+
+def board(
+    place: Place,
+    month: date,
+    now: datetime,
+    *,
+    seconds: float = LONG,
+    settling: float = 0.0,
+    keep: bool = False,
+) -> Board:
+    """The board of run month `month` at the moment `now`; each file is proved once (`files.proofs`).
+
+    After `seconds` the rest of the files are left unproved (`undervejs`), as are those that were changed in the last
+    `settling` seconds. With `keep`, the proofs are written to the data root, so that no later board reads them again.
+    """
+    rules, before = place.rules, proofs.kept(place.root)
+    found = proofs.prove(place.raw, month, rules, before, seconds=seconds, settling=settling)
+    earlier = [next_month(month, -number) for number in range(1, MONTHS_BEFORE + 1)]
+    if keep:
+        folders = {f"{m:%Y-%m}" for m in earlier}
+        proofs.keep(place.root, [*(p for sti, p in before.items() if sti.split("/")[1] in folders), *found])
+
+    def ask(session: Session) -> Facts:
+        return senders_read(session, earlier[0]), list(let_passed(session, month)), _runs(session, place)
+
+    nothing: Facts = ([], [], [])
+    read, accepted, every = known(place, ask, nothing)
+    remembered = {_sender(p) for p in before.values() if p.enhed and f"/{earlier[0]:%Y-%m}/" in p.sti}
+    entry = rules.kritisk_uge_on(next_month(month))
+    hours = window(entry, month) if entry else None
+    return Board(
+        maaned=month,
+        nu=now,
+        afsendere=_afsendere(place, found, earlier, {*read, *remembered}, late=hours is not None and now >= hours.late),
+        uge=hours,
+        opgjort=any(run.maaned == month and run.faerdig for run in every),
+        plads=_room(place, month, entry.plads_til_koersler if entry else 1),
+        registre=tuple(_register(place, art, month, found) for art in delivered.REGISTER_HEADERS),
+        ulaeste=tuple(path for path in unread(place.raw, rules) if f"/{month:%Y-%m}/" in path),
+        accepteret=tuple(accepted),
+        afviger_procent=rules.graense("aendring_procent"),
+    )
+
+
+def _afsendere(
+    place: Place, found: list[Proof], earlier: list[date], read: set[Sender], *, late: bool
+) -> tuple[Afsender, ...]:
+    """Every sender of a month: those with a file, and those that delivered the month before (on disk, or `read`)."""
+    then = [_content(place.raw, month, place.rules) for month in earlier]
+    mine: dict[Sender, list[Proof]] = defaultdict(list)
+    for proof in found:
+        if proof.enhed:
+            mine[_sender(proof)].append(proof)
+    expected = sorted({*mine, *then[0], *read})
+    return tuple(_afsender(s, mine[s], [content.get(s) for content in then], late=late) for s in expected)
+
+
+def _sender(proof: Proof) -> Sender:
+    return proof.kilde, proof.enhed
+
+
+def _content(raw: Path, month: date, rules: Rulebook) -> dict[Sender, Indhold]:
+    """The content of each sender's files of a month, as their manifests say."""
+    found: dict[Sender, Indhold] = {}
+    for path, name, _ in delivered.files_of_month(raw, month, rules):
+        said = proofs.content_claimed(path) or Indhold(0, 0)
+        sender = (name["kilde"], name["enhed"])
+        before = found.get(sender, Indhold(0, 0))
+        found[sender] = Indhold(before.linjer + said.linjer, before.oere + said.oere)
+    return found
+
+
+def _afsender(sender: Sender, files: list[Proof], before: list[Indhold | None], *, late: bool) -> Afsender:
+    """A sender of the month, given the proofs of its files and the content of the months before."""
+    faults = tuple(fault for proof in files for fault in proof.fejl)
+    if faults:
+        state = FEJL
+    elif not files:
+        state = SEN if late else MANGLER
+    else:
+        state = LEVERET if all(proof.indhold for proof in files) else UNDERVEJS
+    whole = [proof.indhold for proof in files if proof.indhold]
+    now = Indhold(sum(i.linjer for i in whole), sum(i.oere for i in whole)) if state == LEVERET else None
+    return Afsender(*sender, state, len(files), now, faults, tuple(before))
+
+
+def _register(place: Place, art: str, month: date, found: list[Proof]) -> tuple[str, date | None, tuple[Fault, ...]]:
+    """A supporting register: its newest month at or before a month, and the faults of the file of the month."""
+    every = delivered.registers(place.raw, art, month)
+    faults = tuple(fault for proof in found if (proof.kilde, proof.enhed) == (art, "") for fault in proof.fejl)
+    return art, every[-1][0] if every else None, faults
+
+
+def _room(place: Place, month: date, least: int) -> Plads:
+    """The free bytes, and those that run `month` needs at most, by the size of its raw files and of the warehouse."""
+    folders = [folder for source in place.raw.glob("*") for folder in source.glob("????-??") if folder.is_dir()]
+    fresh = sum(_size(folder) for folder in folders if folder.name == f"{month:%Y-%m}")
+    before = sum(_size(folder) for folder in folders if folder.name < f"{month:%Y-%m}")
+    live = place.warehouse.path.stat().st_size if place.warehouse.path.exists() else 0
+    # Before the first file has come, the month is taken to be as large as the one before.
+    fresh = fresh or sum(_size(folder) for folder in folders if folder.name == f"{next_month(month, -1):%Y-%m}")
+    grown = fresh * live // before if live and before else (fresh + before) * BYTES_A_RAW_BYTE
+    copies = len(list(place.warehouse.published.parent.glob("*"))) if live else 2
+    needed = grown * FILES_THAT_GROW + live * max(0, 2 - copies) + fresh
+    return Plads(needed, shutil.disk_usage(place.root).free, least)
+
+
+def _size(folder: Path) -> int:
+    """The bytes of the files of a folder."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def now_in_danish_time() -> datetime:
+    """The present moment, in Danish time."""
+    return datetime.now(DANISH)
+
+
+def run_lines(place: Place) -> Iterator[str]:
+    """The last runs, one line each, with a line for each municipality that is held back."""
+    every = runs(place)
+    if not every:
+        yield "Ingen kørsel endnu."
+    for run in every[-RUNS_SHOWN:]:
+        files = len(list(run.mappe.glob("*.csv")))
+        shown = f"{plural(files, 'fil', 'filer')} i {run.mappe}" if files else "ingen filer"
+        stage = "ikke færdig" if run.status == OPGJORT else run.status
+        yield f"Kørsel {run.maaned:%Y-%m}: {stage}, {plural(run.kommuner, 'kommune', 'kommuner')} opgjort, {shown}"
+        yield from (f"  Holdt tilbage: {line}" for line in run.tilbageholdt)
+
+
+def status_lines(place: Place, months: list[date], *, som_json: bool) -> Iterator[str]:
+    """What `refusion status` says: the board of each month, and the last runs; one JSON object per month instead.
+
+    Without months: of the coming one.
+    """
+    asked = months or [month for month in [coming_month(place)] if month]
+    if not asked:
+        yield f"Der er ingen leverancer under {place.raw}."
+    for month in asked:
+        found = board(place, month, now_in_danish_time())
+        if som_json:
+            yield json.dumps(as_json(found), ensure_ascii=False)
+        else:
+            yield from board_lines(found)
+    if not som_json:
+        yield from run_lines(place)
