@@ -186,7 +186,7 @@ def sensor(place: Place) -> dg.SensorDefinition:
 
 
 def shape(place: Place) -> tuple[Any, ...]:
-    """What the code location was made from: months, senders, and municipalities; others need it loaded again."""
+    """The months, senders and municipalities of a code location; when they differ, Dagster must load it again."""
     cut = grids(place.root, place.rules, date.today())  # noqa: DTZ011  the grids follow the local calendar
     return tuple(cut.months.get_partition_keys()), tuple(cut.senders.get_partition_keys()), tuple(place.rules.koder)
 
@@ -234,7 +234,7 @@ def _mark_cell(instance: dg.DagsterInstance, found: Board, sender: Afsender) -> 
 
 
 def _evaluation(found: Board) -> dg.AssetCheckEvaluation:
-    """Whether all have delivered whole files, with a line for each who has not."""
+    """The answer of the check `alle_har_leveret`, with a line for each sender that lacks a whole file."""
     wrong = [a for a in found.afsendere if a.stand != LEVERET]
     table = "\n".join(f"- {sender_line(a, found.afviger_procent)}" for a in wrong)
     return dg.AssetCheckEvaluation(

@@ -240,7 +240,7 @@ def run_lines(place: Place) -> Iterator[str]:
 
 
 def status_lines(place: Place, months: list[date], *, som_json: bool) -> Iterator[str]:
-    """What `refusion status` says: the board of each month, and the last runs; one JSON object per month instead.
+    """The lines of `refusion status`: the board of each month, and the last runs; one JSON object per month instead.
 
     Without months: of the coming one.
     """
