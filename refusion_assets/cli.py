@@ -280,6 +280,20 @@ def ui(port: int) -> None:
 
 
 @main.command()
+@click.option("--proev", is_flag=True, help="Send en prøve til hver modtager, og sig, om den kom igennem.")
+def alarm(*, proev: bool) -> None:
+    """Sig, hvem der får besked, når noget går galt, og om hvad; efter alarm.toml i dataroden."""
+    from refusion_assets.operations import receivers  # noqa: PLC0415  only this command needs it
+
+    root = Place.from_environment().root
+    lines, failed = receivers.tried(root) if proev else receivers.listed(root)
+    for line in lines:
+        click.echo(line)
+    if failed:
+        raise Stop(f"{failed} af modtagerne i {receivers.file_of(root)} kan ikke få besked")
+
+
+@main.command()
 @click.option("--sider", type=click.Path(path_type=Path, file_okay=False), help="Skriv lovsiderne i mappen.")
 @click.option("--skema", type=click.Path(path_type=Path, file_okay=False), help="Skriv TOML-filernes skema i mappen.")
 def regler(sider: Path | None, skema: Path | None) -> None:

@@ -12,7 +12,7 @@ from refusion_assets.assets.checks import asset, quality
 from refusion_assets.assets.raw import registers, reports
 from refusion_assets.assets.raw.acceptance import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES
-from refusion_assets.operations import automation
+from refusion_assets.operations import alarms, automation
 from refusion_assets.operations.automation import COMMAND_LINE, STARTED_BY
 from refusion_assets.partitions import OWNER, grids, range_tags
 from refusion_assets.place import Place
@@ -59,7 +59,12 @@ def build_defs(place: Place) -> dg.Definitions:
         asset_checks=[*asset.build(rules), automation.check()],
         jobs=[beregn, opgoer, *_again(), *regler.jobs(rules), konsekvens.job()],
         schedules=[automation.schedule(place, beregn)],
-        sensors=[_chain(beregn, opgoer, rules.koder), automation.sensor(place), regler.sensor(place)],
+        sensors=[
+            _chain(beregn, opgoer, rules.koder),
+            automation.sensor(place),
+            regler.sensor(place),
+            alarms.sensor(place),
+        ],
         resources={"place": place},
         executor=in_danish,
     )
