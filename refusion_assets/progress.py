@@ -23,6 +23,17 @@ PART = re.compile(r"(\d+) af (\d+)")
 DRAWN = re.compile(r"\[[# ]*\] ")
 
 
+COLOURS = {"rigtig": "green", "stoppet": "red", "bemærk": "yellow"}
+
+
+def tinted(line: str, tone: str) -> str:
+    """A line in the colour of its tone, if it has one and nobody has asked for none (NO_COLOR).
+
+    What says it takes the colour away where the line goes to no terminal.
+    """
+    return line if os.environ.get("NO_COLOR") or tone not in COLOURS else click.style(line, fg=COLOURS[tone])
+
+
 class Bar:
     """Says lines on a terminal, and below them one bar for the months of a command and one for the work in hand."""
 
@@ -39,7 +50,9 @@ class Bar:
         if self._work is not None:
             self._bars.remove_task(self._work)
             self._work = None
-        self._bars.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        from rich.text import Text  # noqa: PLC0415  only a terminal needs it
+
+        self._bars.console.print(Text.from_ansi(line), soft_wrap=True)
 
     @cached_property
     def _bars(self) -> "Progress":

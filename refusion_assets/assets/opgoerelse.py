@@ -296,7 +296,13 @@ def reopen(session: Session, place: Place, month: date) -> None:
 
 
 def close(session: Session, place: Place, month: date) -> None:
-    """Run `month` closed for good; Stop if it is not there, or its files are not those it made."""
+    """Run `month` closed for good; Stop if it cannot be (`refuse_to_close`)."""
+    refuse_to_close(session, place, month)
+    session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=LUKKET, m=month)
+
+
+def refuse_to_close(session: Session, place: Place, month: date) -> None:
+    """Stop if run `month` is not there, is closed, holds somebody back, or its files are not those it made."""
     row = session.frame("SELECT status, filsum FROM opgoerelse.koersel WHERE maaned = $m", m=month)
     if row.is_empty():
         raise Stop(f"der er ingen kørsel {month:%Y-%m} at lukke")
@@ -307,7 +313,6 @@ def close(session: Session, place: Place, month: date) -> None:
     sums = folder / outgoing.SUMS
     if not sums.exists() or fingerprint(sums) != row["filsum"][0] or outgoing.not_as_sent(folder):
         raise Stop(f"filerne for {month:%Y-%m} mangler eller er ikke kørslens; kør måneden igen, og luk så")
-    session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=LUKKET, m=month)
 
 
 def _show(context: dg.AssetExecutionContext, done: Settled, month: date) -> None:

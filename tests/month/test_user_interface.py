@@ -158,7 +158,7 @@ def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_
 
 
 def test_a_reason_that_is_no_check_stands_last_too(root: DataRoot) -> None:
-    root.refusion("luk", MONTH)
+    root.refusion("luk", MONTH, "--ja")
     with opened(root) as instance:
         run = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH})
         assert last_said(instance, run.run_id).startswith(f"STOPPET: kørsel {MONTH} er lukket og ændres ikke")
