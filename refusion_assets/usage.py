@@ -20,7 +20,7 @@ ODD_MONTHS = (
     re.compile(r"(?P<year>20\d\d)-(?P<month>\d{2})-\d{2}"),
 )
 # The words that click itself puts in the help of an option.
-WORDS = {"[default: ": "[ellers ", "; required]": "; skal med]", "[required]": "[skal med]"}
+WORDS = {" TEXT": " TEKST", "[default: ": "[ellers ", "; required]": "; skal med]", "[required]": "[skal med]"}
 
 
 def root(variable: str, default: str) -> Path:
@@ -142,7 +142,7 @@ class Mappe(click.Path):
 class Valg(click.Choice[str]):
     """One of some words."""
 
-    def get_invalid_choice_message(self, value: Any, _: click.Context | None) -> str:
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:  # noqa: ARG002  by name
         """The words there are."""
         return f"{value!r} er ikke et af {', '.join(map(str, self.choices))}"
 
@@ -205,15 +205,15 @@ def _options(command: click.Command, ctx: click.Context, formatter: click.HelpFo
         if record and param is command.get_help_option(ctx):
             record = (record[0], "Vis denne hjælp, og gør ikke andet.")
         if record and isinstance(param, click.Option):
-            rows.append((record[0], _in_danish(record[1])))
+            rows.append((_in_danish(record[0]), _in_danish(record[1])))
     with formatter.section("Tilvalg"):
         formatter.write_dl(rows)
 
 
-def _in_danish(help_text: str) -> str:
+def _in_danish(text: str) -> str:
     for english, danish in WORDS.items():
-        help_text = help_text.replace(english, danish)
-    return help_text
+        text = text.replace(english, danish)
+    return text
 
 
 def misused(error: click.ClickException) -> Iterator[str]:

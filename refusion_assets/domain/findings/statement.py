@@ -10,7 +10,7 @@ from refusion_assets.domain.findings.verdict import MOST_NAMED, kroner_text
 from refusion_assets.domain.wording import plural
 
 WIDTH = 100
-MOST_KINDS = 6
+MOST_KINDS, MOST_REMARKS = 5, 3
 Tone = Literal["", "rigtig", "stoppet", "bemærk"]
 Line = tuple[Tone, str]
 POSTER = {
@@ -146,17 +146,20 @@ class Opgoerelse:
         return f"; {plural(held, 'kommune er', 'kommuner er')} holdt tilbage" if held else ""
 
     def lines(self, room: int | None = None) -> Iterator[Line]:
-        """The statement, line by line; with `room`, a remark has at most so many characters, and six rules are new."""
+        """The statement, line by line; with `room`, as much of it as fits a screen with lines of so many characters."""
         yield self.first()
         if self.tilstand == "stoppet":
             return
         yield from (("", line) for line in self._money())
-        yield from (("bemærk", cut(f"  Holdt tilbage: {line}", None)) for line in self.holdt_tilbage)
-        yield from (("bemærk", cut(f"  Accepteret: {line}", room)) for line in self.accepteret)
+        yield from (("bemærk", f"  Holdt tilbage: {line}") for line in self.holdt_tilbage)
+        yield from (("bemærk", f"  Accepteret: {line}") for line in self.accepteret)
         yield from (("", line) for line in self._new(MOST_KINDS if room else len(self.nyt)))
-        said = [self.karantaene, *self.bemaerkninger]
-        yield from (("bemærk", cut(f"  Bemærk: {line}", room)) for line in said if line)
+        said = [f"  Bemærk: {line}" for line in (self.karantaene, *self.bemaerkninger) if line]
+        shown = [cut(line, room) for line in said[:MOST_REMARKS]] if room else said
+        yield from (("bemærk", line) for line in shown)
         yield "", f"  Filer: {self.filer}"
+        if shown != said or (room and len(self.nyt) > MOST_KINDS):
+            yield "", f"  Det hele: oversigt/{self.maaned}.txt i dataroden"
 
     def _money(self) -> Iterator[str]:
         """The amounts beside those of earlier runs, and the three biggest causes of corrections."""
@@ -237,9 +240,9 @@ def _plain(oere: int) -> str:
     return kroner_text(oere).removesuffix(" kr.")
 
 
-def cut(line: str, room: int | None) -> str:
+def cut(line: str, room: int) -> str:
     """A line that fits in so many characters, with `...` for what is left out."""
-    return line if room is None or len(line) <= room else f"{line[: room - 4].rstrip(' ,;:')} ..."
+    return line if len(line) <= room else f"{line[: room - 4].rstrip(' ,;:')} ..."
 
 
 def wrapped(line: str) -> list[str]:
