@@ -23,15 +23,17 @@ PART = re.compile(r"(\d+) af (\d+)")
 DRAWN = re.compile(r"\[[# ]*\] ")
 
 
+CANNOT = {"dumb", "unknown"}
 COLOURS = {"rigtig": "green", "stoppet": "red", "bemærk": "yellow"}
 
 
 def tinted(line: str, tone: str) -> str:
-    """A line in the colour of its tone, if it has one and nobody has asked for none (NO_COLOR).
+    """A line in the colour of its tone, if it has one, the terminal can, and nobody wants none (NO_COLOR).
 
-    What says it takes the colour away where the line goes to no terminal.
+    `click.echo` takes the colour away where the line goes to no terminal.
     """
-    return line if os.environ.get("NO_COLOR") or tone not in COLOURS else click.style(line, fg=COLOURS[tone])
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") in CANNOT or tone not in COLOURS
+    return line if plain else click.style(line, fg=COLOURS[tone])
 
 
 class Bar:
@@ -101,7 +103,7 @@ class Bar:
 @contextmanager
 def saying() -> Iterator[Say]:
     """What a command says its lines with: a Bar where standard output is a terminal that can, else `click.echo`."""
-    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in {"dumb", "unknown"}:
+    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in CANNOT:
         yield click.echo
         return
     bar = Bar(sys.stdout)

@@ -25,7 +25,7 @@ from refusion_assets.domain.opgoerelse import (
     voucher,
     ydelse_navne,
 )
-from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
+from refusion_assets.domain.stop import Stop, of_the_disk
 from refusion_assets.domain.wording import plural
 from refusion_assets.files import outgoing as files
 from refusion_assets.files.delivered import fingerprint
@@ -239,15 +239,6 @@ def _mark(context: dg.AssetExecutionContext, month: date, koder: Iterable[str]) 
             context.log_event(dg.AssetMaterialization(FILER, partition=cell))
 
 
-def _kept(place: Place, statement: Opgoerelse) -> list[str]:
-    """The statement written beside the files; a line if it could not be, as nothing takes back files in sight."""
-    try:
-        keep(place, statement)
-    except OSError as error:
-        return [f"oversigten kunne ikke skrives: {of_the_disk(error) or of_the_system(error)}"]
-    return []
-
-
 def _published(place: Place) -> list[str]:
     """The copy for analysts renewed; a line if it could not be, as nothing takes back files that are in sight."""
     try:
@@ -310,7 +301,7 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
             shutil.rmtree(place.withdrawn, ignore_errors=True)
             _mark(context, month, set(done) - set(koder))
             said.append(statement)
-            remarks = _kept(place, statement)
+            remarks = keep(place, statement)
         remarks += _published(place)
         told = [markdown(one, remarks if one is said[-1] else []) for one in said]
         yield dg.MaterializeResult(metadata={"opgoerelse": dg.MetadataValue.md("\n\n".join(told))})

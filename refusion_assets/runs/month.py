@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.findings.statement import held_back_lines, stated, stopped
+from refusion_assets.assets.findings.statement import held_back_lines, keep, stated, stopped
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
@@ -193,6 +193,7 @@ def _settle(
         said = stated(session, place, month)
         if not published_is_current(session, place, month):
             remarks.append(copy_is_old())
+    remarks += keep(place, said)
     return replace(said, bemaerkninger=(*said.bemaerkninger, *remarks))
 
 

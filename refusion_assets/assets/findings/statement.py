@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 
 from refusion_assets.assets.raw.acceptance import let_passed
@@ -28,6 +28,7 @@ from refusion_assets.domain.findings.statement import (
 from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.stop import of_the_disk, of_the_system
 from refusion_assets.domain.wording import plural
 from refusion_assets.figures import table
 from refusion_assets.place import Place
@@ -193,21 +194,28 @@ def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def keep(place: Place, said: Opgoerelse) -> None:
-    """The statement in `oversigt/<month>.txt` and `.json` of the data root, each put in place whole."""
-    place.statements.mkdir(parents=True, exist_ok=True)
-    text = "\n".join(part for _, line in said.lines() for part in wrapped(line))
-    told = json.dumps(said.as_json(), ensure_ascii=False, indent=2)
-    for suffix, content in ((".txt", text), (".json", told)):
-        ready = place.statements / f".{said.maaned}{suffix}"
-        ready.write_text(f"{content}\n", "utf-8")
-        os.replace(ready, place.statements / f"{said.maaned}{suffix}")
+def keep(place: Place, said: Opgoerelse) -> list[str]:
+    """The statement kept in `oversigt/<month>.txt` and `.json` of the data root; a remark if it could not be.
+
+    It must not take back files that are in sight. The path in it is that within the data root, which may be moved.
+    """
+    here = replace(said, filer=f"{place.outgoing.name}/{said.maaned}" if said.filer else "")
+    text = "\n".join(part for _, line in here.lines() for part in wrapped(line))
+    told = json.dumps(here.as_json(), ensure_ascii=False, indent=2)
+    try:
+        place.statements.mkdir(parents=True, exist_ok=True)
+        for suffix, content in ((".txt", text), (".json", told)):
+            ready = place.statements / f".{said.maaned}{suffix}"
+            ready.write_text(f"{content}\n", "utf-8")
+            os.replace(ready, place.statements / f"{said.maaned}{suffix}")
+    except OSError as error:
+        return [f"oversigten kunne ikke skrives: {of_the_disk(error) or of_the_system(error)}"]
+    return []
 
 
 def stopped(place: Place, month: date, reason: str) -> Opgoerelse:
-    """The statement of a month that has stopped, kept if it has no files; a full disk keeps none."""
+    """The statement of a month that has stopped, kept if it has no files."""
     said = Opgoerelse(f"{month:%Y-%m}", "stoppet", reason)
     if not (place.outgoing / said.maaned).exists():
-        with suppress(OSError):
-            keep(place, said)
+        keep(place, said)
     return said
