@@ -123,7 +123,8 @@ def _telling(say: Say, months: Sequence[date], *, stille: bool, som_json: bool) 
     except Exception as error:
         from refusion_assets.domain.findings import statement  # noqa: PLC0415  Polars takes a while to load
 
-        done.append(statement.Opgoerelse(f"{months[len(done)]:%Y-%m}", "stoppet", _reason(error)))
+        month = months[min(len(done), len(months) - 1)]
+        done.append(statement.Opgoerelse(f"{month:%Y-%m}", "stoppet", _reason(error)))
         raise
     finally:
         if som_json:
