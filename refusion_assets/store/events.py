@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +32,7 @@ from sqlalchemy.exc import DatabaseError
 
 from refusion_assets.domain.stop import DISK_IS_FULL, Stop, of_the_disk
 
+Told = Callable[[dg.DagsterRun, str], None]
 BUSY_SECONDS, SECONDS_TO_BEGIN = 60, 60
 DIED = "Kørslens proces er væk; den nåede ikke at sige, hvorfor."
 STOPPED = "STOPPET"
@@ -319,16 +320,18 @@ def last_word(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str) -> 
 class _Ending(logging.Handler):
     """Receives the events of a run, and adds the last one when it has failed."""
 
-    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun, told: Told) -> None:
         super().__init__()
-        self._instance, self._run = instance, run
+        self._instance, self._run, self._told = instance, run, told
         self._heard: list[dg.DagsterEvent] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Receive an event; Dagster's own handler has stored it before."""
         event: dg.DagsterEvent | None = getattr(record, "dagster_event", None)
         if event is not None and event.event_type == dg.DagsterEventType.RUN_FAILURE and self._heard:
-            last_word(self._instance, self._run, reason_of(self._heard))
+            reason = reason_of(self._heard)
+            last_word(self._instance, self._run, reason)
+            self._told(self._run, reason)
 
     def hear(self, event: dg.DagsterEvent) -> dg.DagsterEvent:
         """An event of the run, a failure with the Danish reason in place of a trace for the run to end with."""
@@ -342,22 +345,34 @@ class _Ending(logging.Handler):
 class _InDanish(InProcessExecutor):
     """Runs all steps in one process, as Dagster's own executor does; a failed run ends with its reason."""
 
+    def __init__(self, told: Told, **as_configured: Any) -> None:
+        super().__init__(**as_configured)
+        self._told = told
+
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """The events of the run."""
         _quicken(plan_context.instance)
-        ending = _Ending(plan_context.instance, plan_context.dagster_run)
+        ending = _Ending(plan_context.instance, plan_context.dagster_run, self._told)
         plan_context.log.addHandler(ending)
         for event in super().execute(plan_context, execution_plan):
             yield ending.hear(event)
 
 
-@dg.executor(name="in_process", config_schema=IN_PROC_CONFIG)
-def in_danish(context: dg.InitExecutorContext) -> _InDanish:
-    """The executor of the code location: Dagster's `in_process`, whose failed runs end with a Danish reason."""
-    config = context.executor_config
-    return _InDanish(RetryMode.from_config(config["retries"]), marker_to_close=config.get("marker_to_close"))  # type: ignore[arg-type]
+def in_danish(told: Told) -> dg.ExecutorDefinition:
+    """The executor of the code location: Dagster's `in_process`, whose failed runs end with a Danish reason.
+
+    `told` is called with each failed run and its reason.
+    """
+
+    @dg.executor(name="in_process", config_schema=IN_PROC_CONFIG)
+    def executor(context: dg.InitExecutorContext) -> _InDanish:
+        config: Any = context.executor_config
+        retries, marker = RetryMode.from_config(config["retries"]), config.get("marker_to_close")
+        return _InDanish(told, retries=retries, marker_to_close=marker)
+
+    return executor
 
 
 def living_runs(instance: dg.DagsterInstance, pool: str) -> set[str]:

@@ -232,11 +232,11 @@ def test_a_closed_month_is_refused_also_when_closed_by_hand(mended: DataRoot, tm
     root = mended.copy(tmp_path)
     assert "2024-01" in stopped(root, "2024-01")
     files = root.files("2024-02")
-    assert root.refusion("luk", "2024-02").code == 0
+    assert root.refusion("luk", "2024-02", "--ja").code == 0
     assert "2024-02" in stopped(root, "2024-02")
     assert root.files("2024-02") == files
     for month in ("2024-02", "2024-03"):
-        ran = root.refusion("luk", month)
+        ran = root.refusion("luk", month, "--ja")
         assert (ran.code, month in ran.err) == (1, True)
 
 
@@ -271,7 +271,7 @@ def test_municipalities_settled_in_parts_get_the_files_of_all_at_once(mended: Da
             outgoing = write_files(session, root.place, month_of("2024-02"))
         show(root.place, month_of("2024-02"), outgoing)
     assert (root.files("2024-02"), root.ledger()) == before
-    assert root.refusion("luk", "2024-02").code == 0
+    assert root.refusion("luk", "2024-02", "--ja").code == 0
 
 
 def test_a_changed_law_comes_as_corrections_in_the_next_run(mended: DataRoot, tmp_path: Path) -> None:

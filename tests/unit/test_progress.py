@@ -14,7 +14,7 @@ from tests.kit.data_root import REPO
 
 COMMAND = """
 import sys, time
-from refusion_assets.progress import each, patient, saying
+from refusion_assets.progress import each, patient, saying, tinted
 with saying() as say:
     for month in each(say, ["2024-01", "2024-02"]):
         say(f"{month}: regner [x] ...")
@@ -23,9 +23,10 @@ with saying() as say:
             tell(f"[##  ] {done} af 4 skiver")
             time.sleep(float(sys.argv[1]) * (done > 1))
         tell("ingen del")
-    say("færdig")"""
+    say(tinted("færdig", "rigtig"))"""
 PLAIN = "2024-01: regner [x] ...\n2024-02: regner [x] ...\nfærdig\n"
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+GREEN = "\x1b[32mfærdig"
 COLOUR = re.compile(r"\x1b\[[0-9;]+m")
 
 
@@ -64,7 +65,7 @@ def test_a_terminal_shows_a_bar_for_the_work_and_one_for_the_months_and_at_the_e
     lines = [line.rpartition("\r")[2] for line in shown.split("\n")]
     assert [line for line in lines if "regner" in line or "færdig" in line] == PLAIN.splitlines()
     assert said.count("\x1b[?25l") == said.count("\x1b[?25h") == 1  # the cursor is hidden, and given back
-    assert COLOUR.search(said)
+    assert GREEN in said
 
 
 def test_a_terminal_without_colours_shows_the_bar_without_them() -> None:
