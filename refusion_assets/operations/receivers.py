@@ -22,7 +22,7 @@ EVERYTHING: tuple[Slags, ...] = get_args(Slags)
 FILE, ELSEWHERE = "alarm.toml", "REFUSION_ALARM"
 MOST_LETTERS_OF_A_SUBJECT = 150
 # A tick of a Dagster sensor may last a minute; a server that is slower than this is tried again at the next.
-SECONDS_FOR_AN_ANSWER, SECONDS_FOR_ALL = 10.0, 40.0
+SECONDS_FOR_AN_ANSWER, SECONDS_FOR_ALL = 10.0, 30.0
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 WRITTEN_SECRET = re.compile(r"://[^/@?#]*:(?!\$\{)[^/@?#]+@")
