@@ -348,6 +348,8 @@ def ui(port: int) -> None:
     workspace = home / "workspace.yaml"
     shutil.copyfile(PACKAGE / workspace.name, workspace)
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
+    for name in ("REFUSION_UI", "REFUSION_UI_LOKAL"):
+        os.environ.setdefault(name, f"http://127.0.0.1:{port}")
     os.chdir(workspace.parent)
     os.execv(command[0], command)  # noqa: S606  a fixed command of this venv
 
