@@ -18,7 +18,7 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 )
-WIDE, HIGH, COLOURS = 1280, 800, 64
+WIDE, HIGH, COLOURS = 1280, 800, 128
 # A run starts a process and imports Dagster; a backfill waits for a daemon that looks every thirty seconds.
 RUN_SECONDS, LOOKS, SECONDS_BETWEEN_LOOKS, CLICK_SECONDS = 240, 80, 3, 60
 
