@@ -28,7 +28,7 @@ unit: setup
 	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/unit tests/house tests/law
 
 soak: setup
-	REFUSION_FLERE=10 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	REFUSION_FLERE=20 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The browser and PostgreSQL are Debian's: apt-get install chromium postgresql.
 ui-test: setup $(VENV)/kun-ui

@@ -1,7 +1,7 @@
 """Understands how the parts make one code location: assets, jobs, the chain of the critical week."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -9,10 +9,12 @@ import dagster as dg
 
 from refusion_assets.assets import classified, konsekvens, opgoerelse, outgoing, refusion, regler
 from refusion_assets.assets.checks import asset, quality
+from refusion_assets.assets.findings.statement import stopped
 from refusion_assets.assets.raw import registers, reports
 from refusion_assets.assets.raw.acceptance import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES
-from refusion_assets.operations import automation
+from refusion_assets.domain.calendar import month_of
+from refusion_assets.operations import alarms, automation
 from refusion_assets.operations.automation import COMMAND_LINE, STARTED_BY
 from refusion_assets.partitions import OWNER, grids, range_tags
 from refusion_assets.place import Place
@@ -59,10 +61,26 @@ def build_defs(place: Place) -> dg.Definitions:
         asset_checks=[*asset.build(rules), automation.check()],
         jobs=[beregn, opgoer, *_again(), *regler.jobs(rules), konsekvens.job()],
         schedules=[automation.schedule(place, beregn)],
-        sensors=[_chain(beregn, opgoer, rules.koder), automation.sensor(place), regler.sensor(place)],
+        sensors=[
+            _chain(beregn, opgoer, rules.koder),
+            automation.sensor(place),
+            regler.sensor(place),
+            alarms.sensor(place),
+        ],
         resources={"place": place},
-        executor=in_danish,
+        executor=in_danish(_told_of_a_stop(place)),
     )
+
+
+def _told_of_a_stop(place: Place) -> Callable[[dg.DagsterRun, str], None]:
+    """What a failed run of the critical week is told to: the statement of its month."""
+
+    def told(run: dg.DagsterRun, reason: str) -> None:
+        key = run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_end")
+        if key and run.job_name in (KRITISK_UGE, OPGOER):
+            stopped(place, month_of(key.split("|")[-1]), reason)
+
+    return told
 
 
 def _jobs(monthly: Assets, settled: Assets) -> list[Any]:

@@ -192,13 +192,11 @@ def shape(place: Place) -> tuple[Any, ...]:
 
 
 def reload_code() -> str:
-    """Ask the UI to load the code location again, as months or senders are new; what came of it in words.
-
-    Where a login stands in front of the UI, the second variable is its address behind it.
-    """
+    """Ask the UI to load the code location again, as months or senders are new; what came of it in words."""
+    # Behind a login the address that people use answers no program.
     address = os.environ.get(ADDRESS_HERE) or os.environ.get(ADDRESS, "")
     if not address.startswith(("http://", "https://")):
-        return f"Der er nye måneder eller afsendere: tryk Reload definitions, eller sæt {ADDRESS}."
+        return f"Der er nye måneder eller afsendere: tryk Reload definitions, eller sæt {ADDRESS_HERE}."
     body = json.dumps({"query": RELOAD}).encode()
     asked = urllib.request.Request(f"{address.rstrip('/')}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310
     try:

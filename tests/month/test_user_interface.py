@@ -1,6 +1,8 @@
 """What the user interface shows: cells, runs, reasons and differences as they are."""
 
+import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +60,26 @@ def root(january: DataRoot, tmp_path: Path) -> DataRoot:
     """A copy of that root."""
     copied = Path(shutil.copytree(january.path.parent, tmp_path / "copy"))
     return DataRoot(copied / "data", copied / "rules")
+
+
+def kept_statement(root: DataRoot) -> dict[str, str]:
+    """Whether the kept statement of the month says right or stopped, and why."""
+    told = json.loads((root.place.statements / f"{MONTH}.json").read_text("utf-8"))
+    return {name: told[name] for name in ("tilstand", "grund")}
+
+
+def test_the_statement_is_shown_on_the_files_as_a_heading_tables_and_lists(january: DataRoot) -> None:
+    with opened(january) as instance:
+        [event] = instance.fetch_materializations(FILER, limit=1).records
+        shown = event.asset_materialization.metadata["opgoerelse"]
+    assert isinstance(shown, dg.MarkdownMetadataValue)
+    head, *_ = lines = shown.md_str.splitlines()
+    assert head.startswith(f"**Kørsel {MONTH} er rigtig og opgjort: 98 kommuner, ")
+    assert any(
+        re.match(r"\| Refusion til kommunerne \| [\d.]+,\d\d kr\. \| ingen \| ingen \|$", line) for line in lines
+    )
+    assert lines[-1] == f"Filer: `{january.place.outgoing / MONTH}`"
+    assert not any(line.startswith("    ") for line in lines)
 
 
 def from_the_ui(root: DataRoot, instance: dg.DagsterInstance, job: str, tags: dict[str, str]) -> dg.DagsterRun:
@@ -176,9 +198,12 @@ def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_
     with opened(root) as instance:
         [run] = instance.get_runs(limit=1)
         assert f"{last_said(instance, run.run_id)}\n" == ran.err
+        assert kept_statement(root) == {"tilstand": "stoppet", "grund": ran.err.strip().removeprefix("STOPPET: ")}
+        shutil.rmtree(root.place.statements)
         again = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH})
         assert again.status == dg.DagsterRunStatus.FAILURE
         assert f"{last_said(instance, again.run_id)}\n" == ran.err
+        assert kept_statement(root) == {"tilstand": "stoppet", "grund": ran.err.strip().removeprefix("STOPPET: ")}
         [failed] = instance.all_logs(again.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
         error = failed.get_dagster_event().job_failure_data.error
     assert error
@@ -186,10 +211,11 @@ def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_
 
 
 def test_a_reason_that_is_no_check_stands_last_too(root: DataRoot) -> None:
-    root.refusion("luk", MONTH)
+    root.refusion("luk", MONTH, "--ja")
     with opened(root) as instance:
         run = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH})
         assert last_said(instance, run.run_id).startswith(f"STOPPET: kørsel {MONTH} er lukket og ændres ikke")
+    assert kept_statement(root) == {"tilstand": "rigtig", "grund": ""}
 
 
 def test_an_error_that_nobody_foresaw_ends_in_danish_and_names_no_person(root: DataRoot) -> None:
