@@ -6,7 +6,7 @@ DATA := $(abspath $(if $(REFUSION_DATA),$(REFUSION_DATA),data))
 WORKERS := $(shell expr $$(nproc) + 1)
 LAST_MONTHS = $(if $(wildcard $(DATA)/udgaaende/2026-10),2026-10,2026-08..2026-10)
 
-.PHONY: setup run test unit soak check regelsider bench ui format clean
+.PHONY: setup run test unit soak ui-test check regelsider bench ui format clean
 
 setup: $(VENV)/klar
 
@@ -28,7 +28,16 @@ unit: setup
 	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/unit tests/house tests/law
 
 soak: setup
-	REFUSION_FLERE=10 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	REFUSION_FLERE=20 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# The browser and PostgreSQL are Debian's: apt-get install chromium postgresql.
+ui-test: setup $(VENV)/kun-ui
+	PYTHONPATH=$(abspath $(VENV)/kun-ui) POLARS_MAX_THREADS=1 $(BIN)/python -m pytest tests/ui
+
+$(VENV)/kun-ui: tests/ui/requirements.lock
+	rm -rf $@
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ -r $<
+	touch $@
 
 check: setup
 	$(BIN)/ruff format --check refusion_assets tests bench

@@ -1,24 +1,33 @@
-"""Understands the daily acts as commands; each is a thin wrap around a Dagster job or a kernel call."""
+"""Understands the daily acts as commands; each is a thin wrap around a Dagster job or a kernel call.
+
+Everything that takes long to load is imported where it is used: `refusion --help` must answer at once.
+"""
 
 import hashlib
+import json
 import os
-import re
 import shutil
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
-from refusion_assets.place import DATA, PACKAGE, Place, fit, unforeseen
-from refusion_assets.progress import Say, each, saying
-from refusion_assets.rulebook.improbable import doubts
-from refusion_assets.rulebook.load import RuleError
-from refusion_assets.store.publish import publish
-from refusion_assets.store.session import Locked
+from refusion_assets.progress import Say, each, saying, tinted
+from refusion_assets.usage import Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong
+
+if TYPE_CHECKING:
+    from refusion_assets.domain.findings.statement import Opgoerelse
+    from refusion_assets.place import Place
+
+ROOM = 100
+Tell = Callable[["Opgoerelse"], None]
+
 
 STOPPED, MISUSED = 1, 2
 # The dagster.yaml of earlier versions of the program: where nobody has changed it, it is replaced by the newest.
@@ -26,58 +35,62 @@ FORMER_SETTINGS = {
     "2ac21fccf39b4cfefe236c1b57b45881700c9baf96e35ff00b5bfd65bb5b9e42",
     "acfd626ff3b0fded204d5c6e7660b85dac4e26884fce8e7728ab41eb1a9283d8",
 }
+IN_THE_WAY = "REGEL:GENSTAND"
+quiet = click.option("--stille", is_flag=True, help="Sig kun første linje af opgørelsen, og fejl.")
+as_json = click.option("--json", "som_json", is_flag=True, help="Eet JSON-objekt; nøglerne står i docs/drift.md.")
 
 
-class Months(click.ParamType[list[date]]):
-    """`YYYY-MM`, or `YYYY-MM..YYYY-MM` for every month between, both included."""
-
-    name = "måned"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[date]:
-        """The months in order; a usage error if the text is not one of the two forms."""
-        try:
-            ends = [month_of(part) for part in value.split("..")]
-        except ValueError:
-            self.fail(f"{value!r} er ikke en måned; skriv YYYY-MM eller YYYY-MM..YYYY-MM", param, ctx)
-        months = month_range(ends[0], ends[-1])
-        if len(ends) > 2 or not months:
-            self.fail(f"{value!r} er ikke et interval; skriv YYYY-MM..YYYY-MM", param, ctx)
-        return months
+def _versions(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    """The versions of the program, the rules and what it rests on, said instead of a command."""
+    if asked and not ctx.resilient_parsing:
+        click.echo(f"refusion {version('refusion-assets')}, regler {_rules_version()}")
+        click.echo(", ".join(f"{name} {version(name)}" for name in ("dagster", "duckdb", "polars")))
+        ctx.exit()
 
 
-class Koder(click.ParamType[list[str]]):
-    """Municipality codes with commas between, in any order: `706,630`."""
-
-    name = "koder"
-
-    def convert(self, value: str | list[str], param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        """The codes in order, each once; a usage error for what is not three digits."""
-        if isinstance(value, list):
-            return value
-        codes = sorted({part.strip() for part in value.split(",") if part.strip()})
-        for code in codes:
-            if not re.fullmatch("[0-9]{3}", code):
-                self.fail(f"{code!r} er ikke en kommunekode; skriv tre cifre med komma imellem, fx 706,630", param, ctx)
-        return codes
+def _rules_version() -> str:
+    """The short version of the rules in force, or that they cannot be read."""
+    try:
+        return _here().rules.version[:12]
+    except Exception as error:  # noqa: BLE001  whatever it is, the other versions can be told
+        return f"kan ikke læses ({_reason(error)})"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_versions,
+              help="Sig programmets, reglernes og bibliotekernes version.")  # fmt: skip
 @click.pass_context
 def main(context: click.Context) -> None:
     """Ydelsesrefusion: hvad hver kommune får tilbage fra staten for sine ydelser, måned for måned.
 
     Dataroden er REFUSION_DATA, reglerne REFUSION_REGLER; i en kopi af repositoriet ellers data/ og rules/.
+    En måned skrives YYYY-MM, flere i træk YYYY-MM..YYYY-MM.
     """
     context.obj = context.with_resource(saying())
 
 
 def run() -> None:
-    """The command, with a reason to stop, known or not, as one line on standard error and exit code 1."""
+    """The command, with a reason to stop, known or not, as one line on standard error and exit code 1.
+
+    A command that was written wrongly has exit code 2.
+    """
     try:
-        main()
+        code = main(prog_name="refusion", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help(), err=True)
+        code = MISUSED
+    except click.ClickException as error:
+        for line in misused(error):
+            click.echo(tinted(line, "stoppet" if line.startswith("FEJL") else ""), err=True)
+        code = MISUSED
+    except click.Abort:
+        click.echo("Afbrudt.", err=True)
+        code = STOPPED
     except Exception as error:  # noqa: BLE001  whatever it is, the operator gets one line
-        click.echo(f"STOPPET: {_reason(error)}", err=True)
-        sys.exit(STOPPED)
+        click.echo(tinted(f"STOPPET: {_reason(error)}", "stoppet"), err=True)
+        code = STOPPED
+    if code:
+        sys.exit(code)
 
 
 def _reason(error: Exception) -> str:
@@ -85,6 +98,10 @@ def _reason(error: Exception) -> str:
 
     The text of an error that nobody foresaw may hold a person's number.
     """
+    from refusion_assets.place import unforeseen  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.rulebook.load import RuleError  # noqa: PLC0415  the same
+    from refusion_assets.store.session import Locked  # noqa: PLC0415  the same
+
     if isinstance(error, (Stop, RuleError, Locked)):
         return str(error)
     if isinstance(error, OSError):
@@ -92,79 +109,133 @@ def _reason(error: Exception) -> str:
     return of_the_disk(error) or unforeseen(error)
 
 
+@contextmanager
+def _telling(say: Say, months: Sequence[date], *, stille: bool, som_json: bool) -> Iterator[tuple[Say, Tell]]:
+    """What a command of a month says lines with, and what it tells a statement with; JSON is told at the end.
+
+    A month that stops is told in JSON too.
+    """
+    done: list[Opgoerelse] = []
+
+    def tell(said: "Opgoerelse") -> None:
+        done.append(said)
+        room = max(ROOM, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
+        lines = [said.first()] if stille else said.lines(room)
+        for tone, line in [] if som_json else lines:
+            say(tinted(line, tone))
+
+    try:
+        yield (lambda _: None) if stille or som_json else say, tell
+    except Exception as error:
+        from refusion_assets.domain.findings import statement  # noqa: PLC0415  Polars takes a while to load
+
+        month = months[min(len(done), len(months) - 1)]
+        done.append(statement.Opgoerelse(f"{month:%Y-%m}", "stoppet", _reason(error)))
+        raise
+    finally:
+        if som_json:
+            click.echo(json.dumps({"koersler": [one.as_json() for one in done]}, ensure_ascii=False, indent=2))
+
+
 @main.command()
-@click.argument("maaneder", type=Months())
-@click.option("--accepter", multiple=True, metavar="REGEL:GENSTAND", help="Lad et stop passere, fx FIL-006:ksd-657.")
+@click.argument("maaneder", metavar="MÅNEDER", type=Months())
+@click.option(
+    "--accepter",
+    multiple=True,
+    metavar=IN_THE_WAY,
+    help="Lad et stop passere: FIL-006:<kilde>-<enhed> (afsenderen mangler), REG-001:<filnavn> (færre borgere i "
+    "bopælsregistret), EI-017:<filnavn>:<linje> (beløb over grænsen). Kan gentages.",
+)
 @click.option(
     "--undtagen", type=Koder(), default="", help="Kommuner, der holdes tilbage, fx 706,630; de får ingen filer."
 )
-@click.option("--begrundelse", default="", help="Hvorfor stoppet må passere, eller kommunerne vente; gemmes og vises.")
+@click.option("--begrundelse", default="", metavar="TEKST", help="Hvorfor stoppet må passere, eller kommunerne vente; "
+              "gemmes og vises.")  # fmt: skip
+@quiet
+@as_json
 @click.pass_obj
-def koer(say: Say, maaneder: list[date], accepter: tuple[str, ...], undtagen: list[str], begrundelse: str) -> None:
+def koer(
+    say: Say,
+    maaneder: list[date],
+    accepter: tuple[str, ...],
+    undtagen: list[str],
+    begrundelse: str,
+    *,
+    stille: bool,
+    som_json: bool,
+) -> None:
     """Kør den kritiske uge for en måned (eller flere i rækkefølge): fra rådata til kommunernes filer."""
+    if begrundelse and not accepter and not undtagen:
+        wrong("--begrundelse hører til --accepter eller --undtagen; der er intet at begrunde")
     from refusion_assets.runs.month import critical_week  # noqa: PLC0415  Dagster takes seconds to load
 
-    if accepter and len(maaneder) > 1:
-        raise Stop("--accepter gælder een måned; kør månederne hver for sig")
-    place = _place()
-    if undtagen and len(maaneder) > 1:
-        raise Stop("kommuner holdes tilbage i en måned ad gangen; den næste kan først køres, når alle er opgjort")
-    for month in each(say, maaneder):
-        for line in critical_week(place, month, say, accepter, begrundelse, undtagen):
-            say(line)
+    with _telling(say, maaneder, stille=stille, som_json=som_json) as (line, tell):
+        if accepter and len(maaneder) > 1:
+            raise Stop("--accepter gælder een måned; kør månederne hver for sig")
+        place = _place()
+        if undtagen and len(maaneder) > 1:
+            raise Stop("kommuner holdes tilbage i en måned ad gangen; den næste kan først køres, når alle er opgjort")
+        for month in each(line, maaneder):
+            tell(critical_week(place, month, line, accepter, begrundelse, undtagen))
 
 
 @main.command()
-@click.argument("maaned", type=Months())
+@click.argument("maaned", metavar="MÅNED", type=OneMonth())
 @click.option("--kommuner", type=Koder(), required=True, help="Kommuner, der blev holdt tilbage, fx 706,630.")
+@quiet
+@as_json
 @click.pass_obj
-def opgoer(say: Say, maaned: list[date], kommuner: list[str]) -> None:
+def opgoer(say: Say, maaned: list[date], kommuner: list[str], *, stille: bool, som_json: bool) -> None:
     """Opgør kommuner, der blev holdt tilbage i den sidste kørsel, og skriv deres filer."""
+    if not kommuner:
+        wrong("skriv mindst een kommune, fx refusion opgoer 2026-10 --kommuner 706")
     from refusion_assets.runs.month import settle  # noqa: PLC0415  Dagster takes seconds to load
 
-    place = _place()
-    if len(maaned) > 1 or not kommuner:
-        raise Stop("skriv een måned og mindst een kommune, fx refusion opgoer 2026-10 --kommuner 706")
-    for line in settle(place, maaned[0], kommuner, say):
-        say(line)
+    with _telling(say, maaned, stille=stille, som_json=som_json) as (line, tell):
+        tell(settle(_place(), maaned[0], kommuner, line))
 
 
 @main.command()
-@click.argument("maaned", type=Months(), required=False)
+@click.argument("maaned", metavar="MÅNED", type=Months(), required=False)
 @click.option("--json", "som_json", is_flag=True, help="Tavlen som JSON.")
 def status(maaned: list[date] | None, *, som_json: bool) -> None:
     """Sig, hvem der har leveret for en måned, og hvad der står af de sidste kørsler; ændrer intet.
 
-    Hver fil prøves mod sit manifest. Uden MAANED siges det for den måned, der skal køres.
+    Hver fil prøves mod sit manifest. Uden MÅNED siges det for den måned, der skal køres.
     """
     from refusion_assets.operations import board  # noqa: PLC0415  Polars takes a while to load
 
-    place = Place.from_environment().begun()
+    place = _here().begun()
     for line in board.status_lines(place, maaned or [], som_json=som_json):
         click.echo(line)
 
 
 @main.command()
-@click.argument("maaned", type=Months())
-def luk(maaned: list[date]) -> None:
-    """Luk en kørsel: den kan ikke længere ændres."""
-    from refusion_assets.assets.opgoerelse import close  # noqa: PLC0415  Dagster takes seconds to load
+@click.argument("maaned", metavar="MÅNED", type=OneMonth())
+@click.option("--ja", is_flag=True, help="Luk uden at spørge; nødvendigt, hvor ingen kan svare.")
+def luk(maaned: list[date], *, ja: bool) -> None:
+    """Luk en kørsel: den kan ikke længere ændres. Siger først, hvad der lukkes, og spørger."""
+    from refusion_assets.runs.month import close_run, to_be_closed  # noqa: PLC0415  Dagster takes seconds to load
 
     place = _place()
-    for month in maaned:
-        with place.warehouse.open() as session:
-            close(session, place, month)
-        publish(place.warehouse)
-        click.echo(f"Kørsel {month:%Y-%m} er lukket.")
+    for line in to_be_closed(place, maaned[0]):
+        click.echo(line)
+    if not ja and not sys.stdin.isatty():
+        raise Stop(f"ingen kan svare på, om kørsel {maaned[0]:%Y-%m} skal lukkes; skriv --ja, hvis den skal")
+    if not ja and click.prompt("Luk den (ja/nej)", default="nej").strip().lower() not in ("ja", "j"):
+        click.echo("Intet er ændret.")
+        return
+    close_run(place, maaned[0])
+    click.echo(f"Kørsel {maaned[0]:%Y-%m} er lukket.")
 
 
 @main.command()
-@click.argument("maaneder", type=Months(), required=False)
+@click.argument("maaneder", metavar="MÅNEDER", type=Months(), required=False)
 @click.pass_obj
 def genberegn(say: Say, maaneder: list[date] | None) -> None:
     """Genberegn ydelsesmåneder efter en regelændring uden at opgøre; viser forskellen for hver kommune.
 
-    Uden MAANEDER genberegnes netop de måneder, som reglerne har gjort forældede.
+    Uden MÅNEDER genberegnes netop de måneder, som reglerne har gjort forældede.
     """
     from refusion_assets.runs.month import recalculate  # noqa: PLC0415  Dagster takes seconds to load
 
@@ -173,14 +244,14 @@ def genberegn(say: Say, maaneder: list[date] | None) -> None:
 
 
 @main.command()
-@click.argument("maaned", type=Months())
-@click.option("--til", type=click.Path(path_type=Path), help="En tom mappe; ellers genskabt/<måned> i dataroden.")
+@click.argument("maaned", metavar="MÅNED", type=Months())
+@click.option("--til", type=Mappe(), help="En tom mappe; ellers genskabt/<måned> i dataroden.")
 @click.pass_obj
 def genskab(say: Say, maaned: list[date], til: Path | None) -> None:
     """Genskab filerne fra en kørsel af rådata og de regler, den kendte, og sammenlign med det, der blev sendt."""
     from refusion_assets.runs.again import make_again  # noqa: PLC0415  Dagster takes seconds to load
 
-    place = Place.from_environment().begun()
+    place = _here().begun()
     for month in maaned:
         for line in make_again(place, month, til, say):
             say(line)
@@ -211,7 +282,7 @@ def forklar(hvem: tuple[str, ...], formaal: str | None, *, alt: bool, som_json: 
     from refusion_assets import look_up  # noqa: PLC0415  only this command needs it
 
     inquiry = look_up.inquiry_of(hvem, formaal, _purpose)
-    click.echo(look_up.explanation(Place.from_environment(), inquiry, som_json=som_json, alt=alt), nl=False)
+    click.echo(look_up.explanation(_here(), inquiry, som_json=som_json, alt=alt), nl=False)
 
 
 def _purpose() -> str:
@@ -223,9 +294,9 @@ def _purpose() -> str:
 
 
 @main.command()
-@click.argument("maaneder", type=Months())
-@click.option("--regler", type=click.Path(path_type=Path), required=True, help="Forslaget: en hel mappe med regler.")
-@click.option("--til", type=click.Path(path_type=Path), help="Hvor filerne lægges; ellers konsekvens/ i dataroden.")
+@click.argument("maaneder", metavar="MÅNEDER", type=Months())
+@click.option("--regler", type=Mappe(), required=True, help="Forslaget: en hel mappe med regler.")
+@click.option("--til", type=Mappe(), help="Hvor filerne lægges; ellers konsekvens/ i dataroden.")
 @click.pass_obj
 def konsekvens(say: Say, maaneder: list[date], regler: Path, til: Path | None) -> None:
     """Anslå, hvad et forslag til regler ville betyde for nogle ydelsesmåneder, uden at afregne noget."""
@@ -236,10 +307,10 @@ def konsekvens(say: Say, maaneder: list[date], regler: Path, til: Path | None) -
 
 
 @main.command()
-@click.option("--stoerrelse", type=click.Choice(["mini", "midi", "fuld"]), default="mini", show_default=True)
+@click.option("--stoerrelse", type=Valg(["mini", "midi", "fuld"]), default="mini", show_default=True)
 @click.option("--maaneder", type=Months(), default="2024-11..2026-10", show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--historik", type=int, help="Måneder før den første, som ni af ti borgere har; ellers alt siden 2014.")
+@click.option("--seed", type=Tal(), default=1, show_default=True)
+@click.option("--historik", type=Tal(), help="Måneder før den første, som ni af ti borgere har; ellers alt siden 2014.")
 @click.pass_obj
 def eksempel(
     say: Say, stoerrelse: Literal["mini", "midi", "fuld"], maaneder: list[date], seed: int, historik: int | None
@@ -247,8 +318,9 @@ def eksempel(
     """Skriv en datarod med opdigtede borgere (dag + 60), som kan køres fra første til sidste måned."""
     from refusion_assets.domain.wording import plural  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.example.write import tables, write_example  # noqa: PLC0415  only this command needs it
+    from refusion_assets.place import DATA  # noqa: PLC0415  as above
 
-    place = Place.from_environment()
+    place = _here()
     if place.root.exists() and not place.root.is_dir():
         raise Stop(f"dataroden {place.root} er en fil og ikke en mappe; ret {DATA}")
     if place.raw.exists() and any(place.raw.iterdir()):
@@ -262,10 +334,11 @@ def eksempel(
 
 
 @main.command()
-@click.option("--port", type=int, default=3000, show_default=True)
+@click.option("--port", type=Tal(), default=3000, show_default=True)
 def ui(port: int) -> None:
     """Start Dagsters brugerflade på 127.0.0.1."""
     from refusion_assets.assets.wiring import POOL  # noqa: PLC0415  as above
+    from refusion_assets.place import PACKAGE  # noqa: PLC0415  as above
     from refusion_assets.store import events  # noqa: PLC0415  Dagster takes a while to load
 
     _place()
@@ -280,14 +353,29 @@ def ui(port: int) -> None:
 
 
 @main.command()
-@click.option("--sider", type=click.Path(path_type=Path, file_okay=False), help="Skriv lovsiderne i mappen.")
-@click.option("--skema", type=click.Path(path_type=Path, file_okay=False), help="Skriv TOML-filernes skema i mappen.")
+@click.option("--proev", is_flag=True, help="Send en prøve til hver modtager, og sig, om den kom igennem.")
+def alarm(*, proev: bool) -> None:
+    """Sig, hvem der får besked, når noget går galt, og om hvad; efter alarm.toml i dataroden."""
+    from refusion_assets.operations import receivers  # noqa: PLC0415  only this command needs it
+
+    root = _here().root
+    lines, failed = receivers.tried(root) if proev else receivers.listed(root)
+    for line in lines:
+        click.echo(line)
+    if failed:
+        raise Stop(f"{failed} af modtagerne i {receivers.file_of(root)} kan ikke få besked")
+
+
+@main.command()
+@click.option("--sider", type=Mappe(), help="Skriv lovsiderne i mappen.")
+@click.option("--skema", type=Mappe(), help="Skriv TOML-filernes skema i mappen.")
 def regler(sider: Path | None, skema: Path | None) -> None:
     """Prøv reglerne: huller, overlap, manglende hjemmel. Siger reglernes version, og hvad de rammer i dataroden."""
     from refusion_assets.assets.stale import touched_in_words  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.domain.wording import plural  # noqa: PLC0415  as above
+    from refusion_assets.rulebook.improbable import doubts  # noqa: PLC0415  as above
 
-    place = Place.from_environment()
+    place = _here()
     rules = place.rules
     if sider:
         from refusion_assets.law_pages.page import write  # noqa: PLC0415  only this option needs it
@@ -310,15 +398,24 @@ def regler(sider: Path | None, skema: Path | None) -> None:
         raise Stop("; ".join(refused))
 
 
-def _place() -> Place:
+def _here() -> "Place":
+    """The place that the environment names."""
+    from refusion_assets.place import Place  # noqa: PLC0415  Polars takes a while to load
+
+    return Place.from_environment()
+
+
+def _place() -> "Place":
     """The place of a command that writes, with Dagster's home made ready in it; Stop if it is no data root."""
-    place = Place.from_environment().begun()
+    place = _here().begun()
     os.environ.update(environment(place))
     return place
 
 
-def environment(place: Place) -> dict[str, str]:
+def environment(place: "Place") -> dict[str, str]:
     """What Dagster must find in the environment; its home lies in the data root unless it is set."""
+    from refusion_assets.place import DATA, PACKAGE, fit  # noqa: PLC0415  Polars takes a while to load
+
     elsewhere = os.environ.get("DAGSTER_HOME")
     home = (Path(elsewhere).expanduser() if elsewhere else place.root / "dagster").resolve()
     fit(home, "DAGSTER_HOME" if elsewhere else DATA)

@@ -1,18 +1,20 @@
 """Understands how the parts make one code location: assets, jobs, the chain of the critical week."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
 
 from refusion_assets.assets import classified, konsekvens, opgoerelse, outgoing, refusion, regler
 from refusion_assets.assets.checks import asset, quality
+from refusion_assets.assets.findings.statement import stopped
 from refusion_assets.assets.raw import registers, reports
 from refusion_assets.assets.raw.acceptance import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES
-from refusion_assets.operations import automation
+from refusion_assets.domain.calendar import month_of
+from refusion_assets.operations import alarms, automation
 from refusion_assets.operations.automation import COMMAND_LINE, STARTED_BY
 from refusion_assets.partitions import OWNER, grids, range_tags
 from refusion_assets.place import Place
@@ -59,10 +61,26 @@ def build_defs(place: Place) -> dg.Definitions:
         asset_checks=[*asset.build(rules), automation.check()],
         jobs=[beregn, opgoer, *_again(), *regler.jobs(rules), konsekvens.job()],
         schedules=[automation.schedule(place, beregn)],
-        sensors=[_chain(beregn, opgoer, rules.koder), automation.sensor(place), regler.sensor(place)],
+        sensors=[
+            _chain(beregn, opgoer, rules.koder),
+            automation.sensor(place),
+            regler.sensor(place),
+            alarms.sensor(place),
+        ],
         resources={"place": place},
-        executor=in_danish,
+        executor=in_danish(_told_of_a_stop(place)),
     )
+
+
+def _told_of_a_stop(place: Place) -> Callable[[dg.DagsterRun, str], None]:
+    """What a failed run of the critical week is told to: the statement of its month."""
+
+    def told(run: dg.DagsterRun, reason: str) -> None:
+        key = run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_end")
+        if key and run.job_name in (KRITISK_UGE, OPGOER):
+            stopped(place, month_of(key.split("|")[-1]), reason)
+
+    return told
 
 
 def _jobs(monthly: Assets, settled: Assets) -> list[Any]:
@@ -117,14 +135,29 @@ def _chain(beregn: Any, opgoer: Any, koder: list[str]) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def opgoer_efter_beregning(context: dg.RunStatusSensorContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        """Starts `opgoer` over the month's cells, unless the command line settles it itself."""
+        """Starts `opgoer` over the month's cells, unless the command line or somebody else settles it.
+
+        A sensor that was off while somebody held a municipality back looks at that calculation when it is on again.
+        """
         month = context.dagster_run.tags.get("dagster/partition")
         if context.dagster_run.tags.get(STARTED_BY) == COMMAND_LINE or not month:
             yield dg.SkipReason("kommandolinjen opgør selv måneden")
             return
+        if _settled_since(context.instance, context.dagster_run, month):
+            yield dg.SkipReason(f"{month} er allerede under opgørelse; resten opgøres med jobbet {OPGOER}")
+            return
         yield dg.RunRequest(run_key=context.dagster_run.run_id, tags=settle_tags(koder, month))
 
     return opgoer_efter_beregning
+
+
+def _settled_since(instance: dg.DagsterInstance, calculation: dg.DagsterRun, month: str) -> bool:
+    """True if a run of `opgoer` over a month has been launched since its calculation ended."""
+    record = instance.get_run_record_by_id(calculation.run_id)
+    ended = datetime.fromtimestamp(record.end_time, UTC) if record and record.end_time else None
+    later = instance.get_runs(dg.RunsFilter(job_name=OPGOER, created_after=ended))
+    cells = [run.tags.get(tag, "") for run in later for tag in ("dagster/partition", *range_tags("", ""))]
+    return any(cell.endswith(f"|{month}") for cell in cells)
 
 
 def settle_tags(koder: list[str], month: str) -> dict[str, str]:

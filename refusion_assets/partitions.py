@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pandera.polars as pa
 import polars as pl
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from refusion_assets import figures
 from refusion_assets.domain.calendar import month_range, next_month
@@ -67,9 +68,21 @@ def month_grid(first: date, last: date) -> dg.StaticPartitionsDefinition:
     return dg.StaticPartitionsDefinition([f"{month:%Y-%m}" for month in month_range(first, last)])
 
 
+class _Cells(dg.MultiPartitionsDefinition):
+    """Cells of two dimensions, of which a run launched on several does all.
+
+    Dagster tags a run over a range of cells with the municipality and the month of the first, too, and a run with these
+    tags does that cell only.
+    """
+
+    def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:
+        """The run tag of a cell, without a tag of each dimension."""
+        return {PARTITION_NAME_TAG: partition_key}
+
+
 def cell_grid(koder: list[str], months: dg.StaticPartitionsDefinition) -> dg.MultiPartitionsDefinition:
     """Municipality x month as cells `KKK|YYYY-MM`."""
-    return dg.MultiPartitionsDefinition({KOMMUNE: dg.StaticPartitionsDefinition(koder), MAANED: months})
+    return _Cells({KOMMUNE: dg.StaticPartitionsDefinition(koder), MAANED: months})
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:

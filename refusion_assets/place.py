@@ -128,6 +128,11 @@ class Place:
         return self.root / "udgaaende"
 
     @property
+    def statements(self) -> Path:
+        """The folder of the runs' statements for their operator."""
+        return self.root / "oversigt"
+
+    @property
     def withdrawn(self) -> Path:
         """The folder of withdrawn files: those of the month that is run again, until its new ones are shown."""
         return self.warehouse.path.parent / "tilbagetrukket"

@@ -23,6 +23,19 @@ PART = re.compile(r"(\d+) af (\d+)")
 DRAWN = re.compile(r"\[[# ]*\] ")
 
 
+CANNOT = {"dumb", "unknown"}
+COLOURS = {"rigtig": "green", "stoppet": "red", "bemærk": "yellow"}
+
+
+def tinted(line: str, tone: str) -> str:
+    """A line in the colour of its tone, if it has one, the terminal can, and nobody wants none (NO_COLOR).
+
+    `click.echo` takes the colour away where the line goes to no terminal.
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") in CANNOT or tone not in COLOURS
+    return line if plain else click.style(line, fg=COLOURS[tone])
+
+
 class Bar:
     """Says lines on a terminal, and below them one bar for the months of a command and one for the work in hand."""
 
@@ -39,7 +52,9 @@ class Bar:
         if self._work is not None:
             self._bars.remove_task(self._work)
             self._work = None
-        self._bars.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        from rich.text import Text  # noqa: PLC0415  only a terminal needs it
+
+        self._bars.console.print(Text.from_ansi(line), soft_wrap=True)
 
     @cached_property
     def _bars(self) -> "Progress":
@@ -88,7 +103,7 @@ class Bar:
 @contextmanager
 def saying() -> Iterator[Say]:
     """What a command says its lines with: a Bar where standard output is a terminal that can, else `click.echo`."""
-    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in {"dumb", "unknown"}:
+    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in CANNOT:
         yield click.echo
         return
     bar = Bar(sys.stdout)

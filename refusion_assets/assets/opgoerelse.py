@@ -302,7 +302,13 @@ def reopen(session: Session, place: Place, month: date) -> None:
 
 
 def close(session: Session, place: Place, month: date) -> None:
-    """Close run `month` for good; Stop if there is no such run, or its files differ from those it made."""
+    """Close run `month` for good; Stop if it cannot be closed (`refuse_to_close`)."""
+    refuse_to_close(session, place, month)
+    session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=LUKKET, m=month)
+
+
+def refuse_to_close(session: Session, place: Place, month: date) -> None:
+    """Stop if run `month` is not there, is closed, holds somebody back, or its files are not those it made."""
     row = session.frame("SELECT status, filsum FROM opgoerelse.koersel WHERE maaned = $m", m=month)
     if row.is_empty():
         raise Stop(f"der er ingen kørsel {month:%Y-%m} at lukke")
@@ -313,7 +319,6 @@ def close(session: Session, place: Place, month: date) -> None:
     sums = folder / outgoing.SUMS
     if not sums.exists() or fingerprint(sums) != row["filsum"][0] or outgoing.not_as_sent(folder):
         raise Stop(f"filerne for {month:%Y-%m} mangler eller er ikke kørslens; kør måneden igen, og luk så")
-    session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=LUKKET, m=month)
 
 
 BY_BENEFIT = """

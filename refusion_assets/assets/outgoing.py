@@ -10,9 +10,10 @@ import polars as pl
 
 from refusion_assets.assets.checks.asset import Check, answer, keep_evidence
 from refusion_assets.assets.findings.advise import with_names
+from refusion_assets.assets.findings.statement import keep, markdown, stated
 from refusion_assets.assets.opgoerelse import ledger_of, record
-from refusion_assets.assets.raw.acceptance import let_passed
-from refusion_assets.assets.wiring import AABEN, FILER, POOL, chosen_cells, settle_command, settled, stopping
+from refusion_assets.assets.wiring import AABEN, FILER, POOL, chosen_cells, settled, stopping
+from refusion_assets.domain.findings.statement import Opgoerelse
 from refusion_assets.domain.findings.verdict import FEJL, Outcome, kroner_text
 from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opgoerelse import (
@@ -36,11 +37,6 @@ from refusion_assets.store.session import Session
 
 TEXT = "Filerne på disken siger det samme som kladden; ellers vises de ikke."
 CHECK = Check("filer_er_kladden", ".".join(FILER), FEJL, blocks=True)
-
-# The check `karantaene` speaks for all rules that put a line in quarantine.
-DOUBTS = """
-SELECT tekst FROM kontrol.resultat WHERE maaned = $m AND NOT bestaaet
-AND NOT (tabel = 'classified.krav' AND alvor = 'FEJL' AND NOT blokerer) ORDER BY tabel, kontrol"""
 
 OERE = "CAST(replace({}, ',', '') AS BIGINT)"
 FILE = "read_csv([{}], delim=';', header=true, all_varchar=true, filename=true)"
@@ -218,45 +214,7 @@ def _gaps(ledger: pl.DataFrame, found: pl.DataFrame, fil: str) -> pl.DataFrame:
     )
 
 
-def statement_lines(session: Session, place: Place, month: date) -> list[str]:
-    """The short statement of a run: municipalities, people, sums, corrections, what was accepted, and doubts."""
-    row = session.frame(
-        """SELECT count(*) AS kommuner, sum(raekker)::BIGINT AS raekker, sum(refusion_oere)::BIGINT AS refusion,
-        sum(medfinansiering_oere)::BIGINT AS medfinansiering, sum(rettelser_oere)::BIGINT AS rettelser,
-        (SELECT count(DISTINCT borger_id) FROM opgoerelse.postering WHERE koersel = max(k.koersel)) AS borgere
-        FROM opgoerelse.kommune k JOIN opgoerelse.koersel USING (koersel) WHERE maaned = $month""",
-        month=month,
-    ).row(0, named=True)
-    doubts = session.frame(DOUBTS, m=month)
-    names = {
-        "refusion": "Refusion til kommunerne",
-        "medfinansiering": "Medfinansiering fra kommunerne",
-        "rettelser": "Heraf rettelser, netto til kommunerne",
-    }
-    nouns = {"kommuner": ("kommune", "kommuner"), "borgere": ("borger", "borgere"), "raekker": ("række", "rækker")}
-    counts = ", ".join(plural(row[name], *noun) for name, noun in nouns.items())
-    return [
-        f"Kørsel {month:%Y-%m}: {counts}",
-        *(f"  {name + ':':<42}{kroner_text(row[column]):>24}" for column, name in names.items()),
-        *(f"  Holdt tilbage: {held}" for held in held_back_lines(session, place, month)),
-        *(f"  Accepteret: {regel} {genstand}: {why}" for regel, genstand, why in let_passed(session, month)),
-        *(f"  Bemærk: {tekst}" for (tekst,) in doubts.iter_rows()),
-        f"  Filer: {place.outgoing / f'{month:%Y-%m}'}",
-    ]
-
-
-def held_back_lines(session: Session, place: Place, month: date) -> Iterator[str]:
-    """A line per municipality that the run holds back: code, name, why, and the command that settles it."""
-    rows = session.frame(
-        "SELECT kommunekode, begrundelse FROM opgoerelse.tilbageholdt WHERE maaned = $m ORDER BY 1", m=month
-    )
-    navne = {k.kommunekode: k.navn for k in place.rules.kommuner}
-    for kode, why in rows.iter_rows():
-        said = f"{kode} {navne.get(kode, kode)}: {why or 'uden begrundelse'}"
-        yield f"{said}; opgøres med {settle_command(month, [kode])}"
-
-
-def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Outgoing, Outcome, list[str], list[str]]:
+def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Outgoing, Outcome, Opgoerelse, list[str]]:
     """A month's files made ready, whether they are the ledger's, the statement, and who is settled; not yet shown.
 
     Stop if one of the chosen `koder` has not been settled: it would get files without rows.
@@ -270,7 +228,7 @@ def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Out
         keep_evidence(session, month, [(CHECK, outcome)])
         if not outcome.bestaaet:  # what was found wrong is never used again
             session.run("DELETE FROM opgoerelse.fil_grundlag")
-        return outgoing, outcome, statement_lines(session, place, month), done
+        return outgoing, outcome, stated(session, place, month), done
 
 
 def _mark(context: dg.AssetExecutionContext, month: date, koder: Iterable[str]) -> None:
@@ -286,7 +244,7 @@ def _published(place: Place) -> list[str]:
     try:
         publish(place.warehouse)
     except Exception as error:  # noqa: BLE001  whatever it is, it cannot take the files back
-        return [f"  Bemærk: {copy_is_old(error)}"]
+        return [copy_is_old(error)]
     return []
 
 
@@ -331,10 +289,10 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
 
         Reads the ledger of the run; then the copy for analysts is published. Source: output.md section 3.
         """
-        said: list[str] = []
+        said: list[Opgoerelse] = []
         for month, koder in chosen_cells(context).items():
             with stopping():
-                outgoing, outcome, lines, done = _written(place, month, koder)
+                outgoing, outcome, statement, done = _written(place, month, koder)
             if not outcome.bestaaet:
                 yield answer(CHECK, outcome)
                 return
@@ -342,11 +300,11 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
                 show(place, month, outgoing)
             shutil.rmtree(place.withdrawn, ignore_errors=True)
             _mark(context, month, set(done) - set(koder))
-            said += lines
-        said += _published(place)
-        yield dg.MaterializeResult(
-            metadata={"opgoerelse": dg.MetadataValue.md("\n".join(f"    {line}" for line in said))}
-        )
+            said.append(statement)
+            remarks = keep(place, statement)
+        remarks += _published(place)
+        told = [markdown(one, remarks if one is said[-1] else []) for one in said]
+        yield dg.MaterializeResult(metadata={"opgoerelse": dg.MetadataValue.md("\n\n".join(told))})
         yield answer(CHECK, outcome)
 
     return [filer]

@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import figures
+from refusion_assets.assets.stale import as_metadata, difference, moved_money, sums
 from refusion_assets.assets.touched import (
     FLEKS_SINCE,
     People,
@@ -26,7 +27,6 @@ from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES, POOL, asked_mon
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, month_of
 from refusion_assets.domain.duration.count import Counted, count_on, count_weeks, window_starts, windows
 from refusion_assets.domain.duration.spells import Forloeb, own_spells, spells, standing_before
-from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.refusion.fleksbidrag import BorgerMaanedFleksbidrag, contributions, days_on_step
 from refusion_assets.domain.refusion.price import BorgerUgeYdelse, price, residence
 from refusion_assets.domain.refusion.rates import Rates, make_rates
@@ -350,36 +350,10 @@ def _summary(session: Session, month: date, calculated: int) -> Calculated:
     return Calculated(beregnede=calculated, **row.fill_null(0).row(0, named=True))
 
 
-def sums(session: Session, first: date, last: date) -> pl.DataFrame:
-    """The net refusion of each municipality for some benefit months: kommunekode, oere."""
-    return session.frame(
-        """SELECT kommunekode, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
-        FROM refusion.tilstand WHERE maaned BETWEEN $first AND $last GROUP BY 1""",
-        first=first,
-        last=last,
-    )
-
-
-def difference(before: pl.DataFrame, after: pl.DataFrame, navne: dict[str, str]) -> Iterator[str]:
-    """A line for each municipality whose sum has changed, and one for all of them. Net to the municipality."""
-    both = before.join(after, on="kommunekode", how="full", coalesce=True, suffix="_nu").fill_null(0)
-    moved = both.with_columns(forskel=pl.col("oere_nu") - pl.col("oere")).sort("kommunekode")
-    for kode, _, _, oere in moved.filter(pl.col("forskel") != 0).iter_rows():
-        yield f"  {kode} {navne.get(kode, kode):<24}{kroner_text(oere):>24}"
-    total = int(moved["forskel"].sum())
-    anything = moved["forskel"].abs().sum()
-    yield f"Forskel, netto til kommunerne: {kroner_text(total)}" if anything else "Ingen forskel."
-
-
-def as_metadata(lines: Sequence[str]) -> dict[str, dg.MetadataValue]:
-    """The lines of `difference` as the UI shows them on a table."""
-    return {"forskel": dg.MetadataValue.md("\n".join(f"    {line}" for line in lines))} if lines else {}
-
-
 def _calculated_again(
     session: Session, place: Place, context: dg.AssetExecutionContext
-) -> tuple["Calculated", list[str]]:
-    """The result of a run, and the lines of `difference` if settled months are done again; none if not."""
+) -> tuple["Calculated", dict[str, dg.MetadataValue]]:
+    """The result of a run, and the difference as the UI shows it if settled months are done again; none if not."""
     asked = span(session, place, context)
     # After a reload classified.aendret names the people whose claims have changed.
     fra = None if context.job_name == GENINDLAES else asked.fra
@@ -388,9 +362,10 @@ def _calculated_again(
     before = sums(session, months[0], months[-1]) if again else None
     done = calculate(session, place, asked.month, place.telling(context.log.info), fra)
     if before is None:
-        return done, []
-    navne = {k.kommunekode: k.navn for k in place.rules.kommuner}
-    return done, list(difference(before, sums(session, months[0], months[-1]), navne))
+        return done, {}
+    change = moved_money(before, sums(session, months[0], months[-1]))
+    context.log.info("\n".join(difference(change, place.rules)))
+    return done, as_metadata(change, place.rules)
 
 
 FORLOEB, RAEKKE = dg.AssetKey(["duration", "forloeb"]), dg.AssetKey(["refusion", "borger_uge_ydelse"])
@@ -475,19 +450,17 @@ def build(months: dg.PartitionsDefinition[str], regler: Sequence[dg.AssetKey] = 
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Weeks counted and money priced for the people the month has changed; if several months are asked for, all."""
         with stopping(), place.warehouse.open() as session:
-            done, lines = _calculated_again(session, place, context)
+            done, change = _calculated_again(session, place, context)
             first, last = asked_months(context)
             rows = session.frame(OF_MONTHS, first=first, last=last)
             spells_now = session.frame(SPELLS_OF_MONTHS, first=first, last=last)
         _show(context, place, rows, spells_now)
-        if lines:
-            context.log.info("\n".join(lines))
         spells = {"dagster/row_count": done.forloeb, "beregnede_borgere": done.beregnede}
         yield dg.MaterializeResult(asset_key=FORLOEB, metadata=spells)
         money_of: dict[str, Any] = {
             "dagster/row_count": done.raekker,
             "uden_kommune_kr": kroner(done.uden_kommune_oere),
-            **as_metadata(lines),
+            **change,
         }
         yield dg.MaterializeResult(asset_key=RAEKKE, metadata=money_of)
         money_of = {"dagster/row_count": done.fleksbidrag, "fleksbidrag_kr": kroner(done.fleksbidrag_oere)}

@@ -7,15 +7,16 @@ from typing import Any
 import dagster as dg
 
 from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, as_metadata, calculate, difference, sums
-from refusion_assets.assets.stale import refuse_undeclared, stale
+from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, calculate
+from refusion_assets.assets.stale import as_metadata, difference, moved_money, refuse_undeclared, stale, sums
 from refusion_assets.assets.wiring import BEFORE_ALL, POOL, last_run, stopping
 from refusion_assets.domain.calendar import month_of
-from refusion_assets.domain.rules.change import as_ranges, data_version, topics_of_results
+from refusion_assets.domain.rules.change import as_ranges, data_versions, topics_of_results
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.partitions import OWNER
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import TOPICS, RuleError, load
+from refusion_assets.store.events import VERSION_TAG, observed_versions, together
 
 SE_REGLER, GENBEREGN_FORAELDEDE = "se_regler", "genberegn_foraeldede"
 CHECK = dg.AssetCheckKey(RAEKKE, "maaneder_er_aktuelle")
@@ -46,11 +47,19 @@ def _topic(name: str, months: dg.PartitionsDefinition[str]) -> dg.SourceAsset:
         ),
         metadata={"fil": file, "ejer": OWNER},
     )
-    def observed(place: dg.ResourceParam[Place]) -> dg.DataVersionsByPartition:
-        """The data version of the topic in every month."""
-        emner = place.rules.emner
+    def observed(context: dg.OpExecutionContext, place: dg.ResourceParam[Place]) -> dg.DataVersionsByPartition:
+        """The data version of the topic in every month whose version has changed since it was last observed."""
+        emner, key = place.rules.emner, dg.AssetKey(["regler", name])
         keys = months.get_partition_keys()
-        return dg.DataVersionsByPartition({key: data_version(emner, name, month_of(key)) for key in keys})
+        now = dict(zip(keys, data_versions(emner, name, map(month_of, keys)), strict=True))
+        before = observed_versions(context.instance, key)
+        fresh = {month: version for month, version in now.items() if before.get(month) != version}
+        # Dagster stores what the function returns one by one; a batch costs a twentieth.
+        with together(context.instance, context.run_id):
+            for month, version in fresh.items():
+                tags = {VERSION_TAG: version}
+                context.log_event(dg.AssetObservation(key, partition=month, tags=tags))
+        return dg.DataVersionsByPartition({})
 
     return observed
 
@@ -81,11 +90,12 @@ def _recalculate_stale() -> dg.JobDefinition:
             before = sums(session, old[0], old[-1])
             classify_through(session, place, last, place.telling(context.log.info))
             calculate(session, place, last, place.telling(context.log.info))
-            navne = {k.kommunekode: k.navn for k in place.rules.kommuner}
-            lines = list(difference(before, sums(session, old[0], old[-1]), navne))
-        context.log.info("\n".join(lines))
+            change = moved_money(before, sums(session, old[0], old[-1]))
+        context.log.info("\n".join(difference(change, place.rules)))
+        told = as_metadata(change, place.rules)
+        context.add_output_metadata({"forældede måneder": as_ranges(old), **told})
         for key in (KRAV, FORLOEB, RAEKKE, FLEKSBIDRAG):
-            said = as_metadata(lines) if key == RAEKKE else {}
+            said = told if key == RAEKKE else {}
             for month in old:
                 context.log_event(dg.AssetMaterialization(key, partition=f"{month:%Y-%m}", metadata=said))
 

@@ -1,12 +1,16 @@
-"""Regelgrundlag: which rules each benefit month was calculated under, and what an edit makes out of date."""
+"""Regelgrundlag: the rules each benefit month was calculated under, and the months and money that an edit moves."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
+import dagster as dg
 import polars as pl
 
+from refusion_assets import figures
 from refusion_assets.domain.calendar import monday, month_range, next_month
+from refusion_assets.domain.findings.verdict import kroner_text
+from refusion_assets.domain.opgoerelse import ydelse_navne
 from refusion_assets.domain.rules.change import (
     OF_RUNS,
     Change,
@@ -18,6 +22,7 @@ from refusion_assets.domain.rules.change import (
     run_changes,
     undeclared,
 )
+from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.place import Place, archive, keep_rules, topics_of
@@ -181,3 +186,47 @@ def _said(change: Change) -> str:
     """One change as a line: entry, the days it touches, and whether it moves a number."""
     until = f" til {change.til}" if change.til else ""
     return f"  {entry_of(change)}: fra {change.fra}{until}{'' if change.tal else ' (kun hjemmel)'}"
+
+
+def sums(session: Session, first: date, last: date) -> pl.DataFrame:
+    """The net refusion of some benefit months by municipality and benefit: kommunekode, ydelse_id, oere."""
+    return session.frame(
+        """SELECT kommunekode, ydelse_id, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
+        FROM refusion.tilstand WHERE maaned BETWEEN $first AND $last GROUP BY 1, 2""",
+        first=first,
+        last=last,
+    )
+
+
+def moved_money(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """The difference of two `sums`, net to the municipality: kommunekode, ydelse_id, oere; only those that moved."""
+    both = before.join(after, on=["kommunekode", "ydelse_id"], how="full", coalesce=True, suffix="_nu").fill_null(0)
+    moved = both.select("kommunekode", "ydelse_id", oere=pl.col("oere_nu") - pl.col("oere"))
+    return moved.filter(pl.col("oere") != 0).sort("kommunekode", "ydelse_id")
+
+
+def difference(moved: pl.DataFrame, rules: Rulebook) -> Iterator[str]:
+    """A line for each municipality and each benefit that `moved_money` names, and one for all of them."""
+    if moved.is_empty():
+        yield "Ingen forskel."
+        return
+    navne = {kommune.kommunekode: kommune.navn for kommune in rules.kommuner}
+    by_kommune = moved.group_by("kommunekode").agg(pl.col("oere").sum()).sort("kommunekode")
+    for kode, oere in by_kommune.iter_rows():
+        yield f"  {kode} {navne.get(kode, kode):<24}{kroner_text(oere):>24}"
+    ydelser = dict(ydelse_navne(rules).select("ydelse_id", "navn").iter_rows())
+    yield "Efter ydelse:"
+    for ydelse, oere in moved.group_by("ydelse_id").agg(pl.col("oere").sum()).sort("ydelse_id").iter_rows():
+        yield f"  {ydelse:<6}{ydelser.get(ydelse, ydelse)[:46]:<47}{kroner_text(oere):>24}"
+    yield f"Forskel, netto til kommunerne: {kroner_text(int(moved['oere'].sum()))}"
+
+
+def as_metadata(moved: pl.DataFrame, rules: Rulebook) -> dict[str, dg.MetadataValue]:
+    """The difference in the UI: the lines of `difference`, and a table by municipality and benefit."""
+    navne = {kommune.kommunekode: kommune.navn for kommune in rules.kommuner}
+    rows = [(f"{k} {navne.get(k, k)}", y, kroner_text(oere)) for k, y, oere in moved.iter_rows()]
+    said = "\n".join(f"    {line}" for line in difference(moved, rules))
+    return {
+        "forskel": dg.MetadataValue.md(said),
+        "forskel_tabel": dg.MetadataValue.md(figures.table(["Kommune", "Ydelse", "Forskel"], rows, 2)),
+    }

@@ -170,10 +170,12 @@ def settle_command(month: date, koder: Collection[str]) -> str:
 
 
 def withdraw(place: Place, month: date) -> None:
-    """A month's outgoing files taken out of sight: a month that stops must leave no file behind.
+    """A month's outgoing files and its statement taken out of sight: a month that stops must leave no file behind.
 
-    They are laid aside, as most may come out the same.
+    The files are laid aside, as most may come out the same.
     """
+    for path in place.statements.glob(f"{month:%Y-%m}.*"):
+        path.unlink(missing_ok=True)
     folder = place.outgoing / f"{month:%Y-%m}"
     if folder.exists():
         if place.withdrawn.exists():

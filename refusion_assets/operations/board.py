@@ -9,7 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from refusion_assets.assets.outgoing import held_back_lines
+from refusion_assets.assets.findings.statement import held_back_lines
 from refusion_assets.assets.raw.acceptance import let_passed
 from refusion_assets.assets.raw.reports import senders_read
 from refusion_assets.assets.wiring import LUKKET, OPGJORT

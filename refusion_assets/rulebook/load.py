@@ -24,7 +24,7 @@ from refusion_assets.domain.rules.entries import Cited, Rulebook
 from refusion_assets.rulebook.improbable import prove_edits
 from refusion_assets.rulebook.prove import RuleError, prove, said
 
-__all__ = ["TOPICS", "RuleError", "load"]
+__all__ = ["TOPICS", "RuleError", "load", "read_entries"]
 T = TypeVar("T")
 NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
 FORMS = (".toml", ".csv")
@@ -76,15 +76,15 @@ def _value(text: Any, kind: Any, form: Form) -> Any:
 
 
 def _list(values: Any, kind: Any, form: Form) -> tuple[Any, ...]:
-    """A list of texts, or of entries within the entry; ValueError on an unreadable part."""
+    """A list of texts, of words to choose from, or of entries within the entry; ValueError on an unreadable part."""
     if not isinstance(values, list):
         raise ValueError("er ikke en liste; skriv [ ] om den")  # noqa: TRY004  refused as the rest
-    read = []
+    read, plain = [], not dataclasses.is_dataclass(kind)
     for number, part in enumerate(values, 1):
         try:
-            read.append(_value(part, kind, form) if kind is str else _entry(kind, part, form))
+            read.append(_value(part, kind, form) if plain else _entry(kind, part, form))
         except ValueError as error:
-            shown = f" = {said(part)}" if kind is str else ""
+            shown = f" = {said(part)}" if plain else ""
             raise ValueError(f"nr. {number}{shown}: {error}") from error
     return tuple(read)
 
@@ -217,6 +217,17 @@ def _tables(path: Path) -> dict[str, Any]:
             "se efter tegn, der ikke hører til",
         )
         raise RuleError(f"{where}: kan ikke læses som TOML; {reason}") from error
+
+
+def read_entries(path: Path, topic: str, cls: type[T]) -> tuple[T, ...]:
+    """The entries of a TOML file that holds one topic only; RuleError as for the rules, with file and entry."""
+    tables = _tables(path)
+    if unknown := sorted(set(tables) - {topic}):
+        raise RuleError(f"{path.name}, {unknown[0]}: ukendt emne; skriv [[{topic}]]")
+    records = tables.get(topic, [])
+    if not isinstance(records, list):
+        raise RuleError(f"{path.name}, {topic}: er skrevet som een post; skriv [[{topic}]] med to klammer")
+    return _entries(cls, records, f"{path.name}, {topic}", Form.TOML)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 import dagster as dg
 import polars as pl
 
+from refusion_assets.assets.findings.statement import keep, stated, stopped
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
-from refusion_assets.assets.opgoerelse import reopen
-from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand, statement_lines
+from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
+from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand
 from refusion_assets.assets.raw.acceptance import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
 from refusion_assets.assets.raw.reports import stops_before_reading
-from refusion_assets.assets.refusion import difference, sums
-from refusion_assets.assets.stale import stale
+from refusion_assets.assets.stale import difference, moved_money, stale, sums
 from refusion_assets.assets.wiring import (
     GENBEREGN,
     GENINDLAES,
@@ -35,6 +35,8 @@ from refusion_assets.assets.wiring import (
 )
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs, settle_tags
 from refusion_assets.domain.calendar import month_of, month_range
+from refusion_assets.domain.findings.statement import Opgoerelse
+from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.stop import Stop, of_the_disk
@@ -46,6 +48,7 @@ from refusion_assets.place import Place
 from refusion_assets.progress import patient
 from refusion_assets.rulebook.load import load
 from refusion_assets.store import events
+from refusion_assets.store.publish import publish
 
 SECONDS_BETWEEN_LOOKS = 1.0
 RUNS_SHOWN = 3
@@ -61,8 +64,8 @@ def critical_week(
     accepter: Sequence[str] = (),
     begrundelse: str = "",
     undtagen: Sequence[str] = (),
-) -> Iterator[str]:
-    """Run month `month` from raw files to the municipalities' files; the lines of a short statement.
+) -> Opgoerelse:
+    """Run month `month` from raw files to the municipalities' files; the statement of the month.
 
     `accepter` names stops that are let pass (`FIL-006:ksd-657`), `undtagen` municipalities that are held back, both
     with their reason. Stop with one line if the run fails; nothing half-written is left.
@@ -82,12 +85,23 @@ def critical_week(
         _may_run(place, month, config)
         defs = build_defs(place)
         say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
-        _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, _as_config(config))
-        yield from _settle(place, month, koder, defs, instance, begrundelse if undtagen else "", say)
+        with _said_in_the_statement(place, month):
+            _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, _as_config(config))
+            return _settle(place, month, koder, defs, instance, begrundelse if undtagen else "", say)
 
 
-def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[str], None]) -> Iterator[str]:
-    """Settle municipalities that run `month` holds back, and show their files; the lines of a short statement.
+@contextmanager
+def _said_in_the_statement(place: Place, month: date) -> Iterator[None]:
+    """An error in the block becomes the statement of the month too, if it leaves the month without files."""
+    try:
+        yield
+    except Exception as error:
+        stopped(place, month, error_text(error))
+        raise
+
+
+def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[str], None]) -> Opgoerelse:
+    """Settle municipalities that run `month` holds back, and show their files; the statement of the month.
 
     Stop if the month has not been calculated, is closed, or if a later one has been run.
     """
@@ -104,9 +118,31 @@ def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[st
             ready = stand(session, place, month)
         asked = [kode for kode in kommuner if kode in held]
         if not asked and ready:
-            yield f"{', '.join(kommuner)} er allerede opgjort i kørsel {month:%Y-%m}; intet er ændret."
-            return
-        yield from _settle(place, month, sorted(asked or kommuner), build_defs(place), instance, "", say)
+            say(f"{', '.join(kommuner)} er allerede opgjort i kørsel {month:%Y-%m}; intet er ændret.")
+            with place.warehouse.open() as session:
+                return stated(session, place, month)
+        with _said_in_the_statement(place, month):
+            return _settle(place, month, sorted(asked or kommuner), build_defs(place), instance, "", say)
+
+
+def to_be_closed(place: Place, month: date) -> Iterator[str]:
+    """What closing run `month` closes, line by line; Stop if it cannot be closed. Nothing is changed."""
+    with place.warehouse.open() as session:
+        refuse_to_close(session, place, month)
+        said = stated(session, place, month)
+    yield f"Kørsel {said.maaned} med regler {said.regelversion} lukkes; det kan ikke gøres om:"
+    counts = plural(said.kommuner, "kommune", "kommuner"), plural(said.borgere, "borger", "borgere")
+    yield f"  {', '.join(counts)}, {plural(said.raekker, 'række', 'rækker')}"
+    yield from (f"  {post.navn + ':':<33}{kroner_text(post.oere):>24}" for post in said.poster)
+    yield f"  Filer: {said.filer}"
+    yield "  Derefter ændres hverken rækker eller filer; det, der opdages senere, rettes i næste kørsel."
+
+
+def close_run(place: Place, month: date) -> None:
+    """Run `month` closed for good, and the copy for analysts renewed."""
+    with place.warehouse.open() as session:
+        close(session, place, month)
+    publish(place.warehouse)
 
 
 def refuse_unknown(place: Place, kommuner: Sequence[str]) -> None:
@@ -123,8 +159,8 @@ def _settle(
     instance: dg.DagsterInstance,
     begrundelse: str,
     say: Callable[[str], None],
-) -> Iterator[str]:
-    """Settle some municipalities of a calculated month and show their files; the lines of the statement.
+) -> Opgoerelse:
+    """Settle some municipalities of a calculated month and show their files; the statement of the month.
 
     The shown folder decides. Once the files of the run are shown, no later fault withdraws them; if a part stopped,
     none are shown.
@@ -132,7 +168,7 @@ def _settle(
     cell = f"{month:%Y-%m}"
     say(f"{cell}: opgør {plural(len(koder), 'kommune', 'kommuner')} ...")
     why = {"ops": {"opgoerelse__postering": {"config": {"begrundelse": begrundelse}}}}
-    late = ""
+    remarks = []
     for number, part in enumerate(stretches(place.rules.koder, koder)):
         try:
             _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(part, cell)}, config=why)
@@ -141,14 +177,13 @@ def _settle(
                 if number:
                     _take_back(place, month)
                 raise
-            late = f"  Bemærk: filerne er skrevet, men kørslen blev ikke ført til ende i Dagster: {error_text(error)}"
+            remarks = [f"filerne er skrevet, men kørslen blev ikke ført til ende i Dagster: {error_text(error)}"]
     with place.warehouse.open() as session:
-        yield from statement_lines(session, place, month)
-        current = published_is_current(session, place, month)
-    if late:
-        yield late
-    if not current:
-        yield f"  Bemærk: {copy_is_old()}"
+        said = stated(session, place, month)
+        if not published_is_current(session, place, month):
+            remarks.append(copy_is_old())
+    remarks += keep(place, said)
+    return replace(said, bemaerkninger=(*said.bemaerkninger, *remarks))
 
 
 def _have_files(place: Place, month: date, koder: Sequence[str]) -> bool:
@@ -249,7 +284,7 @@ def _done_again(
     with _instance(place, say) as instance:
         knowingly = _as_config(config) if config else None
         _execute(build_defs(replace(place, tell=patient(say))), job, instance, tags, config=knowingly)
-    yield from difference(before, _sums(place, months), {k.kommunekode: k.navn for k in place.rules.kommuner})
+    yield from difference(moved_money(before, _sums(place, months)), place.rules)
 
 
 @contextmanager
@@ -284,7 +319,7 @@ def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterIn
 
 
 def _sums(place: Place, months: Sequence[date]) -> pl.DataFrame:
-    """The net amount of each municipality for some benefit months: kommunekode, oere."""
+    """The net amounts of some benefit months (`stale.sums`)."""
     with place.warehouse.open() as session:
         return sums(session, months[0], months[-1])
 

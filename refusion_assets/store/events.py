@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +32,7 @@ from sqlalchemy.exc import DatabaseError
 
 from refusion_assets.domain.stop import DISK_IS_FULL, Stop, of_the_disk
 
+Told = Callable[[dg.DagsterRun, str], None]
 BUSY_SECONDS, SECONDS_TO_BEGIN = 60, 60
 DIED = "Kørslens proces er væk; den nåede ikke at sige, hvorfor."
 STOPPED = "STOPPET"
@@ -50,6 +51,9 @@ LEAST_ROOM = 2**20
 # SQLite's messages for a fault of the system, with a file that may be whole.
 NOT_OURS = re.compile(r"full|readonly|unable to open|locked|permission", re.IGNORECASE)
 
+NO_ANSWER = "databasen, som {} nævner, svarer ikke; start den, eller ret navn, bruger og kodeord"
+LACKS = re.compile(r'environment variable "(\w+)"|import module (\w+)')
+
 
 class Haendelseslog(SqliteEventLogStorage):
     """The event log in the files that Dagster's own class reads and writes, at a fraction of the cost.
@@ -65,6 +69,8 @@ class Haendelseslog(SqliteEventLogStorage):
         self._engines: dict[str, Engine] = {}
         self._held: dict[str, Connection] = {}
         self._tables: set[str] = set()
+        self._columns: set[str] = set()
+        self._newest: dict[tuple[str, str], tuple[dg.EventLogEntry, int]] = {}
         self._holder: int | None = None
         super().__init__(base_dir, inst_data)
 
@@ -97,6 +103,22 @@ class Haendelseslog(SqliteEventLogStorage):
             self._tables.add(table_name)
         return table_name in self._tables
 
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        """True if the table of assets has a column; Dagster asks for each event, and nothing removes it."""
+        if column_name not in self._columns and super()._has_asset_key_col_on_connection(conn, column_name):
+            self._columns.add(column_name)
+        return column_name in self._columns
+
+    def _store_asset_event(self, conn: Connection, event: dg.EventLogEntry, event_id: int) -> None:
+        """What the index says of an asset: its newest event of each kind. A batch stores it once, at its end."""
+        said = event.get_dagster_event()
+        if conn is not self._held.get(INDEX_SHARD_NAME) or said.asset_key is None:
+            super()._store_asset_event(conn, event, event_id)
+            return
+        kind = said.asset_key.to_string(), said.event_type_value
+        self._newest.pop(kind, None)
+        self._newest[kind] = event, event_id
+
     def dispose(self) -> None:
         """Close every engine and connection."""
         for engine in self._engines.values():
@@ -113,8 +135,10 @@ class Haendelseslog(SqliteEventLogStorage):
             self._holder = threading.get_ident()
             try:
                 yield
+                for newest in self._newest.values():
+                    super()._store_asset_event(self._held[INDEX_SHARD_NAME], *newest)
             finally:
-                self._holder, self._held = None, {}
+                self._holder, self._held, self._newest = None, {}, {}
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Events of one run, stored in one transaction a file."""
@@ -155,17 +179,38 @@ def _origin(job: str) -> RemoteJobOrigin:
 
 
 def instance(home: Path) -> dg.DagsterInstance:
-    """Dagster's instance in its home, with the quick event log; to be closed by the caller."""
+    """Dagster's instance in its home; to be closed by the caller.
+
+    Its memory is the quick files above, or the database that `dagster.yaml` names.
+    """
     history = home / "history"
     log = {"module": __name__, "class": Haendelseslog.__name__, "config": {"base_dir": str(history / "runs")}}
     runs = {"module": __name__, "class": Koerselsliste.__name__, "config": {"base_dir": str(history)}}
-    overrides = {"event_log_storage": log, "run_storage": runs, "compute_logs": NOTHING_CAPTURED}
+    ours = {"compute_logs": NOTHING_CAPTURED}
     try:
-        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
+        logging.disable(logging.WARNING)  # each try to reach a database is told in English
+        ref = InstanceRef.from_dir(str(home), overrides=ours)
+        if ref.event_storage_data and ref.event_storage_data.class_name == SqliteEventLogStorage.__name__:
+            ref = InstanceRef.from_dir(str(home), overrides={**ours, "event_log_storage": log, "run_storage": runs})
+        return dg.DagsterInstance.from_ref(ref)
     except (DatabaseError, sqlite3.DatabaseError, OSError):
         raise
-    except Exception:  # noqa: BLE001  a text that is no YAML, or no configuration, raises many kinds of error
-        raise Stop(f"{home / 'dagster.yaml'} kan ikke forstås; flyt den et andet sted hen, og kør det igen") from None
+    except Exception as error:  # noqa: BLE001  a text that is no YAML, or no configuration, raises many kinds of error
+        raise Stop(f"{_not_understood(home, error)}, og kør det igen") from None
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _not_understood(home: Path, error: Exception) -> str:
+    """Why Dagster's configuration gives no instance, with the remedy."""
+    file = home / "dagster.yaml"
+    if isinstance(error.__cause__, DatabaseError):
+        return NO_ANSWER.format(file)
+    if lacks := LACKS.search(str(error)):
+        return (
+            f"{file} nævner {lacks[1] or lacks[2]}, som mangler i miljøet; sæt variablen, eller installér biblioteket"
+        )
+    return f"{file} kan ikke forstås; flyt den et andet sted hen"
 
 
 @contextmanager
@@ -174,8 +219,11 @@ def readable(home: Path) -> Iterator[None]:
     try:
         yield
     except (DatabaseError, sqlite3.DatabaseError) as error:
-        said = str(getattr(error, "orig", error) or error)
-        if full := of_the_disk(error) or _without_room(home):
+        cause = getattr(error, "orig", error) or error
+        said = str(cause)
+        if not isinstance(cause, sqlite3.Error):
+            why = NO_ANSWER.format(home / "dagster.yaml")
+        elif full := of_the_disk(error) or _without_room(home):
             why = f"{home} kan ikke skrives, da {full}"
         elif NOT_OURS.search(said):
             why = f"{home} kan ikke skrives eller åbnes ({said}); ret det"
@@ -206,6 +254,26 @@ def forget(instance: dg.DagsterInstance, key: Sequence[str], cells: Collection[s
             mine = (events.asset_key == asset.to_string()) & (events.dagster_event_type == made) & some
             connection.execute(delete(SqlEventLogStorageTable).where(mine))
     instance.wipe_asset_cached_status([asset])
+
+
+VERSION_TAG = "dagster/data_version"
+
+
+def observed_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:
+    """The data version last observed of each partition of an asset."""
+    seen = instance.event_log_storage.get_latest_tags_by_partition(
+        key, dg.DagsterEventType.ASSET_OBSERVATION, [VERSION_TAG]
+    )
+    return {partition: tags[VERSION_TAG] for partition, tags in seen.items() if VERSION_TAG in tags}
+
+
+def _quicken(instance: dg.DagsterInstance) -> None:
+    """The event log of the process of a run of the UI written by `Haendelseslog`, if it lies in Dagster's own files."""
+    log = instance.event_log_storage
+    if type(log) is SqliteEventLogStorage:
+        quick = Haendelseslog(log._base_dir, log.inst_data)  # noqa: SLF001  the folder of the same files
+        quick.register_instance(instance)
+        instance._event_storage = quick  # noqa: SLF001  Dagster reads no other configuration here
 
 
 def reason_of(events: Iterable[dg.DagsterEvent]) -> str:
@@ -252,16 +320,18 @@ def last_word(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str) -> 
 class _Ending(logging.Handler):
     """Receives the events of a run, and adds the last one when it has failed."""
 
-    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun, told: Told) -> None:
         super().__init__()
-        self._instance, self._run = instance, run
+        self._instance, self._run, self._told = instance, run, told
         self._heard: list[dg.DagsterEvent] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Receive an event; Dagster's own handler has stored it before."""
         event: dg.DagsterEvent | None = getattr(record, "dagster_event", None)
         if event is not None and event.event_type == dg.DagsterEventType.RUN_FAILURE and self._heard:
-            last_word(self._instance, self._run, reason_of(self._heard))
+            reason = reason_of(self._heard)
+            last_word(self._instance, self._run, reason)
+            self._told(self._run, reason)
 
     def hear(self, event: dg.DagsterEvent) -> dg.DagsterEvent:
         """An event of the run, a failure with the Danish reason in place of a trace for the run to end with."""
@@ -275,21 +345,34 @@ class _Ending(logging.Handler):
 class _InDanish(InProcessExecutor):
     """Runs all steps in one process, as Dagster's own executor does; a failed run ends with its reason."""
 
+    def __init__(self, told: Told, **as_configured: Any) -> None:
+        super().__init__(**as_configured)
+        self._told = told
+
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """The events of the run."""
-        ending = _Ending(plan_context.instance, plan_context.dagster_run)
+        _quicken(plan_context.instance)
+        ending = _Ending(plan_context.instance, plan_context.dagster_run, self._told)
         plan_context.log.addHandler(ending)
         for event in super().execute(plan_context, execution_plan):
             yield ending.hear(event)
 
 
-@dg.executor(name="in_process", config_schema=IN_PROC_CONFIG)
-def in_danish(context: dg.InitExecutorContext) -> _InDanish:
-    """The executor of the code location: Dagster's `in_process`, whose failed runs end with a Danish reason."""
-    config = context.executor_config
-    return _InDanish(RetryMode.from_config(config["retries"]), marker_to_close=config.get("marker_to_close"))  # type: ignore[arg-type]
+def in_danish(told: Told) -> dg.ExecutorDefinition:
+    """The executor of the code location: Dagster's `in_process`, whose failed runs end with a Danish reason.
+
+    `told` is called with each failed run and its reason.
+    """
+
+    @dg.executor(name="in_process", config_schema=IN_PROC_CONFIG)
+    def executor(context: dg.InitExecutorContext) -> _InDanish:
+        config: Any = context.executor_config
+        retries, marker = RetryMode.from_config(config["retries"]), config.get("marker_to_close")
+        return _InDanish(told, retries=retries, marker_to_close=marker)
+
+    return executor
 
 
 def living_runs(instance: dg.DagsterInstance, pool: str) -> set[str]:

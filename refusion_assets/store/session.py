@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ import polars as pl
 
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store.tables import TABLES
+
+if find_spec("pandas") is None:
+    # For each value of a query DuckDB asks for pandas, and Python would look through every folder each time.
+    sys.modules["pandas"] = None  # type: ignore[assignment]
 
 LOCK_PATIENCE_SECONDS = 30.0
 # DuckDB keeps blocks in memory up to this limit and spills beyond it; the frames of a shard come on top.

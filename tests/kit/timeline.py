@@ -18,7 +18,7 @@ from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.efterregning.reports import Claim, Fil
 from refusion_assets.domain.rules.entries import Konto, Rulebook
 
-# `make test` tries each property with a few cases; `make soak` with ten times as many.
+# `make test` tries each property with a few cases; `make soak` with twenty times as many.
 TIMES_AS_MANY = int(os.environ.get("REFUSION_FLERE", "1"))
 SOURCES = {  # letter: ydelse_id, konto, kilde, enhed, Felt, Pligt_SE, Kommunekode
     "K": ("KTH", "urn:oio:kommune:konto:557731007", "ky", "169", "Felt0115", "29169000", "169"),

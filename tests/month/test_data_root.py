@@ -150,7 +150,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
         deliver(made.path, month)
     made.koer(MONTHS[0])
     made.koer(MONTHS[1])
-    assert made.refusion("luk", MONTHS[1]).code == 0
+    assert made.refusion("luk", MONTHS[1], "--ja").code == 0
     shutil.copytree(made.path, made.path.with_name("to"))
     made.koer(MONTHS[2])
     return made

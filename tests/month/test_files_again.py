@@ -145,10 +145,10 @@ def test_a_run_whose_files_were_touched_is_not_closed_and_no_part_of_it_is_signe
     ):
         before = path.read_bytes() if path.exists() else None
         spoil()
-        ran = root.refusion("luk", MONTH)
+        ran = root.refusion("luk", MONTH, "--ja")
         assert (ran.code, "er ikke kørslens" in ran.err) == (1, True)
         path.write_bytes(before) if before is not None else path.unlink()
-    assert root.refusion("luk", MONTH).code == 0
+    assert root.refusion("luk", MONTH, "--ja").code == 0
 
 
 def test_a_run_that_was_killed_when_its_files_were_put_in_sight_must_be_run_again(root: DataRoot) -> None:

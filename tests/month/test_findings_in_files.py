@@ -130,7 +130,7 @@ def deliver(root: Path, history: History, month: str, part: int) -> None:
         write_file(root, fil)
 
 
-@examples(3)
+@examples(2)
 @given(histories(load(RULES)))
 def test_looking_at_what_has_changed_finds_all_there_is_in_any_history(history: History) -> None:
     with TemporaryDirectory() as folder:

@@ -154,7 +154,7 @@ def caused(moved: Flytning, files: Sequence[Fil], cpr: str, months: tuple[str, s
 
 
 @pytest.mark.parametrize("proeves", ["ved_opnaaelse", "ved_naeste_ydelse"])
-@examples(10, phases=[Phase.generate])
+@examples(6, phases=[Phase.generate])
 @given(history=histories(RULEBOOK))
 def test_whatever_is_delivered_the_named_weeks_replayed_give_the_new_number(proeves: str, history: History) -> None:
     rules = reading(proeves)
@@ -232,7 +232,7 @@ OWN = replace(
 )  # fmt: skip
 
 
-@examples(40, phases=[Phase.generate])
+@examples(20, phases=[Phase.generate])
 @given(files=lives(), proeves=st.sampled_from(["ved_opnaaelse", "ved_naeste_ydelse", "egen"]))
 def test_in_any_life_of_four_runs_every_named_week_moved_the_number_and_its_reports_made_it_so(
     files: list[Fil], proeves: str

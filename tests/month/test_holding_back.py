@@ -98,7 +98,7 @@ def test_settling_the_last_one_by_the_command_gives_byte_for_byte_what_one_run_o
     assert kept(root, LAST) == kept(whole, LAST)
     again = root.refusion("opgoer", LAST, "--kommuner", "169")
     assert (again.code, "allerede opgjort" in again.out) == (0, True)
-    assert root.refusion("luk", LAST).code == 0
+    assert root.refusion("luk", LAST, "--ja").code == 0
 
 
 def test_a_run_of_all_after_some_were_held_back_is_as_if_they_never_were(

@@ -390,7 +390,7 @@ def plain(states: States, rules: Rulebook, received: Mapping[tuple[date, int], d
     ]
 
 
-@examples(25)
+@examples(12)
 @given(life=lives())
 def test_both_calculations_settle_and_list_the_same_under_any_limits(
     life: tuple[States, tuple[Foraeldelse, ...], dict[tuple[date, int], date]],

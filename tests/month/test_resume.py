@@ -23,7 +23,7 @@ FIRST, LAST = date(2026, 6, 1), date(2026, 10, 1)
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
     """People of all courses of life with their history since 2014, and some months of receipt."""
-    monkeypatch.setitem(write.BORGERE, "mini", 700)
+    monkeypatch.setitem(write.BORGERE, "mini", 400)
     konti, kommuner = write.tables(load(RULES))
     write.write_example(tmp_path, konti, kommuner, "mini", FIRST, LAST, seed=7)
     return DataRoot(tmp_path)

@@ -101,7 +101,7 @@ def forget(root: DataRoot) -> None:
         session.run("DELETE FROM refusion.regelgrundlag")
 
 
-@examples(4, phases=[Phase.generate])
+@examples(3, phases=[Phase.generate])
 @given(
     history=histories(RULEBOOK),
     laws=st.lists(changes_of_law(), min_size=1, max_size=3, unique_by=lambda law: law[0].split()[0]),

@@ -1,7 +1,9 @@
 """What the user interface shows: cells, runs, reasons and differences as they are."""
 
 import base64
+import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,7 @@ from refusion_assets.assets import classified
 from refusion_assets.assets.refusion import FORLOEB, KRAV, RAEKKE
 from refusion_assets.assets.wiring import GENBEREGN
 from refusion_assets.cli import environment
-from refusion_assets.definitions import KRITISK_UGE, build_defs
+from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs
 from refusion_assets.partitions import range_tags
 from refusion_assets.place import PACKAGE
 from refusion_assets.store import events
@@ -60,6 +62,26 @@ def root(january: DataRoot, tmp_path: Path) -> DataRoot:
     """A copy of that root."""
     copied = Path(shutil.copytree(january.path.parent, tmp_path / "copy"))
     return DataRoot(copied / "data", copied / "rules")
+
+
+def kept_statement(root: DataRoot) -> dict[str, str]:
+    """Whether the kept statement of the month says right or stopped, and why."""
+    told = json.loads((root.place.statements / f"{MONTH}.json").read_text("utf-8"))
+    return {name: told[name] for name in ("tilstand", "grund")}
+
+
+def test_the_statement_is_shown_on_the_files_as_a_heading_tables_and_lists(january: DataRoot) -> None:
+    with opened(january) as instance:
+        [event] = instance.fetch_materializations(FILER, limit=1).records
+        shown = event.asset_materialization.metadata["opgoerelse"]
+    assert isinstance(shown, dg.MarkdownMetadataValue)
+    head, *_ = lines = shown.md_str.splitlines()
+    assert head.startswith(f"**Kørsel {MONTH} er rigtig og opgjort: 98 kommuner, ")
+    assert any(
+        re.match(r"\| Refusion til kommunerne \| [\d.]+,\d\d kr\. \| ingen \| ingen \|$", line) for line in lines
+    )
+    assert lines[-1] == f"Filer: `{january.place.outgoing / MONTH}`"
+    assert not any(line.startswith("    ") for line in lines)
 
 
 def from_the_ui(root: DataRoot, instance: dg.DagsterInstance, job: str, tags: dict[str, str]) -> dg.DagsterRun:
@@ -148,15 +170,46 @@ def test_only_the_cells_of_a_withdrawn_month_and_municipality_are_forgotten(janu
         assert len(cells(instance, POSTERING)) == len(january.place.rules.koder)
 
 
+def test_a_run_over_several_cells_is_not_tagged_with_the_municipality_of_the_first(january: DataRoot) -> None:
+    tags = (
+        build_defs(january.place)
+        .resolve_job_def(OPGOER)
+        .get_tags_for_partition_key(f"101|{MONTH}", selected_asset_keys=None)
+    )
+    assert tags["dagster/partition"] == f"101|{MONTH}"
+    assert not [name for name in tags if name.startswith("dagster/partition/")]
+
+
+def test_the_sensor_leaves_a_month_alone_of_which_somebody_has_begun_to_settle_some(january: DataRoot) -> None:
+    defs, instance = build_defs(january.place), dg.DagsterInstance.ephemeral()
+    beregn, opgoer = defs.resolve_job_def(KRITISK_UGE), defs.resolve_job_def(OPGOER)
+    calculation = instance.create_run_for_job(beregn, tags={"dagster/partition": MONTH})
+    over = dg.DagsterEvent("PIPELINE_SUCCESS", job_name=KRITISK_UGE)
+    instance.report_dagster_event(over, calculation.run_id)
+
+    def asked() -> list[str]:
+        context = dg.build_run_status_sensor_context("opgoer_efter_beregning", over, instance, calculation)
+        return [type(said).__name__ for said in defs.resolve_sensor_def("opgoer_efter_beregning")(context)]
+
+    assert asked() == ["RunRequest"]
+    instance.create_run_for_job(opgoer, tags=range_tags("101|2023-12", "860|2023-12"))
+    assert asked() == ["RunRequest"]
+    instance.create_run_for_job(opgoer, tags=range_tags(f"101|{MONTH}", f"240|{MONTH}"))
+    assert asked() == ["SkipReason"]
+
+
 def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_the_ui(root: DataRoot) -> None:
     spoilt(root)
     ran = root.refusion("koer", MONTH)
     with opened(root) as instance:
         [run] = instance.get_runs(limit=1)
         assert f"{last_said(instance, run.run_id)}\n" == ran.err
+        assert kept_statement(root) == {"tilstand": "stoppet", "grund": ran.err.strip().removeprefix("STOPPET: ")}
+        shutil.rmtree(root.place.statements)
         again = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH})
         assert again.status == dg.DagsterRunStatus.FAILURE
         assert f"{last_said(instance, again.run_id)}\n" == ran.err
+        assert kept_statement(root) == {"tilstand": "stoppet", "grund": ran.err.strip().removeprefix("STOPPET: ")}
         [failed] = instance.all_logs(again.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
         error = failed.get_dagster_event().job_failure_data.error
     assert error
@@ -164,10 +217,11 @@ def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_
 
 
 def test_a_reason_that_is_no_check_stands_last_too(root: DataRoot) -> None:
-    root.refusion("luk", MONTH)
+    root.refusion("luk", MONTH, "--ja")
     with opened(root) as instance:
         run = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH})
         assert last_said(instance, run.run_id).startswith(f"STOPPET: kørsel {MONTH} er lukket og ændres ikke")
+    assert kept_statement(root) == {"tilstand": "rigtig", "grund": ""}
 
 
 def test_an_error_that_nobody_foresaw_ends_in_danish_and_names_no_person(root: DataRoot) -> None:

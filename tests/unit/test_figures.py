@@ -1,6 +1,7 @@
 """Figures for people: tables and plots, the same bytes every time, and loaded only when one is drawn."""
 
 import os
+import re
 import subprocess
 import sys
 from datetime import date
@@ -46,9 +47,16 @@ def test_a_plot_is_the_same_bytes_each_time(rows: pl.DataFrame) -> None:
     assert image("kvalitet", plot(rows)).startswith("![kvalitet](data:image/svg+xml;base64,")
 
 
+def test_no_module_loads_what_draws_when_it_is_loaded_itself() -> None:
+    loads = re.compile(r"^(?:from|import) matplotlib\b", re.MULTILINE)
+    modules = sorted((REPO / "refusion_assets").rglob("*.py"))
+    assert modules
+    assert [path.name for path in modules if loads.search(path.read_text("utf-8"))] == []
+
+
 def test_what_draws_is_loaded_only_for_a_plot_brings_no_pandas_and_needs_no_home(tmp_path: Path) -> None:
     code = """
-import sys, refusion_assets.definitions, refusion_assets.files.estimate, refusion_assets.figures as f
+import sys, refusion_assets.figures as f
 print("matplotlib" in sys.modules, len(f.plot(lambda figure: None, 1, 1)) > 0, "matplotlib" in sys.modules)
 print("matplotlib.pyplot" in sys.modules, "pandas" in sys.modules)"""
     command, own = [sys.executable, "-c", code], {"HOME": "/dev/null", "DAGSTER_HOME": str(tmp_path)}

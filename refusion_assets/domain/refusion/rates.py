@@ -1,10 +1,9 @@
 """Understands which percentage a week has: the rules laid out as one table per benefit, week and number."""
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
-from itertools import groupby
+from datetime import date, timedelta
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -50,16 +49,18 @@ def _steps(rules: Rulebook, ydelse: Ydelse, on_day: date, top: int) -> list[tupl
     return [(steps[i].procent, i + 1, steps[i].hjemmel) for i in reached]
 
 
-def _eras(rules: Rulebook, ydelse_id: str, grid: Grid) -> Iterator[tuple[Ydelse, date, list[int]]]:
+def _eras(rules: Rulebook, ydelse_id: str, grid: Grid) -> Iterator[tuple[Ydelse, date, slice]]:
     """The runs of weeks in which one version of a benefit uses one version of its staircase."""
-    days = [max(grid.monday_of(week), rules.overgang.gaelder_fra) for week in range(grid.weeks)]
+    first, settled = grid.monday_of(0), rules.overgang.gaelder_fra
     versions = [ydelse for ydelse in rules.ydelser if ydelse.ydelse_id == ydelse_id]
     climbed = {ydelse.trappe for ydelse in versions}
     staircases = [trappe.gaelder_fra for trappe in rules.trapper if trappe.id in climbed]
     changes = sorted([*(ydelse.gaelder_fra for ydelse in versions), *staircases])
-    for _, run in groupby(range(grid.weeks), key=lambda week: bisect_right(changes, days[week])):
-        weeks = list(run)
-        yield rules.ydelse_on(ydelse_id, days[weeks[0]]), days[weeks[0]], weeks
+    begins = {0, *(grid.week_of(day + timedelta(days=6)) for day in changes if day > max(first, settled))}
+    bounds = [*sorted(week for week in begins if week < grid.weeks), grid.weeks]
+    for week, after in pairwise(bounds):
+        on_day = max(grid.monday_of(week), settled)
+        yield rules.ydelse_on(ydelse_id, on_day), on_day, slice(week, after)
 
 
 def make_rates(rules: Rulebook, grid: Grid) -> Rates:

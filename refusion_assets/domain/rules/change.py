@@ -318,22 +318,26 @@ def topics_of_results(topics: Topics) -> list[str]:
     return sorted(set(topics) - SILENT)
 
 
-def data_version(topics: Topics, name: str, month: date) -> str:
-    """The fingerprint of a topic's values in force in a benefit month: 16 hex digits.
+def data_versions(topics: Topics, name: str, months: Iterable[date]) -> list[str]:
+    """The fingerprint of a topic's values in force in each of some benefit months: 16 hex digits.
 
     Entries in force on any day of the month's weeks; before the overgang, in its week. A value that holds for all
     time is in force in every month.
     """
     emne = emne_of(name, topics.get(name, ()))
     overgang = max((_day(record["gaelder_fra"]) for record in topics.get("overgang", ())), default=ALWAYS)
-    first, last = monday(month), max(last_day(month), overgang)
-    held = [
-        (post, number, value)
+    lines = [
+        (post, number, _line(records, emne, view, back=False))
         for post, records in sorted(_by_key(topics.get(name, ()), emne).items())
         for number, view in enumerate(emne.views)
-        for value in _in_force(_line(records, emne, view, back=False), first, last)
     ]
-    return hashlib.sha256(_canonical(held).encode()).hexdigest()[:16]
+
+    def version(month: date) -> str:
+        first, last = monday(month), max(last_day(month), overgang)
+        held = [(post, number, value) for post, number, line in lines for value in _in_force(line, first, last)]
+        return hashlib.sha256(_canonical(held).encode()).hexdigest()[:16]
+
+    return [version(month) for month in months]
 
 
 def _in_force(line: Line, first: date, last: date) -> list[str]:

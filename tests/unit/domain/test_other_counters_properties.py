@@ -30,7 +30,7 @@ def switched(rules: Rulebook, readings: list[tuple[str, str]]) -> Rulebook:
     return rules
 
 
-@examples(25)
+@examples(12)
 @given(history=histories(RULEBOOK), rules=own_rules(), readings=readings)
 def test_the_kernel_gives_the_rows_of_the_plain_walk(
     history: History, rules: Rulebook, readings: list[tuple[str, str]]
@@ -43,7 +43,7 @@ def test_the_kernel_gives_the_rows_of_the_plain_walk(
     validate("duration.forloeb_taeller", own_spells(made.counted, made.grid, rules))
 
 
-@examples(8)
+@examples(5)
 @given(history=histories(RULEBOOK), rules=own_rules())
 def test_no_week_or_month_has_more_than_its_maximum_and_what_is_above_it_is_told(
     history: History, rules: Rulebook
@@ -69,7 +69,7 @@ def test_no_week_or_month_has_more_than_its_maximum_and_what_is_above_it_is_told
     assert all(total <= key[-1].beloeb_oere for key, total in sums.items())  # type: ignore[attr-defined]
 
 
-@examples(8)
+@examples(5)
 @given(history=histories(RULEBOOK), rules=own_rules(), readings=readings)
 def test_an_own_number_rises_by_one_and_falls_only_by_a_restart(
     history: History, rules: Rulebook, readings: list[tuple[str, str]]
@@ -86,7 +86,7 @@ def test_an_own_number_rises_by_one_and_falls_only_by_a_restart(
         assert taeller.genoptjening_uger is not None or not own.restart.any()
 
 
-@examples(6)
+@examples(4)
 @given(history=histories(RULEBOOK), rules=own_rules())
 def test_a_maximum_that_nobody_reaches_changes_nothing(history: History, rules: Rulebook) -> None:
     without = replace(rules, lofter=())
@@ -103,7 +103,7 @@ def test_a_maximum_that_nobody_reaches_changes_nothing(history: History, rules: 
     assert huge.priced.over_loft.is_empty()
 
 
-@examples(8)
+@examples(5)
 @given(history=histories(RULEBOOK), readings=readings)
 def test_a_counter_over_the_benefits_of_kategori_a_with_52_weeks_in_3_years_is_the_law_s(
     history: History, readings: list[tuple[str, str]]

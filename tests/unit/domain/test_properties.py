@@ -73,7 +73,7 @@ class Law:
 laws = st.builds(Law, st.sampled_from(sorted(LAWS)), st.lists(st.sampled_from(SWITCHES), max_size=3))
 
 
-@examples(25)
+@examples(12)
 @given(history=histories(RULEBOOK), law=laws)
 def test_the_kernel_gives_the_rows_and_the_quarantine_of_the_plain_calculation(history: History, law: Law) -> None:
     made = calculate(history.files, history.bopael, history.last, law.rules)
@@ -81,7 +81,7 @@ def test_the_kernel_gives_the_rows_and_the_quarantine_of_the_plain_calculation(h
     assert made.state == plain_state(history.files, history.bopael, history.last, law.rules)
 
 
-@examples(5)
+@examples(4)
 @given(history=histories(RULEBOOK), law=laws)
 def test_every_oere_of_the_used_rows_is_settled_or_told_why_not(history: History, law: Law) -> None:
     made = calculate(history.files, history.bopael, history.last, law.rules)
@@ -118,7 +118,7 @@ def test_the_parts_of_a_claim_sum_to_its_amount(claims: list[tuple[int, int, int
     assert parts.oere.min() >= 0
 
 
-@examples(6)
+@examples(4)
 @given(history=histories(RULEBOOK), seed=st.integers(0, 99))
 def test_shuffled_files_and_rows_change_nothing(history: History, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311  a shuffle, not a secret
@@ -132,7 +132,7 @@ def test_shuffled_files_and_rows_change_nothing(history: History, seed: int) -> 
     assert without_line[0] == without_line[1]
 
 
-@examples(6)
+@examples(4)
 @given(mine=histories(RULEBOOK, PEOPLE[:2]), others=histories(RULEBOOK, PEOPLE[2:]))
 def test_other_people_change_nothing(mine: History, others: History) -> None:
     theirs = [
@@ -151,7 +151,7 @@ def test_other_people_change_nothing(mine: History, others: History) -> None:
     assert {key: row for key, row in among.state.items() if key[2] in PEOPLE[:2]} == alone.state
 
 
-@examples(6)
+@examples(4)
 @given(history=histories(RULEBOOK), law=laws)
 def test_the_number_rises_by_one_in_an_a_week_and_falls_only_by_a_restart(history: History, law: Law) -> None:
     counted = calculate(history.files, [], history.last, law.rules).counted
@@ -162,7 +162,7 @@ def test_the_number_rises_by_one_in_an_a_week_and_falls_only_by_a_restart(histor
     assert (n[counted.restart] == is_a[counted.restart]).all()
 
 
-@examples(6)
+@examples(4)
 @given(history=histories(RULEBOOK), law=laws)
 def test_the_states_share_and_the_municipalitys_share_make_the_amount(history: History, law: Law) -> None:
     for row in calculate(history.files, history.bopael, history.last, law.rules).state.values():
@@ -171,7 +171,7 @@ def test_the_states_share_and_the_municipalitys_share_make_the_amount(history: H
         assert 0 <= share <= row.beloeb
 
 
-@examples(6)
+@examples(4)
 @given(history=histories(RULEBOOK), law=laws, person=st.sampled_from(PEOPLE), weeks=st.integers(0, 520))
 def test_one_more_week_of_benefit_never_changes_an_earlier_row(
     history: History, law: Law, person: str, weeks: int
@@ -184,7 +184,7 @@ def test_one_more_week_of_benefit_never_changes_an_earlier_row(
     assert {k: v for k, v in after.items() if k[0] < week} == {k: v for k, v in before.items() if k[0] < week}
 
 
-@examples(6)
+@examples(4)
 @given(history=histories(RULEBOOK), law=laws)
 def test_a_later_run_with_no_more_files_keeps_the_rows_of_whole_weeks(history: History, law: Law) -> None:
     known = [fil for fil in history.files if fil.maaned == history.months[0]]
@@ -202,7 +202,7 @@ def numbered(history: History, month: str, rules: Rulebook) -> pl.DataFrame:
     return run.rows.with_columns(pl.col("borger_id").replace_strict(place, return_dtype=pl.Int64))
 
 
-@examples(5)
+@examples(4)
 @given(history=histories(RULEBOOK), law=laws)
 def test_settling_month_by_month_sums_to_the_state_of_the_last_run(history: History, law: Law) -> None:
     state = numbered(history, history.months[0], law.rules)

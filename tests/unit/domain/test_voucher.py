@@ -16,6 +16,7 @@ from refusion_assets.domain.rules.entries import Kontering
 from refusion_assets.files.outgoing import BILAG, bogfoering_table
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES
+from tests.kit.timeline import examples
 
 RULEBOOK = load(RULES)
 MONTH = date(2024, 2, 1)
@@ -115,6 +116,7 @@ entries = st.lists(
 )  # fmt: skip
 
 
+@examples(25)
 @given(entries)
 def test_debit_is_credit_to_the_oere_in_every_voucher_and_the_state_s_line_is_the_net(ledger: list[Entry]) -> None:
     rows = posted(*ledger)

@@ -78,7 +78,7 @@ def stands(told: pl.DataFrame, people: list[int], begin: int, first: int, grid: 
     return standing_before(np.array(people, np.int64), mine, first, begin, grid)
 
 
-@examples(25)
+@examples(12)
 @given(
     before=st.lists(lives, min_size=6, max_size=12),
     after=st.lists(lives, min_size=12, max_size=12),

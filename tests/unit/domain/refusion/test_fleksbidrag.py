@@ -250,7 +250,7 @@ def test_rules_without_fleksbidrag_give_none() -> None:
     assert kernel(files, [basis("2023-01", "17550,00")], "2023-01", rules) == {}
 
 
-@examples(12)
+@examples(6)
 @given(life=lives(RULEBOOK, MONTHS), rules=st.sampled_from((RULEBOOK, OF_THE_CLAIMS, BY_WEEKDAYS)))
 def test_both_calculations_agree_on_any_life_in_fleksjob(
     life: list[tuple[list[Fil], list[Row]]], rules: Rulebook

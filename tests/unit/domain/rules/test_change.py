@@ -11,7 +11,7 @@ from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.rules.change import (
     as_ranges,
     changes,
-    data_version,
+    data_versions,
     judgement_version,
     months_touched,
     topics_of_results,
@@ -137,12 +137,13 @@ def test_a_new_benefit_touches_the_months_of_its_account_and_a_new_staircase_tho
 def test_a_dated_topic_that_is_not_known_touches_the_months_from_its_date() -> None:
     after = changed("nyt_emne", {"id": "x", "gaelder_fra": date(2026, 8, 1), "vaerdi": 1})
     assert touched(after) == "2026-08..2026-10"
-    assert data_version(after, "nyt_emne", date(2026, 7, 1)) != data_version(after, "nyt_emne", date(2026, 8, 1))
+    july, august = data_versions(after, "nyt_emne", [date(2026, 7, 1), date(2026, 8, 1)])
+    assert july != august
 
 
 def versions(topics: Topics) -> dict[str, list[str]]:
     """The data versions of every topic, month by month."""
-    return {name: [data_version(topics, name, month) for month in MONTHS] for name in topics_of_results(topics)}
+    return {name: data_versions(topics, name, MONTHS) for name in topics_of_results(topics)}
 
 
 def test_a_staircase_from_july_leaves_the_data_versions_of_the_months_before_as_they_were() -> None:
