@@ -7,12 +7,14 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from http.client import HTTPException
 from typing import Any
 
 import dagster as dg
 
 from refusion_assets.assets.stale import stale
 from refusion_assets.assets.wiring import POOL
+from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.operations.board import (
     FEJL,
     LEVERET,
@@ -38,6 +40,10 @@ INPUT_TAG = "refusion/grundlag"
 BOARD, BOARD_CHECK = dg.AssetKey("leverance"), "alle_har_leveret"
 ADDRESS, ADDRESS_HERE = "REFUSION_UI", "REFUSION_UI_LOKAL"
 SECONDS_BETWEEN_LOOKS, SECONDS_TO_PROVE, SECONDS_TO_SETTLE = 30, 30.0, 15.0
+NOT_ENDED = (
+    *(dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING),
+    *(dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING),
+)
 RELOAD = 'mutation { reloadRepositoryLocation(repositoryLocationName: "ydelsesrefusion") { __typename } }'
 
 
@@ -59,7 +65,7 @@ def decide(place: Place, found: Board) -> Start | str:
     """
     if why := next(_obstacles(place, found), None):
         return why
-    entry = place.rules.kritisk_uge_on(found.nu.date())
+    entry = place.rules.kritisk_uge_on(next_month(found.maaned))
     goes_on = entry is not None and found.uge is not None and entry.ved_frist == "fortsaet"
     passed = {genstand for regel, genstand, _ in found.accepteret if regel == "FIL-006"}
     missing = [sender.navn for sender in found.i_stand(MANGLER, SEN) if sender.navn not in passed]
@@ -93,6 +99,9 @@ def _obstacles(place: Place, found: Board) -> Iterator[str]:
         )
     if found.fejl:
         yield f"{summary(found)} {found.fejl[0]}"
+    if not found.antal[LEVERET]:
+        # All at once is no delay of the senders: perhaps the folder is on a disk that is not there.
+        yield f"{summary(found)} Er {place.raw} på plads? Ingen måned starter af sig selv uden een leverance."
     if found.antal[UNDERVEJS]:
         yield f"{summary(found)} Filerne prøves, når de er skrevet færdig."
     if found.plads.koersler < 1:
@@ -132,14 +141,21 @@ def schedule(place: Place, beregn: Any) -> dg.ScheduleDefinition:
         start = decide(here, _look(here, month))
         if isinstance(start, str):
             return dg.SkipReason(start)
-        if busy := living_runs(context.instance, POOL):
-            return dg.SkipReason(f"kørsel {min(busy)[:8]} er i gang")
+        if busy := busy_with(context.instance):
+            return dg.SkipReason(f"kørsel {busy[:8]} er i gang eller i kø")
         if tried := context.instance.get_runs(dg.RunsFilter(tags={INPUT_TAG: start.grundlag}), limit=1):
             number = tried[0].run_id[:8]
             return dg.SkipReason(f"måneden er forsøgt på det samme i kørsel {number}; ret fejlen, og start den selv")
         return request(start)
 
     return kritisk_uge_klar
+
+
+def busy_with(instance: dg.DagsterInstance) -> str:
+    """The id of a run that is at work or in the queue; empty if none is. A run in the queue has no place in a pool."""
+    living = living_runs(instance, POOL)
+    waiting = instance.get_runs(dg.RunsFilter(statuses=list(NOT_ENDED)), limit=1)
+    return min([*living, *(run.run_id for run in waiting)], default="")
 
 
 def _look(place: Place, month: date) -> Board:
@@ -202,7 +218,7 @@ def reload_code() -> str:
     try:
         with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310  http or https, as seen above
             answer.read()
-    except OSError as error:
+    except (OSError, ValueError, HTTPException) as error:
         return f"Der er nye måneder eller afsendere, men {address} svarer ikke ({type(error).__name__})."
     return "Brugerfladen læser nye måneder og afsendere."
 

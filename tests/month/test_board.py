@@ -3,10 +3,13 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, NoReturn
 
 import dagster as dg
 import pytest
@@ -15,11 +18,12 @@ from refusion_assets.definitions import build_defs
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.operations.bankdays import DANISH
 from refusion_assets.domain.operations.board import FEJL, LEVERET, MANGLER, SEN, UNDERVEJS, Board
-from refusion_assets.files import proofs
+from refusion_assets.files import delivered, proofs
 from refusion_assets.operations import automation
 from refusion_assets.operations.automation import BOARD, BOARD_CHECK, Start, decide, request
 from refusion_assets.operations.board import board, coming_month
 from refusion_assets.place import Place
+from refusion_assets.store.session import Locked, Warehouse
 from tests.conftest import DataRoot
 from tests.kit.senders import BORN_1858, Senders, adp, kth
 from tests.month.test_histories import few_kommuner
@@ -157,6 +161,92 @@ def test_a_file_that_is_being_written_and_one_there_was_no_time_for_are_on_their
     assert set(states(look(root, settling=60.0)).values()) == {LEVERET}
 
 
+def test_a_file_that_goes_while_it_is_looked_at_is_on_its_way_and_stops_nothing(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    lying = proofs.lying
+
+    def and_gone(*where: Any) -> list[proofs.Proof]:
+        found = lying(*where)
+        for path in (root.path / "raw" / "ky" / "2024-04").iterdir():
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(proofs, "lying", and_gone)
+    assert states(look(root))["ky-169"] == UNDERVEJS
+
+
+def test_a_link_to_itself_is_a_bad_file_and_not_a_fault_of_the_board(root: DataRoot) -> None:
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    path = files_of(root, "ky")
+    path.unlink()
+    path.symlink_to(path.name)
+    [fault] = look(root).fejl
+    assert fault.regel == "FIL-002"
+
+
+def test_a_file_that_the_system_would_not_open_is_tried_again_at_the_next_look(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    senders_of(root).deliver("2024-04", [kth("c1")])
+
+    def closed(*_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(delivered, "_looked_through", closed)
+        assert states(look(root, keep=True))["ky-169"] == FEJL
+    assert states(look(root))["ky-169"] == LEVERET  # access has no trace in the print of the file
+
+
+def test_a_board_whose_proofs_cannot_be_kept_is_shown_all_the_same(root: DataRoot) -> None:
+    shutil.rmtree(root.path / "tavle", ignore_errors=True)
+    (root.path / "tavle").touch()
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    assert set(states(look(root, keep=True)).values()) == {LEVERET}
+
+
+def test_the_sensor_and_the_schedule_keep_their_proofs_at_once(root: DataRoot) -> None:
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    found = proofs.prove(root.place.raw, MONTH, root.place.rules, {}, seconds=9, settling=0)
+    names = set()
+    real = os.replace
+
+    def slow(fresh: Path, to: Path) -> None:
+        names.add(fresh.name)
+        gate.wait()
+        real(fresh, to)
+
+    gate = threading.Barrier(2, timeout=9)
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(proofs.os, "replace", slow)
+        list(pool.map(lambda _: proofs.keep(root.path, found), range(2)))
+    assert len(names) == 2
+    assert proofs.kept(root.path).keys() == {proof.sti for proof in found}
+
+
+def test_the_board_is_shown_while_the_first_run_has_the_warehouse_open(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(root.path / "udgivet")
+
+    def locked(_: Warehouse) -> NoReturn:
+        raise Locked
+
+    monkeypatch.setattr(Warehouse, "watching", locked)
+    assert coming_month(root.place) == month_of("2024-03")
+    assert set(states(board(root.place, MONTH, OPENED)).values()) == {MANGLER}
+
+
+def test_a_warehouse_of_an_earlier_program_is_told_with_the_remedy(root: DataRoot) -> None:
+    with root.place.warehouse.open() as session:
+        session.run("ALTER TABLE opgoerelse.kommune DROP raekker")
+    ran = root.refusion("status")
+    assert ran.code == 1
+    assert "tidligere udgave af programmet (opgoerelse.kommune); flyt mappen lager" in ran.err
+
+
 def test_status_says_the_same_as_json_and_hides_no_file_that_nobody_reads(root: DataRoot) -> None:
     senders_of(root).deliver("2024-04", [kth("c1")])
     stray = root.path / "raw" / "ky" / "2024-04" / f"ky {BORN_1858}.csv"
@@ -233,6 +323,19 @@ def test_a_change_of_the_rules_that_touches_calculated_months_waits_for_a_person
     path.chmod(0o644)
     path.write_text(path.read_text("utf-8").replace("uger = 52", "uger = 51"), "utf-8")
     assert "genberegn_foraeldede" in str(start_of(root, OPENED))
+
+
+def test_no_month_starts_by_itself_without_a_single_delivery(root: DataRoot) -> None:
+    edit_rules(root, 'ved_frist = "vent"', 'ved_frist = "fortsaet"\nbegrundelse = "aftalt med styregruppen"')
+    said = str(start_of(root, PASSED))
+    assert "uden een leverance" in said
+
+
+def test_the_schedule_waits_for_a_run_that_has_not_come_to_its_first_step(instance: dg.DagsterInstance) -> None:
+    assert automation.busy_with(instance) == ""
+    run = dg.DagsterRun(job_name="kritisk_uge", status=dg.DagsterRunStatus.STARTING)
+    instance.add_run(run)
+    assert automation.busy_with(instance) == run.run_id
 
 
 def test_rules_without_a_critical_week_and_a_full_disk_start_nothing(root: DataRoot) -> None:
