@@ -29,11 +29,14 @@ from refusion_assets.domain.operations.board import (
     summary,
 )
 from refusion_assets.domain.rules.change import as_ranges
+from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.operations.board import board, coming_month, known, now_in_danish_time, runs
+from refusion_assets.operations.receivers import without_persons
 from refusion_assets.partitions import grids, sender_cell
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import RuleError
 from refusion_assets.store.events import bury_dead, forget, living_runs
+from refusion_assets.store.session import Locked
 
 STARTED_BY, COMMAND_LINE, TIMETABLE = "refusion/startet_af", "kommandolinje", "tidsplan"
 INPUT_TAG = "refusion/grundlag"
@@ -44,6 +47,7 @@ NOT_ENDED = (
     *(dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING),
     *(dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING),
 )
+UNSEEN = (RuleError, Stop, Locked, OSError)
 RELOAD = 'mutation { reloadRepositoryLocation(repositoryLocationName: "ydelsesrefusion") { __typename } }'
 
 
@@ -71,6 +75,9 @@ def decide(place: Place, found: Board) -> Start | str:
     missing = [sender.navn for sender in found.i_stand(MANGLER, SEN) if sender.navn not in passed]
     if missing and not (goes_on and found.uge and found.nu >= found.uge.deadline):
         return f"{summary(found)} {deadline(found)}"
+    if not found.antal[LEVERET]:
+        # All at once is no delay of the senders: perhaps the folder is on a disk that is not there.
+        return f"{summary(found)} Er {place.raw} på plads? Ingen måned starter af sig selv uden een leverance."
     accepter = tuple(f"FIL-006:{navn}" for navn in missing)
     lies = [[a.navn, a.filer, vars(a.nu) if a.nu else None] for a in found.afsendere]
     said = json.dumps([f"{found.maaned}", lies, accepter, place.rules.version], sort_keys=True)
@@ -99,9 +106,6 @@ def _obstacles(place: Place, found: Board) -> Iterator[str]:
         )
     if found.fejl:
         yield f"{summary(found)} {found.fejl[0]}"
-    if not found.antal[LEVERET]:
-        # All at once is no delay of the senders: perhaps the folder is on a disk that is not there.
-        yield f"{summary(found)} Er {place.raw} på plads? Ingen måned starter af sig selv uden een leverance."
     if found.antal[UNDERVEJS]:
         yield f"{summary(found)} Filerne prøves, når de er skrevet færdig."
     if found.plads.koersler < 1:
@@ -135,10 +139,13 @@ def schedule(place: Place, beregn: Any) -> dg.ScheduleDefinition:
     )
     def kritisk_uge_klar(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         here = _fresh(place)
-        month = coming_month(here)
-        if month is None:
-            return dg.SkipReason(f"der er ingen leverancer under {here.raw}")
-        start = decide(here, _look(here, month))
+        try:
+            month = coming_month(here)
+            if month is None:
+                return dg.SkipReason(f"der er ingen leverancer under {here.raw}")
+            start = decide(here, _look(here, month))
+        except UNSEEN as error:
+            return dg.SkipReason(unseen(error))
         if isinstance(start, str):
             return dg.SkipReason(start)
         if busy := busy_with(context.instance):
@@ -156,6 +163,14 @@ def busy_with(instance: dg.DagsterInstance) -> str:
     living = living_runs(instance, POOL)
     waiting = instance.get_runs(dg.RunsFilter(statuses=list(NOT_ENDED)), limit=1)
     return min([*living, *(run.run_id for run in waiting)], default="")
+
+
+def unseen(error: Exception) -> str:
+    """Why the board cannot be seen now: rules that cannot stand, or a warehouse or a file that cannot be read."""
+    if isinstance(error, RuleError):
+        return f"reglerne kan ikke stå: {error}"
+    said = of_the_system(error) if isinstance(error, OSError) else str(error)
+    return f"tavlen kunne ikke læses: {without_persons(said)}"
 
 
 def _look(place: Place, month: date) -> Board:
@@ -184,15 +199,15 @@ def sensor(place: Place) -> dg.SensorDefinition:
     )
     def nye_leverancer(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         bury_dead(context.instance, POOL)
+        here = _fresh(place)
         try:
-            here = _fresh(place)
             here.rules  # noqa: B018  read here, so that rules that cannot stand are told
-        except RuleError as error:
-            return dg.SkipReason(f"reglerne kan ikke stå: {error}")
-        month = coming_month(here)
-        if month is None:
-            return dg.SkipReason(f"der er ingen leverancer under {place.raw}")
-        found = _look(here, month)
+            month = coming_month(here)
+            if month is None:
+                return dg.SkipReason(f"der er ingen leverancer under {place.raw}")
+            found = _look(here, month)
+        except UNSEEN as error:
+            return dg.SkipReason(unseen(error))
         shown = json.loads(context.cursor or "{}")
         context.update_cursor(json.dumps(mark(context.instance, found, shown), sort_keys=True))
         old = "" if shape(here) == loaded else f" {reload_code()}"

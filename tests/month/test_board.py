@@ -10,9 +10,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest import mock
 
 import dagster as dg
 import pytest
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
 
 from refusion_assets.definitions import build_defs
 from refusion_assets.domain.calendar import month_of
@@ -24,7 +26,7 @@ from refusion_assets.operations.automation import BOARD, BOARD_CHECK, Start, dec
 from refusion_assets.operations.board import board, coming_month
 from refusion_assets.place import Place
 from refusion_assets.store.session import Locked, Warehouse
-from tests.conftest import DataRoot
+from tests.conftest import DataRoot, Ran
 from tests.kit.senders import BORN_1858, Senders, adp, kth
 from tests.month.test_histories import few_kommuner
 from tests.month.test_user_interface import opened
@@ -247,6 +249,16 @@ def test_a_warehouse_of_an_earlier_program_is_told_with_the_remedy(root: DataRoo
     assert "tidligere udgave af programmet (opgoerelse.kommune); flyt mappen lager" in ran.err
 
 
+def test_status_of_no_delivery_is_no_line_of_json_and_of_no_month_a_reason(root: DataRoot) -> None:
+    for folder in ("lager", "raw"):
+        shutil.rmtree(root.path / folder)
+    (root.path / "raw").mkdir()
+    assert root.refusion("status", "--json") == Ran(0, "", "")
+    for month in ("0001-01", "9999-11", "2024-01..2199-01"):
+        ran = root.refusion("status", month)
+        assert (ran.code, "er måneden rigtig?" in ran.err) == (1, True)
+
+
 def test_status_says_the_same_as_json_and_hides_no_file_that_nobody_reads(root: DataRoot) -> None:
     senders_of(root).deliver("2024-04", [kth("c1")])
     stray = root.path / "raw" / "ky" / "2024-04" / f"ky {BORN_1858}.csv"
@@ -336,6 +348,22 @@ def test_the_schedule_waits_for_a_run_that_has_not_come_to_its_first_step(instan
     run = dg.DagsterRun(job_name="kritisk_uge", status=dg.DagsterRunStatus.STARTING)
     instance.add_run(run)
     assert automation.busy_with(instance) == run.run_id
+
+
+def test_a_run_of_a_command_that_died_is_not_started_again_by_dagster(instance: dg.DagsterInstance) -> None:
+    assert instance.run_retries_max_retries == 1
+    for run in instance.get_runs():
+        died = run.with_status(dg.DagsterRunStatus.FAILURE)
+        assert not auto_reexecution_should_retry_run(instance, died, None)
+
+
+def test_the_sensor_says_why_the_board_cannot_be_seen(
+    root: DataRoot, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automation, "coming_month", mock.Mock(side_effect=PermissionError(13, "nej", "raw")))
+    sensor = automation.sensor(Place(root.path, root.rules))
+    said = sensor.evaluate_tick(dg.build_sensor_context(instance=instance))
+    assert str(said.skip_message) == "tavlen kunne ikke læses: systemet siger nej: raw; ret det, og kør igen"
 
 
 def test_rules_without_a_critical_week_and_a_full_disk_start_nothing(root: DataRoot) -> None:
