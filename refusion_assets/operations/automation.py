@@ -11,6 +11,7 @@ from http.client import HTTPException
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from refusion_assets.assets.stale import stale
 from refusion_assets.assets.wiring import POOL
@@ -148,11 +149,8 @@ def schedule(place: Place, beregn: Any) -> dg.ScheduleDefinition:
             return dg.SkipReason(unseen(error))
         if isinstance(start, str):
             return dg.SkipReason(start)
-        if busy := busy_with(context.instance):
-            return dg.SkipReason(f"kørsel {busy[:8]} er i gang eller i kø")
-        if tried := context.instance.get_runs(dg.RunsFilter(tags={INPUT_TAG: start.grundlag}), limit=1):
-            number = tried[0].run_id[:8]
-            return dg.SkipReason(f"måneden er forsøgt på det samme i kørsel {number}; ret fejlen, og start den selv")
+        if why := next(_begun(context.instance, start), None):
+            return dg.SkipReason(why)
         return request(start)
 
     return kritisk_uge_klar
@@ -163,6 +161,18 @@ def busy_with(instance: dg.DagsterInstance) -> str:
     living = living_runs(instance, POOL)
     waiting = instance.get_runs(dg.RunsFilter(statuses=list(NOT_ENDED)), limit=1)
     return min([*living, *(run.run_id for run in waiting)], default="")
+
+
+def _begun(instance: dg.DagsterInstance, start: Start) -> Iterator[str]:
+    """Why a month may not start, by the runs that Dagster remembers."""
+    if busy := busy_with(instance):
+        yield f"kørsel {busy[:8]} er i gang eller i kø"
+    # A person who began the month perhaps holds a municipality back; the warehouse does not know before it settles.
+    for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: f"{start.maaned:%Y-%m}"})):
+        if run.tags.get(STARTED_BY) != TIMETABLE:
+            yield f"måneden er forsøgt i kørsel {run.run_id[:8]}; et menneske fører den til ende"
+    for run in instance.get_runs(dg.RunsFilter(tags={INPUT_TAG: start.grundlag}), limit=1):
+        yield f"måneden er forsøgt på det samme i kørsel {run.run_id[:8]}; ret fejlen, og start den selv"
 
 
 def unseen(error: Exception) -> str:
