@@ -6,9 +6,23 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import polars as pl
+
+from refusion_assets.domain.findings.verdict import kroner_text
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# A group of fewer people shows no numbers: they could be about somebody that the reader knows.
+FEW = 5
+HIDDEN = f"under {FEW}"
+HEADS = {
+    "forloeb": "Forløb",
+    "raekker": "Rækker",
+    "beloeb_oere": "Beløb",
+    "refusion_oere": "Refusion",
+    "medfinansiering_oere": "Medfinansiering",
+}
 # Letters stay letters, so that a plot can be searched; the salt makes the names within the SVG the same each time.
 STYLE = {
     "axes.grid": True,
@@ -31,6 +45,29 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], words: int | No
     left = len(head) if words is None else words
     below = ["---" if place < left else "---:" for place in range(len(head))]
     return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in (head, below, *rows))
+
+
+def groups(head: str, rows: pl.DataFrame) -> str:
+    """Groups of people as a table in Markdown, the largest first: the first column names them, the others are numbers.
+
+    One of the numbers is `borgere`; those named `_oere` are shown as kroner. A group of fewer than `FEW` people shows
+    no numbers. Where it is the only one, neither does the next smallest: a total beside the table would tell them.
+    """
+    name, *numbers = rows.columns
+    ordered = rows.sort("borgere", name, descending=[True, False])
+    few = ordered.filter(pl.col("borgere") < FEW).height
+    shown = ordered.head(ordered.height - (2 if few == 1 else few))
+    hidden = ordered.tail(ordered.height - shown.height)[name].sort()
+    cells = [
+        *([of, *map(_cell, numbers, counts)] for of, *counts in shown.iter_rows()),
+        *([of, HIDDEN, *[""] * (len(numbers) - 1)] for of in hidden),
+    ]
+    return table([head, *(HEADS.get(number, number.capitalize()) for number in numbers)], cells, 1)
+
+
+def _cell(number: str, value: int) -> int | str:
+    """A number of a group, with its unit if it is an amount."""
+    return kroner_text(value) if number.endswith("_oere") else value
 
 
 def plot(draw: Callable[["Figure"], object], width: float, height: float) -> str:

@@ -9,9 +9,13 @@ from typing import Any
 
 import dagster as dg
 import pandera.polars as pa
+import polars as pl
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from refusion_assets import figures
 from refusion_assets.domain.calendar import month_range, next_month
+from refusion_assets.domain.contract import described
+from refusion_assets.domain.opgoerelse import ydelse_navne
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.files.delivered import months_on_disk, report_files
 from refusion_assets.files.proofs import kept
@@ -108,14 +112,14 @@ OWNER = "team:ydelsesrefusion"
 
 def table_schema(model: type[pa.DataFrameModel]) -> dg.TableSchema:
     """The columns of a contract as the UI shows them: type, constraints and description."""
-    columns = []
+    meaning, columns = described(model), []
     for name, column in model.to_schema().columns.items():
         checks = [str(check.error or check.name) for check in column.checks]
         columns.append(
             dg.TableColumn(
                 name,
                 SQL_TYPE[column.dtype.type.base_type()],
-                description=column.description,
+                description=meaning[name],
                 constraints=dg.TableColumnConstraints(nullable=column.nullable, other=checks),
             )
         )
@@ -130,3 +134,35 @@ def of_table(table: str) -> dict[str, Any]:
 def kroner(oere: int) -> float:
     """Øre as kroner for plotting in the UI only; money is never computed from it."""
     return oere / 100
+
+
+def names_of_benefits(rules: Rulebook) -> dict[str, str]:
+    """The latest name of each benefit by its id."""
+    return dict(ydelse_navne(rules).select("ydelse_id", "navn").iter_rows())
+
+
+def show_months(
+    context: dg.AssetExecutionContext,
+    rows: pl.DataFrame,
+    head: str,
+    names: Mapping[str, str],
+    asset_key: dg.AssetKey | None = None,
+) -> None:
+    """Show numbers on the cells of a run's months, which the UI plots month by month, and a table of groups.
+
+    `rows`: maaned, gruppe (an id of `names`; null: the whole month), borgere, and other counts and amounts (`_oere`).
+    """
+    numbers = [name for name in rows.columns if name not in ("maaned", "gruppe")]
+    shown = pl.col("gruppe").replace(names)
+    for (month,), mine in rows.sort("maaned", "gruppe").group_by("maaned"):
+        key = f"{month:%Y-%m}"
+        if key not in context.partition_keys:
+            continue
+        whole = mine.filter(pl.col("gruppe").is_null()).row(0, named=True)
+        said: dict[str, Any] = {
+            name.replace("_oere", "_kr"): kroner(whole[name]) if name.endswith("_oere") else whole[name]
+            for name in numbers
+        }
+        groups = mine.drop_nulls("gruppe").select(shown, "borgere", *(name for name in numbers if name != "borgere"))
+        said["oversigt"] = dg.MetadataValue.md(figures.groups(head, groups))
+        context.add_asset_metadata(said, asset_key, partition_key=key)

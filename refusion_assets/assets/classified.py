@@ -14,7 +14,7 @@ import polars as pl
 
 from refusion_assets.assets.raw import files_read
 from refusion_assets.assets.touched import mark
-from refusion_assets.assets.wiring import span, stopping, table_asset
+from refusion_assets.assets.wiring import asked_months, span, stopping, table_asset
 from refusion_assets.domain.classified import (
     BRUGT,
     CLAIM,
@@ -30,7 +30,7 @@ from refusion_assets.domain.classified import (
 )
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.wording import plural
-from refusion_assets.partitions import kroner
+from refusion_assets.partitions import kroner, names_of_benefits, show_months
 from refusion_assets.place import Place
 from refusion_assets.store.batches import ranges, sql_list
 from refusion_assets.store.session import Relation, Session, among
@@ -438,6 +438,20 @@ def _summary(session: Session) -> Sorted:
     return Sorted(krav, int(bad["antal"].sum()), int(bad["oere"].sum()), dict(bad.select("regel", "antal").iter_rows()))
 
 
+# The claims that end in a month, and the lines of its files that are in quarantine.
+OF_MONTHS = """
+WITH krav AS (SELECT *, date_trunc('month', periode_slut)::DATE AS maaned FROM classified.krav
+    WHERE periode_slut BETWEEN $first AND last_day($last::DATE))
+SELECT maaned, ydelse_id AS gruppe, count(DISTINCT borger_id) AS borgere, count(*) AS krav,
+       sum(beloeb_oere)::BIGINT AS beloeb_oere
+FROM krav GROUP BY GROUPING SETS ((maaned), (maaned, ydelse_id))"""
+BAD = f"""
+SELECT strftime(modtaget_maaned, '%Y-%m') AS maaned, count(d.fil_id) AS linjer,
+       coalesce(sum(d.beloeb_oere), 0)::BIGINT AS oere
+FROM raw.fil f LEFT JOIN classified.dom d ON d.fil_id = f.fil_id AND d.status = '{KARANTAENE}'
+WHERE f.modtaget_maaned BETWEEN $first AND $last GROUP BY 1"""
+
+
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The classified asset, cut by month of receipt."""
 
@@ -450,6 +464,14 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         with stopping(), place.warehouse.open() as session:
             asked = span(session, place, context)
             found = classify_through(session, place, asked.month, place.telling(context.log.info))
+            first, last = asked_months(context)
+            of_months = session.frame(OF_MONTHS, first=first, last=last)
+            bad = session.frame(BAD, first=first, last=last)
+        show_months(context, of_months, "Ydelse", names_of_benefits(place.rules))
+        for key, lines, oere in bad.iter_rows():
+            if key in context.partition_keys:
+                said = {"maanedens_karantaene_linjer": lines, "maanedens_karantaene_kr": kroner(oere)}
+                context.add_asset_metadata(said, partition_key=key)
         metadata: dict[str, Any] = {
             "dagster/row_count": found.krav,
             "karantaene_raekker": found.karantaene,

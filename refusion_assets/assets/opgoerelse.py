@@ -13,6 +13,7 @@ from datetime import date
 import dagster as dg
 import polars as pl
 
+from refusion_assets import figures
 from refusion_assets.assets.findings.advise import advise, forget_advice
 from refusion_assets.assets.raw.acceptance import refuse_number
 from refusion_assets.assets.stale import refuse_other_rules
@@ -58,7 +59,7 @@ from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files import outgoing
 from refusion_assets.files.delivered import fingerprint
-from refusion_assets.partitions import MAANED, kroner
+from refusion_assets.partitions import MAANED, kroner, names_of_benefits
 from refusion_assets.place import Place, keep_rules
 from refusion_assets.store.batches import ranges
 from refusion_assets.store.session import Relation, Session, among
@@ -320,20 +321,38 @@ def refuse_to_close(session: Session, place: Place, month: date) -> None:
         raise Stop(f"filerne for {month:%Y-%m} mangler eller er ikke kørslens; kør måneden igen, og luk så")
 
 
-def _show(context: dg.AssetExecutionContext, done: Settled, month: date) -> None:
-    """Show rows, people and sums of the run on the cell of every chosen municipality."""
+BY_BENEFIT = """
+SELECT kommunekode, ydelse_id, count(DISTINCT borger_id) AS borgere, count(*) AS raekker,
+       sum(refusion_oere)::BIGINT AS refusion_oere, sum(medfinansiering_oere)::BIGINT AS medfinansiering_oere
+FROM opgoerelse.postering WHERE koersel = $n GROUP BY ALL ORDER BY ALL"""
+
+
+def _show(
+    context: dg.AssetExecutionContext, place: Place, done: Settled, by_benefit: pl.DataFrame, month: date
+) -> None:
+    """Show rows, people and sums of the run on the cell of every chosen municipality, and the same by benefit."""
     chosen = set(context.partition_keys)
+    names = names_of_benefits(place.rules)
+    navne = {k.kommunekode: k.navn for k in place.rules.kommuner}
+    groups = by_benefit.with_columns(pl.col("ydelse_id").replace(names)).partition_by(
+        "kommunekode", as_dict=True, include_key=False
+    )
     for row in done.kommuner.iter_rows(named=True):
-        if f"{row['kommunekode']}|{month:%Y-%m}" not in chosen:
+        kode = row["kommunekode"]
+        if f"{kode}|{month:%Y-%m}" not in chosen:
             continue
+        mine = groups.get((kode,))
+        shown = {"oversigt": dg.MetadataValue.md(figures.groups("Ydelse", mine))} if mine is not None else {}
         context.add_asset_metadata(
-            partition_key=f"{row['kommunekode']}|{month:%Y-%m}",
+            partition_key=f"{kode}|{month:%Y-%m}",
             metadata={
                 "dagster/partition_row_count": row["raekker"],
+                "kommune": navne[kode],
                 "borgere": row["borgere"],
                 "refusion_kr": kroner(row["refusion_oere"]),
                 "medfinansiering_kr": kroner(row["medfinansiering_oere"]),
                 "rettelser_kr": kroner(row["rettelser_oere"]),
+                **shown,
             },
         )
 
@@ -354,7 +373,8 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
             with stopping(), place.warehouse.open() as session:
                 done = settle_month(session, place, month, koder)
                 hold_back(session, place, month, config.begrundelse)
+                by_benefit = session.frame(BY_BENEFIT, n=done.koersel)
             take_back(context, place, month)
-            _show(context, done, month)
+            _show(context, place, done, by_benefit, month)
 
     return [postering]

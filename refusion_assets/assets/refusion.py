@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 
+from refusion_assets import figures
 from refusion_assets.assets.stale import as_metadata, difference, moved_money, sums
 from refusion_assets.assets.touched import (
     FLEKS_SINCE,
@@ -22,7 +23,7 @@ from refusion_assets.assets.touched import (
     take_sums,
     widen_for_fleksbidrag,
 )
-from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES, POOL, span, stopping
+from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES, POOL, asked_months, span, stopping
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, month_of
 from refusion_assets.domain.duration.count import Counted, count_on, count_weeks, window_starts, windows
 from refusion_assets.domain.duration.spells import Forloeb, own_spells, spells, standing_before
@@ -31,11 +32,15 @@ from refusion_assets.domain.refusion.price import BorgerUgeYdelse, price, reside
 from refusion_assets.domain.refusion.rates import Rates, make_rates
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.wording import plural
-from refusion_assets.partitions import KINDS, OWNER, kroner, of_table
+from refusion_assets.partitions import KINDS, OWNER, kroner, names_of_benefits, of_table, show_months
 from refusion_assets.place import Place
 from refusion_assets.store.batches import ahead, ranges
 from refusion_assets.store.session import Relation, Session
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OERE_PER_MILLION, BAR = 100_000_000, 0.25
 # The part of the people that may have changed before the week where the counts of the others go on. To go back to
 # their weeks would read years of claims of everybody.
 FEW = 0.03
@@ -368,6 +373,48 @@ FLEKSBIDRAG = dg.AssetKey(["refusion", "fleksbidrag"])
 KRAV, REGISTER = dg.AssetKey(["classified", "krav"]), dg.AssetKey(["raw", "register"])
 
 
+# The months' rows by benefit and by step, with the steps of the month before the last one and of a year ago.
+OF_MONTHS = """
+SELECT maaned, ydelse_id AS gruppe, trin, grouping(trin) = 0 AS er_trin, count(DISTINCT borger_id) AS borgere,
+       count(*) AS raekker, sum(refusion_oere)::BIGINT AS refusion_oere,
+       sum(medfinansiering_oere)::BIGINT AS medfinansiering_oere
+FROM refusion.borger_uge_ydelse WHERE maaned BETWEEN $first AND $last
+    OR maaned IN ($last::DATE - INTERVAL 1 MONTH, $last::DATE - INTERVAL 1 YEAR)
+GROUP BY GROUPING SETS ((maaned), (maaned, ydelse_id), (maaned, trin))"""
+# Spells of support; those of self-support are stored only if support follows.
+SPELLS_OF_MONTHS = f"""
+WITH maaneder AS (SELECT unnest(generate_series($first::DATE, $last::DATE, INTERVAL 1 MONTH))::DATE AS maaned)
+SELECT maaned, art AS gruppe, count(DISTINCT borger_id) AS borgere, count(*) AS forloeb
+FROM duration.forloeb JOIN maaneder ON fra_uge <= last_day(maaned) AND {SPELL_END} > maaned WHERE art <> 'C'
+GROUP BY GROUPING SETS ((maaned), (maaned, art))"""
+ARTER = {"A": "Uger, der tæller (A)", "B": "Andre uger med ydelse (B)"}
+
+
+def _show(context: dg.AssetExecutionContext, place: Place, rows: pl.DataFrame, spells: pl.DataFrame) -> None:
+    """Show each month's people and money on its cells, and the money by step on the cell of the last month."""
+    of_benefits = rows.filter(~pl.col("er_trin")).drop("trin", "er_trin")
+    show_months(context, of_benefits, "Ydelse", names_of_benefits(place.rules), RAEKKE)
+    show_months(context, spells, "Uger", ARTER, FORLOEB)
+    last = asked_months(context)[1]
+    steps = rows.filter("er_trin").drop_nulls("trin").sort("maaned", "trin", descending=[True, False])
+    drawn = {"plot": dg.MetadataValue.md(figures.image("trin", figures.plot(partial(_steps, steps), 7, 2.6)))}
+    context.add_asset_metadata(drawn, RAEKKE, partition_key=f"{last:%Y-%m}")
+
+
+def _steps(rows: pl.DataFrame, figure: "Figure") -> None:
+    """The money of each step, a bar for each month; of both sides, as each benefit has one."""
+    axes = figure.subplots(gridspec_kw={"left": 0.09, "right": 0.98, "bottom": 0.12, "top": 0.8})
+    trin = rows["trin"].unique().sort().to_list()
+    for place, ((month,), mine) in enumerate(rows.group_by("maaned", maintain_order=True)):
+        millions = (mine["refusion_oere"] + mine["medfinansiering_oere"]) / OERE_PER_MILLION  # a float: only drawn
+        axes.bar([trin.index(t) + place * BAR for t in mine["trin"]], millions.to_list(), BAR, label=f"{month:%Y-%m}")
+    axes.set(title="Refusion og medfinansiering efter trin, mio. kr.")
+    axes.set_xticks([at + BAR for at in range(len(trin))], [f"Trin {t}" for t in trin])
+    axes.yaxis.set_major_formatter(lambda number, _: f"{number:g}".replace(".", ","))
+    if trin:
+        axes.legend(frameon=False, ncols=3)
+
+
 def _spec(key: dg.AssetKey, deps: list[dg.AssetKey], text: str, months: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
     """One of the tables that the pass makes."""
     return dg.AssetSpec(
@@ -404,12 +451,14 @@ def build(months: dg.PartitionsDefinition[str], regler: Sequence[dg.AssetKey] = 
         """Weeks counted and money priced for the people the month has changed; if several months are asked for, all."""
         with stopping(), place.warehouse.open() as session:
             done, change = _calculated_again(session, place, context)
+            first, last = asked_months(context)
+            rows = session.frame(OF_MONTHS, first=first, last=last)
+            spells_now = session.frame(SPELLS_OF_MONTHS, first=first, last=last)
+        _show(context, place, rows, spells_now)
         spells = {"dagster/row_count": done.forloeb, "beregnede_borgere": done.beregnede}
         yield dg.MaterializeResult(asset_key=FORLOEB, metadata=spells)
         money_of: dict[str, Any] = {
             "dagster/row_count": done.raekker,
-            "refusion_kr": kroner(done.refusion_oere),
-            "medfinansiering_kr": kroner(done.medfinansiering_oere),
             "uden_kommune_kr": kroner(done.uden_kommune_oere),
             **change,
         }

@@ -49,7 +49,13 @@ class Asked:
 
 def run_month(context: dg.AssetExecutionContext) -> date:
     """The latest month of the run: the result rests on the knowledge at its end."""
-    return max(month_of(key) for key in context.partition_keys)
+    return asked_months(context)[1]
+
+
+def asked_months(context: dg.AssetExecutionContext) -> tuple[date, date]:
+    """The first and the last month of the run."""
+    months = [month_of(key) for key in context.partition_keys]
+    return min(months), max(months)
 
 
 def table_asset(

@@ -21,7 +21,7 @@ class Linje(Contract, key=["fil_id", "linje"]):
 
     fil_id: pl.Int64
     linje: pl.Int64
-    art: pl.String = pa.Field(nullable=True)
+    art: pl.String = pa.Field(nullable=True, description="I = report, T = reversal")
     indberetning_id: pl.String = pa.Field(nullable=True)
     reference_id: pl.String = pa.Field(nullable=True)
     pligt_se: pl.String = pa.Field(nullable=True)
@@ -33,7 +33,7 @@ class Linje(Contract, key=["fil_id", "linje"]):
     periode_start: pl.Date = pa.Field(nullable=True)
     periode_slut: pl.Date = pa.Field(nullable=True)
     beloeb_oere: pl.Int64
-    regel: pl.String = pa.Field(nullable=True)
+    regel: pl.String = pa.Field(nullable=True, description="the first row rule that the line breaks")
     uventet_indkomst: pl.Boolean = pa.Field(description="EI-006")
     uden_for_gyldighed: pl.Boolean = pa.Field(description="EI-007")
 
@@ -193,7 +193,7 @@ class Krav(Contract, key=CLAIM):
     pligt_se: pl.String
     kommunekode_betaler: pl.String = pa.Field(nullable=True)
     beloeb_oere: pl.Int64 = pa.Field(ge=0, description="sum of the active rows")
-    antal_raekker: pl.Int64 = pa.Field(ge=1)
+    antal_raekker: pl.Int64 = pa.Field(ge=1, description="lines that the claim sums")
 
 
 class Dom(Contract, key=["fil_id", "linje"]):
@@ -204,8 +204,8 @@ class Dom(Contract, key=["fil_id", "linje"]):
 
     fil_id: pl.Int64
     linje: pl.Int64
-    status: pl.String = pa.Field(isin=[TILBAGEFOERT, KARANTAENE, VIRKET, VENTER])
-    regel: pl.String = pa.Field(nullable=True)
+    status: pl.String = pa.Field(isin=[TILBAGEFOERT, KARANTAENE, VIRKET, VENTER], description="why it is not used")
+    regel: pl.String = pa.Field(nullable=True, description="the rule that put it in quarantine")
     trukket: pl.Boolean = pa.Field(description="a standing reversal takes the line back, whatever its verdict")
     beloeb_oere: pl.Int64 = pa.Field(nullable=True, description="as in classified.linje, so that sums need no join")
 

@@ -71,8 +71,8 @@ class Koersel(Contract, key=["koersel"]):
     """One row per run: its month, status, version of the rules, and hash of its files."""
 
     koersel: pl.Int64 = pa.Field(ge=1)
-    maaned: pl.Date
-    status: pl.String = pa.Field(isin=["opgjort", "åben", "lukket"])
+    maaned: pl.Date = pa.Field(description="run month")
+    status: pl.String = pa.Field(isin=["opgjort", "åben", "lukket"], description="opgjort: settled, without files")
     regelversion: pl.String
     filsum: pl.String = pa.Field(description="sha256 of the run's SHA256SUMS")
 

@@ -96,7 +96,7 @@ class Laest(Contract, key=["sti"]):
     """One row per raw file that a run has read: hash, size and time of change of the file and its manifest."""
 
     sti: pl.String
-    art: pl.String = pa.Field(isin=["indberetning", "bopael", "fleksgrundlag"])
+    art: pl.String = pa.Field(isin=["indberetning", "bopael", "fleksgrundlag"], description="kind of file")
     kendt_fra: pl.Date = pa.Field(description="run month that first read the file")
     sha256: pl.String
     manifest_sha256: pl.String
@@ -110,18 +110,18 @@ class Laest(Contract, key=["sti"]):
 class Bemaerket(Contract, key=["maaned", "regel", "hvad"]):
     """One row per run month, rule and path under raw/: a file that no run reads, or that changed after it was read."""
 
-    maaned: pl.Date
+    maaned: pl.Date = pa.Field(description="run month")
     regel: pl.String
     hvad: pl.String = pa.Field(description="its path from the data root; never a CPR number")
     kilde: pl.String = pa.Field(nullable=True, description="what it is a file of, if it was read")
-    vaerdi: pl.String
+    vaerdi: pl.String = pa.Field(description="what is noticed of it")
 
 
 class Register(Contract, key=["sti"]):
     """One row per loaded file of a supporting register (bopael, fleksgrundlag)."""
 
     sti: pl.String
-    art: pl.String = pa.Field(isin=["bopael", "fleksgrundlag"])
+    art: pl.String = pa.Field(isin=["bopael", "fleksgrundlag"], description="kind of register")
     modtaget_maaned: pl.Date
     sha256: pl.String
     antal_raekker: pl.Int64
@@ -141,7 +141,7 @@ class Bopael(Contract):
 
     modtaget_maaned: pl.Date
     cpr: pl.String
-    kommunekode: pl.String
+    kommunekode: pl.String = pa.Field(description="municipality of residence")
     bopael_start: pl.Date
     bopael_slut: pl.Date = pa.Field(nullable=True)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from refusion_assets.domain.contract import COLUMNS
+from refusion_assets.partitions import table_schema
 from refusion_assets.store.tables import OWNERS, TABLES
 from tests.kit.data_root import REPO
 
@@ -183,3 +185,18 @@ def test_no_sql_reads_a_temporary_table_by_a_name_agreed_on() -> None:
 def test_a_name_agreed_on_is_seen() -> None:
     text = 'QUERY = "SELECT * FROM classified.krav SEMI JOIN beroerte USING (borger_id)"\n'
     assert list(unknown_names(Module(PACKAGE / "assets" / "new.py", text))) == ["beroerte"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_column_of_every_table_says_what_it_is(table: str) -> None:
+    assert {column.name for column in table_schema(TABLES[table]).columns if not column.description} == set()
+
+
+def test_every_common_meaning_of_a_column_is_that_of_a_table() -> None:
+    own = {
+        name
+        for model in TABLES.values()
+        for name, column in model.to_schema().columns.items()
+        if not column.description
+    }
+    assert own == set(COLUMNS)

@@ -1,5 +1,6 @@
 """What the user interface shows: cells, runs, reasons and differences as they are."""
 
+import base64
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
 from refusion_assets.assets import classified
+from refusion_assets.assets.refusion import FORLOEB, KRAV, RAEKKE
 from refusion_assets.assets.wiring import GENBEREGN
 from refusion_assets.cli import environment
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs
@@ -127,12 +129,16 @@ def test_runs_of_the_command_belong_to_the_code_location_whose_runs_the_start_pa
 
 
 def test_a_month_shows_what_it_holds_however_often_it_is_run(root: DataRoot) -> None:
-    held = {"dagster/row_count": 2, "dagster/partition_row_count": 2, "filer": 2, "afsendere": 2}
+    held = {"dagster/row_count": 2, "dagster/partition_row_count": 2, "filer": 2, "afsendere": 2, "linjer": 2}
     with opened(root) as instance:
-        assert told_of(instance, RAW) == held | {"nye_filer": 2, "nye_linjer": 2}
+        first = told_of(instance, RAW)
+        assert {name: first[name] for name in (*held, "nye_filer", "nye_linjer")} == held | {
+            "nye_filer": 2,
+            "nye_linjer": 2,
+        }
     root.koer(MONTH)
     with opened(root) as instance:
-        assert told_of(instance, RAW) == held | {"nye_filer": 0, "nye_linjer": 0}
+        assert told_of(instance, RAW) == first | {"nye_filer": 0, "nye_linjer": 0}
 
 
 def test_cells_whose_files_are_withdrawn_are_not_shown_as_made_until_they_are_there_again(root: DataRoot) -> None:
@@ -239,3 +245,14 @@ def test_the_ui_tells_the_difference_that_the_command_tells(root: DataRoot, tmp_
         from_the_ui(root, instance, GENBEREGN, range_tags(MONTH, MONTH))
         shown = told_of(instance, dg.AssetKey(["refusion", "borger_uge_ydelse"]))
     assert [line.removeprefix("    ") for line in shown["forskel"].splitlines()] == told
+
+
+def test_the_tables_show_people_and_kroner_of_each_month_which_the_ui_plots_month_by_month(january: DataRoot) -> None:
+    row = january.rows(f"""SELECT count(DISTINCT borger_id), count(*), sum(refusion_oere) / 100
+        FROM refusion.borger_uge_ydelse WHERE maaned = '{MONTH}-01'""")
+    with opened(january) as instance:
+        money = told_of(instance, RAEKKE)
+        others = [told_of(instance, key) for key in (RAW, KRAV, FORLOEB, POSTERING)]
+    assert [(money["borgere"], money["raekker"], money["refusion_kr"])] == row
+    assert "Trin 1" in base64.b64decode(money["plot"].partition("base64,")[2].rstrip(")")).decode()
+    assert ["borgere" in shown for shown in others] == [True] * 4

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from refusion_assets.assets.checks.quality import MEASURES, plot
-from refusion_assets.figures import image, table
+from refusion_assets.figures import groups, image, table
 from tests.kit.data_root import REPO
 
 COLUMNS = ["kilde", "maaned", "linjer", "karantaene", "sene", "rettelser"]
@@ -65,3 +65,28 @@ print("matplotlib.pyplot" in sys.modules, "pandas" in sys.modules)"""
     done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, check=True, timeout=90)  # noqa: S603
     assert (done.stdout.split(), done.stderr) == (["False", "True", "True", "False", "False"], "")
     assert [path.name.split("-")[0] for path in (tmp_path / "matplotlib").iterdir()] == ["fontlist"]
+
+
+def people(**borgere: int) -> pl.DataFrame:
+    """Groups of so many people, with an amount of a krone for each."""
+    rows = [(name, number, 100 * number) for name, number in borgere.items()]
+    return pl.DataFrame(rows, schema=["navn", "borgere", "beloeb_oere"], orient="row")
+
+
+def test_groups_stand_by_size_with_their_amounts_in_kroner() -> None:
+    assert groups("Ydelse", people(a=5, b=1200)).splitlines() == [
+        "| Ydelse | Borgere | Beløb |",
+        "| --- | ---: | ---: |",
+        "| b | 1200 | 1.200,00 kr. |",
+        "| a | 5 | 5,00 kr. |",
+    ]
+
+
+def test_groups_of_under_five_people_show_no_numbers_and_not_their_order() -> None:
+    lines = groups("Ydelse", people(b=4, a=1, c=9)).splitlines()
+    assert lines[2:] == ["| c | 9 | 9,00 kr. |", "| a | under 5 |  |", "| b | under 5 |  |"]
+
+
+def test_one_small_group_hides_the_next_smallest_as_a_total_would_tell_it() -> None:
+    lines = groups("Ydelse", people(a=4, b=9, c=10)).splitlines()
+    assert lines[2:] == ["| c | 10 | 10,00 kr. |", "| a | under 5 |  |", "| b | under 5 |  |"]

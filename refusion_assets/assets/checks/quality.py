@@ -9,6 +9,7 @@ import polars as pl
 
 from refusion_assets import figures
 from refusion_assets.assets.wiring import run_month, stopping, table_asset
+from refusion_assets.partitions import kroner
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session
 
@@ -112,9 +113,12 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         with stopping(), place.warehouse.open() as session:
             senders = quality(session, place, run_month(context))
         rows = by_source(senders)
+        mine = senders.filter(pl.col("maaned") == run_month(context))
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": rows.height,
+                **{name: int(mine[name].sum()) for name in ("linjer", *MEASURES)},
+                "karantaene_kr": kroner(int(mine["karantaene_oere"].sum())),
                 "kilder": dg.MetadataValue.md(table(rows)),
                 "afsendere": dg.MetadataValue.md(worst(senders)),
                 "plot": dg.MetadataValue.md(figures.image("kvalitet", plot(rows))),

@@ -42,10 +42,10 @@ FROM opgoerelse.kommune k JOIN opgoerelse.koersel r USING (koersel)
 WHERE r.maaned IN ($month, $before, $year) GROUP BY ALL"""
 PEOPLE = "SELECT count(DISTINCT borger_id) FROM opgoerelse.postering WHERE koersel = $n"
 
-# The run's rows of earlier months, each with one cause. A week of a benefit (window `w`) is summed over its
-# municipalities: an amount that only changes municipality has moved with the person. A new line can move what
-# lies in its period or later. If no new line can have moved an amount, the rules have, where they differ from those of
-# the run before. Else the residence has: nothing else goes into a result.
+# The run's rows of earlier months, each with one cause. A week of a benefit is looked at with all its municipalities
+# together (window `w`). An amount that only changes municipality has moved with the person. A new line can move the
+# weeks from its period on. A change without a new line comes from the rules, if they are others than those of the run
+# before. Otherwise it comes from the residence, as nothing else goes into a result.
 CAUSES = """
 WITH noegle AS (
     SELECT uge, maaned, borger_id, ydelse_id, kommunekode, bool_or(raekketype = 'T') AS tilbage,

@@ -30,7 +30,16 @@ from refusion_assets.assets.raw.acceptance import (
     wanted,
 )
 from refusion_assets.assets.raw.registers import register_faults
-from refusion_assets.assets.wiring import gate, last_closed, report_deliveries, span, stopping, table_asset, take_back
+from refusion_assets.assets.wiring import (
+    asked_months,
+    gate,
+    last_closed,
+    report_deliveries,
+    span,
+    stopping,
+    table_asset,
+    take_back,
+)
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
@@ -39,6 +48,7 @@ from refusion_assets.domain.wording import plural
 from refusion_assets.files import delivered
 from refusion_assets.files.delivered import Delivery, FileRejected
 from refusion_assets.files.raw_folder import Read
+from refusion_assets.partitions import show_months
 from refusion_assets.place import Place
 from refusion_assets.store.batches import ahead
 from refusion_assets.store.session import Session, among
@@ -349,6 +359,14 @@ def _held(session: Session) -> dict[str, dict[str, int]]:
     return {month: dict(zip(NOTHING, numbers, strict=True)) for month, *numbers in rows.iter_rows()}
 
 
+OF_MONTHS = """
+SELECT f.modtaget_maaned AS maaned, f.kilde AS gruppe, count(DISTINCT coalesce(i.CPR, i.Felt0216)) AS borgere,
+       count(*) AS linjer, coalesce(sum(coalesce(i.Felt0014, 0) + coalesce(i.Felt0037, 0))
+           FILTER (i.Indberetningsart = 'I'), 0)::BIGINT AS beloeb_oere
+FROM raw.indberetning i JOIN raw.fil f USING (fil_id) WHERE f.modtaget_maaned BETWEEN $first AND $last
+GROUP BY GROUPING SETS ((f.modtaget_maaned), (f.modtaget_maaned, f.kilde))"""
+
+
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The delivered lines, cut by month of receipt."""
 
@@ -371,6 +389,9 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         with place.warehouse.open() as session:
             passed = let_passed(session, month)
             held = _held(session)
+            first, last = asked_months(context)
+            of_months = session.frame(OF_MONTHS, first=first, last=last)
+        show_months(context, of_months, "Kilde", {kilde.id: kilde.navn for kilde in place.rules.kilder})
         for key in context.partition_keys:
             context.add_asset_metadata(held.get(key, NOTHING), partition_key=key)
         lines = sum(said["dagster/partition_row_count"] for said in held.values())

@@ -22,7 +22,9 @@ class Forloeb(Contract, key=["borger_id", "fra_uge"]):
     borger_id: pl.Int64
     fra_uge: pl.Date
     antal_uger: pl.Int64 = pa.Field(ge=1)
-    art: pl.String = pa.Field(isin=["A", "B", "C"])
+    art: pl.String = pa.Field(
+        isin=["A", "B", "C"], description="A = support that counts, B = other support, C = self-support"
+    )
     taelling: pl.Int64 = pa.Field(ge=1, description="which count of the person, 1 and up")
     n_foer: pl.Int64 = pa.Field(ge=0, description="ydelsestæller before the first week of the spell")
     taeller: pl.Boolean = pa.Field(description="C-weeks that count towards a restart")

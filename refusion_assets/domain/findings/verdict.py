@@ -18,7 +18,7 @@ MOST_OERE = 2**62  # a part that 64 bits cannot hold is cut to this
 class Resultat(Contract, key=["maaned", "kontrol"]):
     """One row per run month and check: its outcome, kept also when Dagster's history is deleted."""
 
-    maaned: pl.Date
+    maaned: pl.Date = pa.Field(description="run month")
     kontrol: pl.String
     tabel: pl.String
     alvor: pl.String = pa.Field(isin=[FEJL, ADVARSEL, INFO], description="how bad a no is")
@@ -32,7 +32,7 @@ class Resultat(Contract, key=["maaned", "kontrol"]):
 class Tal(Contract, key=["maaned", "kontrol", "navn"]):
     """One row per run month, check and name: a count or a sum of the reconciliation."""
 
-    maaned: pl.Date
+    maaned: pl.Date = pa.Field(description="run month")
     kontrol: pl.String
     navn: pl.String
     vaerdi: pl.Int64 = pa.Field(description="øre where the name ends in _oere, else a count")
@@ -43,7 +43,7 @@ class Afsender(Contract, key=["kilde", "enhed", "maaned"]):
 
     kilde: pl.String
     enhed: pl.String
-    maaned: pl.Date
+    maaned: pl.Date = pa.Field(description="month of receipt, first day")
     linjer: pl.Int64 = pa.Field(ge=0)
     karantaene: pl.Int64 = pa.Field(ge=0, description="lines in quarantine")
     sene: pl.Int64 = pa.Field(ge=0, description="lines received long after their period ended")
@@ -54,7 +54,7 @@ class Afsender(Contract, key=["kilde", "enhed", "maaned"]):
 class Accept(Contract, key=["maaned", "regel", "genstand"]):
     """One row per stop that an operator let pass: run month, rule, the file, line or sender, and the reason."""
 
-    maaned: pl.Date
+    maaned: pl.Date = pa.Field(description="run month")
     regel: pl.String
     genstand: pl.String
     begrundelse: pl.String = pa.Field(str_length={"min_value": 1})

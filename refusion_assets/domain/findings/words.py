@@ -77,7 +77,7 @@ class Advis(Fund, key=["koersel", *KEY]):
     """One row per run and finding that it lists: the finding, and its status against the previous run."""
 
     koersel: pl.Int64 = pa.Field(ge=1)
-    status: pl.String = pa.Field(isin=[NY, AABEN, LOEST])
+    status: pl.String = pa.Field(isin=[NY, AABEN, LOEST], description="against the advice of the run before")
 
 
 def found(frame: pl.DataFrame, regel: str | pl.Expr, identity: list[str], **columns: pl.Expr) -> pl.DataFrame:

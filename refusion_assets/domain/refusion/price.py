@@ -344,9 +344,9 @@ class Beregnet(Contract):
 class AendretUge(Contract):
     """One row per person, run month and calculation that can have changed rows: the first week that can differ."""
 
-    maaned: pl.Date
+    maaned: pl.Date = pa.Field(description="run month")
     borger_id: pl.Int64
-    fra_uge: pl.Date
+    fra_uge: pl.Date = pa.Field(description="Monday of the first week that can differ")
     opgjort: pl.Int64 = pa.Field(
         nullable=True, ge=1, description="which settling of the run took it in; none yet: empty"
     )
