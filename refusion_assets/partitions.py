@@ -1,6 +1,6 @@
 """Understands the grids of months and municipalities, and the names of cells."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -34,11 +34,15 @@ def last_month(root: Path, rules: Rulebook, today: date) -> date:
 
 @dataclass(frozen=True)
 class Grids:
-    """The partitions of the assets: by month, by municipality and month, and by sender and month."""
+    """The partitions of the assets: by month, by municipality and month, and by sender and month.
+
+    `delivered`: the last of the months through the newest with a delivery; empty if there is none.
+    """
 
     months: dg.StaticPartitionsDefinition
     cells: dg.MultiPartitionsDefinition
     senders: dg.MultiPartitionsDefinition
+    delivered: Sequence[str]
 
 
 def grids(root: Path, rules: Rulebook, today: date) -> Grids:
@@ -47,7 +51,9 @@ def grids(root: Path, rules: Rulebook, today: date) -> Grids:
     Nothing else reads `raw/` or asks for the day when Dagster loads the code.
     """
     months = month_grid(rules.optaelling.gaelder_fra, last_month(root, rules, today))
-    return Grids(months, cell_grid(rules.koder, months), sender_grid(senders(root, rules), _lately(root, rules)))
+    known, lately = senders(root, rules), _lately(root, rules)
+    delivered = lately.get_partition_keys()[:-1] if known else []
+    return Grids(months, cell_grid(rules.koder, months), sender_grid(known, lately), delivered)
 
 
 def _lately(root: Path, rules: Rulebook) -> dg.StaticPartitionsDefinition:

@@ -69,7 +69,10 @@ def jobs(rules: Rulebook) -> list[Any]:
     look = dg.define_asset_job(
         SE_REGLER,
         selection=dg.AssetSelection.keys(*topic_keys(rules)) | dg.AssetSelection.checks(CHECK),
-        description="Se, hvad reglerne er nu, og hvilke ydelsesmåneder de har gjort forældede.",
+        description=(
+            "Se, hvilke ydelsesmåneder en ændring af reglerne har gjort forældede. Sensoren regler_aendret starter det "
+            "selv; brug det, når du vil se efter. Intet beregnes."
+        ),
     )
     return [look, _recalculate_stale()]
 
@@ -101,7 +104,10 @@ def _recalculate_stale() -> dg.JobDefinition:
 
     @dg.job(
         name=GENBEREGN_FORAELDEDE,
-        description="Genberegn netop de ydelsesmåneder, en ændring af reglerne har gjort forældede, uden at opgøre.",
+        description=(
+            "Genberegn netop de ydelsesmåneder, en ændring af reglerne har gjort forældede, uden at opgøre. Brug det, "
+            "når se_regler viser forældede måneder; kørslen viser forskellen for hver kommune og ydelse."
+        ),
     )
     def genberegn_foraeldede() -> None:
         genberegn_maaneder()
@@ -115,6 +121,9 @@ def sensor(place: Place) -> dg.SensorDefinition:
     @dg.sensor(
         name="regler_aendret",
         job_name=SE_REGLER,
+        description=(
+            "Ser efter, om filerne i reglerne er ændret, og starter så se_regler. Den beregner intet; lad den være til."
+        ),
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )

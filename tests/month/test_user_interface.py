@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import parse_qs, urlsplit
 
 import dagster as dg
 import pytest
@@ -24,7 +25,7 @@ from refusion_assets.assets.wiring import GENBEREGN
 from refusion_assets.cli import environment
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs
 from refusion_assets.partitions import range_tags
-from refusion_assets.place import PACKAGE
+from refusion_assets.place import PACKAGE, Place
 from refusion_assets.store import events
 from tests.conftest import DataRoot
 from tests.kit import rule_edits
@@ -256,3 +257,33 @@ def test_the_tables_show_people_and_kroner_of_each_month_which_the_ui_plots_mont
     assert [(money["borgere"], money["raekker"], money["refusion_kr"])] == row
     assert "Trin 1" in base64.b64decode(money["plot"].partition("base64,")[2].rstrip(")")).decode()
     assert ["borgere" in shown for shown in others] == [True] * 4
+
+
+def test_every_job_schedule_and_sensor_says_in_danish_when_to_use_it(january: DataRoot) -> None:
+    defs = build_defs(january.place)
+    every = [*(defs.jobs or ()), *(defs.schedules or ()), *(defs.sensors or ())]
+    silent = [
+        one.name for one in every if not re.search("(?i)brug det|slå den|lad den|slået|skriv", one.description or "")
+    ]
+    assert silent == []
+
+
+def test_the_job_of_the_critical_week_links_to_its_months_newest_first(january: DataRoot) -> None:
+    text = build_defs(january.place).resolve_job_def(KRITISK_UGE).description or ""
+    links = re.findall(r"\[(.*?)\]\((.*?)\)", text)
+    assert [month for month, _ in links] == [MONTH, *("2023-12", "2023-11", "2023-10", "2023-09", "2023-08")]
+    assert links[0][1] == f"/locations/ydelsesrefusion/jobs/kritisk_uge?default_range={MONTH}"
+
+
+def test_the_job_that_settles_chooses_all_municipalities_of_a_month_and_names_them(january: DataRoot) -> None:
+    rules = january.place.rules
+    text = build_defs(january.place).resolve_job_def(OPGOER).description or ""
+    [newest, *_] = re.findall(r"\((/locations/.*?)\)", text)
+    chosen = parse_qs(urlsplit(newest).query)
+    assert chosen == {"kommune_range": [f"[{rules.koder[0]}...{rules.koder[-1]}]"], "maaned_range": [MONTH]}
+    assert [f"{k.kommunekode} {k.navn}" for k in rules.kommuner if f"{k.kommunekode} {k.navn}" not in text] == []
+
+
+def test_nothing_delivered_gives_no_link(tmp_path: Path) -> None:
+    text = build_defs(Place(tmp_path, RULES)).resolve_job_def(KRITISK_UGE).description or ""
+    assert "(/locations/" not in text
