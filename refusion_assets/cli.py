@@ -212,7 +212,7 @@ def status(maaned: list[date] | None, *, som_json: bool) -> None:
 
 @main.command()
 @click.argument("maaned", metavar="MÅNED", type=OneMonth())
-@click.option("--ja", is_flag=True, help="Luk uden at spørge; nødvendigt, hvor ingen kan svare.")
+@click.option("--ja", is_flag=True, help="Luk uden at spørge; i et script spørges der ikke.")
 def luk(maaned: list[date], *, ja: bool) -> None:
     """Luk en kørsel: den kan ikke længere ændres. Siger først, hvad der lukkes, og spørger."""
     from refusion_assets.runs.month import close_run, to_be_closed  # noqa: PLC0415  Dagster takes seconds to load
@@ -220,9 +220,12 @@ def luk(maaned: list[date], *, ja: bool) -> None:
     place = _place()
     for line in to_be_closed(place, maaned[0]):
         click.echo(line)
-    if not ja and not sys.stdin.isatty():
-        raise Stop(f"ingen kan svare på, om kørsel {maaned[0]:%Y-%m} skal lukkes; skriv --ja, hvis den skal")
-    if not ja and click.prompt("Luk den (ja/nej)", default="nej").strip().lower() not in ("ja", "j"):
+    # A script has nobody to ask: there the command itself is the answer, as the contract has it.
+    if (
+        not ja
+        and sys.stdin.isatty()
+        and click.prompt("Luk den (ja/nej)", default="nej").strip().lower() not in ("ja", "j")
+    ):
         click.echo("Intet er ændret.")
         return
     close_run(place, maaned[0])
@@ -348,6 +351,8 @@ def ui(port: int) -> None:
     workspace = home / "workspace.yaml"
     shutil.copyfile(PACKAGE / workspace.name, workspace)
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
+    for name in ("REFUSION_UI", "REFUSION_UI_LOKAL"):
+        os.environ.setdefault(name, f"http://127.0.0.1:{port}")
     os.chdir(workspace.parent)
     os.execv(command[0], command)  # noqa: S606  a fixed command of this venv
 

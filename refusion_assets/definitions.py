@@ -162,7 +162,7 @@ def _chain(beregn: Any, opgoer: Any, koder: list[str]) -> dg.SensorDefinition:
         request_job=opgoer,
         description=(
             "Opgør en måned for alle kommuner, når kritisk_uge er lykkedes. Slå den fra, før måneden køres, når en "
-            "kommune skal holdes tilbage; start så opgoer for de andre, og slå den til igen bagefter."
+            "kommune skal holdes tilbage; start så opgoer for de andre, og slå den til igen."
         ),
         minimum_interval_seconds=5,
         default_status=dg.DefaultSensorStatus.RUNNING,

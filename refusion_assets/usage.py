@@ -226,7 +226,7 @@ def misused(error: click.ClickException) -> Iterator[str]:
 
 
 def _why(error: click.ClickException) -> str:
-    """What is wrong, told from the kind of the error: the text of our own kinds is Danish, that of click's is not."""
+    """The fault in Danish: our own kinds of error have a Danish text, and click's are told by their kind."""
     if isinstance(error, (click.NoSuchOption, click.exceptions.NoSuchCommand)):
         option = isinstance(error, click.NoSuchOption)
         name = error.option_name if isinstance(error, click.NoSuchOption) else error.command_name

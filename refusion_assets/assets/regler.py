@@ -6,8 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, calculate
+from refusion_assets.assets import classified
+from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, calculate, shown
 from refusion_assets.assets.stale import as_metadata, difference, moved_money, refuse_undeclared, stale, sums
 from refusion_assets.assets.wiring import BEFORE_ALL, POOL, last_run, stopping
 from refusion_assets.domain.calendar import month_of
@@ -91,16 +91,20 @@ def _recalculate_stale() -> dg.JobDefinition:
                 return
             context.log.info("Genberegner %s", as_ranges(old))
             before = sums(session, old[0], old[-1])
-            classify_through(session, place, last, place.telling(context.log.info))
+            classified.classify_through(session, place, last, place.telling(context.log.info))
             calculate(session, place, last, place.telling(context.log.info))
             change = moved_money(before, sums(session, old[0], old[-1]))
+            numbers = {KRAV: classified.shown(session, place, old[0], old[-1])}
+            numbers |= shown(session, place, old[0], old[-1])
         context.log.info("\n".join(difference(change, place.rules)))
         told = as_metadata(change, place.rules)
         context.add_output_metadata({"forældede måneder": as_ranges(old), **told})
         for key in (KRAV, FORLOEB, RAEKKE, FLEKSBIDRAG):
             said = told if key == RAEKKE else {}
             for month in old:
-                context.log_event(dg.AssetMaterialization(key, partition=f"{month:%Y-%m}", metadata=said))
+                cell = f"{month:%Y-%m}"
+                metadata = numbers.get(key, {}).get(cell, {}) | said
+                context.log_event(dg.AssetMaterialization(key, partition=cell, metadata=metadata))
 
     @dg.job(
         name=GENBEREGN_FORAELDEDE,

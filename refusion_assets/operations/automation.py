@@ -36,7 +36,7 @@ from refusion_assets.store.events import bury_dead, forget, living_runs
 STARTED_BY, COMMAND_LINE, TIMETABLE = "refusion/startet_af", "kommandolinje", "tidsplan"
 INPUT_TAG = "refusion/grundlag"
 BOARD, BOARD_CHECK = dg.AssetKey("leverance"), "alle_har_leveret"
-ADDRESS = "REFUSION_UI"
+ADDRESS, ADDRESS_HERE = "REFUSION_UI", "REFUSION_UI_LOKAL"
 SECONDS_BETWEEN_LOOKS, SECONDS_TO_PROVE, SECONDS_TO_SETTLE = 30, 30.0, 15.0
 RELOAD = 'mutation { reloadRepositoryLocation(repositoryLocationName: "ydelsesrefusion") { __typename } }'
 
@@ -193,16 +193,17 @@ def shape(place: Place) -> tuple[Any, ...]:
 
 def reload_code() -> str:
     """Ask the UI to load the code location again, as months or senders are new; what came of it in words."""
-    address = os.environ.get(ADDRESS, "")
+    # Behind a login the address that people use answers no program.
+    address = os.environ.get(ADDRESS_HERE) or os.environ.get(ADDRESS, "")
     if not address.startswith(("http://", "https://")):
-        return f"Der er nye måneder eller afsendere: tryk Reload definitions, eller sæt {ADDRESS}."
+        return f"Der er nye måneder eller afsendere: tryk Reload definitions, eller sæt {ADDRESS_HERE}."
     body = json.dumps({"query": RELOAD}).encode()
     asked = urllib.request.Request(f"{address.rstrip('/')}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310
     try:
         with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310  http or https, as seen above
             answer.read()
     except OSError as error:
-        return f"Der er nye måneder eller afsendere, men {ADDRESS} svarer ikke ({type(error).__name__})."
+        return f"Der er nye måneder eller afsendere, men {address} svarer ikke ({type(error).__name__})."
     return "Brugerfladen læser nye måneder og afsendere."
 
 

@@ -80,12 +80,13 @@ class Memory:
         )
 
     def with_news(self, news: Iterable[Alarm], everybody: Sequence[Modtager], now: datetime) -> "Memory":
-        """The memory with new messages for those receivers that are told of their kind."""
-        fresh = (
-            Waiting(alarm, tuple(one.navn for one in everybody if alarm.slags in one.om), now.isoformat())
-            for alarm in news
-        )
-        return replace(self, venter=(*self.venter, *(one for one in fresh if one.mangler)))
+        """The memory with new messages for those receivers that are told of their kind, the same words only once."""
+        lacks: dict[tuple[str, str], tuple[Alarm, dict[str, None]]] = {}
+        for alarm in news:
+            _, names = lacks.setdefault((alarm.emne, alarm.tekst), (alarm, {}))
+            names |= dict.fromkeys(one.navn for one in everybody if alarm.slags in one.om)
+        fresh = (Waiting(alarm, tuple(names), now.isoformat()) for alarm, names in lacks.values() if names)
+        return replace(self, venter=(*self.venter, *fresh))
 
     def to_send(self, everybody: Sequence[Modtager]) -> dict[Modtager, list[Alarm]]:
         """The first messages that each receiver lacks, oldest first."""

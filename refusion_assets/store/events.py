@@ -110,7 +110,7 @@ class Haendelseslog(SqliteEventLogStorage):
         return column_name in self._columns
 
     def _store_asset_event(self, conn: Connection, event: dg.EventLogEntry, event_id: int) -> None:
-        """What the index says of an asset: its newest event of each kind. A batch stores it once, at its end."""
+        """Store the newest event of each kind of an asset in the index; a batch does it once, at its end."""
         said = event.get_dagster_event()
         if conn is not self._held.get(INDEX_SHARD_NAME) or said.asset_key is None:
             super()._store_asset_event(conn, event, event_id)

@@ -229,7 +229,7 @@ def test_a_month_is_told_from_the_sender_who_is_late_and_the_bad_file_to_the_set
     root.run("2024-02")
     # March is late at once, as it is in the past too.
     done = heard()
-    assert [line for line in done if line.startswith("I ORDEN")] == ["I ORDEN 2024-02: 2024-02 er opgjort"] * 2
+    assert [line for line in done if line.startswith("I ORDEN")] == ["I ORDEN 2024-02: 2024-02 er opgjort"]
     assert [line.split(":")[0] for line in done if not line.startswith("I ORDEN")] == [
         "MANGLER 2024-03",
         "FRIST 2024-03",

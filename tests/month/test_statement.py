@@ -101,18 +101,22 @@ def test_closing_says_what_it_closes_and_asks(
 ) -> None:
     root, month = before.copy(tmp_path), MONTHS[-1]
     told = json.loads(kept(root, month)[".json"])
-    unasked = root.refusion("luk", month)
-    assert (unasked.code, unasked.err.count("\n"), "skriv --ja" in unasked.err) == (1, 1, True)
-    assert f"Kørsel {month} med regler {told['regelversion']} lukkes; det kan ikke gøres om" in unasked.out
-    assert str(root.place.outgoing / month) in unasked.out
     for said, closed in (("nej", False), ("", False), ("ja", True)):
         monkeypatch.setattr("sys.stdin", Answer(said))
         monkeypatch.setattr("click.termui.visible_prompt_func", lambda _, said=said: said)
         ran = root.refusion("luk", month)
         assert (ran.code, f"Kørsel {month} er lukket." in ran.out) == (0, closed)
         assert ("Intet er ændret." in ran.out) == (not closed)
+        assert f"Kørsel {month} med regler {told['regelversion']} lukkes; det kan ikke gøres om" in ran.out
+        assert str(root.place.outgoing / month) in ran.out
     assert root.rows("SELECT status FROM opgoerelse.koersel ORDER BY maaned")[-1] == ("lukket",)
     assert "allerede lukket" in root.refusion("luk", month, "--ja").err
+
+
+def test_closing_in_a_script_asks_nobody(before: DataRoot, tmp_path: Path) -> None:
+    root, month = before.copy(tmp_path), MONTHS[-1]
+    ran = root.refusion("luk", month)
+    assert (ran.code, f"Kørsel {month} er lukket." in ran.out) == (0, True)
 
 
 class Answer:

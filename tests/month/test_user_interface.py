@@ -24,6 +24,7 @@ from refusion_assets.assets.refusion import FORLOEB, KRAV, RAEKKE
 from refusion_assets.assets.wiring import GENBEREGN
 from refusion_assets.cli import environment
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs
+from refusion_assets.operations.automation import STARTED_BY, TIMETABLE
 from refusion_assets.partitions import range_tags
 from refusion_assets.place import PACKAGE, Place
 from refusion_assets.store import events
@@ -199,7 +200,7 @@ def test_the_sensor_leaves_a_month_alone_of_which_somebody_has_begun_to_settle_s
     assert asked() == ["SkipReason"]
 
 
-def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_the_ui(root: DataRoot) -> None:
+def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_the_schedule(root: DataRoot) -> None:
     spoilt(root)
     ran = root.refusion("koer", MONTH)
     with opened(root) as instance:
@@ -207,7 +208,7 @@ def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_
         assert f"{last_said(instance, run.run_id)}\n" == ran.err
         assert kept_statement(root) == {"tilstand": "stoppet", "grund": ran.err.strip().removeprefix("STOPPET: ")}
         shutil.rmtree(root.place.statements)
-        again = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH})
+        again = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH, STARTED_BY: TIMETABLE})
         assert again.status == dg.DagsterRunStatus.FAILURE
         assert f"{last_said(instance, again.run_id)}\n" == ran.err
         assert kept_statement(root) == {"tilstand": "stoppet", "grund": ran.err.strip().removeprefix("STOPPET: ")}

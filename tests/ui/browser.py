@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Locator, Page, sync_playwright
 
 PICTURES = Path(__file__).parents[2] / "docs" / "billeder"
@@ -16,7 +18,7 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 )
-WIDE, HIGH = 1280, 800
+WIDE, HIGH, COLOURS = 1280, 800, 128
 # A run starts a process and imports Dagster; a backfill waits for a daemon that looks every thirty seconds.
 RUN_SECONDS, LOOKS, SECONDS_BETWEEN_LOOKS, CLICK_SECONDS = 240, 80, 3, 60
 
@@ -118,7 +120,8 @@ class Operator:
         """A picture of the page in the documentation, if the environment asks for pictures."""
         if os.environ.get("REFUSION_BILLEDER"):
             PICTURES.mkdir(exist_ok=True)
-            self.page.screenshot(path=PICTURES / f"{name}.png")
+            shown = Image.open(BytesIO(self.page.screenshot()))
+            shown.convert("RGB").quantize(COLOURS).save(PICTURES / f"{name}.png", optimize=True)
 
 
 @contextmanager

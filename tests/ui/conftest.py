@@ -86,9 +86,9 @@ def _end(server: subprocess.Popen[bytes]) -> None:
         os.killpg(server.pid, signal.SIGKILL)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _browser(served: Served) -> Iterator[Operator]:
-    """One browser for all journeys."""
+    """One browser for the journeys of a module; Dagster in this process wants no other event loop beside its own."""
     with operator(served.address) as made:
         yield made
 

@@ -14,7 +14,6 @@ from tests.ui.conftest import Served
 MARCH, APRIL, HELD = "2024-03", "2024-04", "250"
 MONTHS = ("2024-02", MARCH, APRIL)
 SENSOR = "opgoer_efter_beregning"
-CHANGED = "SELECT count(*) FROM refusion.borger_uge_ydelse WHERE regelversion = '{}'"
 PERCENT = "SELECT DISTINCT procent FROM refusion.borger_uge_ydelse WHERE maaned >= '2024-02-01' ORDER BY 1"
 
 
@@ -87,8 +86,8 @@ def test_three_months_are_calculated_again_by_clicking_after_an_edit_of_the_rule
     rule_edits.declare(served.root.rules, "trappe", date(2024, 2, 1))
     backfill = clicks.launch("genberegn", MONTHS)
     assert clicks.ended(backfill) == "Succeeded"
-    clicks.picture("genberegnet")
     assert 75 in {percent for (percent,) in served.root.rows(PERCENT)}
     assert (served.root.files(APRIL), served.root.ledger()) == (files, ledger)
-    clicks.open("Catalog", "refusion / borger_uge_ydelse", "Overview")
+    clicks.open("Catalog", "refusion / borger_uge_ydelse")
     assert clicks.sees("Forskel, netto til kommunerne")
+    clicks.picture("genberegnet")

@@ -1,12 +1,15 @@
 """Who is told, of what: the file of receivers, real servers with their faults, and no person in any message."""
 
 import logging
+import shutil
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -17,6 +20,7 @@ from refusion_assets.operations.receivers import EVERYTHING, Alarm, Modtager, de
 from tests.conftest import DataRoot, Ran
 from tests.house.test_house import python
 from tests.kit import inbox
+from tests.kit.data_root import REPO
 from tests.kit.inbox import PASSWORD, USER, mail_server, webhook
 
 MAIL = 'navn = "drift"\nurl = "mailto://127.0.0.1:{port}?from=refusion@kommune.dk&to=drift@kommune.dk"'
@@ -24,6 +28,11 @@ LOGIN = (
     'navn = "drift"\nurl = "mailtos://{user}:${{SMTP_KODE}}@localhost:{port}?from=refusion@kommune.dk&to=d@kommune.dk"'
 )
 HOOK = 'navn = "vagt"\nurl = "json://127.0.0.1:{port}/${{NOEGLE}}"'
+# The address as Power Automate gives it.
+TEAMS = (
+    "https://prod-12.westeurope.logic.azure.com:443/workflows/643e69f8/triggers/manual/paths/invoke"
+    "?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=KODMg5xuE_p"
+)
 STOPPET = Alarm("stop", "STOPPET 2026-10: FIL-006 ky-161 har ikke leveret", "FIL-006 ky-161\n\nÆblegrød på Færøerne\n")
 
 
@@ -113,16 +122,6 @@ def test_teams_gets_a_card_whose_lines_stand_apart(tmp_path: Path, monkeypatch: 
     assert said == ["STOPPET 2026-10: x", "FIL-006\n\nÆble"]
 
 
-def test_the_address_that_power_automate_gives_is_understood_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = "https://prod-12.westeurope.logic.azure.com:443/workflows/643e69f8/triggers/manual/paths/invoke"
-    monkeypatch.setenv("TEAMS", f"{given}?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=KODMg5xuE_p")
-    shown = only(tmp_path, 'navn = "teams"\nurl = "${{TEAMS}}"\nom = ["stop"]').shown()
-    way = "Power Automate / Workflows (for MSTeams)"
-    assert shown == f"teams: {way} på prod-12.westeurope.logic.azure.com:443; får stop"
-
-
 def test_many_messages_are_sent_without_a_pause_and_in_order(tmp_path: Path) -> None:
     alarms = [Alarm("stop", f"STOPPET nr. {number}", "x") for number in range(4)]
     begun = time.monotonic()
@@ -185,6 +184,9 @@ def test_a_message_that_does_not_get_through_says_why_in_danish_and_without_secr
 ) -> None:
     if fault == "refused login":
         monkeypatch.setenv("SSL_CERT_FILE", str(inbox.CERTIFICATE))
+    if fault == "no such server":
+        unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        monkeypatch.setattr(socket, "getaddrinfo", mock.Mock(side_effect=unknown))
     with ExitStack() as stack:
         assert told(broken(tmp_path, fault, stack)) == (0, why)
     everything = "".join([*logged, *capfd.readouterr()])
@@ -285,6 +287,27 @@ def test_the_command_says_for_each_receiver_if_a_trial_got_through(tmp_path: Pat
         f"STOPPET: 1 af modtagerne i {tmp_path / 'alarm.toml'} kan ikke få besked\n",
     )
     assert mail.letters[0]["subject"] == f"PRØVE: alarmer fra {tmp_path.name}"
+
+
+def test_the_file_of_the_guide_can_be_copied_and_is_the_one_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, guide = (REPO / "docs" / name for name in ("service/alarm.toml", "alarmer.md"))
+    assert f"```toml\n{given.read_text('utf-8')}```" in guide.read_text("utf-8")
+    monkeypatch.setenv("TEAMS_ADRESSE", TEAMS)
+    monkeypatch.setenv("VAGT_NOEGLE", "hemmelig")
+    shutil.copyfile(given, tmp_path / "alarm.toml")
+    ran = DataRoot(tmp_path).refusion("alarm")
+    assert (ran.code, ran.out.splitlines()[1:], "hemmelig" in ran.out) == (
+        0,
+        [
+            "  drift: mail til drift@kommune.dk over smtp.kommune.dk:587; får alt",
+            "  teams: Teams på prod-12.westeurope.logic.azure.com:443; får stop, frist, ikke_opgjort",
+            "  vagt: JSON på vagt.kommune.dk; får stop, disk",
+        ],
+        False,
+    )
+    assert [f"`{kind}`" for kind in EVERYTHING if f"| `{kind}` |" not in guide.read_text("utf-8")] == []
 
 
 def test_without_a_file_nobody_is_told_and_the_command_says_so(tmp_path: Path) -> None:

@@ -172,6 +172,12 @@ def test_a_message_waits_for_each_receiver_of_its_kind_until_it_is_through() -> 
     assert (memory.to_send([DRIFT, VAGT]), memory.venter) == ({}, ())
 
 
+def test_the_same_words_of_two_kinds_are_told_once_to_each_who_wants_one_of_them() -> None:
+    both = [Alarm(slags, "I ORDEN 2026-10: 2026-10 er opgjort", "x", forbi=True) for slags in ("frist", "disk")]
+    memory = Memory().with_news(both, [DRIFT, VAGT], NOW)
+    assert memory.to_send([DRIFT, VAGT]) == {DRIFT: both[:1], VAGT: both[:1]}
+
+
 def test_a_message_is_given_up_after_a_week_and_one_for_a_receiver_that_is_gone_at_once() -> None:
     memory = Memory().with_news([Alarm("stop", "a", "a")], [DRIFT], NOW)
     assert memory.after_sending({}, ["drift"], NOW + LONGEST_WAIT - timedelta(seconds=1)).venter == memory.venter

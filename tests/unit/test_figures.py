@@ -84,9 +84,17 @@ def test_groups_stand_by_size_with_their_amounts_in_kroner() -> None:
 
 def test_groups_of_under_five_people_show_no_numbers_and_not_their_order() -> None:
     lines = groups("Ydelse", people(b=4, a=1, c=9)).splitlines()
-    assert lines[2:] == ["| c | 9 | 9,00 kr. |", "| a | under\N{NO-BREAK SPACE}5 |  |", "| b | under\N{NO-BREAK SPACE}5 |  |"]
+    assert lines[2:] == [
+        "| c | 9 | 9,00 kr. |",
+        "| a | under\N{NO-BREAK SPACE}5 |  |",
+        "| b | under\N{NO-BREAK SPACE}5 |  |",
+    ]
 
 
 def test_one_small_group_hides_the_next_smallest_as_a_total_would_tell_it() -> None:
     lines = groups("Ydelse", people(a=4, b=9, c=10)).splitlines()
-    assert lines[2:] == ["| c | 10 | 10,00 kr. |", "| a | under\N{NO-BREAK SPACE}5 |  |", "| b | under\N{NO-BREAK SPACE}5 |  |"]
+    assert lines[2:] == [
+        "| c | 10 | 10,00 kr. |",
+        "| a | under\N{NO-BREAK SPACE}5 |  |",
+        "| b | under\N{NO-BREAK SPACE}5 |  |",
+    ]

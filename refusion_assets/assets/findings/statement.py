@@ -42,10 +42,10 @@ FROM opgoerelse.kommune k JOIN opgoerelse.koersel r USING (koersel)
 WHERE r.maaned IN ($month, $before, $year) GROUP BY ALL"""
 PEOPLE = "SELECT count(DISTINCT borger_id) FROM opgoerelse.postering WHERE koersel = $n"
 
-# The run's rows of earlier months, each with one cause. A week of a benefit (window `w`) is looked at with all its
-# municipalities together: an amount that only changes municipality has moved with the person. A new line can move what
-# lies in its period or later. What no new line can have moved, the rules have if they are others than those of the run
-# before, and else the residence: nothing else goes into a result.
+# The run's rows of earlier months, each with one cause. A week of a benefit is looked at with all its municipalities
+# together (window `w`). An amount that only changes municipality has moved with the person. A new line can move the
+# weeks from its period on. A change without a new line comes from the rules, if they are others than those of the run
+# before. Otherwise it comes from the residence, as nothing else goes into a result.
 CAUSES = """
 WITH noegle AS (
     SELECT uge, maaned, borger_id, ydelse_id, kommunekode, bool_or(raekketype = 'T') AS tilbage,
@@ -86,7 +86,7 @@ FROM opgoerelse.advis a LEFT JOIN raw.fil f ON f.filnavn = a.fil
 WHERE a.koersel = $n AND a.status = $new GROUP BY 1"""
 OPEN = "SELECT count(*) FROM opgoerelse.advis WHERE koersel = $n AND status <> $solved"
 
-# What the list of new findings does not say: the checks of other things than findings of a rule.
+# Checks that are no list of findings of a rule, so that the new findings do not name them.
 REMARKS = f"""
 SELECT kontrol, tekst FROM kontrol.resultat WHERE maaned = $m AND NOT bestaaet AND kontrol <> 'adviseringer'
 AND NOT {among("replace(kontrol, '_', '-')", "rules")} ORDER BY tabel, kontrol"""

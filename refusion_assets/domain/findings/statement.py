@@ -176,7 +176,7 @@ class Opgoerelse:
         yield from (f"    {line}" for line in named(self.aarsager))
 
     def _new(self, most: int) -> Iterator[str]:
-        """What is new to look at, the worst rules first, with who acts."""
+        """The new findings to look at, the worst rules first, with who acts."""
         antal = sum(one.antal for one in self.nyt)
         still = f"{plural(self.aabne, 'er åben', 'er åbne')} i alt"
         if not antal:
