@@ -395,12 +395,20 @@ def shown(session: Session, place: Place, first: date, last: date) -> dict[dg.As
     rows = session.frame(OF_MONTHS, first=first, last=last)
     of_benefits = rows.filter(~pl.col("er_trin")).drop("trin", "er_trin")
     money = by_month(of_benefits, "Ydelse", names_of_benefits(place.rules))
-    steps = rows.filter(pl.col("er_trin") & (pl.col("borgere") >= figures.FEW)).drop_nulls("trin")
-    drawn = figures.plot(partial(_steps, steps.sort("maaned", "trin", descending=[True, False])), 7, 2.6)
+    drawn = plot_steps(rows.filter("er_trin").drop_nulls("trin"))
     key = f"{last:%Y-%m}"
     money[key] = money.get(key, {}) | {"plot": dg.MetadataValue.md(figures.image("trin", drawn))}
     spells_now = session.frame(SPELLS_OF_MONTHS, first=first, last=last)
     return {RAEKKE: money, FORLOEB: by_month(spells_now, "Uger", ARTER)}
+
+
+def plot_steps(rows: pl.DataFrame) -> str:
+    """The money of each step (SVG), a bar for each month, newest first; no bar for fewer than `FEW` people.
+
+    `rows`: maaned, trin, borgere, refusion_oere, medfinansiering_oere.
+    """
+    drawn = rows.filter(pl.col("borgere") >= figures.FEW).sort("maaned", "trin", descending=[True, False])
+    return figures.plot(partial(_steps, drawn), 7, 2.6)
 
 
 def _steps(rows: pl.DataFrame, figure: "Figure") -> None:
