@@ -255,7 +255,10 @@ def test_the_tables_show_people_and_kroner_of_each_month_which_the_ui_plots_mont
     with opened(january) as instance:
         money = told_of(instance, RAEKKE)
         others = [told_of(instance, key) for key in (RAW, KRAV, FORLOEB, POSTERING)]
+        files = told_of(instance, FILER)
     assert [(money["borgere"], money["raekker"], money["refusion_kr"])] == row
+    [settled] = january.rows("SELECT sum(refusion_oere) / 100 FROM opgoerelse.postering WHERE koersel > 0")
+    assert (files["koerslens_kommuner"], files["koerslens_refusion_kr"]) == (98, *settled)
     assert money["plot"].startswith("![trin](data:image/svg+xml;base64,")
     assert ["borgere" in shown for shown in others] == [True] * 4
 
