@@ -194,8 +194,8 @@ def _settled_since(instance: dg.DagsterInstance, calculation: dg.DagsterRun, mon
 
 
 def settle_tags(koder: list[str], month: str) -> dict[str, str]:
-    """The run tags that settle a month for all municipalities in one run."""
-    return range_tags(f"{koder[0]}|{month}", f"{koder[-1]}|{month}")
+    """The run tags that settle a month for all municipalities in one run; the list of runs shows the month."""
+    return {**range_tags(f"{koder[0]}|{month}", f"{koder[-1]}|{month}"), "refusion/maaned": month}
 
 
 @dg.definitions
