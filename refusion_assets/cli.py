@@ -223,6 +223,7 @@ def luk(maaned: list[date], *, ja: bool) -> None:
     # A script has nobody to ask: there the command itself is the answer, as the contract has it.
     if (
         not ja
+        and sys.stdin is not None
         and sys.stdin.isatty()
         and click.prompt("Luk den (ja/nej)", default="nej").strip().lower() not in ("ja", "j")
     ):

@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.raw import HEADER, oere
 from refusion_assets.domain.rules.entries import Kilde, Rulebook
@@ -96,9 +96,9 @@ class Content:
 
 
 def month_named(name: str) -> date | None:
-    """The month that a folder is named by (`YYYY-MM`); None if it is none."""
+    """The month that a folder is named by (`YYYY-MM`); None if it is none, or the calendar ends with it."""
     try:
-        return date.fromisoformat(f"{name}-01") if MONTH_NAME.fullmatch(name) else None
+        return month_of(name) if MONTH_NAME.fullmatch(name) else None
     except ValueError:
         return None
 

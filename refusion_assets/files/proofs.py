@@ -2,8 +2,10 @@
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -64,9 +66,17 @@ def lying(raw: Path, month: date, rules: Rulebook) -> list[Proof]:
         if os.path.lexists(path):
             found.append((path, art, ""))
     return [
-        Proof(str(path.relative_to(raw)), kilde, enhed, Print.of(path), Print.of(manifest_of(path)))
+        Proof(str(path.relative_to(raw)), kilde, enhed, _print(path), _print(manifest_of(path)))
         for path, kilde, enhed in found
     ]
+
+
+def _print(path: Path) -> Print | None:
+    """The print of a file; None too where the system tells nothing, as of a link to itself."""
+    try:
+        return Print.of(path)
+    except OSError:
+        return None
 
 
 def proved(raw: Path, proof: Proof, month: date, rules: Rulebook) -> Proof:
@@ -76,17 +86,25 @@ def proved(raw: Path, proof: Proof, month: date, rules: Rulebook) -> Proof:
         try:
             _, lines = read_register(path, REGISTER_HEADERS[proof.kilde])
         except FileRejected as refused:
-            return replace(proof, fejl=(refused.fault,))
+            return _refused(proof, refused)
         return replace(proof, indhold=Indhold(lines.height, 0))
-    name = next(name for found, name, _ in files_of_month(raw, month, rules) if found == path)
+    name = next((name for found, name, _ in files_of_month(raw, month, rules) if found == path), None)
+    if name is None:
+        return proof  # it has gone since it was listed
     if name["form"] == "txt":
         return replace(proof, fejl=(fixed_form(path),))
     try:
         for _ in read_reports(delivery_of(raw, path, name, month)).parts:
             pass
     except FileRejected as refused:
-        return replace(proof, fejl=(refused.fault,))
+        return _refused(proof, refused)
     return replace(proof, indhold=content_claimed(path))
+
+
+def _refused(proof: Proof, refused: FileRejected) -> Proof:
+    """A file with its fault; without its print if the system would not open it, so that the next look tries again."""
+    fil = None if isinstance(refused.__context__, OSError) else proof.fil
+    return replace(proof, fil=fil, fejl=(refused.fault,))
 
 
 def content_claimed(path: Path) -> Indhold | None:
@@ -125,17 +143,26 @@ def kept(root: Path) -> dict[str, Proof]:
     try:
         read = json.loads((root / FOLDER / FILE).read_text("utf-8"))
         return {sti: _as_proof(said) for sti, said in read.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 
 def keep(root: Path, proofs: Iterable[Proof]) -> None:
-    """The proofs written to the data root in place of those before; a reader sees the old or the new ones."""
+    """The proofs written to the data root in place of those before; a reader sees the old or the new ones.
+
+    Where the disk takes nothing, those before stay: each file is then proved at each look.
+    """
     folder = root / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / f".{FILE}.{os.getpid()}"
-    fresh.write_text(json.dumps({p.sti: asdict(p) for p in proofs}, ensure_ascii=False, sort_keys=True), "utf-8")
-    os.replace(fresh, folder / FILE)
+    # The sensor and the schedule are two threads of one process.
+    fresh = folder / f".{FILE}.{os.getpid()}.{threading.get_ident()}"
+    said = json.dumps({p.sti: asdict(p) for p in proofs}, ensure_ascii=False, sort_keys=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(said, "utf-8")
+        os.replace(fresh, folder / FILE)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
 
 
 def _as_proof(said: dict[str, Any]) -> Proof:

@@ -10,14 +10,13 @@ import dagster as dg
 
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.domain.stop import Stop
+from refusion_assets.operations.automation import UNSEEN, unseen
 from refusion_assets.operations.board import board, coming_month
-from refusion_assets.operations.receivers import Modtager, deliver, file_of, nobody, receivers, without_persons
+from refusion_assets.operations.receivers import Modtager, deliver, file_of, nobody, receivers
 from refusion_assets.operations.told import OF_A_MONTH, Ended, Memory, changes, over_or_again, standing
-from refusion_assets.place import Place
+from refusion_assets.place import Place, unforeseen
 from refusion_assets.rulebook.load import RuleError
 from refusion_assets.store.events import DIED, STOPPED, reason_of
-from refusion_assets.store.session import Locked
 
 SECONDS_BETWEEN_LOOKS, SECONDS_TO_PROVE, SECONDS_TO_SETTLE = 60, 10.0, 15.0
 UI = "REFUSION_UI"
@@ -69,8 +68,10 @@ def look(
     calm = not working and now - datetime.fromisoformat(memory.set_til) >= CALM
     try:
         memory = _month(place, memory, everybody, rules, now, calm=calm)
-    except (Stop, RuleError, Locked, OSError) as error:
-        trouble = f"tavlen kunne ikke læses: {without_persons(str(error))}"
+    except UNSEEN as error:
+        trouble = unseen(error)
+    except Exception as error:  # noqa: BLE001  a fault of the board must not silence the messages about runs
+        trouble = unforeseen(error)
     told = deliver(memory.to_send(everybody))
     memory = memory.after_sending({one.navn: n for one, (n, _) in told.items()}, [m.navn for m in everybody], now)
     lines = [f"{one.navn} fik {n}" + (f", og så: {why}" if why else "") for one, (n, why) in told.items()]

@@ -7,12 +7,15 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from http.client import HTTPException
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from refusion_assets.assets.stale import stale
 from refusion_assets.assets.wiring import POOL
+from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.operations.board import (
     FEJL,
     LEVERET,
@@ -27,17 +30,25 @@ from refusion_assets.domain.operations.board import (
     summary,
 )
 from refusion_assets.domain.rules.change import as_ranges
+from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.operations.board import board, coming_month, known, now_in_danish_time, runs
+from refusion_assets.operations.receivers import without_persons
 from refusion_assets.partitions import grids, sender_cell
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import RuleError
 from refusion_assets.store.events import bury_dead, forget, living_runs
+from refusion_assets.store.session import Locked
 
 STARTED_BY, COMMAND_LINE, TIMETABLE = "refusion/startet_af", "kommandolinje", "tidsplan"
 INPUT_TAG = "refusion/grundlag"
 BOARD, BOARD_CHECK = dg.AssetKey("leverance"), "alle_har_leveret"
 ADDRESS, ADDRESS_HERE = "REFUSION_UI", "REFUSION_UI_LOKAL"
 SECONDS_BETWEEN_LOOKS, SECONDS_TO_PROVE, SECONDS_TO_SETTLE = 30, 30.0, 15.0
+NOT_ENDED = (
+    *(dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING),
+    *(dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING),
+)
+UNSEEN = (RuleError, Stop, Locked, OSError)
 RELOAD = 'mutation { reloadRepositoryLocation(repositoryLocationName: "ydelsesrefusion") { __typename } }'
 
 
@@ -59,12 +70,15 @@ def decide(place: Place, found: Board) -> Start | str:
     """
     if why := next(_obstacles(place, found), None):
         return why
-    entry = place.rules.kritisk_uge_on(found.nu.date())
+    entry = place.rules.kritisk_uge_on(next_month(found.maaned))
     goes_on = entry is not None and found.uge is not None and entry.ved_frist == "fortsaet"
     passed = {genstand for regel, genstand, _ in found.accepteret if regel == "FIL-006"}
     missing = [sender.navn for sender in found.i_stand(MANGLER, SEN) if sender.navn not in passed]
     if missing and not (goes_on and found.uge and found.nu >= found.uge.deadline):
         return f"{summary(found)} {deadline(found)}"
+    if not found.antal[LEVERET]:
+        # All at once is no delay of the senders: perhaps the folder is on a disk that is not there.
+        return f"{summary(found)} Er {place.raw} på plads? Ingen måned starter af sig selv uden een leverance."
     accepter = tuple(f"FIL-006:{navn}" for navn in missing)
     lies = [[a.navn, a.filer, vars(a.nu) if a.nu else None] for a in found.afsendere]
     said = json.dumps([f"{found.maaned}", lies, accepter, place.rules.version], sort_keys=True)
@@ -126,20 +140,47 @@ def schedule(place: Place, beregn: Any) -> dg.ScheduleDefinition:
     )
     def kritisk_uge_klar(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         here = _fresh(place)
-        month = coming_month(here)
-        if month is None:
-            return dg.SkipReason(f"der er ingen leverancer under {here.raw}")
-        start = decide(here, _look(here, month))
+        try:
+            month = coming_month(here)
+            if month is None:
+                return dg.SkipReason(f"der er ingen leverancer under {here.raw}")
+            start = decide(here, _look(here, month))
+        except UNSEEN as error:
+            return dg.SkipReason(unseen(error))
         if isinstance(start, str):
             return dg.SkipReason(start)
-        if busy := living_runs(context.instance, POOL):
-            return dg.SkipReason(f"kørsel {min(busy)[:8]} er i gang")
-        if tried := context.instance.get_runs(dg.RunsFilter(tags={INPUT_TAG: start.grundlag}), limit=1):
-            number = tried[0].run_id[:8]
-            return dg.SkipReason(f"måneden er forsøgt på det samme i kørsel {number}; ret fejlen, og start den selv")
+        if why := next(_begun(context.instance, start), None):
+            return dg.SkipReason(why)
         return request(start)
 
     return kritisk_uge_klar
+
+
+def busy_with(instance: dg.DagsterInstance) -> str:
+    """The id of a run that is at work or in the queue; empty if none is. A run in the queue has no place in a pool."""
+    living = living_runs(instance, POOL)
+    waiting = instance.get_runs(dg.RunsFilter(statuses=list(NOT_ENDED)), limit=1)
+    return min([*living, *(run.run_id for run in waiting)], default="")
+
+
+def _begun(instance: dg.DagsterInstance, start: Start) -> Iterator[str]:
+    """Why a month may not start, by the runs that Dagster remembers."""
+    if busy := busy_with(instance):
+        yield f"kørsel {busy[:8]} er i gang eller i kø"
+    # A person who began the month perhaps holds a municipality back; the warehouse does not know before it settles.
+    for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: f"{start.maaned:%Y-%m}"})):
+        if run.tags.get(STARTED_BY) != TIMETABLE:
+            yield f"måneden er forsøgt i kørsel {run.run_id[:8]}; et menneske fører den til ende"
+    for run in instance.get_runs(dg.RunsFilter(tags={INPUT_TAG: start.grundlag}), limit=1):
+        yield f"måneden er forsøgt på det samme i kørsel {run.run_id[:8]}; ret fejlen, og start den selv"
+
+
+def unseen(error: Exception) -> str:
+    """Why the board cannot be seen now: rules that cannot stand, or a warehouse or a file that cannot be read."""
+    if isinstance(error, RuleError):
+        return f"reglerne kan ikke stå: {error}"
+    said = of_the_system(error) if isinstance(error, OSError) else str(error)
+    return f"tavlen kunne ikke læses: {without_persons(said)}"
 
 
 def _look(place: Place, month: date) -> Board:
@@ -168,15 +209,15 @@ def sensor(place: Place) -> dg.SensorDefinition:
     )
     def nye_leverancer(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         bury_dead(context.instance, POOL)
+        here = _fresh(place)
         try:
-            here = _fresh(place)
             here.rules  # noqa: B018  read here, so that rules that cannot stand are told
-        except RuleError as error:
-            return dg.SkipReason(f"reglerne kan ikke stå: {error}")
-        month = coming_month(here)
-        if month is None:
-            return dg.SkipReason(f"der er ingen leverancer under {place.raw}")
-        found = _look(here, month)
+            month = coming_month(here)
+            if month is None:
+                return dg.SkipReason(f"der er ingen leverancer under {place.raw}")
+            found = _look(here, month)
+        except UNSEEN as error:
+            return dg.SkipReason(unseen(error))
         shown = json.loads(context.cursor or "{}")
         context.update_cursor(json.dumps(mark(context.instance, found, shown), sort_keys=True))
         old = "" if shape(here) == loaded else f" {reload_code()}"
@@ -202,7 +243,7 @@ def reload_code() -> str:
     try:
         with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310  http or https, as seen above
             answer.read()
-    except OSError as error:
+    except (OSError, ValueError, HTTPException) as error:
         return f"Der er nye måneder eller afsendere, men {address} svarer ikke ({type(error).__name__})."
     return "Brugerfladen læser nye måneder og afsendere."
 

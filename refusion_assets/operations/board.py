@@ -29,7 +29,7 @@ from refusion_assets.domain.operations.board import (
     board_lines,
 )
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.domain.stop import Fault
+from refusion_assets.domain.stop import Fault, Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.files import delivered, proofs
 from refusion_assets.files.proofs import Proof
@@ -44,22 +44,37 @@ LONG = 3600.0
 BYTES_A_RAW_BYTE = 3
 # The live file, its log, and the two copies for analysts grow by the month's rows.
 FILES_THAT_GROW = 4
+ASKED = (
+    *("opgoerelse.koersel", "opgoerelse.kommune", "opgoerelse.tilbageholdt", "kontrol.accept"),
+    *("raw.fil", "refusion.beregnet", "refusion.regelgrundlag"),
+)
+"""The tables that the board and the schedule ask."""
 T = TypeVar("T")
 
 
 def known(place: Place, ask: Callable[[Session], T], nothing: T) -> T:
     """The answer of the warehouse, or of the copy while a run has the warehouse open.
 
-    `nothing` where there is no warehouse, or one of an earlier program.
+    `nothing` where there is no warehouse, while the first run has it open, or where an earlier program made it and it
+    lacks a table. Stop if a table has other columns.
     """
     if not place.warehouse.path.exists():
         return nothing
     try:
         with place.warehouse.watching() as session:
-            return ask(session) if session.has("opgoerelse.tilbageholdt") else nothing
+            return _asked(session, ask, nothing)
     except Locked:
+        if not place.warehouse.published.exists():
+            return nothing
         with place.warehouse.reading() as session:
-            return ask(session) if session.has("opgoerelse.tilbageholdt") else nothing
+            return _asked(session, ask, nothing)
+
+
+def _asked(session: Session, ask: Callable[[Session], T], nothing: T) -> T:
+    if not all(map(session.has, ASKED)):
+        return nothing
+    session.refuse_other_columns()
+    return ask(session)
 
 
 @dataclass(frozen=True)
@@ -242,10 +257,17 @@ def run_lines(place: Place) -> Iterator[str]:
 def status_lines(place: Place, months: list[date], *, som_json: bool) -> Iterator[str]:
     """The lines of `refusion status`: the board of each month, and the last runs; one JSON object per month instead.
 
-    Without months: of the coming one.
+    Without months: of the coming one. Stop if a month lies outside those that can be run, and the one after them.
     """
+    today = date.today()  # noqa: DTZ011  the grids follow the local calendar
+    first, last = (
+        place.rules.optaelling.gaelder_fra.replace(day=1),
+        next_month(last_month(place.root, place.rules, today)),
+    )
+    if months and not first <= months[0] <= months[-1] <= last:
+        raise Stop(f"tavlen kan vises for {first:%Y-%m}..{last:%Y-%m}; er måneden rigtig?")
     asked = months or [month for month in [coming_month(place)] if month]
-    if not asked:
+    if not asked and not som_json:
         yield f"Der er ingen leverancer under {place.raw}."
     for month in asked:
         found = board(place, month, now_in_danish_time())

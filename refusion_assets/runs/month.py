@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 import polars as pl
+from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from refusion_assets.assets.findings.statement import keep, stated, stopped
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
@@ -346,6 +347,8 @@ def _execute(
     config: dict[str, Any] | None = None,
 ) -> None:
     """One job run in this process and kept in the instance; Stop with its reason if it fails."""
+    # A person sees that a command has ended, and starts it again; a copy begun by Dagster would run into it.
+    tags = {**tags, MAX_RETRIES_TAG: "0"}
     # It says in English, on standard error, which checks a stopped step did not make.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
     result = defs.resolve_job_def(job).execute_in_process(

@@ -268,12 +268,12 @@ class Session:
         known = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'identitet' AND comment = $digest"
         if self.value(known, digest=digest):
             return
-        self._refuse_other_columns()
+        self.refuse_other_columns()
         for statement in wanted:
             self.connection.execute(statement)
         self.connection.execute(f"COMMENT ON TABLE identitet.borger IS '{digest}'")
 
-    def _refuse_other_columns(self) -> None:
+    def refuse_other_columns(self) -> None:
         """Stop if a table that is there has other columns than its contract."""
         found = self.frame("""SELECT schema_name || '.' || table_name AS tabel, list(column_name) AS kolonner
             FROM duckdb_columns() GROUP BY 1""")

@@ -262,3 +262,13 @@ def test_a_board_that_cannot_be_read_does_not_silence_the_runs(
     monkeypatch.setattr(alarms, "coming_month", mock.Mock(side_effect=Stop(f"lageret er åbnet af {CPR}")))
     _, said = tick(root, an_hour_ago())
     assert said == "drift fik 2; tavlen kunne ikke læses: lageret er åbnet af (personnummer)"
+
+
+def test_an_unforeseen_fault_of_the_board_does_not_silence_the_runs_and_says_no_person(
+    root: DataRoot, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.write(root.path, MAIL.format(port=mail.port))
+    monkeypatch.setattr(alarms, "coming_month", mock.Mock(side_effect=KeyError(CPR)))
+    _, said = tick(root, an_hour_ago())
+    assert said.startswith("drift fik 2; uventet fejl, KeyError i ")
+    assert CPR not in said

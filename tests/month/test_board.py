@@ -3,24 +3,30 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, NoReturn
+from unittest import mock
 
 import dagster as dg
 import pytest
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
 
 from refusion_assets.definitions import build_defs
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.operations.bankdays import DANISH
 from refusion_assets.domain.operations.board import FEJL, LEVERET, MANGLER, SEN, UNDERVEJS, Board
-from refusion_assets.files import proofs
+from refusion_assets.files import delivered, proofs
 from refusion_assets.operations import automation
 from refusion_assets.operations.automation import BOARD, BOARD_CHECK, Start, decide, request
 from refusion_assets.operations.board import board, coming_month
 from refusion_assets.place import Place
-from tests.conftest import DataRoot
+from refusion_assets.store.session import Locked, Warehouse
+from tests.conftest import DataRoot, Ran
 from tests.kit.senders import BORN_1858, Senders, adp, kth
 from tests.month.test_histories import few_kommuner
 from tests.month.test_user_interface import opened
@@ -157,6 +163,102 @@ def test_a_file_that_is_being_written_and_one_there_was_no_time_for_are_on_their
     assert set(states(look(root, settling=60.0)).values()) == {LEVERET}
 
 
+def test_a_file_that_goes_while_it_is_looked_at_is_on_its_way_and_stops_nothing(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    lying = proofs.lying
+
+    def and_gone(*where: Any) -> list[proofs.Proof]:
+        found = lying(*where)
+        for path in (root.path / "raw" / "ky" / "2024-04").iterdir():
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(proofs, "lying", and_gone)
+    assert states(look(root))["ky-169"] == UNDERVEJS
+
+
+def test_a_link_to_itself_is_a_bad_file_and_not_a_fault_of_the_board(root: DataRoot) -> None:
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    path = files_of(root, "ky")
+    path.unlink()
+    path.symlink_to(path.name)
+    [fault] = look(root).fejl
+    assert fault.regel == "FIL-002"
+
+
+def test_a_file_that_the_system_would_not_open_is_tried_again_at_the_next_look(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    senders_of(root).deliver("2024-04", [kth("c1")])
+
+    def closed(*_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(delivered, "_looked_through", closed)
+        assert states(look(root, keep=True))["ky-169"] == FEJL
+    assert states(look(root))["ky-169"] == LEVERET  # access has no trace in the print of the file
+
+
+def test_a_board_whose_proofs_cannot_be_kept_is_shown_all_the_same(root: DataRoot) -> None:
+    shutil.rmtree(root.path / "tavle", ignore_errors=True)
+    (root.path / "tavle").touch()
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    assert set(states(look(root, keep=True)).values()) == {LEVERET}
+
+
+def test_the_sensor_and_the_schedule_keep_their_proofs_at_once(root: DataRoot) -> None:
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    found = proofs.prove(root.place.raw, MONTH, root.place.rules, {}, seconds=9, settling=0)
+    names = set()
+    real = os.replace
+
+    def slow(fresh: Path, to: Path) -> None:
+        names.add(fresh.name)
+        gate.wait()
+        real(fresh, to)
+
+    gate = threading.Barrier(2, timeout=9)
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(proofs.os, "replace", slow)
+        list(pool.map(lambda _: proofs.keep(root.path, found), range(2)))
+    assert len(names) == 2
+    assert proofs.kept(root.path).keys() == {proof.sti for proof in found}
+
+
+def test_the_board_is_shown_while_the_first_run_has_the_warehouse_open(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(root.path / "udgivet")
+
+    def locked(_: Warehouse) -> NoReturn:
+        raise Locked
+
+    monkeypatch.setattr(Warehouse, "watching", locked)
+    assert coming_month(root.place) == month_of("2024-03")
+    assert set(states(board(root.place, MONTH, OPENED)).values()) == {MANGLER}
+
+
+def test_a_warehouse_of_an_earlier_program_is_told_with_the_remedy(root: DataRoot) -> None:
+    with root.place.warehouse.open() as session:
+        session.run("ALTER TABLE opgoerelse.kommune DROP raekker")
+    ran = root.refusion("status")
+    assert ran.code == 1
+    assert "tidligere udgave af programmet (opgoerelse.kommune); flyt mappen lager" in ran.err
+
+
+def test_status_of_no_delivery_is_no_line_of_json_and_of_no_month_a_reason(root: DataRoot) -> None:
+    for folder in ("lager", "raw"):
+        shutil.rmtree(root.path / folder)
+    (root.path / "raw").mkdir()
+    assert root.refusion("status", "--json") == Ran(0, "", "")
+    for month in ("0001-01", "9999-11", "2024-01..2199-01"):
+        ran = root.refusion("status", month)
+        assert (ran.code, "er måneden rigtig?" in ran.err) == (1, True)
+
+
 def test_status_says_the_same_as_json_and_hides_no_file_that_nobody_reads(root: DataRoot) -> None:
     senders_of(root).deliver("2024-04", [kth("c1")])
     stray = root.path / "raw" / "ky" / "2024-04" / f"ky {BORN_1858}.csv"
@@ -235,6 +337,35 @@ def test_a_change_of_the_rules_that_touches_calculated_months_waits_for_a_person
     assert "genberegn_foraeldede" in str(start_of(root, OPENED))
 
 
+def test_no_month_starts_by_itself_without_a_single_delivery(root: DataRoot) -> None:
+    edit_rules(root, 'ved_frist = "vent"', 'ved_frist = "fortsaet"\nbegrundelse = "aftalt med styregruppen"')
+    said = str(start_of(root, PASSED))
+    assert "uden een leverance" in said
+
+
+def test_the_schedule_waits_for_a_run_that_has_not_come_to_its_first_step(instance: dg.DagsterInstance) -> None:
+    assert automation.busy_with(instance) == ""
+    run = dg.DagsterRun(job_name="kritisk_uge", status=dg.DagsterRunStatus.STARTING)
+    instance.add_run(run)
+    assert automation.busy_with(instance) == run.run_id
+
+
+def test_a_run_of_a_command_that_died_is_not_started_again_by_dagster(instance: dg.DagsterInstance) -> None:
+    assert instance.run_retries_max_retries == 1
+    for run in instance.get_runs():
+        died = run.with_status(dg.DagsterRunStatus.FAILURE)
+        assert not auto_reexecution_should_retry_run(instance, died, None)
+
+
+def test_the_sensor_says_why_the_board_cannot_be_seen(
+    root: DataRoot, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automation, "coming_month", mock.Mock(side_effect=PermissionError(13, "nej", "raw")))
+    sensor = automation.sensor(Place(root.path, root.rules))
+    said = sensor.evaluate_tick(dg.build_sensor_context(instance=instance))
+    assert str(said.skip_message) == "tavlen kunne ikke læses: systemet siger nej: raw; ret det, og kør igen"
+
+
 def test_rules_without_a_critical_week_and_a_full_disk_start_nothing(root: DataRoot) -> None:
     senders_of(root).deliver("2024-04", [kth("c1")])
     found = look(root)
@@ -299,12 +430,9 @@ def test_the_schedule_starts_a_month_once_and_the_run_settles_it(
     monkeypatch.setattr(automation, "SECONDS_TO_SETTLE", 0.0)
     monkeypatch.setattr(automation, "now_in_danish_time", lambda: PASSED)
     defs = automation_defs(root)
-    schedule = defs.resolve_schedule_def("kritisk_uge_klar")
 
     def tick() -> dg.RunRequest | str:
-        with dg.build_schedule_context(instance=instance, repository_def=defs.get_repository_def()) as context:
-            said = schedule.evaluate_tick(context)
-        return said.run_requests[0] if said.run_requests else str(said.skip_message)
+        return ticked(defs, instance)
 
     senders_of(root).deliver("2024-04", [kth("c1")])
     shutil.move(root.path / "raw" / "akasse" / "2024-04", root.path / "senere")
@@ -318,6 +446,26 @@ def test_the_schedule_starts_a_month_once_and_the_run_settles_it(
     )
     assert ran.success
     assert "forsøgt på det samme" in str(tick())
+
+
+def test_a_month_that_a_person_has_begun_is_left_to_that_person(
+    root: DataRoot, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automation, "SECONDS_TO_SETTLE", 0.0)
+    monkeypatch.setattr(automation, "now_in_danish_time", lambda: PASSED)
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    tags = {"dagster/partition": "2024-04", automation.STARTED_BY: automation.COMMAND_LINE}
+    stopped = dg.DagsterRun(job_name="kritisk_uge", status=dg.DagsterRunStatus.FAILURE, tags=tags)
+    instance.add_run(stopped)  # of `koer 2024-04 --undtagen 169`, as it could not settle
+    assert str(ticked(automation_defs(root), instance)).startswith(f"måneden er forsøgt i kørsel {stopped.run_id[:8]}")
+
+
+def ticked(defs: dg.Definitions, instance: dg.DagsterInstance) -> dg.RunRequest | str:
+    """The run that the schedule asks for, or why it asks for none."""
+    schedule = defs.resolve_schedule_def("kritisk_uge_klar")
+    with dg.build_schedule_context(instance=instance, repository_def=defs.get_repository_def()) as context:
+        said = schedule.evaluate_tick(context)
+    return said.run_requests[0] if said.run_requests else str(said.skip_message)
 
 
 def automation_defs(root: DataRoot) -> dg.Definitions:

@@ -1,5 +1,6 @@
 """The statement of a month: beside the files, the same in the terminal, the UI and as JSON, and gone when they are."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -113,8 +114,12 @@ def test_closing_says_what_it_closes_and_asks(
     assert "allerede lukket" in root.refusion("luk", month, "--ja").err
 
 
-def test_closing_in_a_script_asks_nobody(before: DataRoot, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stdin", ["none", "no terminal"])
+def test_closing_in_a_script_asks_nobody(
+    before: DataRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stdin: str
+) -> None:
     root, month = before.copy(tmp_path), MONTHS[-1]
+    monkeypatch.setattr("sys.stdin", None if stdin == "none" else io.StringIO())
     ran = root.refusion("luk", month)
     assert (ran.code, f"Kørsel {month} er lukket." in ran.out) == (0, True)
 
