@@ -16,6 +16,7 @@ from refusion_assets.assets.refusion import calculate
 from refusion_assets.assets.wiring import Asked, gate
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.place import REPOSITORY, Place
+from refusion_assets.store.publish import publish
 
 
 def main(root: Path, month: str) -> None:
@@ -59,7 +60,7 @@ def main(root: Path, month: str) -> None:
     clocked("kontrol", begin)
     begin = time.perf_counter()
     show(place, first, outgoing)  # type: ignore[arg-type]
-    place.warehouse.publish()
+    publish(place.warehouse)
     clocked("filer", begin)
     print(json.dumps(took))
 

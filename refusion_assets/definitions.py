@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 
@@ -16,14 +17,15 @@ from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.operations import alarms, automation
 from refusion_assets.operations.automation import COMMAND_LINE, STARTED_BY
-from refusion_assets.partitions import OWNER, grids, range_tags
+from refusion_assets.partitions import KOMMUNE, MAANED, OWNER, Grids, grids, range_tags
 from refusion_assets.place import Place
-from refusion_assets.store.events import in_danish
+from refusion_assets.store.events import LOCATION, in_danish
 
 # Backfill policies and partition mappings are marked beta; the version is locked, so the warning says nothing.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 KRITISK_UGE, OPGOER = "kritisk_uge", "opgoer"
+LINKED_MONTHS = 6
 CALCULATION = (
     *(["classified", "krav"], ["duration", "forloeb"]),
     *(["refusion", "borger_uge_ydelse"], ["refusion", "fleksbidrag"]),
@@ -54,8 +56,8 @@ def build_defs(place: Place) -> dg.Definitions:
         *quality.build(months),
         *refusion.build(months, regler.topic_keys(rules)),
     ]
-    settled = [*opgoerelse.build(cut.cells), *outgoing.build(cut.cells)]
-    beregn, opgoer = _jobs(monthly, settled)
+    settled = [*opgoerelse.build(cut.cells, rules), *outgoing.build(cut.cells)]
+    beregn, opgoer = _jobs(monthly, settled, place, cut)
     return dg.Definitions(
         assets=[leverance, *regler.build(rules, months), *monthly, *settled, *konsekvens.build()],
         asset_checks=[*asset.build(rules), automation.check()],
@@ -83,22 +85,43 @@ def _told_of_a_stop(place: Place) -> Callable[[dg.DagsterRun, str], None]:
     return told
 
 
-def _jobs(monthly: Assets, settled: Assets) -> list[Any]:
+def _jobs(monthly: Assets, settled: Assets, place: Place, cut: Grids) -> list[Any]:
     """The two jobs of the critical week: calculate the month, and settle it."""
+    koder, kommuner = place.rules.koder, place.rules.kommuner
+    every = f"{KOMMUNE}_range={quote(f'[{koder[0]}...{koder[-1]}]')}"
     return [
         dg.define_asset_job(
             KRITISK_UGE,
             selection=dg.AssetSelection.assets(*monthly),
-            description="Den kritiske uge: indlæs, klassificér, tæl og beregn måneden; opgørelsen følger af sig selv.",
+            description=(
+                "Kør en måned i den kritiske uge: indlæs leverancerne, klassificér, tæl uger og beregn. Brug det, når "
+                "alle har leveret (leverance). Lykkes det, opgør sensoren opgoer_efter_beregning alle kommuner.\n\n"
+                + _months_to_launch(KRITISK_UGE, cut.delivered, "default_range")
+            ),
             tags={"dagster/priority": "10"},
         ),
         dg.define_asset_job(
             OPGOER,
             selection=dg.AssetSelection.assets(*settled),
-            description="Opgør måneden for kommunerne, og skriv deres filer.",
+            description=(
+                "Opgør en beregnet måned for de valgte kommuner, og skriv deres filer. Brug det for kommuner, der er "
+                "holdt tilbage, og når sensoren opgoer_efter_beregning er slået fra.\n\n"
+                + _months_to_launch(OPGOER, cut.delivered, f"{every}&{MAANED}_range")
+                + f"\n\nKommunerne: {', '.join(f'{k.kommunekode} {k.navn}' for k in kommuner)}."
+            ),
             tags={"dagster/priority": "10"},
         ),
     ]
+
+
+def _months_to_launch(job: str, months: Sequence[str], choice: str) -> str:
+    """Links to the launch dialog of a job with a month chosen, newest first; empty if nothing has been delivered.
+
+    The dialog itself lists the months as they follow each other, as its plots and ranges of months need (ADR 0005).
+    """
+    newest = reversed(months[-LINKED_MONTHS:])
+    links = [f"[{month}](/locations/{LOCATION}/jobs/{job}?{choice}={month})" for month in newest]
+    return f"Vælg en måned, og tryk Materialize: {' · '.join(links)}" if links else ""
 
 
 def _again() -> list[Any]:
@@ -112,13 +135,19 @@ def _again() -> list[Any]:
         dg.define_asset_job(
             GENBEREGN,
             selection=dg.AssetSelection.assets(*CALCULATION).without_checks(),
-            description="Genberegn ydelsesmåneder efter en regelændring, uden at opgøre; månederne er een kørsel.",
+            description=(
+                "Beregn ydelsesmåneder igen uden at opgøre; næste kørsel afregner forskellen. Brug det, når du selv "
+                "vil vælge månederne, og ellers genberegn_foraeldede. De valgte måneder bliver een kørsel."
+            ),
         ),
         dg.define_asset_job(
             GENINDLAES,
             selection=dg.AssetSelection.assets(*DELIVERIES, *CALCULATION).without_checks()
             | dg.AssetSelection.checks(*own),
-            description="Læs alle leverancer ind igen fra filerne; kun det, der er blevet anderledes, genberegnes.",
+            description=(
+                "Læs alle leverancer igen fra filerne, uden at opgøre. Brug det, når en fil, som en kørsel har læst, "
+                "er ændret (FIL-008). Kun det, der er blevet anderledes, beregnes igen. Vælg alle måneder."
+            ),
         ),
     ]
 
@@ -131,6 +160,10 @@ def _chain(beregn: Any, opgoer: Any, koder: list[str]) -> dg.SensorDefinition:
         run_status=dg.DagsterRunStatus.SUCCESS,
         monitored_jobs=[beregn],
         request_job=opgoer,
+        description=(
+            "Opgør en måned for alle kommuner, når kritisk_uge er lykkedes. Slå den fra, før måneden køres, når en "
+            "kommune skal holdes tilbage; start så opgoer for de andre, og slå den til igen."
+        ),
         minimum_interval_seconds=5,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
@@ -161,8 +194,8 @@ def _settled_since(instance: dg.DagsterInstance, calculation: dg.DagsterRun, mon
 
 
 def settle_tags(koder: list[str], month: str) -> dict[str, str]:
-    """The run tags that settle a month for all municipalities in one run."""
-    return range_tags(f"{koder[0]}|{month}", f"{koder[-1]}|{month}")
+    """The run tags that settle a month for all municipalities in one run; the list of runs shows the month."""
+    return {**range_tags(f"{koder[0]}|{month}", f"{koder[-1]}|{month}"), "refusion/maaned": month}
 
 
 @dg.definitions

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # A group of fewer people shows no numbers: they could be about somebody that the reader knows.
 FEW = 5
-HIDDEN = f"under {FEW}"
+HIDDEN = f"under\N{NO-BREAK SPACE}{FEW}"
 HEADS = {
     "forloeb": "Forløb",
     "raekker": "Rækker",

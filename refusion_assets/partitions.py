@@ -1,6 +1,6 @@
 """Understands the grids of months and municipalities, and the names of cells."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -34,11 +34,15 @@ def last_month(root: Path, rules: Rulebook, today: date) -> date:
 
 @dataclass(frozen=True)
 class Grids:
-    """The partitions of the assets: by month, by municipality and month, and by sender and month."""
+    """The partitions of the assets: by month, by municipality and month, and by sender and month.
+
+    `delivered`: the last of the months through the newest with a delivery; empty if there is none.
+    """
 
     months: dg.StaticPartitionsDefinition
     cells: dg.MultiPartitionsDefinition
     senders: dg.MultiPartitionsDefinition
+    delivered: Sequence[str]
 
 
 def grids(root: Path, rules: Rulebook, today: date) -> Grids:
@@ -47,7 +51,9 @@ def grids(root: Path, rules: Rulebook, today: date) -> Grids:
     Nothing else reads `raw/` or asks for the day when Dagster loads the code.
     """
     months = month_grid(rules.optaelling.gaelder_fra, last_month(root, rules, today))
-    return Grids(months, cell_grid(rules.koder, months), sender_grid(senders(root, rules), _lately(root, rules)))
+    known, lately = senders(root, rules), _lately(root, rules)
+    delivered = lately.get_partition_keys()[:-1] if known else []
+    return Grids(months, cell_grid(rules.koder, months), sender_grid(known, lately), delivered)
 
 
 def _lately(root: Path, rules: Rulebook) -> dg.StaticPartitionsDefinition:
@@ -141,28 +147,29 @@ def names_of_benefits(rules: Rulebook) -> dict[str, str]:
     return dict(ydelse_navne(rules).select("ydelse_id", "navn").iter_rows())
 
 
-def show_months(
-    context: dg.AssetExecutionContext,
-    rows: pl.DataFrame,
-    head: str,
-    names: Mapping[str, str],
-    asset_key: dg.AssetKey | None = None,
-) -> None:
-    """Show numbers on the cells of a run's months, which the UI plots month by month, and a table of groups.
+Shown = dict[str, dict[str, Any]]
+
+
+def by_month(rows: pl.DataFrame, head: str, names: Mapping[str, str]) -> Shown:
+    """The numbers of each month as its cell shows them, with a table of groups (`oversigt`); the UI plots the numbers.
 
     `rows`: maaned, gruppe (an id of `names`; null: the whole month), borgere, and other counts and amounts (`_oere`).
     """
-    numbers = [name for name in rows.columns if name not in ("maaned", "gruppe")]
-    shown = pl.col("gruppe").replace(names)
-    for (month,), mine in rows.sort("maaned", "gruppe").group_by("maaned"):
-        key = f"{month:%Y-%m}"
-        if key not in context.partition_keys:
-            continue
+    numbers = ["borgere", *(name for name in rows.columns if name not in ("maaned", "gruppe", "borgere"))]
+    shown: Shown = {}
+    for (month,), mine in rows.group_by("maaned"):
         whole = mine.filter(pl.col("gruppe").is_null()).row(0, named=True)
-        said: dict[str, Any] = {
+        said = {
             name.replace("_oere", "_kr"): kroner(whole[name]) if name.endswith("_oere") else whole[name]
             for name in numbers
         }
-        groups = mine.drop_nulls("gruppe").select(shown, "borgere", *(name for name in numbers if name != "borgere"))
-        said["oversigt"] = dg.MetadataValue.md(figures.groups(head, groups))
-        context.add_asset_metadata(said, asset_key, partition_key=key)
+        groups = mine.drop_nulls("gruppe").select(pl.col("gruppe").replace(names), *numbers)
+        shown[f"{month:%Y-%m}"] = said | {"oversigt": dg.MetadataValue.md(figures.groups(head, groups))}
+    return shown
+
+
+def show(context: dg.AssetExecutionContext, shown: Shown, asset_key: dg.AssetKey | None = None) -> None:
+    """Show metadata on the cells of a run; cells that the run does not make are left alone."""
+    for key, said in shown.items():
+        if key in context.partition_keys:
+            context.add_asset_metadata(said, asset_key, partition_key=key)

@@ -30,7 +30,7 @@ from refusion_assets.domain.classified import (
 )
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.wording import plural
-from refusion_assets.partitions import kroner, names_of_benefits, show_months
+from refusion_assets.partitions import Shown, by_month, kroner, names_of_benefits, show
 from refusion_assets.place import Place
 from refusion_assets.store.batches import ranges, sql_list
 from refusion_assets.store.session import Relation, Session, among
@@ -452,6 +452,15 @@ FROM raw.fil f LEFT JOIN classified.dom d ON d.fil_id = f.fil_id AND d.status = 
 WHERE f.modtaget_maaned BETWEEN $first AND $last GROUP BY 1"""
 
 
+def shown(session: Session, place: Place, first: date, last: date) -> Shown:
+    """The claims of each month as its cell shows them, and the quarantine of the files received in it."""
+    claims = by_month(session.frame(OF_MONTHS, first=first, last=last), "Ydelse", names_of_benefits(place.rules))
+    for key, lines, oere in session.frame(BAD, first=first, last=last).iter_rows():
+        bad = {"maanedens_karantaene_linjer": lines, "maanedens_karantaene_kr": kroner(oere)}
+        claims[key] = claims.get(key, {}) | bad
+    return claims
+
+
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """The classified asset, cut by month of receipt."""
 
@@ -464,14 +473,8 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
         with stopping(), place.warehouse.open() as session:
             asked = span(session, place, context)
             found = classify_through(session, place, asked.month, place.telling(context.log.info))
-            first, last = asked_months(context)
-            of_months = session.frame(OF_MONTHS, first=first, last=last)
-            bad = session.frame(BAD, first=first, last=last)
-        show_months(context, of_months, "Ydelse", names_of_benefits(place.rules))
-        for key, lines, oere in bad.iter_rows():
-            if key in context.partition_keys:
-                said = {"maanedens_karantaene_linjer": lines, "maanedens_karantaene_kr": kroner(oere)}
-                context.add_asset_metadata(said, partition_key=key)
+            of_months = shown(session, place, *asked_months(context))
+        show(context, of_months)
         metadata: dict[str, Any] = {
             "dagster/row_count": found.krav,
             "karantaene_raekker": found.karantaene,

@@ -56,6 +56,7 @@ from refusion_assets.domain.opgoerelse import (
     too_old,
 )
 from refusion_assets.domain.refusion.split import KEY
+from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files import outgoing
 from refusion_assets.files.delivered import fingerprint
@@ -357,12 +358,14 @@ def _show(
         )
 
 
-def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def build(cells: dg.MultiPartitionsDefinition, rules: Rulebook) -> list[dg.AssetsDefinition]:
     """The ledger, cut by run month x municipality; one run settles all the cells of a month."""
     by_month = dg.MultiToSingleDimensionPartitionMapping(MAANED)
     rows = [dg.AssetDep(table.split("."), partition_mapping=by_month) for table in MADE]
 
-    @table_asset("opgoerelse.postering", cells, deps=rows)
+    kommuner = figures.table(["Kode", "Kommune"], [(k.kommunekode, k.navn) for k in rules.kommuner])
+
+    @table_asset("opgoerelse.postering", cells, {"kommuner": dg.MetadataValue.md(kommuner)}, deps=rows)
     def postering(context: dg.AssetExecutionContext, config: HoldingBack, place: dg.ResourceParam[Place]) -> None:
         """One row per ledger entry of the run: the month itself, and every difference to earlier runs.
 

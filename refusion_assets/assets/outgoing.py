@@ -13,7 +13,7 @@ from refusion_assets.assets.findings.advise import with_names
 from refusion_assets.assets.findings.statement import keep, markdown, stated
 from refusion_assets.assets.opgoerelse import ledger_of, record
 from refusion_assets.assets.wiring import AABEN, FILER, POOL, chosen_cells, settled, stopping
-from refusion_assets.domain.findings.statement import Opgoerelse
+from refusion_assets.domain.findings.statement import POSTER, Opgoerelse
 from refusion_assets.domain.findings.verdict import FEJL, Outcome, kroner_text
 from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opgoerelse import (
@@ -29,7 +29,7 @@ from refusion_assets.domain.stop import Stop, of_the_disk
 from refusion_assets.domain.wording import plural
 from refusion_assets.files import outgoing as files
 from refusion_assets.files.delivered import fingerprint
-from refusion_assets.partitions import KOMMUNE, MAANED, OWNER
+from refusion_assets.partitions import KOMMUNE, MAANED, OWNER, kroner
 from refusion_assets.place import Place, program
 from refusion_assets.store.events import together
 from refusion_assets.store.publish import publish
@@ -300,6 +300,10 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
                 show(place, month, outgoing)
             shutil.rmtree(place.withdrawn, ignore_errors=True)
             _mark(context, month, set(done) - set(koder))
+            numbers = {f"koerslens_{name}": getattr(statement, name) for name in ("kommuner", "borgere", "raekker")}
+            numbers |= {f"koerslens_{n}_kr": kroner(p.oere) for n, p in zip(POSTER, statement.poster, strict=True)}
+            for kode in koder:
+                context.add_asset_metadata(numbers, partition_key=f"{kode}|{month:%Y-%m}")
             said.append(statement)
             remarks = keep(place, statement)
         remarks += _published(place)

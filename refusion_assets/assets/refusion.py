@@ -32,7 +32,7 @@ from refusion_assets.domain.refusion.price import BorgerUgeYdelse, price, reside
 from refusion_assets.domain.refusion.rates import Rates, make_rates
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.wording import plural
-from refusion_assets.partitions import KINDS, OWNER, kroner, names_of_benefits, of_table, show_months
+from refusion_assets.partitions import KINDS, OWNER, Shown, by_month, kroner, names_of_benefits, of_table, show
 from refusion_assets.place import Place
 from refusion_assets.store.batches import ahead, ranges
 from refusion_assets.store.session import Relation, Session
@@ -390,15 +390,25 @@ GROUP BY GROUPING SETS ((maaned), (maaned, art))"""
 ARTER = {"A": "Uger, der tæller (A)", "B": "Andre uger med ydelse (B)"}
 
 
-def _show(context: dg.AssetExecutionContext, place: Place, rows: pl.DataFrame, spells: pl.DataFrame) -> None:
-    """Show each month's people and money on its cells, and the money by step on the cell of the last month."""
+def shown(session: Session, place: Place, first: date, last: date) -> dict[dg.AssetKey, Shown]:
+    """Each month's people and money as its cells show them; on the last month the money by step, too."""
+    rows = session.frame(OF_MONTHS, first=first, last=last)
     of_benefits = rows.filter(~pl.col("er_trin")).drop("trin", "er_trin")
-    show_months(context, of_benefits, "Ydelse", names_of_benefits(place.rules), RAEKKE)
-    show_months(context, spells, "Uger", ARTER, FORLOEB)
-    last = asked_months(context)[1]
-    steps = rows.filter("er_trin").drop_nulls("trin").sort("maaned", "trin", descending=[True, False])
-    drawn = {"plot": dg.MetadataValue.md(figures.image("trin", figures.plot(partial(_steps, steps), 7, 2.6)))}
-    context.add_asset_metadata(drawn, RAEKKE, partition_key=f"{last:%Y-%m}")
+    money = by_month(of_benefits, "Ydelse", names_of_benefits(place.rules))
+    drawn = plot_steps(rows.filter("er_trin").drop_nulls("trin"))
+    key = f"{last:%Y-%m}"
+    money[key] = money.get(key, {}) | {"plot": dg.MetadataValue.md(figures.image("trin", drawn))}
+    spells_now = session.frame(SPELLS_OF_MONTHS, first=first, last=last)
+    return {RAEKKE: money, FORLOEB: by_month(spells_now, "Uger", ARTER)}
+
+
+def plot_steps(rows: pl.DataFrame) -> str:
+    """The money of each step (SVG), a bar for each month, newest first; no bar for fewer than `FEW` people.
+
+    `rows`: maaned, trin, borgere, refusion_oere, medfinansiering_oere.
+    """
+    drawn = rows.filter(pl.col("borgere") >= figures.FEW).sort("maaned", "trin", descending=[True, False])
+    return figures.plot(partial(_steps, drawn), 7, 2.6)
 
 
 def _steps(rows: pl.DataFrame, figure: "Figure") -> None:
@@ -408,6 +418,7 @@ def _steps(rows: pl.DataFrame, figure: "Figure") -> None:
     for place, ((month,), mine) in enumerate(rows.group_by("maaned", maintain_order=True)):
         millions = (mine["refusion_oere"] + mine["medfinansiering_oere"]) / OERE_PER_MILLION  # a float: only drawn
         axes.bar([trin.index(t) + place * BAR for t in mine["trin"]], millions.to_list(), BAR, label=f"{month:%Y-%m}")
+    axes.set_axisbelow(True)
     axes.set(title="Refusion og medfinansiering efter trin, mio. kr.")
     axes.set_xticks([at + BAR for at in range(len(trin))], [f"Trin {t}" for t in trin])
     axes.yaxis.set_major_formatter(lambda number, _: f"{number:g}".replace(".", ","))
@@ -451,10 +462,9 @@ def build(months: dg.PartitionsDefinition[str], regler: Sequence[dg.AssetKey] = 
         """Weeks counted and money priced for the people the month has changed; if several months are asked for, all."""
         with stopping(), place.warehouse.open() as session:
             done, change = _calculated_again(session, place, context)
-            first, last = asked_months(context)
-            rows = session.frame(OF_MONTHS, first=first, last=last)
-            spells_now = session.frame(SPELLS_OF_MONTHS, first=first, last=last)
-        _show(context, place, rows, spells_now)
+            of_months = shown(session, place, *asked_months(context))
+        for key, said in of_months.items():
+            show(context, said, key)
         spells = {"dagster/row_count": done.forloeb, "beregnede_borgere": done.beregnede}
         yield dg.MaterializeResult(asset_key=FORLOEB, metadata=spells)
         money_of: dict[str, Any] = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from refusion_assets.assets.classified import classify_through
-from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, calculate
+from refusion_assets.assets import classified
+from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, calculate, shown
 from refusion_assets.assets.stale import as_metadata, difference, moved_money, refuse_undeclared, stale, sums
 from refusion_assets.assets.wiring import BEFORE_ALL, POOL, last_run, stopping
 from refusion_assets.domain.calendar import month_of
@@ -69,7 +69,10 @@ def jobs(rules: Rulebook) -> list[Any]:
     look = dg.define_asset_job(
         SE_REGLER,
         selection=dg.AssetSelection.keys(*topic_keys(rules)) | dg.AssetSelection.checks(CHECK),
-        description="Se, hvad reglerne er nu, og hvilke ydelsesmåneder de har gjort forældede.",
+        description=(
+            "Se, hvilke ydelsesmåneder en ændring af reglerne har gjort forældede. Sensoren regler_aendret starter det "
+            "selv; brug det, når du vil se efter. Intet beregnes."
+        ),
     )
     return [look, _recalculate_stale()]
 
@@ -88,20 +91,27 @@ def _recalculate_stale() -> dg.JobDefinition:
                 return
             context.log.info("Genberegner %s", as_ranges(old))
             before = sums(session, old[0], old[-1])
-            classify_through(session, place, last, place.telling(context.log.info))
+            classified.classify_through(session, place, last, place.telling(context.log.info))
             calculate(session, place, last, place.telling(context.log.info))
             change = moved_money(before, sums(session, old[0], old[-1]))
+            numbers = {KRAV: classified.shown(session, place, old[0], old[-1])}
+            numbers |= shown(session, place, old[0], old[-1])
         context.log.info("\n".join(difference(change, place.rules)))
         told = as_metadata(change, place.rules)
         context.add_output_metadata({"forældede måneder": as_ranges(old), **told})
         for key in (KRAV, FORLOEB, RAEKKE, FLEKSBIDRAG):
             said = told if key == RAEKKE else {}
             for month in old:
-                context.log_event(dg.AssetMaterialization(key, partition=f"{month:%Y-%m}", metadata=said))
+                cell = f"{month:%Y-%m}"
+                metadata = numbers.get(key, {}).get(cell, {}) | said
+                context.log_event(dg.AssetMaterialization(key, partition=cell, metadata=metadata))
 
     @dg.job(
         name=GENBEREGN_FORAELDEDE,
-        description="Genberegn netop de ydelsesmåneder, en ændring af reglerne har gjort forældede, uden at opgøre.",
+        description=(
+            "Genberegn netop de ydelsesmåneder, en ændring af reglerne har gjort forældede, uden at opgøre. Brug det, "
+            "når se_regler viser forældede måneder; kørslen viser forskellen for hver kommune og ydelse."
+        ),
     )
     def genberegn_foraeldede() -> None:
         genberegn_maaneder()
@@ -115,6 +125,9 @@ def sensor(place: Place) -> dg.SensorDefinition:
     @dg.sensor(
         name="regler_aendret",
         job_name=SE_REGLER,
+        description=(
+            "Ser efter, om filerne i reglerne er ændret, og starter så se_regler. Den beregner intet; lad den være til."
+        ),
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )

@@ -215,9 +215,11 @@ def difference(moved: pl.DataFrame, rules: Rulebook) -> Iterator[str]:
     for kode, oere in by_kommune.iter_rows():
         yield f"  {kode} {navne.get(kode, kode):<24}{kroner_text(oere):>24}"
     ydelser = dict(ydelse_navne(rules).select("ydelse_id", "navn").iter_rows())
+    by_ydelse = moved.group_by("ydelse_id").agg(pl.col("oere").sum()).sort("ydelse_id")
+    width = max(map(len, by_ydelse["ydelse_id"])) + 1
     yield "Efter ydelse:"
-    for ydelse, oere in moved.group_by("ydelse_id").agg(pl.col("oere").sum()).sort("ydelse_id").iter_rows():
-        yield f"  {ydelse:<6}{ydelser.get(ydelse, ydelse)[:46]:<47}{kroner_text(oere):>24}"
+    for ydelse, oere in by_ydelse.iter_rows():
+        yield f"  {ydelse:<{width}}{ydelser.get(ydelse, ydelse)[:46]:<47}{kroner_text(oere):>24}"
     yield f"Forskel, netto til kommunerne: {kroner_text(int(moved['oere'].sum()))}"
 
 

@@ -59,16 +59,16 @@ def asked_months(context: dg.AssetExecutionContext) -> tuple[date, date]:
 
 
 def table_asset(
-    table: str, months: dg.PartitionsDefinition[str], **more: Any
+    table: str, months: dg.PartitionsDefinition[str], shown: Mapping[str, Any] | None = None, **more: Any
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """The decorator of an asset that fills a table: its key, group and columns, and one run for several partitions.
 
-    `more`: what `dg.asset` takes besides, such as `deps`.
+    `shown`: metadata beside the columns. `more`: what `dg.asset` takes besides, such as `deps`.
     """
     made: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
         key=table.split("."),
         group_name=table.partition(".")[0],
-        metadata=of_table(table),
+        metadata=of_table(table) | dict(shown or {}),
         kinds=KINDS,
         owners=[OWNER],
         partitions_def=months,

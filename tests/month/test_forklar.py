@@ -14,6 +14,7 @@ from refusion_assets.domain.forklar.model import Forklaring, Uge
 from refusion_assets.domain.forklar.text_money import money
 from refusion_assets.domain.forklar.words import few, listed, small, span, weeks
 from refusion_assets.look_up import look_up
+from refusion_assets.store.publish import publish
 from tests.conftest import DataRoot
 from tests.kit import rule_edits, timeline
 from tests.kit.data_root import DATA, RULES, Row, write_file, write_register
@@ -51,7 +52,7 @@ def run(root: DataRoot, *months: str) -> DataRoot:
     """The months run, and the copy for readers published."""
     for month in months:
         root.run(month)
-    root.place.warehouse.publish()
+    publish(root.place.warehouse)
     return root
 
 

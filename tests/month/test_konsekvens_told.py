@@ -16,6 +16,7 @@ from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files.estimate import EFFEKT, PLOT, REGLER, RESULTAT, SKIFT
 from refusion_assets.rulebook.load import RuleError, load
+from refusion_assets.store.publish import publish
 from tests.conftest import DataRoot, Example
 from tests.kit.data_root import RULES
 from tests.kit.rule_edits import GAELDENDE, asked, by_estimate, in_files, oere, proposal, rows
@@ -147,7 +148,7 @@ def test_money_in_the_warehouse_that_the_rules_in_force_do_not_give_stops_the_es
     with root.place.warehouse.open() as session:
         session.run("""UPDATE refusion.borger_uge_ydelse SET refusion_oere = refusion_oere + 1 WHERE rowid = (
             SELECT min(rowid) FROM refusion.borger_uge_ydelse WHERE refusion_oere > 0 AND maaned = '2024-01-01')""")
-    root.place.warehouse.publish()
+    publish(root.place.warehouse)
     with pytest.raises(Stop, match=r"giver 0,01 kr\. andet her end i lageret"):
         asked(root, GAELDENDE)
 

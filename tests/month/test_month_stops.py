@@ -142,7 +142,7 @@ def test_a_sender_that_delivered_last_month_and_not_this_stops_the_month(root: D
 
 def test_a_sender_that_was_read_last_month_is_missed_though_its_earlier_files_are_gone_too(root: DataRoot) -> None:
     shutil.rmtree(root.path / "raw" / "akasse")
-    assert "  mangler  akasse-20100001\n" in root.refusion("status", "2024-02").out
+    assert "  sen      akasse-20100001" in root.refusion("status", "2024-02").out
     assert "FIL-006 akasse-20100001" in stopped(root, "2024-02")
 
 

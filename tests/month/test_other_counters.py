@@ -169,6 +169,6 @@ def test_a_month_of_the_command_is_settled_under_a_counter_and_maxima_of_a_week_
     said = root.koer("2024-01")
     # 50.000 of 70.000 a week: 50.000 at 100 %, then 30.500 at 61 %; of 90.000 in the month 9.500 are left; then none
     assert refunded(root) == [("01", 1, 50_000), ("01", 8, 30_500), ("01", 15, 9_500), ("01", 22, 0)]
-    assert "900,00 kr." in said.out
+    assert " 900,00 " in said.out
     asked_of_all = "SELECT bestaaet FROM kontrol.resultat WHERE kontrol = 'efterregning_enig'"
     assert root.rows(asked_of_all) == [(True,)]

@@ -1,6 +1,5 @@
 """What the user interface shows: cells, runs, reasons and differences as they are."""
 
-import base64
 import json
 import os
 import re
@@ -11,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import parse_qs, urlsplit
 
 import dagster as dg
 import pytest
@@ -20,11 +20,13 @@ from dagster._core.execution.api import execute_run_iterator
 
 from refusion_assets.assets import classified
 from refusion_assets.assets.refusion import FORLOEB, KRAV, RAEKKE
+from refusion_assets.assets.regler import GENBEREGN_FORAELDEDE
 from refusion_assets.assets.wiring import GENBEREGN
 from refusion_assets.cli import environment
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs
+from refusion_assets.operations.automation import STARTED_BY, TIMETABLE
 from refusion_assets.partitions import range_tags
-from refusion_assets.place import PACKAGE
+from refusion_assets.place import PACKAGE, Place
 from refusion_assets.store import events
 from tests.conftest import DataRoot
 from tests.kit import rule_edits
@@ -198,7 +200,7 @@ def test_the_sensor_leaves_a_month_alone_of_which_somebody_has_begun_to_settle_s
     assert asked() == ["SkipReason"]
 
 
-def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_the_ui(root: DataRoot) -> None:
+def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_the_schedule(root: DataRoot) -> None:
     spoilt(root)
     ran = root.refusion("koer", MONTH)
     with opened(root) as instance:
@@ -206,7 +208,7 @@ def test_a_run_that_fails_ends_with_its_danish_reason_from_the_command_and_from_
         assert f"{last_said(instance, run.run_id)}\n" == ran.err
         assert kept_statement(root) == {"tilstand": "stoppet", "grund": ran.err.strip().removeprefix("STOPPET: ")}
         shutil.rmtree(root.place.statements)
-        again = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH})
+        again = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH, STARTED_BY: TIMETABLE})
         assert again.status == dg.DagsterRunStatus.FAILURE
         assert f"{last_said(instance, again.run_id)}\n" == ran.err
         assert kept_statement(root) == {"tilstand": "stoppet", "grund": ran.err.strip().removeprefix("STOPPET: ")}
@@ -253,6 +255,51 @@ def test_the_tables_show_people_and_kroner_of_each_month_which_the_ui_plots_mont
     with opened(january) as instance:
         money = told_of(instance, RAEKKE)
         others = [told_of(instance, key) for key in (RAW, KRAV, FORLOEB, POSTERING)]
+        files = told_of(instance, FILER)
     assert [(money["borgere"], money["raekker"], money["refusion_kr"])] == row
-    assert "Trin 1" in base64.b64decode(money["plot"].partition("base64,")[2].rstrip(")")).decode()
+    [settled] = january.rows("SELECT sum(refusion_oere) / 100 FROM opgoerelse.postering WHERE koersel > 0")
+    assert (files["koerslens_kommuner"], files["koerslens_refusion_kr"]) == (98, *settled)
+    assert money["plot"].startswith("![trin](data:image/svg+xml;base64,")
     assert ["borgere" in shown for shown in others] == [True] * 4
+
+
+def test_every_job_schedule_and_sensor_says_in_danish_when_to_use_it(january: DataRoot) -> None:
+    defs = build_defs(january.place)
+    every = [*(defs.jobs or ()), *(defs.schedules or ()), *(defs.sensors or ())]
+    silent = [
+        one.name for one in every if not re.search("(?i)brug det|slå den|lad den|slået|skriv", one.description or "")
+    ]
+    assert silent == []
+
+
+def test_the_job_of_the_critical_week_links_to_its_months_newest_first(january: DataRoot) -> None:
+    text = build_defs(january.place).resolve_job_def(KRITISK_UGE).description or ""
+    links = re.findall(r"\[(.*?)\]\((.*?)\)", text)
+    assert [month for month, _ in links] == [MONTH, *("2023-12", "2023-11", "2023-10", "2023-09", "2023-08")]
+    assert links[0][1] == f"/locations/ydelsesrefusion/jobs/kritisk_uge?default_range={MONTH}"
+
+
+def test_the_job_that_settles_chooses_all_municipalities_of_a_month_and_names_them(january: DataRoot) -> None:
+    rules = january.place.rules
+    text = build_defs(january.place).resolve_job_def(OPGOER).description or ""
+    [newest, *_] = re.findall(r"\((/locations/.*?)\)", text)
+    chosen = parse_qs(urlsplit(newest).query)
+    assert chosen == {"kommune_range": [f"[{rules.koder[0]}...{rules.koder[-1]}]"], "maaned_range": [MONTH]}
+    assert [f"{k.kommunekode} {k.navn}" for k in rules.kommuner if f"{k.kommunekode} {k.navn}" not in text] == []
+
+
+def test_nothing_delivered_gives_no_link(tmp_path: Path) -> None:
+    text = build_defs(Place(tmp_path, RULES)).resolve_job_def(KRITISK_UGE).description or ""
+    assert "(/locations/" not in text
+
+
+def test_months_calculated_again_after_a_rule_edit_keep_their_numbers_on_their_cells(root: DataRoot) -> None:
+    rule_edits.staircase(root.rules, "refusion", date(2024, 1, 1), 75, 40, 30, 20)
+    rule_edits.declare(root.rules, "trappe", date(2024, 1, 1))
+    with opened(root) as instance:
+        claims, spells = told_of(instance, KRAV), told_of(instance, FORLOEB)
+        from_the_ui(root, instance, GENBEREGN_FORAELDEDE, {})
+        again = [told_of(instance, key) for key in (KRAV, FORLOEB, RAEKKE)]
+    row = root.rows(f"SELECT sum(refusion_oere) / 100 FROM refusion.borger_uge_ydelse WHERE maaned = '{MONTH}-01'")
+    assert (again[0]["krav"], again[1]["forloeb"]) == (claims["krav"], spells["forloeb"])
+    assert [(again[2]["refusion_kr"],)] == row

@@ -103,7 +103,9 @@ class Operator:
 
     def sees(self, text: str) -> bool:
         """True once the page shows a text; it is not shown when it is missing, as it may be about a person."""
-        self.page.get_by_text(text).locator("visible=true").first.wait_for()
+        shown = self.page.get_by_text(text).locator("visible=true").first
+        shown.wait_for()
+        shown.scroll_into_view_if_needed()
         return True
 
     def switch(self, sensor: str, *, on: bool) -> None:
@@ -120,8 +122,11 @@ class Operator:
         """A picture of the page in the documentation, if the environment asks for pictures."""
         if os.environ.get("REFUSION_BILLEDER"):
             PICTURES.mkdir(exist_ok=True)
+            self.page.wait_for_timeout(SECONDS_BETWEEN_LOOKS * 1000)  # a page moves a little after it has its text
             shown = Image.open(BytesIO(self.page.screenshot()))
-            shown.convert("RGB").quantize(COLOURS).save(PICTURES / f"{name}.png", optimize=True)
+            shown.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE).save(
+                PICTURES / f"{name}.png", optimize=True
+            )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Dagster keeps its memory in a real PostgreSQL when `dagster.yaml` names one, and the month is the same month."""
+"""Dagster keeps its memory in a real PostgreSQL when `dagster.yaml` names one, and says in Danish when it cannot."""
 
 import os
 import secrets

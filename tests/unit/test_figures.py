@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from refusion_assets.assets.checks.quality import MEASURES, plot
+from refusion_assets.assets.refusion import plot_steps
 from refusion_assets.figures import groups, image, table
 from tests.kit.data_root import REPO
 
@@ -84,9 +85,26 @@ def test_groups_stand_by_size_with_their_amounts_in_kroner() -> None:
 
 def test_groups_of_under_five_people_show_no_numbers_and_not_their_order() -> None:
     lines = groups("Ydelse", people(b=4, a=1, c=9)).splitlines()
-    assert lines[2:] == ["| c | 9 | 9,00 kr. |", "| a | under 5 |  |", "| b | under 5 |  |"]
+    assert lines[2:] == [
+        "| c | 9 | 9,00 kr. |",
+        "| a | under\N{NO-BREAK SPACE}5 |  |",
+        "| b | under\N{NO-BREAK SPACE}5 |  |",
+    ]
 
 
 def test_one_small_group_hides_the_next_smallest_as_a_total_would_tell_it() -> None:
     lines = groups("Ydelse", people(a=4, b=9, c=10)).splitlines()
-    assert lines[2:] == ["| c | 10 | 10,00 kr. |", "| a | under 5 |  |", "| b | under 5 |  |"]
+    assert lines[2:] == [
+        "| c | 10 | 10,00 kr. |",
+        "| a | under\N{NO-BREAK SPACE}5 |  |",
+        "| b | under\N{NO-BREAK SPACE}5 |  |",
+    ]
+
+
+def test_a_plot_of_steps_names_months_and_steps_but_none_of_under_five_people() -> None:
+    months = (date(2024, 1, 1), date(2024, 2, 1))
+    rows = [(month, trin, 4 if trin == 3 else 5, 10**8, 0) for month in months for trin in (1, 3)]
+    names = ["maaned", "trin", "borgere", "refusion_oere", "medfinansiering_oere"]
+    said = words(plot_steps(pl.DataFrame(rows, schema=names, orient="row")))
+    assert {"Trin 1", "2024-01", "2024-02", "0,2"} <= set(said)
+    assert "Trin 3" not in said

@@ -48,7 +48,7 @@ from refusion_assets.domain.wording import plural
 from refusion_assets.files import delivered
 from refusion_assets.files.delivered import Delivery, FileRejected
 from refusion_assets.files.raw_folder import Read
-from refusion_assets.partitions import show_months
+from refusion_assets.partitions import by_month, show
 from refusion_assets.place import Place
 from refusion_assets.store.batches import ahead
 from refusion_assets.store.session import Session, among
@@ -391,7 +391,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
             held = _held(session)
             first, last = asked_months(context)
             of_months = session.frame(OF_MONTHS, first=first, last=last)
-        show_months(context, of_months, "Kilde", {kilde.id: kilde.navn for kilde in place.rules.kilder})
+        show(context, by_month(of_months, "Kilde", {kilde.id: kilde.navn for kilde in place.rules.kilder}))
         for key in context.partition_keys:
             context.add_asset_metadata(held.get(key, NOTHING), partition_key=key)
         lines = sum(said["dagster/partition_row_count"] for said in held.values())

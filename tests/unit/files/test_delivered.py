@@ -13,7 +13,7 @@ import pytest
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.files import delivered
 from refusion_assets.files.delivered import (
-    BOPAEL_HEADER,
+    REGISTER_HEADERS,
     REGISTER_KEYS,
     REPORT_KEYS,
     FileRejected,
@@ -253,7 +253,7 @@ def test_a_file_that_is_a_link_to_nothing_is_rejected(tmp_path: Path, reports: P
 def test_a_register_that_is_not_as_agreed_is_rejected(register: Path, regel: str, spoil: Callable[[Path], Any]) -> None:
     spoil(register)
     with pytest.raises(FileRejected) as rejected:
-        read_register(register, BOPAEL_HEADER)
+        read_register(register, REGISTER_HEADERS["bopael"])
     assert str(rejected.value).startswith(f"{regel} {BOPAEL}: ")
 
 
