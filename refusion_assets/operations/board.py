@@ -143,8 +143,8 @@ def board(
     found = proofs.prove(place.raw, month, rules, before, seconds=seconds, settling=settling)
     earlier = [next_month(month, -number) for number in range(1, MONTHS_BEFORE + 1)]
     if keep:
-        folders = {f"{m:%Y-%m}" for m in earlier}
-        proofs.keep(place.root, [*(p for sti, p in before.items() if sti.split("/")[1] in folders), *found])
+        folders = [f"/{m:%Y-%m}/" for m in earlier]
+        proofs.keep(place.root, [*(p for sti, p in before.items() if any(f in sti for f in folders)), *found])
 
     def ask(session: Session) -> Facts:
         return senders_read(session, earlier[0]), list(let_passed(session, month)), _runs(session, place)

@@ -62,12 +62,13 @@ class Memory:
 
     @classmethod
     def read(cls, text: str | None) -> "Memory":
-        """The memory that `written` gave; an empty one of no text."""
-        if not text:
+        """The memory that `written` gave; an empty one of no text, or of one that another program wrote."""
+        try:
+            kept = json.loads(text or "{}")
+            waiting = [Waiting(Alarm(**one["alarm"]), tuple(one["mangler"]), one["siden"]) for one in kept["venter"]]
+            return cls(kept["set_til"], tuple(kept["koersler"]), kept["staar"], tuple(waiting))
+        except (ValueError, KeyError, TypeError):
             return cls()
-        kept = json.loads(text)
-        waiting = (Waiting(Alarm(**one["alarm"]), tuple(one["mangler"]), one["siden"]) for one in kept["venter"])
-        return cls(kept["set_til"], tuple(kept["koersler"]), kept["staar"], tuple(waiting))
 
     def written(self) -> str:
         """The memory as a text to keep."""

@@ -152,6 +152,8 @@ def test_a_file_is_proved_once_and_again_when_it_has_changed(root: DataRoot, mon
     assert sorted(read) == ["akasse", "ky", "ky"]
     (root.path / "tavle" / "leverancer.json").write_text("{", "utf-8")
     assert states(look(root))["ky-169"] == FEJL  # proofs that cannot be read are made again
+    proofs.keep(root.path, [proofs.Proof("spor", "ky", "169", None, None)])
+    assert states(look(root, keep=True))["ky-169"] == FEJL
 
 
 def test_a_file_that_is_being_written_and_one_there_was_no_time_for_are_on_their_way(root: DataRoot) -> None:

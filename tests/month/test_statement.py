@@ -85,6 +85,26 @@ def test_quiet_says_one_line_and_a_refusal_leaves_the_statement_as_it_was(before
     assert kept(root, "2024-07") == {}
 
 
+def test_a_municipality_that_is_held_back_is_left_out_of_both_months_that_are_compared(
+    before: DataRoot, tmp_path: Path
+) -> None:
+    root, month = before.copy(tmp_path), MONTHS[-1]
+    mine = "FROM opgoerelse.kommune JOIN opgoerelse.koersel USING (koersel) WHERE maaned = $m"
+    largest = f"SELECT kommunekode, refusion_oere {mine} ORDER BY abs(refusion_oere) DESC LIMIT 1"
+    with root.place.warehouse.open() as session:
+        [(held, oere)] = session.frame(largest, m=month_of(MONTHS[-2])).rows()
+        every = session.integer(f"SELECT sum(refusion_oere) {mine}", m=month_of(MONTHS[-2]))
+        session.run(
+            "DELETE FROM opgoerelse.kommune WHERE kommunekode = $k AND koersel = (SELECT max(koersel) "
+            "FROM opgoerelse.koersel)",
+            k=held,
+        )
+        [refusion, *_] = stated(session, root.place, month_of(month)).poster
+    assert oere
+    assert refusion.sidste_maaned
+    assert refusion.sidste_maaned.oere == every - oere
+
+
 def test_a_statement_that_cannot_be_written_takes_nothing_back(before: DataRoot, tmp_path: Path) -> None:
     root, month = before.copy(tmp_path), MONTHS[-1]
     files = root.files(month)

@@ -196,3 +196,8 @@ def test_so_many_messages_are_sent_at_once_and_the_rest_after_them() -> None:
 def test_a_sensor_that_has_never_looked_remembers_nothing(text: str | None) -> None:
     assert Memory.read(text) == Memory()
     assert set(TITLES) == set(EVERYTHING)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"set_til": ""}', '{"venter": [{"alarm": {"titel": "x"}}]}'])
+def test_a_memory_that_another_program_wrote_is_begun_anew_and_silences_nobody(text: str | None) -> None:
+    assert Memory.read(text) == Memory()

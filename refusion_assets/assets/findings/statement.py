@@ -34,12 +34,14 @@ from refusion_assets.figures import table
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session, among
 
+# Of earlier runs the same municipalities: those that the run holds back are left out on both sides.
 SUMS = """
 SELECT k.koersel, r.maaned, count(*) AS kommuner, sum(raekker)::BIGINT AS raekker, any_value(r.regelversion) AS version,
        sum(refusion_oere)::BIGINT AS refusion, sum(medfinansiering_oere)::BIGINT AS medfinansiering,
        sum(rettelser_oere)::BIGINT AS rettelser
 FROM opgoerelse.kommune k JOIN opgoerelse.koersel r USING (koersel)
-WHERE r.maaned IN ($month, $before, $year) GROUP BY ALL"""
+WHERE r.maaned IN ($month, $before, $year)
+  AND kommunekode IN (SELECT kommunekode FROM opgoerelse.kommune WHERE koersel = $n) GROUP BY ALL"""
 PEOPLE = "SELECT count(DISTINCT borger_id) FROM opgoerelse.postering WHERE koersel = $n"
 
 # The run's rows of earlier months, each with one cause. A week of a benefit is looked at with all its municipalities
@@ -97,7 +99,7 @@ def stated(session: Session, place: Place, month: date) -> Opgoerelse:
     """The statement of run `month`, which is settled: the same for the same warehouse."""
     number, rules = run_number(month, place.rules), place.rules
     before, year = next_month(month, -1), next_month(month, -12)
-    rows = session.frame(SUMS, month=month, before=before, year=year).rows(named=True)
+    rows = session.frame(SUMS, n=number, month=month, before=before, year=year).rows(named=True)
     runs = {row["maaned"]: row for row in rows}
     mine = runs[month]
     remarks = session.pairs(REMARKS, m=month, rules=sorted(words.REGLER))

@@ -49,7 +49,7 @@ class Sammenligning:
 class Post:
     """An amount of the run (øre), compared with that of the last month and of the same month last year.
 
-    Empty where there is no such run.
+    Of those only the municipalities that the run has settled. Empty where there is no such run.
     """
 
     navn: str
