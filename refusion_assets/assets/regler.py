@@ -100,9 +100,11 @@ def _recalculate_stale() -> dg.JobDefinition:
         told = as_metadata(change, place.rules)
         context.add_output_metadata({"forældede måneder": as_ranges(old), **told})
         for key in (KRAV, FORLOEB, RAEKKE, FLEKSBIDRAG):
-            said = told if key == RAEKKE else {}
             for month in old:
                 cell = f"{month:%Y-%m}"
+                # The table is large: it stands on the run and on the last month alone.
+                mine = told if month == old[-1] else {"forskel": told["forskel"]}
+                said = mine if key == RAEKKE else {}
                 metadata = numbers.get(key, {}).get(cell, {}) | said
                 context.log_event(dg.AssetMaterialization(key, partition=cell, metadata=metadata))
 

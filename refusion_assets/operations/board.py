@@ -42,6 +42,8 @@ MONTHS_BEFORE, RUNS_SHOWN = 3, 3
 LONG = 3600.0
 # The bytes of the live warehouse for each byte of raw files, where no run has been made: measured on a whole country.
 BYTES_A_RAW_BYTE = 3
+# More than any warehouse has had, so that raw files that were put away make no month look too large for the disk.
+MOST_BYTES = 10
 # The live file, its log, and the two copies for analysts grow by the month's rows.
 FILES_THAT_GROW = 4
 ASKED = (
@@ -225,7 +227,7 @@ def _room(place: Place, month: date, least: int) -> Plads:
     live = place.warehouse.path.stat().st_size if place.warehouse.path.exists() else 0
     # Before the first file has come, the month is taken to be as large as the one before.
     fresh = fresh or sum(_size(folder) for folder in folders if folder.name == f"{next_month(month, -1):%Y-%m}")
-    grown = fresh * live // before if live and before else (fresh + before) * BYTES_A_RAW_BYTE
+    grown = min(fresh * live // before, fresh * MOST_BYTES) if live and before else (fresh + before) * BYTES_A_RAW_BYTE
     copies = len(list(place.warehouse.published.parent.glob("*"))) if live else 2
     needed = grown * FILES_THAT_GROW + live * max(0, 2 - copies) + fresh
     return Plads(needed, shutil.disk_usage(place.root).free, least)

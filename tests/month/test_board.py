@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -473,3 +474,21 @@ def ticked(defs: dg.Definitions, instance: dg.DagsterInstance) -> dg.RunRequest 
 def automation_defs(root: DataRoot) -> dg.Definitions:
     """The code location of a root."""
     return build_defs(Place(root.path, root.rules))
+
+
+def test_a_manifest_may_come_later_than_its_file(root: DataRoot) -> None:
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    path = files_of(root, "ky")
+    path.with_suffix(".manifest.json").unlink()
+    for lies in (root.path / "raw").rglob("*.csv"):
+        os.utime(lies, (time.time() - 100,) * 2)
+    assert states(look(root, settling=15.0))["ky-169"] == UNDERVEJS
+    os.utime(path, (time.time() - 700,) * 2)
+    assert states(look(root, settling=15.0))["ky-169"] == FEJL
+
+
+def test_a_large_month_beside_small_ones_does_not_fill_the_disk_by_estimate(root: DataRoot) -> None:
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    stray = root.path / "raw" / "ky" / "2024-04" / "stort.txt"
+    stray.write_bytes(bytes(2_000_000))
+    assert look(root).plads.kraevet < 2_100_000 * (4 * 10 + 1) + 2 * root.place.warehouse.path.stat().st_size
