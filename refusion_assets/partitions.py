@@ -28,8 +28,12 @@ MONTHS_ON_BOARD = 13
 
 def last_month(root: Path, rules: Rulebook, today: date) -> date:
     """The last month of the grids: this month, or a later one with a delivery."""
-    found = (month for k in rules.kilder for month, _ in months_on_disk(root / "raw", k.id, date.max))
-    return max([today.replace(day=1), *found])
+    return max([today.replace(day=1), *_delivered(root, rules)])
+
+
+def _delivered(root: Path, rules: Rulebook) -> list[date]:
+    """The month of each folder of a source under raw/."""
+    return [month for k in rules.kilder for month, _ in months_on_disk(root / "raw", k.id, date.max)]
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,8 @@ def grids(root: Path, rules: Rulebook, today: date) -> Grids:
 
 def _lately(root: Path, rules: Rulebook) -> dg.StaticPartitionsDefinition:
     """The last months with a delivery, and the one that comes after them."""
-    found = (month for k in rules.kilder for month, _ in months_on_disk(root / "raw", k.id, date.max))
-    last = next_month(max((m for m in found if m.year < date.max.year), default=rules.optaelling.gaelder_fra))
+    found = (month for month in _delivered(root, rules) if month.year < date.max.year)
+    last = next_month(max(found, default=rules.optaelling.gaelder_fra))
     return month_grid(max(rules.optaelling.gaelder_fra, next_month(last, -MONTHS_ON_BOARD)), last)
 
 

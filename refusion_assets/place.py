@@ -97,6 +97,10 @@ class Place:
             raise Stop(f"dataroden {self.root} {what}, så der er ingen leverancer; er {DATA} rigtig? {BEGIN}")
         return self
 
+    def reread(self) -> "Place":
+        """The same place, with the rules to be read anew: a code location may have read them long ago."""
+        return Place(self.root, self.rules_folder)
+
     @cached_property
     def rules(self) -> Rulebook:
         """The rules, read and proved once."""

@@ -334,7 +334,7 @@ def _show(
     """Show rows, people and sums of the run on the cell of every chosen municipality, and the same by benefit."""
     chosen = set(context.partition_keys)
     names = names_of_benefits(place.rules)
-    navne = {k.kommunekode: k.navn for k in place.rules.kommuner}
+    navne = place.rules.kommunenavne
     groups = by_benefit.with_columns(pl.col("ydelse_id").replace(names)).partition_by(
         "kommunekode", as_dict=True, include_key=False
     )

@@ -10,7 +10,6 @@ import polars as pl
 from refusion_assets import figures
 from refusion_assets.domain.calendar import monday, month_range, next_month
 from refusion_assets.domain.findings.verdict import kroner_text
-from refusion_assets.domain.opgoerelse import ydelse_navne
 from refusion_assets.domain.rules.change import (
     OF_RUNS,
     Change,
@@ -25,6 +24,7 @@ from refusion_assets.domain.rules.change import (
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
+from refusion_assets.partitions import names_of_benefits
 from refusion_assets.place import Place, archive, keep_rules, topics_of
 from refusion_assets.rulebook.load import TOPICS
 from refusion_assets.store.session import Session, among
@@ -210,11 +210,11 @@ def difference(moved: pl.DataFrame, rules: Rulebook) -> Iterator[str]:
     if moved.is_empty():
         yield "Ingen forskel."
         return
-    navne = {kommune.kommunekode: kommune.navn for kommune in rules.kommuner}
+    navne = rules.kommunenavne
     by_kommune = moved.group_by("kommunekode").agg(pl.col("oere").sum()).sort("kommunekode")
     for kode, oere in by_kommune.iter_rows():
         yield f"  {kode} {navne.get(kode, kode):<24}{kroner_text(oere):>24}"
-    ydelser = dict(ydelse_navne(rules).select("ydelse_id", "navn").iter_rows())
+    ydelser = names_of_benefits(rules)
     by_ydelse = moved.group_by("ydelse_id").agg(pl.col("oere").sum()).sort("ydelse_id")
     width = max(map(len, by_ydelse["ydelse_id"])) + 1
     yield "Efter ydelse:"
@@ -225,7 +225,7 @@ def difference(moved: pl.DataFrame, rules: Rulebook) -> Iterator[str]:
 
 def as_metadata(moved: pl.DataFrame, rules: Rulebook) -> dict[str, dg.MetadataValue]:
     """The difference in the UI: the lines of `difference`, and a table by municipality and benefit."""
-    navne = {kommune.kommunekode: kommune.navn for kommune in rules.kommuner}
+    navne = rules.kommunenavne
     rows = [(f"{k} {navne.get(k, k)}", y, kroner_text(oere)) for k, y, oere in moved.iter_rows()]
     said = "\n".join(f"    {line}" for line in difference(moved, rules))
     return {

@@ -15,6 +15,11 @@ def plural(number: int, one: str, more: str) -> str:
     return f"{number} {one if number == 1 else more}"
 
 
+def thousands(number: int) -> str:
+    """A whole number with a point between thousands: `1.234`."""
+    return f"{number:,}".replace(",", ".")
+
+
 def procent(column: pl.Expr) -> pl.Expr:
     """Whole per cent with decimal comma and two decimals."""
     return pl.concat_str(column.cast(pl.String), pl.lit(",00"))

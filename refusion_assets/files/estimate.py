@@ -17,7 +17,7 @@ from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.rules.proposal import FORAELDELSE, Forskel
 from refusion_assets.domain.stop import Stop
-from refusion_assets.domain.wording import kroner
+from refusion_assets.domain.wording import kroner, thousands
 from refusion_assets.figures import table
 from refusion_assets.files.outgoing import Outgoing, write_table
 
@@ -89,7 +89,7 @@ def _tabel(titel: str, rows: pl.DataFrame, words: dict[str, str], more: dict[str
 
 
 def _count(number: int | None) -> str:
-    return "" if number is None else f"{number:,}".replace(",", ".")
+    return "" if number is None else thousands(number)
 
 
 def _net(celler: pl.DataFrame, *by: str | pl.Expr) -> pl.DataFrame:
@@ -120,7 +120,7 @@ def _kommuner(result: Konsekvens) -> pl.DataFrame:
     return (
         _with_people(_net(result.virkning.celler, "kommunekode"), result, "kommunekode")
         .with_columns(
-            kommune=pl.col("kommunekode").replace({k.kommunekode: k.navn for k in kommuner}),
+            kommune=pl.col("kommunekode").replace(result.gaeldende.kommunenavne),
             indbyggere=pl.col("kommunekode").replace_strict({k.kommunekode: k.indbyggertal for k in kommuner}),
             forskel=pl.col(FORSLAG) - pl.col(GAELDENDE),
         )
@@ -299,7 +299,7 @@ def write(result: Konsekvens, folder: Path) -> None:
 
 def _where(result: Konsekvens) -> list[pl.Expr]:
     """Columns for month (`YYYY-MM`), code and name of a municipality; null becomes `alle` and `Hele landet`."""
-    names = {k.kommunekode: k.navn for k in result.gaeldende.kommuner}
+    names = result.gaeldende.kommunenavne
     code = pl.col("kommunekode")
     return [
         pl.col("maaned").dt.strftime("%Y-%m").fill_null(ALLE).alias("Måned"),

@@ -18,6 +18,7 @@ from refusion_assets.files.delivered import (
     MONEY,
     REGISTER_HEADERS,
     REPORT_KEYS,
+    REPORT_NAME,
     FileRejected,
     claims_of,
     delivery_of,
@@ -55,9 +56,9 @@ class Proof:
         """True if the file has been read, and found good or bad."""
         return self.indhold is not None or bool(self.fejl)
 
-    def same(self, other: "Proof | None") -> bool:
+    def same(self, other: "Proof") -> bool:
         """True if file and manifest have the prints of another proof."""
-        return other is not None and (self.fil, self.manifest) == (other.fil, other.manifest)
+        return (self.fil, self.manifest) == (other.fil, other.manifest)
 
 
 def lying(raw: Path, month: date, rules: Rulebook) -> list[Proof]:
@@ -81,7 +82,7 @@ def _print(path: Path) -> Print | None:
         return None
 
 
-def proved(raw: Path, proof: Proof, month: date, rules: Rulebook) -> Proof:
+def proved(raw: Path, proof: Proof, month: date) -> Proof:
     """A file read whole and compared with its manifest: its content, or its faults (FIL-001, FIL-002)."""
     path = raw / proof.sti
     if not proof.enhed:
@@ -90,8 +91,8 @@ def proved(raw: Path, proof: Proof, month: date, rules: Rulebook) -> Proof:
         except FileRejected as refused:
             return _refused(proof, refused)
         return replace(proof, indhold=Indhold(lines.height, 0))
-    name = next((name for found, name, _ in files_of_month(raw, month, rules) if found == path), None)
-    if name is None:
+    name = REPORT_NAME.fullmatch(path.name)
+    if name is None or not os.path.lexists(path):
         return proof  # it has gone since it was listed
     if name["form"] == "txt":
         return replace(proof, fejl=(fixed_form(path),))
@@ -136,7 +137,7 @@ def prove(
         elif time.monotonic() > until or 0 <= now - newest < settling * (1 if proof.manifest else PATIENCE):
             found.append(proof)
         else:
-            found.append(proved(raw, proof, month, rules))
+            found.append(proved(raw, proof, month))
     return found
 
 

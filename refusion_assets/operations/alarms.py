@@ -10,7 +10,7 @@ import dagster as dg
 
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.operations.automation import UNSEEN, unseen
+from refusion_assets.operations.automation import SECONDS_TO_SETTLE, UNSEEN, unseen
 from refusion_assets.operations.board import board, coming_month
 from refusion_assets.operations.receivers import Modtager, deliver, file_of, nobody, receivers
 from refusion_assets.operations.told import OF_A_MONTH, Ended, Memory, changes, over_or_again, standing
@@ -18,7 +18,7 @@ from refusion_assets.place import Place, unforeseen
 from refusion_assets.rulebook.load import RuleError
 from refusion_assets.store.events import DIED, STOPPED, reason_of
 
-SECONDS_BETWEEN_LOOKS, SECONDS_TO_PROVE, SECONDS_TO_SETTLE = 60, 10.0, 15.0
+SECONDS_BETWEEN_LOOKS, SECONDS_TO_PROVE = 60, 10.0
 UI = "REFUSION_UI"
 RUNS_AT_ONCE = 50
 # Events of a run may be stored a little after its end; it is told once all the same.
@@ -58,7 +58,7 @@ def look(
     place: Place, instance: dg.DagsterInstance, memory: Memory, everybody: tuple[Modtager, ...], now: datetime
 ) -> tuple[Memory, str]:
     """The memory after one look, with all sent that could be; and a line of what was done."""
-    place = Place(place.root, place.rules_folder)  # with the rules as they are now
+    place = place.reread()
     try:
         rules = place.rules
     except RuleError:

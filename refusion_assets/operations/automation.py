@@ -33,7 +33,7 @@ from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.operations.board import board, coming_month, known, now_in_danish_time, runs
 from refusion_assets.operations.receivers import without_persons
-from refusion_assets.partitions import grids, sender_cell
+from refusion_assets.partitions import grids, kroner, sender_cell
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import RuleError
 from refusion_assets.store.events import bury_dead, forget, living_runs
@@ -139,7 +139,7 @@ def schedule(place: Place, beregn: Any) -> dg.ScheduleDefinition:
         ),
     )
     def kritisk_uge_klar(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        here = _fresh(place)
+        here = place.reread()
         try:
             month = coming_month(here)
             if month is None:
@@ -189,11 +189,6 @@ def _look(place: Place, month: date) -> Board:
     return board(place, month, now, seconds=SECONDS_TO_PROVE, settling=SECONDS_TO_SETTLE, keep=True)
 
 
-def _fresh(place: Place) -> Place:
-    """The place with the rules as they are on the disk now: the code location may have read them long ago."""
-    return Place(place.root, place.rules_folder)
-
-
 def sensor(place: Place) -> dg.SensorDefinition:
     """The sensor that proves files as they come and marks their senders on the board; nothing is calculated."""
     loaded = shape(place)
@@ -209,7 +204,7 @@ def sensor(place: Place) -> dg.SensorDefinition:
     )
     def nye_leverancer(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         bury_dead(context.instance, POOL)
-        here = _fresh(place)
+        here = place.reread()
         try:
             here.rules  # noqa: B018  read here, so that rules that cannot stand are told
             month = coming_month(here)
@@ -267,7 +262,7 @@ def _mark_cell(instance: dg.DagsterInstance, found: Board, sender: Afsender) -> 
     cell = sender_cell(sender.kilde, sender.enhed, found.maaned)
     said: dict[str, Any] = {"tavle": sender_line(sender, found.afviger_procent), "filer": sender.filer}
     if sender.stand == LEVERET and sender.nu:
-        numbers = {"linjer": sender.nu.linjer, "kroner": sender.nu.oere / 100}
+        numbers = {"linjer": sender.nu.linjer, "kroner": kroner(sender.nu.oere)}
         instance.report_runless_asset_event(dg.AssetMaterialization(BOARD, partition=cell, metadata=said | numbers))
         return
     forget(instance, BOARD.path, [str(cell)])

@@ -394,21 +394,18 @@ def living_runs(instance: dg.DagsterInstance, pool: str) -> set[str]:
     return living
 
 
-def bury_dead(instance: dg.DagsterInstance, pool: str) -> list[str]:
-    """Mark runs without a process as failed, and give back their places in a pool; the ids of those in no pool.
+def bury_dead(instance: dg.DagsterInstance, pool: str) -> None:
+    """Mark runs without a process as failed, and give back their places in a pool.
 
     A killed process leaves its run as begun, and the queue would count it for ever.
     """
     living_runs(instance, pool)
     begun = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
-    dead = []
     for record in instance.get_run_records(begun):
         run, since = record.dagster_run, record.start_time or record.create_timestamp.timestamp()
         # The process of a run that has just begun has perhaps not told its number yet.
         if time.time() - since > SECONDS_TO_BEGIN and not _lives(instance, run.run_id):
             instance.report_run_failed(run, DIED)
-            dead.append(run.run_id)
-    return dead
 
 
 def _lives(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -158,7 +158,7 @@ def held_back_lines(session: Session, place: Place, month: date) -> Iterator[str
     rows = session.frame(
         "SELECT kommunekode, begrundelse FROM opgoerelse.tilbageholdt WHERE maaned = $m ORDER BY 1", m=month
     )
-    navne = {k.kommunekode: k.navn for k in place.rules.kommuner}
+    navne = place.rules.kommunenavne
     for kode, why in rows.iter_rows():
         said = f"{kode} {navne.get(kode, kode)}: {why or 'uden begrundelse'}"
         yield f"{said}; opgøres med {settle_command(month, [kode])}"

@@ -8,7 +8,7 @@ import polars as pl
 
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import plural, thousands
 
 FEJL, ADVARSEL, INFO = "FEJL", "ADVARSEL", "INFO"
 MOST_NAMED = 3
@@ -100,7 +100,7 @@ def kroner_text(oere: int) -> str:
     """Øre as a Danish amount for a sentence: `-1.234,50 kr.`."""
     whole, rest = divmod(abs(oere), 100)
     sign = "-" if oere < 0 else ""
-    return f"{sign}{whole:,}".replace(",", ".") + f",{rest:02d} kr."
+    return f"{sign}{thousands(whole)},{rest:02d} kr."
 
 
 def balance(name: str, parts: dict[str, int], whole: int) -> Outcome:

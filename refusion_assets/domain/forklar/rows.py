@@ -170,7 +170,7 @@ class Navne:
         """The names in the rules, fleksbidrag among the benefits; of each the last."""
         return cls(
             {e.id: e.navn for e in rules.fleksbidrag} | {y.ydelse_id: y.navn for y in rules.ydelser},
-            {k.kommunekode: k.navn for k in rules.kommuner},
+            rules.kommunenavne,
             {k.id: k.navn for k in rules.kilder},
         )
 

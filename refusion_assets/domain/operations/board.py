@@ -9,7 +9,7 @@ from typing import Any
 from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.operations.bankdays import DANISH, Window, bank_days_left
 from refusion_assets.domain.stop import Fault
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import plural, thousands
 
 LEVERET, UNDERVEJS, MANGLER, SEN, FEJL = "leveret", "undervejs", "mangler", "sen", "fejl"
 ORDER = (FEJL, SEN, MANGLER, UNDERVEJS, LEVERET)
@@ -181,9 +181,7 @@ def sender_line(sender: Afsender, procent: int) -> str:
 
 
 def _content(indhold: Indhold) -> str:
-    """The content in words; the thousands of lines stand apart as those of kroner do."""
-    lines = f"{indhold.linjer:,}".replace(",", ".")
-    return f"{lines} {'linje' if indhold.linjer == 1 else 'linjer'}, {kroner_text(indhold.oere)}"
+    return f"{thousands(indhold.linjer)} {'linje' if indhold.linjer == 1 else 'linjer'}, {kroner_text(indhold.oere)}"
 
 
 def board_lines(board: Board) -> Iterator[str]:

@@ -391,6 +391,11 @@ class Rulebook:
         """The code of every municipality, in the order of the rules."""
         return [kommune.kommunekode for kommune in self.kommuner]
 
+    @property
+    def kommunenavne(self) -> dict[str, str]:
+        """The name of every municipality by its code."""
+        return {kommune.kommunekode: kommune.navn for kommune in self.kommuner}
+
     def laesning(self, navn: str) -> str:
         """The value of one reading."""
         return next(entry.vaerdi for entry in self.laesninger if entry.navn == navn)
