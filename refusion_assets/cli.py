@@ -341,7 +341,7 @@ def eksempel(
 @click.option("--port", type=Tal(), default=3000, show_default=True)
 def ui(port: int) -> None:
     """Start Dagsters brugerflade på 127.0.0.1."""
-    from refusion_assets.assets.wiring import POOL  # noqa: PLC0415  as above
+    from refusion_assets.assets.gate import POOL  # noqa: PLC0415  as above
     from refusion_assets.place import PACKAGE  # noqa: PLC0415  as above
     from refusion_assets.store import events  # noqa: PLC0415  Dagster takes a while to load
 

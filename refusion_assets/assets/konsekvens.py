@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from refusion_assets.assets.gate import stopping
 from refusion_assets.assets.refusion import choose_stays, claims_of, read_shard, shards_of
 from refusion_assets.assets.touched import (
     People,
@@ -19,7 +20,6 @@ from refusion_assets.assets.touched import (
     newest_snapshot,
     widen_for_fleksbidrag,
 )
-from refusion_assets.assets.wiring import stopping
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, monday, month_of, month_range
 from refusion_assets.domain.duration.count import Counted, count_weeks
 from refusion_assets.domain.findings.verdict import kroner_text

@@ -15,17 +15,7 @@ import polars as pl
 
 from refusion_assets import figures
 from refusion_assets.assets.findings.advise import advise, forget_advice
-from refusion_assets.assets.raw.acceptance import refuse_number
-from refusion_assets.assets.stale import refuse_other_rules
-from refusion_assets.assets.touched import (
-    STATES,
-    changed_people,
-    count_as_settled,
-    refuse_other_month,
-    since_change,
-    week_of_most,
-)
-from refusion_assets.assets.wiring import (
+from refusion_assets.assets.gate import (
     LUKKET,
     OPGJORT,
     chosen_cells,
@@ -38,6 +28,16 @@ from refusion_assets.assets.wiring import (
     stopping,
     table_asset,
     take_back,
+)
+from refusion_assets.assets.raw.acceptance import refuse_number
+from refusion_assets.assets.stale import refuse_other_rules
+from refusion_assets.assets.touched import (
+    STATES,
+    changed_people,
+    count_as_settled,
+    refuse_other_month,
+    since_change,
+    week_of_most,
 )
 from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opgoerelse import (

@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import figures
+from refusion_assets.assets.gate import GENBEREGN, GENINDLAES, POOL, asked_months, span, stopping
 from refusion_assets.assets.stale import as_metadata, difference, moved_money, sums
 from refusion_assets.assets.touched import (
     FLEKS_SINCE,
@@ -23,7 +24,6 @@ from refusion_assets.assets.touched import (
     take_sums,
     widen_for_fleksbidrag,
 )
-from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES, POOL, asked_months, span, stopping
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, month_of
 from refusion_assets.domain.duration.count import Counted, count_on, count_weeks, window_starts, windows
 from refusion_assets.domain.duration.spells import Forloeb, own_spells, spells, standing_before

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from refusion_assets.assets.classified import classify_through
+from refusion_assets.assets.gate import AABEN, LUKKET, gate, settled
 from refusion_assets.assets.opgoerelse import known_files, settle_month
 from refusion_assets.assets.outgoing import show, write_files
 from refusion_assets.assets.raw.acceptance import repeat_decisions
@@ -18,7 +19,6 @@ from refusion_assets.assets.raw.files_read import note
 from refusion_assets.assets.raw.registers import ingest_registers
 from refusion_assets.assets.raw.reports import ingest
 from refusion_assets.assets.refusion import calculate
-from refusion_assets.assets.wiring import AABEN, LUKKET, gate, settled
 from refusion_assets.domain.findings.verdict import MOST_NAMED
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural

@@ -16,14 +16,7 @@ import polars as pl
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from refusion_assets.assets.findings.statement import keep, stated, stopped
-from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
-from refusion_assets.assets.konsekvens import STEP
-from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
-from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand
-from refusion_assets.assets.raw.acceptance import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
-from refusion_assets.assets.raw.reports import stops_before_reading
-from refusion_assets.assets.stale import difference, moved_money, stale, sums
-from refusion_assets.assets.wiring import (
+from refusion_assets.assets.gate import (
     GENBEREGN,
     GENINDLAES,
     POOL,
@@ -34,6 +27,13 @@ from refusion_assets.assets.wiring import (
     settled,
     withdraw,
 )
+from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
+from refusion_assets.assets.konsekvens import STEP
+from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
+from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand
+from refusion_assets.assets.raw.acceptance import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
+from refusion_assets.assets.raw.reports import stops_before_reading
+from refusion_assets.assets.stale import difference, moved_money, stale, sums
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs, settle_tags
 from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.findings.statement import Opgoerelse

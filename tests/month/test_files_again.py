@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from refusion_assets.assets.gate import gate, withdraw
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.outgoing import _written, filer_er_kladden, show, write_files
-from refusion_assets.assets.wiring import gate, withdraw
 from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.findings.verdict import Outcome
 from refusion_assets.domain.stop import Stop

@@ -9,7 +9,7 @@ import pytest
 
 from refusion_assets.assets.checks import calculated
 from refusion_assets.assets.checks.asset import ask, looks
-from refusion_assets.assets.wiring import Asked
+from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.findings.verdict import Outcome
 from tests.conftest import DataRoot

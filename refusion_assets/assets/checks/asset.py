@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.checks import calculated, received, sample
-from refusion_assets.assets.wiring import Asked, month_asked, stopping
+from refusion_assets.assets.gate import Asked, month_asked, stopping
 from refusion_assets.domain.findings import words
 from refusion_assets.domain.findings.verdict import ADVARSEL, FEJL, Outcome, kroner_text
 from refusion_assets.domain.rules.entries import Rulebook

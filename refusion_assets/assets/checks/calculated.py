@@ -10,9 +10,9 @@ import polars as pl
 from refusion_assets.assets.classified import quarantined
 from refusion_assets.assets.findings import queries
 from refusion_assets.assets.findings.advise import double_pay
+from refusion_assets.assets.gate import Asked, first_run
 from refusion_assets.assets.stale import stale
 from refusion_assets.assets.touched import latest_people, since_change
-from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import CLAIM
 from refusion_assets.domain.findings.verdict import MOST_NAMED, Outcome, balance, causes, judged, kroner_text

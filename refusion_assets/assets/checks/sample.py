@@ -8,8 +8,8 @@ from operator import attrgetter, itemgetter
 
 import polars as pl
 
+from refusion_assets.assets.gate import Asked
 from refusion_assets.assets.touched import STATES, latest_people, settled_before
-from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning.money import state
 from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.domain.findings.verdict import Outcome, judged

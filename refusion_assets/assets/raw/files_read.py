@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from refusion_assets.assets.wiring import last_closed
+from refusion_assets.assets.gate import last_closed
 from refusion_assets.domain.raw import Laest
 from refusion_assets.domain.stop import Fault
 from refusion_assets.files.delivered import fingerprint, manifest_of

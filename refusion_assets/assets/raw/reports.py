@@ -11,6 +11,16 @@ import polars as pl
 from refusion_assets.assets.checks.received import large_lines
 from refusion_assets.assets.classified import forget_files, forget_lines
 from refusion_assets.assets.findings import queries
+from refusion_assets.assets.gate import (
+    asked_months,
+    gate,
+    last_closed,
+    report_deliveries,
+    span,
+    stopping,
+    table_asset,
+    take_back,
+)
 from refusion_assets.assets.opgoerelse import reopen
 from refusion_assets.assets.raw import files_read
 from refusion_assets.assets.raw.acceptance import (
@@ -30,16 +40,6 @@ from refusion_assets.assets.raw.acceptance import (
     wanted,
 )
 from refusion_assets.assets.raw.registers import register_faults
-from refusion_assets.assets.wiring import (
-    asked_months,
-    gate,
-    last_closed,
-    report_deliveries,
-    span,
-    stopping,
-    table_asset,
-    take_back,
-)
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed

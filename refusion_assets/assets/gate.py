@@ -1,4 +1,4 @@
-"""Wiring: what all assets share at their edges: the month they may run for, their decorator, and how they stop."""
+"""The gate of a run: the months that may run, the decorator of an asset with a table, and how a step stops."""
 
 import shutil
 import traceback
