@@ -22,7 +22,7 @@ from refusion_assets.assets.touched import (
 )
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, monday, month_of, month_range
 from refusion_assets.domain.duration.count import Counted, count_weeks
-from refusion_assets.domain.findings.verdict import kroner_text
+from refusion_assets.domain.findings.outcome import kroner_text
 from refusion_assets.domain.konsekvens import Virkning, compare, sides
 from refusion_assets.domain.refusion.fleksbidrag import as_rows, contributions, days_on_step
 from refusion_assets.domain.refusion.price import Koder, price, residence

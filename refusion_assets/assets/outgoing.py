@@ -13,8 +13,8 @@ from refusion_assets.assets.findings.advise import with_names
 from refusion_assets.assets.findings.statement import keep, markdown, stated
 from refusion_assets.assets.gate import AABEN, FILER, POOL, chosen_cells, settled, stopping
 from refusion_assets.assets.opgoerelse import ledger_of, record
+from refusion_assets.domain.findings.outcome import FEJL, Outcome, kroner_text
 from refusion_assets.domain.findings.statement import POSTER, Opgoerelse
-from refusion_assets.domain.findings.verdict import FEJL, Outcome, kroner_text
 from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opgoerelse import (
     LEDGER,

@@ -9,7 +9,7 @@ import polars as pl
 
 from refusion_assets import figures
 from refusion_assets.domain.calendar import monday, month_range, next_month
-from refusion_assets.domain.findings.verdict import kroner_text
+from refusion_assets.domain.findings.outcome import kroner_text
 from refusion_assets.domain.rules.change import (
     OF_RUNS,
     Change,

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from refusion_assets.domain.calendar import month_of, next_month
-from refusion_assets.domain.findings.verdict import kroner_text
+from refusion_assets.domain.findings.outcome import kroner_text
 from refusion_assets.domain.raw import HEADER, oere
 from refusion_assets.domain.rules.entries import Kilde, Rulebook
 from refusion_assets.domain.stop import Fault

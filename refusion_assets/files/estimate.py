@@ -11,7 +11,7 @@ import polars as pl
 
 from refusion_assets import figures
 from refusion_assets.domain.calendar import last_day
-from refusion_assets.domain.findings.verdict import kroner_text
+from refusion_assets.domain.findings.outcome import kroner_text
 from refusion_assets.domain.konsekvens import COUNTS, FORSLAG, GAELDENDE, MONEY, UDEN_TRIN, WHERE, Virkning
 from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import Rulebook

@@ -19,7 +19,7 @@ from refusion_assets.assets.raw.files_read import note
 from refusion_assets.assets.raw.registers import ingest_registers
 from refusion_assets.assets.raw.reports import ingest
 from refusion_assets.assets.refusion import calculate
-from refusion_assets.domain.findings.verdict import MOST_NAMED
+from refusion_assets.domain.findings.outcome import MOST_NAMED
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.files import delivered

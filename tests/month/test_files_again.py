@@ -9,7 +9,7 @@ from refusion_assets.assets.gate import gate, withdraw
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.outgoing import _written, filer_er_kladden, show, write_files
 from refusion_assets.domain.calendar import month_of, next_month
-from refusion_assets.domain.findings.verdict import Outcome
+from refusion_assets.domain.findings.outcome import Outcome
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files import outgoing as files
 from tests.conftest import DataRoot, Example

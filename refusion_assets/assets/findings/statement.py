@@ -10,6 +10,7 @@ from refusion_assets.assets.gate import settle_command
 from refusion_assets.assets.raw.acceptance import let_passed
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings import words
+from refusion_assets.domain.findings.outcome import kroner_text
 from refusion_assets.domain.findings.statement import (
     AARSAGER,
     POSTER,
@@ -25,7 +26,6 @@ from refusion_assets.domain.findings.statement import (
     percent,
     wrapped,
 )
-from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import of_the_disk, of_the_system

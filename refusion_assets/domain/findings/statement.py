@@ -6,7 +6,7 @@ from datetime import date
 from textwrap import wrap
 from typing import Any, Literal
 
-from refusion_assets.domain.findings.verdict import MOST_NAMED, kroner_text
+from refusion_assets.domain.findings.outcome import MOST_NAMED, kroner_text
 from refusion_assets.domain.wording import plural
 
 WIDTH = 100

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refusion_assets.domain.findings.verdict import Outcome, balance, by_rule, causes, kroner_text
+from refusion_assets.domain.findings.outcome import Outcome, balance, by_rule, causes, kroner_text
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES
 
