@@ -22,7 +22,6 @@ from refusion_assets.assets.touched import (
 )
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, monday, month_of, month_range
 from refusion_assets.domain.duration.count import Counted, count_weeks
-from refusion_assets.domain.findings.outcome import kroner_text
 from refusion_assets.domain.konsekvens import Virkning, compare, sides
 from refusion_assets.domain.refusion.fleksbidrag import as_rows, contributions, days_on_step
 from refusion_assets.domain.refusion.price import Koder, price, residence
@@ -30,7 +29,7 @@ from refusion_assets.domain.refusion.rates import Rates, make_rates
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.rules.proposal import Forskel, differences, new_accounts, same_count
 from refusion_assets.domain.stop import Stop
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.figures import image
 from refusion_assets.files import estimate as told
 from refusion_assets.files.estimate import Konsekvens

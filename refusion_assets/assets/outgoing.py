@@ -13,7 +13,7 @@ from refusion_assets.assets.findings.advise import with_names
 from refusion_assets.assets.findings.statement import keep, markdown, stated
 from refusion_assets.assets.gate import AABEN, FILER, POOL, chosen_cells, settled, stopping
 from refusion_assets.assets.opgoerelse import ledger_of, record
-from refusion_assets.domain.findings.outcome import FEJL, Outcome, kroner_text
+from refusion_assets.domain.findings.outcome import FEJL, Outcome
 from refusion_assets.domain.findings.statement import POSTER, Opgoerelse
 from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opgoerelse import (
@@ -26,7 +26,7 @@ from refusion_assets.domain.opgoerelse import (
     ydelse_navne,
 )
 from refusion_assets.domain.stop import Stop, of_the_disk
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.files import outgoing as files
 from refusion_assets.files.delivered import fingerprint
 from refusion_assets.partitions import KOMMUNE, MAANED, OWNER, kroner

@@ -36,12 +36,11 @@ from refusion_assets.assets.raw.reports import stops_before_reading
 from refusion_assets.assets.stale import difference, moved_money, stale, sums
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs, settle_tags
 from refusion_assets.domain.calendar import month_of, month_range
-from refusion_assets.domain.findings.outcome import kroner_text
 from refusion_assets.domain.findings.statement import Opgoerelse
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.stop import Stop, of_the_disk
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.files.estimate import RESULTAT, folder_of
 from refusion_assets.operations.automation import COMMAND_LINE, STARTED_BY
 from refusion_assets.partitions import last_month, range_tags

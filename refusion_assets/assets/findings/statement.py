@@ -10,7 +10,6 @@ from refusion_assets.assets.gate import settle_command
 from refusion_assets.assets.raw.acceptance import let_passed
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings import words
-from refusion_assets.domain.findings.outcome import kroner_text
 from refusion_assets.domain.findings.statement import (
     AARSAGER,
     POSTER,
@@ -29,7 +28,7 @@ from refusion_assets.domain.findings.statement import (
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import of_the_disk, of_the_system
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.figures import table
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session, among

@@ -7,9 +7,10 @@ from datetime import date
 import dagster as dg
 import polars as pl
 
-from refusion_assets.domain.findings.outcome import FEJL, MOST_NAMED, kroner_text
+from refusion_assets.domain.findings.outcome import FEJL, MOST_NAMED
 from refusion_assets.domain.findings.words import CPR_FORM
 from refusion_assets.domain.stop import Fault, Refused, in_one_line
+from refusion_assets.domain.wording import kroner_text
 from refusion_assets.files.raw_folder import without_persons
 from refusion_assets.store.session import Session
 

@@ -41,10 +41,9 @@ from refusion_assets.assets.raw.acceptance import (
 )
 from refusion_assets.assets.raw.registers import register_faults
 from refusion_assets.domain.calendar import next_month
-from refusion_assets.domain.findings.outcome import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
 from refusion_assets.domain.stop import Fault, Faulty, Refused, Stop
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.files import delivered
 from refusion_assets.files.delivered import Delivery, FileRejected
 from refusion_assets.files.raw_folder import Read

@@ -6,8 +6,8 @@ from datetime import date
 from textwrap import wrap
 from typing import Any, Literal
 
-from refusion_assets.domain.findings.outcome import MOST_NAMED, kroner_text
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.findings.outcome import MOST_NAMED
+from refusion_assets.domain.wording import kroner_text, plural
 
 WIDTH = 100
 MOST_KINDS, MOST_REMARKS = 5, 3
