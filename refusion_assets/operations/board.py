@@ -31,8 +31,8 @@ from refusion_assets.domain.operations.board import (
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Fault, Stop
 from refusion_assets.domain.wording import plural
-from refusion_assets.files import delivered, proofs
-from refusion_assets.files.proofs import Proof
+from refusion_assets.files import arrivals, delivered
+from refusion_assets.files.arrivals import Proof
 from refusion_assets.files.raw_folder import unread
 from refusion_assets.partitions import last_month
 from refusion_assets.place import Place
@@ -136,17 +136,17 @@ def board(
     settling: float = 0.0,
     keep: bool = False,
 ) -> Board:
-    """The board of run month `month` at the moment `now`; each file is proved once (`files.proofs`).
+    """The board of run month `month` at the moment `now`; each file is proved once (`files.arrivals`).
 
     After `seconds` the rest of the files are left unproved (`undervejs`), as are those that were changed in the last
     `settling` seconds. With `keep`, the proofs are written to the data root, so that no later board reads them again.
     """
-    rules, before = place.rules, proofs.kept(place.root)
-    found = proofs.prove(place.raw, month, rules, before, seconds=seconds, settling=settling)
+    rules, before = place.rules, arrivals.kept(place.root)
+    found = arrivals.prove(place.raw, month, rules, before, seconds=seconds, settling=settling)
     earlier = [next_month(month, -number) for number in range(1, MONTHS_BEFORE + 1)]
     if keep:
         folders = [f"/{m:%Y-%m}/" for m in earlier]
-        proofs.keep(place.root, [*(p for sti, p in before.items() if any(f in sti for f in folders)), *found])
+        arrivals.keep(place.root, [*(p for sti, p in before.items() if any(f in sti for f in folders)), *found])
 
     def ask(session: Session) -> Facts:
         return senders_read(session, earlier[0]), list(let_passed(session, month)), _runs(session, place)
@@ -191,7 +191,7 @@ def _content(raw: Path, month: date, rules: Rulebook) -> dict[Sender, Indhold]:
     """The content of each sender's files of a month, as their manifests say."""
     found: dict[Sender, Indhold] = {}
     for path, name, _ in delivered.files_of_month(raw, month, rules):
-        said = proofs.content_claimed(path) or Indhold(0, 0)
+        said = arrivals.content_claimed(path) or Indhold(0, 0)
         sender = (name["kilde"], name["enhed"])
         before = found.get(sender, Indhold(0, 0))
         found[sender] = Indhold(before.linjer + said.linjer, before.oere + said.oere)

@@ -21,7 +21,7 @@ from refusion_assets.definitions import build_defs
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.operations.bankdays import DANISH
 from refusion_assets.domain.operations.board import FEJL, LEVERET, MANGLER, SEN, UNDERVEJS, Board
-from refusion_assets.files import delivered, proofs
+from refusion_assets.files import arrivals, delivered
 from refusion_assets.operations import automation
 from refusion_assets.operations.automation import BOARD, BOARD_CHECK, Start, decide, request
 from refusion_assets.operations.board import board, coming_month
@@ -137,13 +137,13 @@ def test_a_bad_register_is_told_too(root: DataRoot) -> None:
 def test_a_file_is_proved_once_and_again_when_it_has_changed(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     senders_of(root).deliver("2024-04", [kth("c1"), adp("d1")])
     read: list[str] = []
-    proved = proofs.proved
+    proved = arrivals.proved
 
-    def counted(raw: Path, proof: proofs.Proof, *rest: object) -> proofs.Proof:
+    def counted(raw: Path, proof: arrivals.Proof, *rest: object) -> arrivals.Proof:
         read.append(proof.kilde)
         return proved(raw, proof, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(proofs, "proved", counted)
+    monkeypatch.setattr(arrivals, "proved", counted)
     for _ in range(2):
         look(root, keep=True)
     assert sorted(read) == ["akasse", "ky"]
@@ -153,7 +153,7 @@ def test_a_file_is_proved_once_and_again_when_it_has_changed(root: DataRoot, mon
     assert sorted(read) == ["akasse", "ky", "ky"]
     (root.path / "tavle" / "leverancer.json").write_text("{", "utf-8")
     assert states(look(root))["ky-169"] == FEJL  # proofs that cannot be read are made again
-    proofs.keep(root.path, [proofs.Proof("spor", "ky", "169", None, None)])
+    arrivals.keep(root.path, [arrivals.Proof("spor", "ky", "169", None, None)])
     assert states(look(root, keep=True))["ky-169"] == FEJL
 
 
@@ -170,15 +170,15 @@ def test_a_file_that_goes_while_it_is_looked_at_is_on_its_way_and_stops_nothing(
     root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     senders_of(root).deliver("2024-04", [kth("c1")])
-    lying = proofs.lying
+    lying = arrivals.lying
 
-    def and_gone(*where: Any) -> list[proofs.Proof]:
+    def and_gone(*where: Any) -> list[arrivals.Proof]:
         found = lying(*where)
         for path in (root.path / "raw" / "ky" / "2024-04").iterdir():
             path.unlink()
         return found
 
-    monkeypatch.setattr(proofs, "lying", and_gone)
+    monkeypatch.setattr(arrivals, "lying", and_gone)
     assert states(look(root))["ky-169"] == UNDERVEJS
 
 
@@ -214,7 +214,7 @@ def test_a_board_whose_proofs_cannot_be_kept_is_shown_all_the_same(root: DataRoo
 
 def test_the_sensor_and_the_schedule_keep_their_proofs_at_once(root: DataRoot) -> None:
     senders_of(root).deliver("2024-04", [kth("c1")])
-    found = proofs.prove(root.place.raw, MONTH, root.place.rules, {}, seconds=9, settling=0)
+    found = arrivals.prove(root.place.raw, MONTH, root.place.rules, {}, seconds=9, settling=0)
     names = set()
     real = os.replace
 
@@ -225,10 +225,10 @@ def test_the_sensor_and_the_schedule_keep_their_proofs_at_once(root: DataRoot) -
 
     gate = threading.Barrier(2, timeout=9)
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
-        patch.setattr(proofs.os, "replace", slow)
-        list(pool.map(lambda _: proofs.keep(root.path, found), range(2)))
+        patch.setattr(arrivals.os, "replace", slow)
+        list(pool.map(lambda _: arrivals.keep(root.path, found), range(2)))
     assert len(names) == 2
-    assert proofs.kept(root.path).keys() == {proof.sti for proof in found}
+    assert arrivals.kept(root.path).keys() == {proof.sti for proof in found}
 
 
 def test_the_board_is_shown_while_the_first_run_has_the_warehouse_open(

@@ -1,4 +1,4 @@
-"""Proofs: each delivered file of a month proved against its manifest once, before any run reads it."""
+"""Arrivals: each file that has come for a month, proved against its manifest once, before any run reads it."""
 
 import json
 import os
