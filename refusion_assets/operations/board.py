@@ -33,7 +33,7 @@ from refusion_assets.domain.stop import Fault, Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.files import arrivals, delivered
 from refusion_assets.files.arrivals import Proof
-from refusion_assets.files.raw_folder import unread
+from refusion_assets.files.unread import unread
 from refusion_assets.partitions import last_month
 from refusion_assets.place import Place
 from refusion_assets.store.session import Locked, Session

@@ -11,7 +11,7 @@ from refusion_assets.domain.findings.outcome import FEJL, MOST_NAMED
 from refusion_assets.domain.findings.words import CPR_FORM
 from refusion_assets.domain.stop import Fault, Refused, in_one_line
 from refusion_assets.domain.wording import kroner_text
-from refusion_assets.files.raw_folder import without_persons
+from refusion_assets.files.unread import without_persons
 from refusion_assets.store.session import Session
 
 # The rules whose stops an operator may let pass, and the form of the thing that a decision names.

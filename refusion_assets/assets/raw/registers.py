@@ -17,7 +17,7 @@ from refusion_assets.domain.raw import READABLE, bopael_rows, fleks_rows
 from refusion_assets.domain.stop import Fault, Faulty
 from refusion_assets.files import delivered
 from refusion_assets.files.delivered import FileRejected
-from refusion_assets.files.raw_folder import REGISTERS
+from refusion_assets.files.unread import REGISTERS
 from refusion_assets.place import Place
 from refusion_assets.store.session import Relation, Session, among
 

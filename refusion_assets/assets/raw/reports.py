@@ -46,7 +46,7 @@ from refusion_assets.domain.stop import Fault, Faulty, Refused, Stop
 from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.files import delivered
 from refusion_assets.files.delivered import Delivery, FileRejected
-from refusion_assets.files.raw_folder import Read
+from refusion_assets.files.prints import Read
 from refusion_assets.partitions import by_month, show
 from refusion_assets.place import Place
 from refusion_assets.store.batches import ahead
