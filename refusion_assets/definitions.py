@@ -13,7 +13,7 @@ from refusion_assets.assets.checks import asset, quality
 from refusion_assets.assets.findings.statement import stopped
 from refusion_assets.assets.gate import GENBEREGN, GENINDLAES
 from refusion_assets.assets.raw import registers, reports
-from refusion_assets.assets.raw.acceptance import FILE_CHECKS, REGISTER_CHECKS
+from refusion_assets.assets.raw.let_pass import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.operations import alarms, automation
 from refusion_assets.operations.automation import COMMAND_LINE, STARTED_BY

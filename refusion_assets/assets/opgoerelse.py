@@ -29,7 +29,7 @@ from refusion_assets.assets.gate import (
     table_asset,
     take_back,
 )
-from refusion_assets.assets.raw.acceptance import refuse_number
+from refusion_assets.assets.raw.let_pass import refuse_number
 from refusion_assets.assets.stale import refuse_other_rules
 from refusion_assets.assets.touched import (
     STATES,

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from refusion_assets.assets.findings.statement import held_back_lines
 from refusion_assets.assets.gate import LUKKET, OPGJORT
-from refusion_assets.assets.raw.acceptance import let_passed
+from refusion_assets.assets.raw.let_pass import let_passed
 from refusion_assets.assets.raw.reports import senders_read
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.operations.bankdays import DANISH, window

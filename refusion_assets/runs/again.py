@@ -14,8 +14,8 @@ from refusion_assets.assets.classified import classify_through
 from refusion_assets.assets.gate import AABEN, LUKKET, gate, settled
 from refusion_assets.assets.opgoerelse import known_files, settle_month
 from refusion_assets.assets.outgoing import show, write_files
-from refusion_assets.assets.raw.acceptance import repeat_decisions
 from refusion_assets.assets.raw.files_read import note
+from refusion_assets.assets.raw.let_pass import repeat_decisions
 from refusion_assets.assets.raw.registers import ingest_registers
 from refusion_assets.assets.raw.reports import ingest
 from refusion_assets.assets.refusion import calculate

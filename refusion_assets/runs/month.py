@@ -31,7 +31,7 @@ from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
 from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand
-from refusion_assets.assets.raw.acceptance import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
+from refusion_assets.assets.raw.let_pass import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
 from refusion_assets.assets.raw.reports import stops_before_reading
 from refusion_assets.assets.stale import difference, moved_money, stale, sums
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs, settle_tags

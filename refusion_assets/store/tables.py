@@ -33,7 +33,7 @@ from refusion_assets.domain.rules.change import Regelgrundlag
 OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
     "assets.raw": {"raw.fil": Fil, "raw.indberetning": Indberetning},
     "assets.raw.files_read": {"raw.laest": Laest, "kontrol.bemaerket": Bemaerket},
-    "assets.raw.acceptance": {"kontrol.accept": Accept},
+    "assets.raw.let_pass": {"kontrol.accept": Accept},
     "assets.raw.registers": {"raw.register": Register, "raw.bopael": Bopael, "raw.fleksgrundlag": Fleksgrundlag},
     "assets.classified": {
         "identitet.borger": Borger,

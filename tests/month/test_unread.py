@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from refusion_assets.assets.raw import reports
-from refusion_assets.assets.raw.acceptance import Knowingly
+from refusion_assets.assets.raw.let_pass import Knowingly
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.stop import Faulty, Refused
 from refusion_assets.files.delivered import find, fingerprint

@@ -9,7 +9,7 @@ from refusion_assets.assets.checks.quality import LATE_LINE
 from refusion_assets.assets.findings import advise, queries
 from refusion_assets.assets.gate import Asked, first_run
 from refusion_assets.assets.opgoerelse import known_files
-from refusion_assets.assets.raw.acceptance import as_accepted, decided
+from refusion_assets.assets.raw.let_pass import as_accepted, decided
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import judge
 from refusion_assets.domain.findings.outcome import MOST_NAMED, Outcome, by_rule, judged

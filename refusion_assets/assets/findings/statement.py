@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date
 
 from refusion_assets.assets.gate import settle_command
-from refusion_assets.assets.raw.acceptance import let_passed
+from refusion_assets.assets.raw.let_pass import let_passed
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings import words
 from refusion_assets.domain.findings.statement import (

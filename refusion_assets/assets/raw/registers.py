@@ -10,7 +10,7 @@ import polars as pl
 
 from refusion_assets.assets.gate import last_closed, run_month, span, stopping, table_asset
 from refusion_assets.assets.raw import files_read
-from refusion_assets.assets.raw.acceptance import REGISTER_CHECKS, answers, check_specs, decided, let_passed
+from refusion_assets.assets.raw.let_pass import REGISTER_CHECKS, answers, check_specs, decided, let_passed
 from refusion_assets.assets.touched import calculated_by, count_as_calculated_by, mark, moved, newest_snapshot
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.raw import READABLE, bopael_rows, fleks_rows

@@ -23,7 +23,7 @@ from refusion_assets.assets.gate import (
 )
 from refusion_assets.assets.opgoerelse import reopen
 from refusion_assets.assets.raw import files_read
-from refusion_assets.assets.raw.acceptance import (
+from refusion_assets.assets.raw.let_pass import (
     BEFORE_READING,
     BY_COMMAND,
     BY_LINE,

@@ -1,4 +1,4 @@
-"""Accept: the stops that an operator may let pass, with a reason, and the checks of the files received."""
+"""Let pass: the stops that an operator may let pass, with a reason, and the checks of the files received."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
