@@ -253,11 +253,11 @@ def genberegn(say: Say, maaneder: list[date] | None) -> None:
 @click.pass_obj
 def genskab(say: Say, maaned: list[date], til: Path | None) -> None:
     """Genskab filerne fra en kørsel af rådata og de regler, den kendte, og sammenlign med det, der blev sendt."""
-    from refusion_assets.runs.again import make_again  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.runs.recreate import recreate  # noqa: PLC0415  Dagster takes seconds to load
 
     place = _here().begun()
     for month in maaned:
-        for line in make_again(place, month, til, say):
+        for line in recreate(place, month, til, say):
             say(line)
 
 

@@ -1,4 +1,4 @@
-"""Understands how a run is made again from the raw files and the rules it knew, and compared with what was sent."""
+"""Recreates a run from the raw files and the rules it knew, and compares its files with those sent."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ class Then:
     koder: list[str]
 
 
-def make_again(place: Place, month: date, til: Path | None, say: Callable[[str], None]) -> Iterator[str]:
+def recreate(place: Place, month: date, til: Path | None, say: Callable[[str], None]) -> Iterator[str]:
     """The files of run `month` made again in a folder of their own, and the lines of the comparison.
 
     Every run from the first one is made again in turn, each from its own raw files and rules. Their data root is thrown
