@@ -126,7 +126,7 @@ def show(place: Place, month: date, outgoing: files.Outgoing) -> None:
     try:
         with place.warehouse.open() as session:
             record(session, place, month, AABEN, filsum)
-            outgoing.publish()
+            outgoing.show()
             shown = True
     except Exception:
         if shown:

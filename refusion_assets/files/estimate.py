@@ -293,7 +293,7 @@ def write(result: Konsekvens, folder: Path) -> None:
         write_table(outgoing.ready / name, frame)
     (outgoing.ready / PLOT).write_text(plot(result), encoding="utf-8")
     (outgoing.ready / RESULTAT).write_text("".join(f"{line}\n" for line in text(result)), encoding="utf-8")
-    outgoing.publish()
+    outgoing.show()
 
 
 def _where(result: Konsekvens) -> list[pl.Expr]:

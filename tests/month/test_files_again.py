@@ -156,6 +156,6 @@ def test_a_run_that_was_killed_when_its_files_were_put_in_sight_must_be_run_agai
     with root.place.warehouse.open() as session:
         settle_month(session, root.place, first, koder)
         outgoing = write_files(session, root.place, first)
-    outgoing.publish()
+    outgoing.show()
     with root.place.warehouse.open() as session, pytest.raises(Stop, match="blev standset"):
         gate(session, root.place, next_month(first))
