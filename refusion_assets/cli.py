@@ -22,11 +22,11 @@ from refusion_assets.progress import Say, each, saying, tinted
 from refusion_assets.usage import Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong
 
 if TYPE_CHECKING:
-    from refusion_assets.domain.findings.statement import Opgoerelse
+    from refusion_assets.domain.findings.statement import Oversigt
     from refusion_assets.place import Place
 
 ROOM = 100
-Tell = Callable[["Opgoerelse"], None]
+Tell = Callable[["Oversigt"], None]
 
 
 STOPPED, MISUSED = 1, 2
@@ -115,9 +115,9 @@ def _telling(say: Say, months: Sequence[date], *, stille: bool, som_json: bool) 
 
     A month that stops is told in JSON too.
     """
-    done: list[Opgoerelse] = []
+    done: list[Oversigt] = []
 
-    def tell(said: "Opgoerelse") -> None:
+    def tell(said: "Oversigt") -> None:
         done.append(said)
         room = max(ROOM, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
         lines = [said.first()] if stille else said.lines(room)
@@ -130,7 +130,7 @@ def _telling(say: Say, months: Sequence[date], *, stille: bool, som_json: bool) 
         from refusion_assets.domain.findings import statement  # noqa: PLC0415  Polars takes a while to load
 
         month = months[min(len(done), len(months) - 1)]
-        done.append(statement.Opgoerelse(f"{month:%Y-%m}", "stoppet", _reason(error)))
+        done.append(statement.Oversigt(f"{month:%Y-%m}", "stoppet", _reason(error)))
         raise
     finally:
         if som_json:

@@ -36,7 +36,7 @@ from refusion_assets.assets.raw.reports import stops_before_reading
 from refusion_assets.assets.stale import difference, moved_money, stale, sums
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs, settle_tags
 from refusion_assets.domain.calendar import month_of, month_range
-from refusion_assets.domain.findings.statement import Opgoerelse
+from refusion_assets.domain.findings.statement import Oversigt
 from refusion_assets.domain.opgoerelse import run_number
 from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.stop import Stop, of_the_disk
@@ -64,7 +64,7 @@ def critical_week(
     accepter: Sequence[str] = (),
     begrundelse: str = "",
     undtagen: Sequence[str] = (),
-) -> Opgoerelse:
+) -> Oversigt:
     """Run month `month` from raw files to the municipalities' files; the statement of the month.
 
     `accepter` names stops that are let pass (`FIL-006:ksd-657`), `undtagen` municipalities that are held back, both
@@ -100,7 +100,7 @@ def _said_in_the_statement(place: Place, month: date) -> Iterator[None]:
         raise
 
 
-def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[str], None]) -> Opgoerelse:
+def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[str], None]) -> Oversigt:
     """Settle municipalities that run `month` holds back, and show their files; the statement of the month.
 
     Stop if the month has not been calculated, is closed, or if a later one has been run.
@@ -159,7 +159,7 @@ def _settle(
     instance: dg.DagsterInstance,
     begrundelse: str,
     say: Callable[[str], None],
-) -> Opgoerelse:
+) -> Oversigt:
     """Settle some municipalities of a calculated month and show their files; the statement of the month.
 
     The shown folder decides. Once the files of the run are shown, no later fault withdraws them; if a part stopped,

@@ -16,7 +16,7 @@ from refusion_assets.domain.findings.statement import (
     SIDES,
     Aarsag,
     Nyt,
-    Opgoerelse,
+    Oversigt,
     Post,
     Sammenligning,
     compared,
@@ -94,7 +94,7 @@ AND NOT {among("replace(kontrol, '_', '-')", "rules")} ORDER BY tabel, kontrol""
 WORST_FIRST = ("FEJL", "ADVARSEL", "INFO")
 
 
-def stated(session: Session, place: Place, month: date) -> Opgoerelse:
+def stated(session: Session, place: Place, month: date) -> Oversigt:
     """The statement of run `month`, which is settled: the same for the same warehouse."""
     number, rules = run_number(month, place.rules), place.rules
     before, year = next_month(month, -1), next_month(month, -12)
@@ -102,7 +102,7 @@ def stated(session: Session, place: Place, month: date) -> Opgoerelse:
     runs = {row["maaned"]: row for row in rows}
     mine = runs[month]
     remarks = session.pairs(REMARKS, m=month, rules=sorted(words.REGLER))
-    return Opgoerelse(
+    return Oversigt(
         maaned=f"{month:%Y-%m}",
         tilstand="rigtig",
         kommuner=mine["kommuner"],
@@ -163,7 +163,7 @@ def held_back_lines(session: Session, place: Place, month: date) -> Iterator[str
         yield f"{said}; opgøres med {settle_command(month, [kode])}"
 
 
-def markdown(said: Opgoerelse, remarks: list[str]) -> str:
+def markdown(said: Oversigt, remarks: list[str]) -> str:
     """The statement as Markdown for the UI; `remarks` came after the files."""
     [(_, first), *_] = said.lines()
     money = [
@@ -195,7 +195,7 @@ def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def keep(place: Place, said: Opgoerelse) -> list[str]:
+def keep(place: Place, said: Oversigt) -> list[str]:
     """The statement kept in `oversigt/<month>.txt` and `.json` of the data root; a remark if it could not be.
 
     It must not take back files that are in sight. The path in it is that within the data root, which may be moved.
@@ -214,9 +214,9 @@ def keep(place: Place, said: Opgoerelse) -> list[str]:
     return []
 
 
-def stopped(place: Place, month: date, reason: str) -> Opgoerelse:
+def stopped(place: Place, month: date, reason: str) -> Oversigt:
     """The statement of a month that has stopped, kept if it has no files."""
-    said = Opgoerelse(f"{month:%Y-%m}", "stoppet", reason)
+    said = Oversigt(f"{month:%Y-%m}", "stoppet", reason)
     if not (place.outgoing / said.maaned).exists():
         keep(place, said)
     return said

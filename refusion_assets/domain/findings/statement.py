@@ -103,7 +103,7 @@ class Nyt:
 
 
 @dataclass(frozen=True)
-class Opgoerelse:
+class Oversigt:
     """The statement of run month `maaned`. Øre. `grund` says why it stopped; a stopped month has nothing more.
 
     `nyt` is sorted by how bad the rules are; `bemaerkninger` are sentences of checks and of what came after the files.
