@@ -24,8 +24,9 @@ from refusion_assets.domain.calendar import Grid, last_day, make_grid, monday, m
 from refusion_assets.domain.duration.count import Counted, count_weeks
 from refusion_assets.domain.konsekvens import Virkning, compare, sides
 from refusion_assets.domain.refusion.fleksbidrag import as_rows, contributions, days_on_step
-from refusion_assets.domain.refusion.price import Koder, price, residence
+from refusion_assets.domain.refusion.price import price
 from refusion_assets.domain.refusion.rates import Rates, make_rates
+from refusion_assets.domain.refusion.residence import Koder, residence
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.rules.proposal import Forskel, differences, new_accounts, same_count
 from refusion_assets.domain.stop import Stop

@@ -28,8 +28,9 @@ from refusion_assets.domain.calendar import Grid, last_day, make_grid, month_of
 from refusion_assets.domain.duration.count import Counted, count_on, count_weeks, window_starts, windows
 from refusion_assets.domain.duration.spells import Forloeb, own_spells, spells, standing_before
 from refusion_assets.domain.refusion.fleksbidrag import BorgerMaanedFleksbidrag, contributions, days_on_step
-from refusion_assets.domain.refusion.price import BorgerUgeYdelse, price, residence
+from refusion_assets.domain.refusion.price import BorgerUgeYdelse, price
 from refusion_assets.domain.refusion.rates import Rates, make_rates
+from refusion_assets.domain.refusion.residence import residence
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.wording import plural
 from refusion_assets.partitions import KINDS, OWNER, Shown, by_month, kroner, names_of_benefits, of_table, show
