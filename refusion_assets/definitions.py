@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from refusion_assets.assets import classified, konsekvens, opgoerelse, outgoing, refusion, regler
+from refusion_assets.assets import classified, konsekvens, opgoerelse, outgoing, refusion, rules_edited
 from refusion_assets.assets.checks import asset, quality
 from refusion_assets.assets.findings.statement import stopped
 from refusion_assets.assets.gate import GENBEREGN, GENINDLAES
@@ -54,19 +54,19 @@ def build_defs(place: Place) -> dg.Definitions:
         *registers.build(months),
         *classified.build(months),
         *quality.build(months),
-        *refusion.build(months, regler.topic_keys(rules)),
+        *refusion.build(months, rules_edited.topic_keys(rules)),
     ]
     settled = [*opgoerelse.build(cut.cells, rules), *outgoing.build(cut.cells)]
     beregn, opgoer = _jobs(monthly, settled, place, cut)
     return dg.Definitions(
-        assets=[leverance, *regler.build(rules, months), *monthly, *settled, *konsekvens.build()],
+        assets=[leverance, *rules_edited.build(rules, months), *monthly, *settled, *konsekvens.build()],
         asset_checks=[*asset.build(rules), automation.check()],
-        jobs=[beregn, opgoer, *_again(), *regler.jobs(rules), konsekvens.job()],
+        jobs=[beregn, opgoer, *_again(), *rules_edited.jobs(rules), konsekvens.job()],
         schedules=[automation.schedule(place, beregn)],
         sensors=[
             _chain(beregn, opgoer, rules.koder),
             automation.sensor(place),
-            regler.sensor(place),
+            rules_edited.sensor(place),
             alarms.sensor(place),
         ],
         resources={"place": place},

@@ -1,4 +1,4 @@
-"""Regler: the law as assets to observe, with a data version per topic and benefit month; the jobs after an edit."""
+"""Rules edited: the law as assets to observe, with a data version per topic and benefit month; jobs after an edit."""
 
 from collections.abc import Iterator
 from datetime import date
