@@ -14,7 +14,7 @@ import dagster as dg
 
 from refusion_assets.assets.stale import refuse_undeclared
 from refusion_assets.domain.calendar import month_of, next_month
-from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.opgoerelse.ledger import run_number
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.files.delivered import month_named
 from refusion_assets.partitions import KINDS, OWNER, of_table, on_board, sender_cell

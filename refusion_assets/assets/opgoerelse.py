@@ -1,7 +1,7 @@
 """Opgoerelse: settles a month against the ledger of all earlier runs, for the chosen municipalities.
 
 `_enter` copies the new rows (N) of the run month from the result tables to `opgoerelse.postering` by SQL. Only the
-differences of earlier months (T, K, N) pass `domain.opgoerelse.settle`, and only for people whom `_leave_out_settled`
+differences of earlier months (T, K, N) pass `ledger.settle`, and only for people whom `_leave_out_settled`
 keeps. A line in quarantine never comes here: `assets.classified` lists it in `classified.dom`, and `advise` tells the
 municipality of it.
 """
@@ -40,7 +40,7 @@ from refusion_assets.assets.touched import (
     week_of_most,
 )
 from refusion_assets.domain.findings.words import NOBODY
-from refusion_assets.domain.opgoerelse import (
+from refusion_assets.domain.opgoerelse.ledger import (
     AABNING,
     LEDGER,
     MONEY,

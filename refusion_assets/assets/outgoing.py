@@ -16,15 +16,15 @@ from refusion_assets.assets.opgoerelse import ledger_of, record
 from refusion_assets.domain.findings.outcome import FEJL, Outcome
 from refusion_assets.domain.findings.statement import POSTER, Oversigt
 from refusion_assets.domain.findings.words import NOBODY
-from refusion_assets.domain.opgoerelse import (
+from refusion_assets.domain.opgoerelse.ledger import (
     LEDGER,
     beregning,
     run_number,
     statement,
     too_old_lines,
-    voucher,
     ydelse_navne,
 )
+from refusion_assets.domain.opgoerelse.voucher import voucher
 from refusion_assets.domain.stop import Stop, of_the_disk
 from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.files import outgoing as files

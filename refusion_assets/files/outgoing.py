@@ -12,7 +12,7 @@ from typing import Self
 import polars as pl
 
 from refusion_assets.domain import wording
-from refusion_assets.domain.opgoerelse import SIDE, run_day, run_number
+from refusion_assets.domain.opgoerelse.ledger import SIDE, run_day, run_number
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.files.delivered import fingerprint
 
@@ -99,7 +99,7 @@ def file_name(kind: str, kommunekode: str, run_month: date, rules: Rulebook) -> 
 def beregning_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of a municipality's calculation file as text, sorted.
 
-    `rows`: rows of `domain.opgoerelse.beregning` with cpr, navn, kommune, side. Source: output.md section 3.1.
+    `rows`: rows of `domain.opgoerelse.ledger.beregning` with cpr, navn, kommune, side. Source: output.md section 3.1.
     """
     refunded = SIDE == "refusion"
     sats, nul = pl.col("procent"), pl.lit(0)

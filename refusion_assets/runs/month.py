@@ -37,7 +37,7 @@ from refusion_assets.assets.stale import difference, moved_money, stale, sums
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs, settle_tags
 from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.findings.statement import Oversigt
-from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.opgoerelse.ledger import run_number
 from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.stop import Stop, of_the_disk
 from refusion_assets.domain.wording import kroner_text, plural

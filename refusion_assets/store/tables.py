@@ -11,7 +11,14 @@ from refusion_assets.domain.duration.count import Vindue
 from refusion_assets.domain.duration.spells import Forloeb, ForloebTaeller
 from refusion_assets.domain.findings.outcome import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.findings.words import Advis
-from refusion_assets.domain.opgoerelse import FilGrundlag, Foraeldet, Koersel, KommuneKoersel, Postering, Tilbageholdt
+from refusion_assets.domain.opgoerelse.ledger import (
+    FilGrundlag,
+    Foraeldet,
+    Koersel,
+    KommuneKoersel,
+    Postering,
+    Tilbageholdt,
+)
 from refusion_assets.domain.raw import (
     Bemaerket,
     Bopael,

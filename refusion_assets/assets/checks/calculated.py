@@ -22,7 +22,8 @@ from refusion_assets.domain.findings.outcome import (
     causes,
     judged,
 )
-from refusion_assets.domain.opgoerelse import SIGNED, run_number, voucher, ydelse_navne
+from refusion_assets.domain.opgoerelse.ledger import run_number, ydelse_navne
+from refusion_assets.domain.opgoerelse.voucher import SIGNED, voucher
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.wording import kroner_text, plural

@@ -25,7 +25,7 @@ from refusion_assets.domain.findings.statement import (
     percent,
     wrapped,
 )
-from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.opgoerelse.ledger import run_number
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import of_the_disk, of_the_system
 from refusion_assets.domain.wording import kroner_text, plural
