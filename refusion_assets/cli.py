@@ -196,6 +196,23 @@ def opgoer(say: Say, maaned: list[date], kommuner: list[str], *, stille: bool, s
 
 
 @main.command()
+@click.argument("maaned", metavar="MÅNED", type=OneMonth())
+@click.option("--kommune", type=Koder(), default="", help="Sig kun en kommunes side, fx 630; ellers hele landets.")
+@click.option("--aabn", is_flag=True, help="Åbn siden i browseren.")
+@click.pass_obj
+def opfoelgning(say: Say, maaned: list[date], kommune: list[str], *, aabn: bool) -> None:
+    """Lav opfølgningen for en opgjort måned: tabeller, og en side og et regneark til hver kommune."""
+    from refusion_assets.runs.month import follow_up  # noqa: PLC0415  Dagster takes seconds to load
+
+    folder = follow_up(_place(), maaned[0], say)
+    pages = [page for kode in kommune or ["000"] for page in sorted(folder.glob(f"*-opfoelgning-{kode}-*.html"))]
+    for page in pages:
+        say(f"Siden: {page}")
+        if aabn:
+            click.launch(str(page))
+
+
+@main.command()
 @click.argument("maaned", metavar="MÅNED", type=Months(), required=False)
 @click.option("--json", "som_json", is_flag=True, help="Tavlen som JSON.")
 def status(maaned: list[date] | None, *, som_json: bool) -> None:

@@ -12,6 +12,7 @@ from refusion_assets.assets import classified, konsekvens, opgoerelse, outgoing,
 from refusion_assets.assets.checks import asset, quality
 from refusion_assets.assets.findings.statement import stopped
 from refusion_assets.assets.gate import GENBEREGN, GENINDLAES
+from refusion_assets.assets.opfoelgning import asset as opfoelgning
 from refusion_assets.assets.raw import registers, reports
 from refusion_assets.assets.raw.let_pass import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.domain.calendar import month_of
@@ -58,13 +59,15 @@ def build_defs(place: Place) -> dg.Definitions:
     ]
     settled = [*opgoerelse.build(cut.cells, rules), *outgoing.build(cut.cells)]
     beregn, opgoer = _jobs(monthly, settled, place, cut)
+    followed, follow_up = opfoelgning.build(months), opfoelgning.job()
     return dg.Definitions(
-        assets=[leverance, *rules_edited.build(rules, months), *monthly, *settled, *konsekvens.build()],
+        assets=[leverance, *rules_edited.build(rules, months), *monthly, *settled, *followed, *konsekvens.build()],
         asset_checks=[*asset.build(rules), automation.check()],
-        jobs=[beregn, opgoer, *_again(), *rules_edited.jobs(rules), konsekvens.job()],
+        jobs=[beregn, opgoer, *_again(), *rules_edited.jobs(rules), follow_up, konsekvens.job()],
         schedules=[automation.schedule(place, beregn)],
         sensors=[
             _chain(beregn, opgoer, rules.koder),
+            _follow_up(opgoer, follow_up),
             automation.sensor(place),
             rules_edited.sensor(place),
             alarms.sensor(place),
@@ -182,6 +185,29 @@ def _chain(beregn: Any, opgoer: Any, koder: list[str]) -> dg.SensorDefinition:
         yield dg.RunRequest(run_key=context.dagster_run.run_id, tags=settle_tags(koder, month))
 
     return opgoer_efter_beregning
+
+
+def _follow_up(opgoer: Any, followed: Any) -> dg.SensorDefinition:
+    """The sensor that makes the follow-up of a month when its files are in sight."""
+
+    @dg.run_status_sensor(
+        name="opfoelgning_efter_filer",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=[opgoer],
+        request_job=followed,
+        description="Lav opfølgningen for en måned, når dens filer er vist. Den læser den udgivne kopi.",
+        minimum_interval_seconds=5,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def opfoelgning_efter_filer(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+        """Starts `opfoelgning` for the month of a run of `opgoer`, whoever launched it."""
+        tags = context.dagster_run.tags
+        cell = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_end")
+        if not cell:
+            return dg.SkipReason("kørslen har ingen måned")
+        return dg.RunRequest(run_key=context.dagster_run.run_id, partition_key=cell.split("|")[-1])
+
+    return opfoelgning_efter_filer
 
 
 def _settled_since(instance: dg.DagsterInstance, calculation: dg.DagsterRun, month: str) -> bool:

@@ -29,6 +29,7 @@ from refusion_assets.assets.gate import (
 )
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
+from refusion_assets.assets.opfoelgning.asset import JOB as OPFOELGNING
 from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
 from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand
 from refusion_assets.assets.raw.let_pass import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
@@ -52,7 +53,7 @@ from refusion_assets.store.publish import publish
 
 SECONDS_BETWEEN_LOOKS = 1.0
 RUNS_SHOWN = 3
-LOCK = "kommando.laas"
+LOCK, FOLLOW_UP_LOCK = "kommando.laas", "opfoelgning.laas"
 T = TypeVar("T")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -275,6 +276,18 @@ def consequence(
     yield f"Filer: {folder}"
 
 
+def follow_up(place: Place, month: date, say: Callable[[str], None]) -> Path:
+    """The follow-up of a settled month, made anew; the folder of its pages. No month waits for it, but for its storing.
+
+    Stop if the month is not settled and published.
+    """
+    home = Path(os.environ["DAGSTER_HOME"])
+    with _alone(place, say, FOLLOW_UP_LOCK), events.readable(home), events.instance(home) as instance:
+        defs = build_defs(replace(place, tell=patient(say)))
+        _execute(defs, OPFOELGNING, instance, {STARTED_BY: COMMAND_LINE}, f"{month:%Y-%m}")
+    return place.outgoing / f"{month:%Y-%m}"
+
+
 def _done_again(
     place: Place, job: str, months: Sequence[date], say: Callable[[str], None], config: Knowingly | None = None
 ) -> Iterator[str]:
@@ -288,14 +301,14 @@ def _done_again(
 
 
 @contextmanager
-def _alone(place: Place, say: Callable[[str], None]) -> Iterator[None]:
+def _alone(place: Place, say: Callable[[str], None], name: str = LOCK) -> Iterator[None]:
     """Within the block, no other command runs months of the data root; it waits for a running one.
 
     Mixed steps of two commands would settle each other's calculation. The system releases the lock however the command
     ends.
     """
     place.warehouse.path.parent.mkdir(parents=True, exist_ok=True)
-    with (place.warehouse.path.parent / LOCK).open("w") as lock:
+    with (place.warehouse.path.parent / name).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

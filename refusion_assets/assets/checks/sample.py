@@ -46,7 +46,7 @@ def efterregning_enig(asked: Asked) -> Outcome:
     chosen = pl.DataFrame({"borger_id": list(sample.values()), "cpr": list(sample)})
     with session.lending("stikproeve", chosen):
         numbers = sql_list(chosen["borger_id"])
-        files, homes, kernel = list(_files(session, month, numbers)), _homes(session), _rows(session, numbers)
+        files, homes, kernel = list(lines_of(session, month, numbers)), homes_of(session), _rows(session, numbers)
         bases = _bases(session, month)
     people = set(sample)
     again = state(files, homes, f"{month:%Y-%m}", place.rules, people, fleksbidrag=True, fleksgrundlag=bases)
@@ -81,8 +81,8 @@ def _draw(session: Session, month: date, size: int) -> dict[str, int]:
     return {cpr: number for place in sorted(drawn) for cpr, number in people[place : place + NEIGHBOURS].iter_rows()}
 
 
-def _files(session: Session, month: date, people: str) -> Iterator[Fil]:
-    """Every line that can touch some people, as text again, by file: their lines, and all lines with the same ids."""
+def lines_of(session: Session, month: date, people: str) -> Iterator[Fil]:
+    """Every line that can touch some people (SQL list), as text again, by file: theirs, and all with the same ids."""
     line = "SELECT fil_id, linje, indberetning_id, reference_id FROM classified.linje"
     own = session.temp("sample_lines", f"{line} WHERE borger_id IN ({people})")
     ids = session.temp("sample_ids", f"SELECT indberetning_id AS id FROM {own} UNION SELECT reference_id FROM {own}")
@@ -133,7 +133,7 @@ def _as_text(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(written)
 
 
-def _homes(session: Session) -> list[dict[str, str]]:
+def homes_of(session: Session) -> list[dict[str, str]]:
     """The sample's stays in the snapshot that the calculation used, as rows of the register."""
     rows = session.frame("""SELECT r.cpr AS "CPR", r.kommunekode AS "Kommunekode",
         strftime(r.bopael_start, '%Y-%m-%d') AS "Bopael_start",

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import date
 
+import polars as pl
+
 from refusion_assets.assets.gate import settle_command
 from refusion_assets.assets.raw.let_pass import let_passed
 from refusion_assets.domain.calendar import next_month
@@ -47,7 +49,7 @@ PEOPLE = "SELECT count(DISTINCT borger_id) FROM opgoerelse.postering WHERE koers
 # together (window `w`). An amount that only changes municipality has moved with the person. A new line can move the
 # weeks from its period on. A change without a new line comes from the rules, if they are others than those of the run
 # before. Otherwise it comes from the residence, as nothing else goes into a result.
-CAUSES = """
+CAUSED = """
 WITH noegle AS (
     SELECT uge, maaned, borger_id, ydelse_id, kommunekode, bool_or(raekketype = 'T') AS tilbage,
            sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere, sum(beloeb_oere) AS beloeb,
@@ -67,7 +69,7 @@ WITH noegle AS (
     LEFT JOIN nye egen ON egen.borger_id = noegle.borger_id AND egen.kommunekode_betaler = noegle.kommunekode
     WINDOW w AS (PARTITION BY uge, maaned, noegle.borger_id, ydelse_id)
 )
-SELECT CASE
+SELECT *, CASE
         WHEN {fleksbidrag} THEN 'fleksbidrag'
         WHEN flyttet THEN 'bopael'
         WHEN ny_linje AND andet_beloeb THEN CASE WHEN rettet THEN 'aendret' ELSE 'sen' END
@@ -75,9 +77,9 @@ SELECT CASE
         WHEN ny_linje AND NOT $nye_regler THEN 'loft'
         WHEN $nye_regler THEN 'regler'
         WHEN andet_beloeb THEN 'bopael'
-        ELSE 'uforklaret' END AS aarsag,
-    sum(oere)::BIGINT AS oere, count(DISTINCT borger_id) AS borgere
-FROM hver GROUP BY 1"""
+        ELSE 'uforklaret' END AS aarsag
+FROM hver"""
+CAUSES = "SELECT aarsag, sum(oere)::BIGINT AS oere, count(DISTINCT borger_id) AS borgere FROM ({rows}) GROUP BY 1"
 
 NEW = """
 SELECT a.regel, count(*) AS antal, coalesce(sum(a.beloeb_oere), 0)::BIGINT AS oere,
@@ -130,14 +132,19 @@ def stated(session: Session, place: Place, month: date) -> Oversigt:
 
 def causes(session: Session, rules: Rulebook, month: date) -> list[Aarsag]:
     """The corrections of a run by cause, the biggest first; they sum to the corrections of its statement. Øre."""
+    rows = caused(session, rules, month, CAUSES).rows(named=True)
+    found = [Aarsag(row["aarsag"], AARSAGER[row["aarsag"]], row["oere"], row["borgere"]) for row in rows]
+    return sorted(found, key=lambda one: (-abs(one.oere), -one.borgere, one.aarsag))
+
+
+def caused(session: Session, rules: Rulebook, month: date, query: str) -> pl.DataFrame:
+    """The rows of a query over `{rows}`: the run's rows of earlier months, each with its cause (`CAUSED`). Øre."""
     number = run_number(month, rules)
     versions = session.pairs("SELECT koersel, regelversion FROM opgoerelse.koersel")
     anew = number - 1 in versions and versions[number - 1] != versions.get(number)
-    query = CAUSES.format(fleksbidrag=among("ydelse_id", "fleks"))
     fleks = [entry.id for entry in rules.fleksbidrag]
-    rows = session.frame(query, n=number, month=month, nye_regler=anew, fleks=fleks).rows(named=True)
-    found = [Aarsag(row["aarsag"], AARSAGER[row["aarsag"]], row["oere"], row["borgere"]) for row in rows]
-    return sorted(found, key=lambda one: (-abs(one.oere), -one.borgere, one.aarsag))
+    rows = CAUSED.format(fleksbidrag=among("ydelse_id", "fleks"))
+    return session.frame(query.format(rows=rows), n=number, month=month, nye_regler=anew, fleks=fleks)
 
 
 def _new(session: Session, rules: Rulebook, number: int) -> list[Nyt]:

@@ -4,6 +4,8 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.contract import Contract
+from refusion_assets.domain.refusion.split import round_half_away
+from refusion_assets.domain.rules.entries import Rulebook
 
 KEY = ["koersel", "maaned", "kommunekode"]
 UDENFOR, ANDEN_KOMMUNE = "udenfor", "anden kommune"
@@ -246,7 +248,7 @@ class Gevinst(Contract, key=[*KEY, "gevinst_id"]):
     nu: pl.Int64 = pa.Field(description="the run month")
     forskel: pl.Int64
     maalsaetning: pl.Int64 = pa.Field(nullable=True, description="the difference aimed at")
-    faldet_tilbage: pl.Bool = pa.Field(description="the gain of the run before is smaller now")
+    faldet_tilbage: pl.Boolean = pa.Field(description="the gain of the run before is smaller now")
 
 
 class Ugetal(Contract, key=[*KEY, "uge", "ydelse_id"]):
@@ -279,3 +281,57 @@ VIEWS: dict[str, type[Contract]] = {
     "budget": Budget,
     "gevinst": Gevinst,
 }
+
+SIZES = ((60_000, "60.000 indbyggere og flere"), (30_000, "30.000-59.999 indbyggere"), (0, "under 30.000 indbyggere"))
+LEAST_ALIKE = 5
+LANDET = "hele landet"
+
+
+def compared(sums: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
+    """The own share of each municipality beside the median of municipalities alike (`Sammenlign`). Per mille, øre.
+
+    `sums`: kommunekode and the øre of twelve months: brutto, egen, trin4, paa (all steps). Alike are those of a region
+    and size; of the size, or all, where fewer than five would be. A median of an even number lies between two, rounded.
+    """
+    known = [
+        (k.kommunekode, k.region, next(name for least, name in SIZES if k.indbyggertal >= least), k.indbyggertal)
+        for k in rules.kommuner
+    ]
+    homes = pl.DataFrame(known, schema=["kommunekode", "region", "stoerrelse", "indbyggere"], orient="row")
+    rows = sums.join(homes, on="kommunekode").with_columns(naer=pl.format("{}, {}", "region", "stoerrelse"))
+    rows = rows.with_columns(
+        _rounded("egen_promille", 1000 * rows["egen"], rows["brutto"]),
+        _rounded("trin4_promille", 1000 * rows["trin4"], rows["paa"].clip(1)),
+        _rounded("egen_pr_indbygger_oere", rows["egen"], rows["indbyggere"]),
+    )
+    enough = [pl.len().over(name) >= LEAST_ALIKE for name in ("naer", "stoerrelse")]
+    rows = rows.with_columns(
+        gruppe=pl.when(enough[0]).then("naer").when(enough[1]).then("stoerrelse").otherwise(pl.lit(LANDET))
+    )
+    # A group's median is taken of all who are alike in its sense, also of those with a closer group of their own.
+    every = pl.concat([rows.with_columns(blandt=name) for name in ("naer", "stoerrelse", pl.lit(LANDET))])
+    shares = ["egen_promille", "trin4_promille", "egen_pr_indbygger_oere"]
+    medians = every.group_by("blandt").agg(pl.len().cast(pl.Int64).alias("kommuner"), *map(_two_in_the_middle, shares))
+    ranked = every.with_columns(
+        plads=pl.struct("egen_promille", "kommunekode").rank("ordinal").over("blandt").cast(pl.Int64)
+    )
+    mine = ranked.filter(pl.col("blandt") == pl.col("gruppe")).join(medians, on="blandt")
+    mine = mine.with_columns(_rounded(f"median_{name}", mine[f"{name}_to_midterste"], 2) for name in shares)
+    above = mine["egen"] - _rounded("mer_oere", mine["median_egen_promille"] * mine["brutto"], 1000)
+    return mine.select(
+        "kommunekode", "gruppe", "kommuner", *shares, above.alias("mer_oere"), "plads",
+        median_promille="median_egen_promille",
+        median_trin4_promille="median_trin4_promille",
+        median_pr_indbygger_oere="median_egen_pr_indbygger_oere",
+    )  # fmt: skip
+
+
+def _rounded(name: str, number: pl.Series, by: pl.Series | int) -> pl.Series:
+    """Whole numbers divided and rounded, under a name."""
+    return pl.Series(name, round_half_away(number.to_numpy(), by if isinstance(by, int) else by.to_numpy()))
+
+
+def _two_in_the_middle(name: str) -> pl.Expr:
+    """The sum of the two numbers in the middle of a group; of an odd number, twice the one there."""
+    ordered, size = pl.col(name).sort(), pl.len()
+    return (ordered.get((size - 1) // 2) + ordered.get(size // 2)).alias(f"{name}_to_midterste")

@@ -1,0 +1,224 @@
+"""Opfoelgning as assets: the figures made from the published copy, stored with their checks, and shown to people."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+
+from refusion_assets import figures
+from refusion_assets.assets.checks.asset import Check, answer
+from refusion_assets.assets.gate import FILER, POOL, run_month, stopping
+from refusion_assets.assets.opfoelgning import queries
+from refusion_assets.assets.opfoelgning.balances import BALANCES
+from refusion_assets.assets.opfoelgning.settled import Basis, basis
+from refusion_assets.domain.findings.outcome import ADVARSEL, Outcome
+from refusion_assets.domain.opfoelgning.views import VIEWS, Ugetal
+from refusion_assets.domain.stop import Stop
+from refusion_assets.partitions import KINDS, MAANED, OWNER, kroner, of_table
+from refusion_assets.place import Place
+from refusion_assets.store.publish import publish
+from refusion_assets.store.session import validate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GROUP = JOB = "opfoelgning"
+GRUNDLAG, RAPPORT = [GROUP, "grundlag"], [GROUP, "rapport"]
+BALANCED = "balancer.json"
+MADE: dict[str, Callable[[Basis], pl.DataFrame]] = {
+    function.__name__: function
+    for function in (
+        queries.trappe,
+        queries.bevaegelser,
+        queries.naeste_trin,
+        queries.genoptjening,
+        queries.sammenlign,
+        queries.rettelser,
+        queries.sene_uger,
+        queries.haengende,
+        queries.potentiale,
+        queries.langvarige,
+        queries.andre_kommuner,
+        queries.ugetal,
+    )
+}
+# The numbers of a view that may be added over its rows: the series of its cells, and the bars of its plot by a column.
+SERIES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "trappe": ("trin", ("egen_oere", "borgeruger")),
+    "bevaegelser": ("til", ("borgere", "aendring_oere")),
+    "naeste_trin": ("uger_til", ("borgere", "tab_13_uger_oere")),
+    "genoptjening": ("spand", ("borgere", "uger_der_falder_ud_13")),
+    "prognose": ("frem", ("egen_oere",)),
+    "sammenlign": ("gruppe", ("mer_oere",)),
+    "rettelser": ("aarsag", ("netto_oere", "borgeruger")),
+    "sene_uger": ("maaneder_forsinket", ("borgeruger", "oere_maaneder")),
+    "haengende": ("regel", ("antal", "beloeb_oere")),
+    "potentiale": ("ydelse_id", ("ved_10_pct_kortere_oere",)),
+    "langvarige": ("aar_paa_ydelse", ("borgere", "egen_oere")),
+    "andre_kommuner": ("betaler", ("brutto_oere", "borgeruger")),
+    "budget": ("konto", ("afvigelse_oere",)),
+    "gevinst": ("gevinst_id", ("forskel",)),
+}
+MOST_BARS = 12
+
+
+def figures_of(place: Place, month: date) -> tuple[dict[str, pl.DataFrame], dict[str, Outcome]]:
+    """Every view of run `month` by name, each under its contract and in the order of its key, and its balance.
+
+    Reads the published copy, so no run waits for it. Stop if the copy has no such run.
+    """
+    with place.warehouse.reading() as session:
+        if not session.value("SELECT count(*) FROM opgoerelse.koersel WHERE maaned = $m", m=month):
+            raise Stop(f"{month:%Y-%m} er ikke opgjort og udgivet; kør måneden først")
+        run = basis(session, place.rules, month)
+        views = {name: _proved(name, made(run), run) for name, made in MADE.items()}
+        views |= {name: model.empty() for name, model in VIEWS.items() if name not in views}
+        return views, {name: balanced(run, views) for name, (balanced, _) in BALANCES.items()}
+
+
+def _proved(name: str, rows: pl.DataFrame, run: Basis) -> pl.DataFrame:
+    """The rows of a view with run and month, in the order of its key; ContractError if they break its contract."""
+    model = VIEWS.get(name, Ugetal)
+    common = {"koersel": pl.lit(run.number, pl.Int64), "maaned": pl.lit(run.month)}
+    missing = [value.alias(column) for column, value in common.items() if column not in rows.columns]
+    made = rows.with_columns(missing).select(list(model.to_schema().columns))
+    proved = validate(f"{GROUP}.{name}", made) if name in VIEWS else model.validate(made)
+    return proved.sort(model.to_schema().unique)
+
+
+def ready(place: Place, month: date) -> Path:
+    """The folder of a month's figures between the steps of the follow-up."""
+    return place.warehouse.path.parent / GROUP / f"{month:%Y-%m}"
+
+
+def _keep(folder: Path, views: Mapping[str, pl.DataFrame], outcomes: Mapping[str, Outcome]) -> None:
+    """The figures and their balances laid in a folder, in place of those there."""
+    fresh = folder.with_name(f".{folder.name}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for name, rows in views.items():
+        rows.write_parquet(fresh / f"{name}.parquet")
+    said = {name: asdict(outcome) for name, outcome in outcomes.items()}
+    (fresh / BALANCED).write_text(json.dumps(said), "utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(fresh, folder)
+
+
+def kept(place: Place, month: date) -> tuple[dict[str, pl.DataFrame], dict[str, Outcome]]:
+    """The figures of a month and their balances, as the step before laid them; Stop if it has not."""
+    folder = ready(place, month)
+    if not (folder / BALANCED).exists():
+        raise Stop(f"opfølgningens tal for {month:%Y-%m} er ikke lavet; start jobbet {JOB}")
+    said = json.loads((folder / BALANCED).read_text("utf-8"))
+    views = {path.stem: pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+    return views, {name: Outcome(**(one | {"eksempler": tuple(one["eksempler"])})) for name, one in said.items()}
+
+
+def store(place: Place, views: Mapping[str, pl.DataFrame]) -> None:
+    """The figures of a run in the warehouse, in place of earlier ones of the run, and in the copy for analysts."""
+    number = views["trappe"]["koersel"].first()
+    with place.warehouse.open() as session:
+        for name in VIEWS:
+            session.run(f"DELETE FROM {GROUP}.{name} WHERE koersel = $n", n=number)
+            session.insert(f"{GROUP}.{name}", views[name])
+    publish(place.warehouse)
+
+
+def _shown(name: str, rows: pl.DataFrame, month: date) -> dict[str, Any]:
+    """The metadata of a view's cell: rows, its series as numbers, and a plot of the first by a column."""
+    by, numbers = SERIES[name]
+    mine = rows.filter(pl.col("maaned") == month)
+    sums = {number: int(mine[number].sum()) for number in numbers}
+    said = {n.replace("_oere", "_kr"): kroner(value) if n.endswith("_oere") else value for n, value in sums.items()}
+    shown: dict[str, Any] = {"dagster/partition_row_count": rows.height, **said}
+    if mine.height:
+        bars = mine.group_by(by).agg(pl.col(numbers[0]).sum()).sort(by, nulls_last=True)
+        most = bars.sort(pl.col(numbers[0]).abs(), descending=True).head(MOST_BARS)[by]
+        shown["plot"] = dg.MetadataValue.md(
+            figures.image(name, _bars(bars.filter(pl.col(by).is_in(most.implode(), nulls_equal=True)), by, numbers[0]))
+        )
+    return shown
+
+
+def _bars(rows: pl.DataFrame, by: str, number: str) -> str:
+    """A bar a row, as SVG: amounts in whole kroner."""
+    heights = [kroner(value) if number.endswith("_oere") else value for value in rows[number]]
+    names = ["uden trin" if value is None else str(value) for value in rows[by]]
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.add_axes((0.2, 0.15, 0.75, 0.75))
+        axes.barh(names, heights, color="#4477aa")
+        axes.invert_yaxis()
+        axes.set_title(f"{number.replace('_oere', ', kr.')} efter {by}")
+        axes.grid(visible=False, axis="y")
+
+    return figures.plot(draw, 7, 0.8 + 0.3 * len(names))
+
+
+def build(months: dg.StaticPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The follow-up, cut by run month: the figures, a table each with its balance, and the pages."""
+    by_month = dg.MultiToSingleDimensionPartitionMapping(MAANED)
+
+    @dg.asset(key=GRUNDLAG, kinds=KINDS, deps=[dg.AssetDep(FILER, partition_mapping=by_month)],
+        group_name=GROUP, owners=[OWNER], partitions_def=months,
+    )  # fmt: skip
+    def grundlag(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> dg.MaterializeResult[None]:
+        """Opfølgningens tal for en kørsel, regnet af den udgivne kopi og lagt klar; intet i måneden venter på dem."""
+        month = run_month(context)
+        with stopping():
+            views, outcomes = figures_of(place, month)
+            _keep(ready(place, month), views, outcomes)
+        return dg.MaterializeResult(metadata={name: rows.height for name, rows in views.items()})
+
+    checks = {name: Check(f.__name__, f"{GROUP}.{name}", ADVARSEL, False, text) for name, (f, text) in BALANCES.items()}
+
+    @dg.multi_asset(
+        name=GROUP,
+        specs=[
+            dg.AssetSpec(
+                [GROUP, name],
+                deps=[GRUNDLAG],
+                description=model.__doc__,
+                metadata=of_table(f"{GROUP}.{name}"),
+                kinds=KINDS,
+                group_name=GROUP,
+                owners=[OWNER],
+                partitions_def=months,
+            )
+            for name, model in VIEWS.items()
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(check.name, asset=[GROUP, name], description=check.text) for name, check in checks.items()
+        ],
+        pool=POOL,
+    )
+    def opfoelgning(
+        context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        month = run_month(context)
+        with stopping():
+            views, outcomes = kept(place, month)
+            store(place, views)
+        for name in VIEWS:
+            yield dg.MaterializeResult([GROUP, name], metadata=_shown(name, views[name], month))
+        yield from (answer(checks[name], outcome) for name, outcome in outcomes.items())
+
+    return [grundlag, opfoelgning]
+
+
+def job() -> Any:
+    """The job that makes the follow-up of a month; it waits for nobody and nobody for it."""
+    return dg.define_asset_job(
+        JOB,
+        selection=dg.AssetSelection.groups(GROUP),
+        description="Opfølgningen for en opgjort måned: tabellerne i skemaet opfoelgning, og en side og et regneark "
+        "til hver kommune. Sensoren opfoelgning_efter_filer starter det, når måneden er opgjort.",
+        tags={"dagster/priority": "-10"},
+    )
