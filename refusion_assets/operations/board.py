@@ -46,37 +46,27 @@ BYTES_A_RAW_BYTE = 3
 MOST_BYTES = 10
 # The live file, its log, and the two copies for analysts grow by the month's rows.
 FILES_THAT_GROW = 4
-ASKED = (
-    *("opgoerelse.koersel", "opgoerelse.kommune", "opgoerelse.tilbageholdt", "kontrol.accept"),
-    *("raw.fil", "refusion.beregnet", "refusion.regelgrundlag"),
-)
-"""The tables that the board and the schedule ask."""
 T = TypeVar("T")
 
 
 def known(place: Place, ask: Callable[[Session], T], nothing: T) -> T:
     """The answer of the warehouse, or of the copy while a run has the warehouse open.
 
-    `nothing` where there is no warehouse, while the first run has it open, or where an earlier program made it and it
-    lacks a table. Stop if a table has other columns.
+    `nothing` where there is no warehouse, and while the first run has it open. A table that an earlier program did not
+    make is empty. Stop if a table has other columns.
     """
     if not place.warehouse.path.exists():
         return nothing
     try:
         with place.warehouse.watching() as session:
-            return _asked(session, ask, nothing)
+            session.fill_in()
+            return ask(session)
     except Locked:
         if not place.warehouse.published.exists():
             return nothing
         with place.warehouse.reading() as session:
-            return _asked(session, ask, nothing)
-
-
-def _asked(session: Session, ask: Callable[[Session], T], nothing: T) -> T:
-    if not all(map(session.has, ASKED)):
-        return nothing
-    session.refuse_other_columns()
-    return ask(session)
+            session.fill_in()
+            return ask(session)
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ from refusion_assets.domain.operations.board import FEJL, LEVERET, MANGLER, SEN,
 from refusion_assets.files import arrivals, delivered
 from refusion_assets.operations import automation
 from refusion_assets.operations.automation import BOARD, BOARD_CHECK, Start, decide, request
-from refusion_assets.operations.board import board, coming_month
+from refusion_assets.operations.board import board, coming_month, run_lines
 from refusion_assets.place import Place
 from refusion_assets.store.session import Locked, Warehouse
+from refusion_assets.store.tables import TABLES
 from tests.conftest import DataRoot, Ran
 from tests.kit.senders import BORN_1858, Senders, adp, kth
 from tests.month.test_histories import few_kommuner
@@ -250,6 +251,21 @@ def test_a_warehouse_of_an_earlier_program_is_told_with_the_remedy(root: DataRoo
     ran = root.refusion("status")
     assert ran.code == 1
     assert "tidligere udgave af programmet (opgoerelse.kommune); flyt mappen lager" in ran.err
+
+
+def test_a_warehouse_from_before_a_table_was_added_tells_the_same_of_its_runs(root: DataRoot) -> None:
+    said, seen = list(run_lines(root.place)), states(look(root))
+    added = [table for table in TABLES if table not in ("opgoerelse.koersel", "opgoerelse.kommune")]
+    with root.place.warehouse.open() as session:
+        for table in added:
+            session.run(f"DROP TABLE {table}")
+    before = root.place.warehouse.path.read_bytes()
+    assert list(run_lines(root.place)) == said
+    assert states(look(root)) == seen
+    assert root.place.warehouse.path.read_bytes() == before
+    with root.place.warehouse.open() as session:
+        session.run("DROP TABLE opgoerelse.koersel")
+    assert list(run_lines(root.place)) == ["Ingen kørsel endnu."]
 
 
 def test_status_of_no_delivery_is_no_line_of_json_and_of_no_month_a_reason(root: DataRoot) -> None:
