@@ -130,7 +130,8 @@ def _telling(say: Say, months: Sequence[date], *, stille: bool, som_json: bool) 
         from refusion_assets.domain.findings import statement  # noqa: PLC0415  Polars takes a while to load
 
         month = months[min(len(done), len(months) - 1)]
-        done.append(statement.Oversigt(f"{month:%Y-%m}", "stoppet", _reason(error)))
+        notes = tuple(getattr(error, "__notes__", ())) if isinstance(error, Stop) else ()
+        done.append(statement.Oversigt(f"{month:%Y-%m}", "stoppet", _reason(error), bemaerkninger=notes))
         raise
     finally:
         if som_json:

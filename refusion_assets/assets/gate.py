@@ -221,6 +221,7 @@ def take_back(context: dg.AssetExecutionContext, place: Place, month: date, *, a
         forget(context.instance, key, cells)
     if gone and anew:
         text = f"Filerne for {month:%Y-%m} er trukket tilbage, mens måneden køres igen."
+        place.telling(context.log.info)(f"{month:%Y-%m}: filerne er trukket tilbage, mens måneden køres igen ...")
         warn = dg.AssetCheckSeverity.WARN
         context.log_event(
             dg.AssetCheckEvaluation(

@@ -9,11 +9,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from refusion_assets.assets.findings.statement import held_back_lines
+from refusion_assets.assets.findings.statement import held_back_lines, stops
 from refusion_assets.assets.gate import LUKKET, OPGJORT
 from refusion_assets.assets.raw.let_pass import let_passed
 from refusion_assets.assets.raw.reports import senders_read
 from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.findings.statement import cut
 from refusion_assets.domain.operations.bankdays import DANISH, window
 from refusion_assets.domain.operations.board import (
     FEJL,
@@ -39,6 +40,7 @@ from refusion_assets.place import Place
 from refusion_assets.store.session import Locked, Session
 
 MONTHS_BEFORE, RUNS_SHOWN = 3, 3
+MOST_OF_A_REASON = 240
 LONG = 3600.0
 # The bytes of the live warehouse for each byte of raw files, where no run has been made: measured on a whole country.
 BYTES_A_RAW_BYTE = 3
@@ -234,7 +236,7 @@ def now_in_danish_time() -> datetime:
 
 
 def run_lines(place: Place) -> Iterator[str]:
-    """The last runs, one line each, with a line for each municipality that is held back."""
+    """The last runs, one line each, with a line for each municipality held back; and the months that have stopped."""
     every = runs(place)
     if not every:
         yield "Ingen kørsel endnu."
@@ -244,6 +246,11 @@ def run_lines(place: Place) -> Iterator[str]:
         stage = "ikke færdig" if run.status == OPGJORT else run.status
         yield f"Kørsel {run.maaned:%Y-%m}: {stage}, {plural(run.kommuner, 'kommune', 'kommuner')} opgjort, {shown}"
         yield from (f"  Holdt tilbage: {line}" for line in run.tilbageholdt)
+    done = max((f"{run.maaned:%Y-%m}" for run in every if run.faerdig), default="")
+    for said in stops(place):
+        if said.maaned > done:
+            where = f"{place.statements.name}/{said.maaned}.txt"
+            yield cut(f"Kørsel {said.maaned} er STOPPET (det hele står i {where}): {said.grund}", MOST_OF_A_REASON)
 
 
 def status_lines(place: Place, months: list[date], *, som_json: bool) -> Iterator[str]:

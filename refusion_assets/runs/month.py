@@ -93,11 +93,15 @@ def critical_week(
 
 @contextmanager
 def _said_in_the_statement(place: Place, month: date) -> Iterator[None]:
-    """An error in the block becomes the statement of the month too, if it leaves the month without files."""
+    """An error in the block becomes the statement of the month too, if it leaves the month without files.
+
+    The error takes the remarks of the statement along as its notes.
+    """
     try:
         yield
     except Exception as error:
-        stopped(place, month, error_text(error))
+        for remark in stopped(place, month, error_text(error)).bemaerkninger:
+            error.add_note(remark)
         raise
 
 

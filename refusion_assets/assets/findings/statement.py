@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 
@@ -34,6 +35,8 @@ from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.figures import table
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session, among
+
+WITHDRAWN = "filerne fra den forrige kørsel af måneden er trukket tilbage; ret årsagen, og kør måneden igen"
 
 # Of earlier runs the same municipalities: those that the run holds back are left out on both sides.
 SUMS = """
@@ -222,8 +225,22 @@ def keep(place: Place, said: Oversigt) -> list[str]:
 
 
 def stopped(place: Place, month: date, reason: str) -> Oversigt:
-    """The statement of a month that has stopped, kept if it has no files."""
+    """The statement of a month that has stopped, kept if it has no files; with a remark if it had some before."""
     said = Oversigt(f"{month:%Y-%m}", "stoppet", reason)
-    if not (place.outgoing / said.maaned).exists():
-        keep(place, said)
+    if (place.outgoing / said.maaned).exists():
+        return said
+    if (place.withdrawn / said.maaned).exists():
+        said = replace(said, bemaerkninger=(WITHDRAWN,))
+    keep(place, said)
     return said
+
+
+def stops(place: Place) -> list[Oversigt]:
+    """The kept statements of months that have stopped, in order of month; a file that cannot be read is left out."""
+    found = []
+    for path in sorted(place.statements.glob("????-??.json")):
+        with suppress(OSError, ValueError, TypeError):
+            said = json.loads(path.read_text("utf-8"))
+            if said["tilstand"] == "stoppet":
+                found.append(Oversigt(path.stem, "stoppet", str(said["grund"])))
+    return found

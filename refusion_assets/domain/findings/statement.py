@@ -104,7 +104,7 @@ class Nyt:
 
 @dataclass(frozen=True)
 class Oversigt:
-    """The statement of run month `maaned`. Øre. `grund` says why it stopped; a stopped month has nothing more.
+    """The statement of run month `maaned`. Øre. `grund` says why it stopped; a stopped month has only remarks besides.
 
     `nyt` is sorted by how bad the rules are; `bemaerkninger` are sentences of checks and of what came after the files.
     """
@@ -149,6 +149,7 @@ class Oversigt:
         """The statement, line by line; with `room`, as much of it as fits a screen with lines of so many characters."""
         yield self.first()
         if self.tilstand == "stoppet":
+            yield from (("bemærk", f"  Bemærk: {line}") for line in self.bemaerkninger)
             return
         yield from (("", line) for line in self._money())
         yield from (("bemærk", f"  Holdt tilbage: {line}") for line in self.holdt_tilbage)

@@ -83,7 +83,8 @@ def test_the_file_names_everything_and_breaks_long_lines_at_words() -> None:
 def test_the_first_line_says_right_or_stopped_and_why(changes: dict[str, Any], tone: str, line: str) -> None:
     statement = replace(RIGHT, **changes)
     assert statement.first() == (tone, line)
-    assert (len(said(statement)) == 1) == (tone == "stoppet")
+    only_remarks = said(statement)[1:] == [f"  Bemærk: {remark}" for remark in RIGHT.bemaerkninger]
+    assert only_remarks == (tone == "stoppet")
 
 
 @pytest.mark.parametrize(
