@@ -8,12 +8,12 @@ from pathlib import Path
 from refusion_assets.assets.checks import asset
 from refusion_assets.assets.checks.quality import quality
 from refusion_assets.assets.classified import classify_through
+from refusion_assets.assets.gate import Asked, gate
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.outgoing import filer_er_kladden, show, write_files
 from refusion_assets.assets.raw.registers import ingest_registers
 from refusion_assets.assets.raw.reports import ingest
 from refusion_assets.assets.refusion import calculate
-from refusion_assets.assets.wiring import Asked, gate
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.place import REPOSITORY, Place
 from refusion_assets.store.publish import publish

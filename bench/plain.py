@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from refusion_assets.assets.checks.sample import efterregning_enig
-from refusion_assets.assets.wiring import Asked
+from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.place import REPOSITORY, Place
 

@@ -22,11 +22,11 @@ from refusion_assets.progress import Say, each, saying, tinted
 from refusion_assets.usage import Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong
 
 if TYPE_CHECKING:
-    from refusion_assets.domain.findings.statement import Opgoerelse
+    from refusion_assets.domain.findings.statement import Oversigt
     from refusion_assets.place import Place
 
 ROOM = 100
-Tell = Callable[["Opgoerelse"], None]
+Tell = Callable[["Oversigt"], None]
 
 
 STOPPED, MISUSED = 1, 2
@@ -115,9 +115,9 @@ def _telling(say: Say, months: Sequence[date], *, stille: bool, som_json: bool) 
 
     A month that stops is told in JSON too.
     """
-    done: list[Opgoerelse] = []
+    done: list[Oversigt] = []
 
-    def tell(said: "Opgoerelse") -> None:
+    def tell(said: "Oversigt") -> None:
         done.append(said)
         room = max(ROOM, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
         lines = [said.first()] if stille else said.lines(room)
@@ -130,7 +130,8 @@ def _telling(say: Say, months: Sequence[date], *, stille: bool, som_json: bool) 
         from refusion_assets.domain.findings import statement  # noqa: PLC0415  Polars takes a while to load
 
         month = months[min(len(done), len(months) - 1)]
-        done.append(statement.Opgoerelse(f"{month:%Y-%m}", "stoppet", _reason(error)))
+        notes = tuple(getattr(error, "__notes__", ())) if isinstance(error, Stop) else ()
+        done.append(statement.Oversigt(f"{month:%Y-%m}", "stoppet", _reason(error), bemaerkninger=notes))
         raise
     finally:
         if som_json:
@@ -270,11 +271,11 @@ def genberegn(say: Say, maaneder: list[date] | None) -> None:
 @click.pass_obj
 def genskab(say: Say, maaned: list[date], til: Path | None) -> None:
     """Genskab filerne fra en kørsel af rådata og de regler, den kendte, og sammenlign med det, der blev sendt."""
-    from refusion_assets.runs.again import make_again  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.runs.recreate import recreate  # noqa: PLC0415  Dagster takes seconds to load
 
     place = _here().begun()
     for month in maaned:
-        for line in make_again(place, month, til, say):
+        for line in recreate(place, month, til, say):
             say(line)
 
 
@@ -358,7 +359,7 @@ def eksempel(
 @click.option("--port", type=Tal(), default=3000, show_default=True)
 def ui(port: int) -> None:
     """Start Dagsters brugerflade på 127.0.0.1."""
-    from refusion_assets.assets.wiring import POOL  # noqa: PLC0415  as above
+    from refusion_assets.assets.gate import POOL  # noqa: PLC0415  as above
     from refusion_assets.place import PACKAGE  # noqa: PLC0415  as above
     from refusion_assets.store import events  # noqa: PLC0415  Dagster takes a while to load
 

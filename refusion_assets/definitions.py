@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from refusion_assets.assets import classified, konsekvens, opgoerelse, outgoing, refusion, regler
+from refusion_assets.assets import classified, konsekvens, opgoerelse, outgoing, refusion, rules_edited
 from refusion_assets.assets.checks import asset, quality
 from refusion_assets.assets.findings.statement import stopped
+from refusion_assets.assets.gate import GENBEREGN, GENINDLAES
 from refusion_assets.assets.opfoelgning import asset as opfoelgning
 from refusion_assets.assets.raw import registers, reports
-from refusion_assets.assets.raw.acceptance import FILE_CHECKS, REGISTER_CHECKS
-from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES
+from refusion_assets.assets.raw.let_pass import FILE_CHECKS, REGISTER_CHECKS
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.operations import alarms, automation
 from refusion_assets.operations.automation import COMMAND_LINE, STARTED_BY
@@ -55,21 +55,21 @@ def build_defs(place: Place) -> dg.Definitions:
         *registers.build(months),
         *classified.build(months),
         *quality.build(months),
-        *refusion.build(months, regler.topic_keys(rules)),
+        *refusion.build(months, rules_edited.topic_keys(rules)),
     ]
     settled = [*opgoerelse.build(cut.cells, rules), *outgoing.build(cut.cells)]
     beregn, opgoer = _jobs(monthly, settled, place, cut)
     followed, follow_up = opfoelgning.build(months), opfoelgning.job()
     return dg.Definitions(
-        assets=[leverance, *regler.build(rules, months), *monthly, *settled, *followed, *konsekvens.build()],
+        assets=[leverance, *rules_edited.build(rules, months), *monthly, *settled, *followed, *konsekvens.build()],
         asset_checks=[*asset.build(rules), automation.check()],
-        jobs=[beregn, opgoer, *_again(), *regler.jobs(rules), follow_up, konsekvens.job()],
+        jobs=[beregn, opgoer, *_again(), *rules_edited.jobs(rules), follow_up, konsekvens.job()],
         schedules=[automation.schedule(place, beregn)],
         sensors=[
             _chain(beregn, opgoer, rules.koder),
             _follow_up(opgoer, follow_up),
             automation.sensor(place),
-            regler.sensor(place),
+            rules_edited.sensor(place),
             alarms.sensor(place),
         ],
         resources={"place": place},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from refusion_assets.domain.findings.verdict import kroner_text
+from refusion_assets.domain.wording import kroner_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

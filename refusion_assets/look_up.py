@@ -18,7 +18,7 @@ from refusion_assets.domain.forklar.explain import explain, unknown, weeks_of
 from refusion_assets.domain.forklar.history import JUDGEMENT, PersonFacts
 from refusion_assets.domain.forklar.model import Forklaring, as_json
 from refusion_assets.domain.forklar.text import as_text
-from refusion_assets.domain.opgoerelse import Foraeldet, not_taken_back
+from refusion_assets.domain.opgoerelse.ledger import Foraeldet, not_taken_back
 from refusion_assets.domain.raw import is_possible_cpr
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.rules.entries import Rulebook

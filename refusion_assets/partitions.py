@@ -15,10 +15,10 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from refusion_assets import figures
 from refusion_assets.domain.calendar import month_range, next_month
 from refusion_assets.domain.contract import described
-from refusion_assets.domain.opgoerelse import ydelse_navne
+from refusion_assets.domain.opgoerelse.ledger import ydelse_navne
 from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.files.arrivals import kept
 from refusion_assets.files.delivered import months_on_disk, report_files
-from refusion_assets.files.proofs import kept
 from refusion_assets.store.session import SQL_TYPE
 from refusion_assets.store.tables import TABLES
 

@@ -22,12 +22,12 @@ from hypothesis import HealthCheck, settings
 
 from refusion_assets import cli
 from refusion_assets.assets.classified import classify_through
+from refusion_assets.assets.gate import gate
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.outgoing import show, write_files
 from refusion_assets.assets.raw.registers import ingest_registers
 from refusion_assets.assets.raw.reports import ingest
 from refusion_assets.assets.refusion import calculate
-from refusion_assets.assets.wiring import gate
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.place import Place
 from refusion_assets.store import session as warehouse

@@ -1,1 +1,1 @@
-"""The wiring: each asset reads, calls the kernel, writes, and reports what it did."""
+"""The work floor: each asset reads, calls the kernel, writes, and reports what it did."""

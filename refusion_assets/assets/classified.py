@@ -12,9 +12,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from refusion_assets.assets.gate import asked_months, span, stopping, table_asset
 from refusion_assets.assets.raw import files_read
 from refusion_assets.assets.touched import mark
-from refusion_assets.assets.wiring import asked_months, span, stopping, table_asset
 from refusion_assets.domain.classified import (
     BRUGT,
     CLAIM,

@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from refusion_assets.assets.gate import stopping
 from refusion_assets.assets.refusion import choose_stays, claims_of, read_shard, shards_of
 from refusion_assets.assets.touched import (
     People,
@@ -19,18 +20,17 @@ from refusion_assets.assets.touched import (
     newest_snapshot,
     widen_for_fleksbidrag,
 )
-from refusion_assets.assets.wiring import stopping
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, monday, month_of, month_range
 from refusion_assets.domain.duration.count import Counted, count_weeks
-from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.konsekvens import Virkning, compare, sides
 from refusion_assets.domain.refusion.fleksbidrag import as_rows, contributions, days_on_step
-from refusion_assets.domain.refusion.price import Koder, price, residence
+from refusion_assets.domain.refusion.price import price
 from refusion_assets.domain.refusion.rates import Rates, make_rates
+from refusion_assets.domain.refusion.residence import Koder, residence
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.rules.proposal import Forskel, differences, new_accounts, same_count
 from refusion_assets.domain.stop import Stop
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.figures import image
 from refusion_assets.files import estimate as told
 from refusion_assets.files.estimate import Konsekvens

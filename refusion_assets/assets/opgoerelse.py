@@ -1,7 +1,7 @@
 """Opgoerelse: settles a month against the ledger of all earlier runs, for the chosen municipalities.
 
 `_enter` copies the new rows (N) of the run month from the result tables to `opgoerelse.postering` by SQL. Only the
-differences of earlier months (T, K, N) pass `domain.opgoerelse.settle`, and only for people whom `_leave_out_settled`
+differences of earlier months (T, K, N) pass `ledger.settle`, and only for people whom `_leave_out_settled`
 keeps. A line in quarantine never comes here: `assets.classified` lists it in `classified.dom`, and `advise` tells the
 municipality of it.
 """
@@ -15,17 +15,7 @@ import polars as pl
 
 from refusion_assets import figures
 from refusion_assets.assets.findings.advise import advise, forget_advice
-from refusion_assets.assets.raw.acceptance import refuse_number
-from refusion_assets.assets.stale import refuse_other_rules
-from refusion_assets.assets.touched import (
-    STATES,
-    changed_people,
-    count_as_settled,
-    refuse_other_month,
-    since_change,
-    week_of_most,
-)
-from refusion_assets.assets.wiring import (
+from refusion_assets.assets.gate import (
     LUKKET,
     OPGJORT,
     chosen_cells,
@@ -39,8 +29,18 @@ from refusion_assets.assets.wiring import (
     table_asset,
     take_back,
 )
+from refusion_assets.assets.raw.let_pass import refuse_number
+from refusion_assets.assets.stale import refuse_other_rules
+from refusion_assets.assets.touched import (
+    STATES,
+    changed_people,
+    count_as_settled,
+    refuse_other_month,
+    since_change,
+    week_of_most,
+)
 from refusion_assets.domain.findings.words import NOBODY
-from refusion_assets.domain.opgoerelse import (
+from refusion_assets.domain.opgoerelse.ledger import (
     AABNING,
     LEDGER,
     MONEY,

@@ -11,22 +11,22 @@ import polars as pl
 from refusion_assets.assets.checks.asset import Check, answer, keep_evidence
 from refusion_assets.assets.findings.advise import with_names
 from refusion_assets.assets.findings.statement import keep, markdown, stated
+from refusion_assets.assets.gate import AABEN, FILER, POOL, chosen_cells, settled, stopping
 from refusion_assets.assets.opgoerelse import ledger_of, record
-from refusion_assets.assets.wiring import AABEN, FILER, POOL, chosen_cells, settled, stopping
-from refusion_assets.domain.findings.statement import POSTER, Opgoerelse
-from refusion_assets.domain.findings.verdict import FEJL, Outcome, kroner_text
+from refusion_assets.domain.findings.outcome import FEJL, Outcome
+from refusion_assets.domain.findings.statement import POSTER, Oversigt
 from refusion_assets.domain.findings.words import NOBODY
-from refusion_assets.domain.opgoerelse import (
+from refusion_assets.domain.opgoerelse.ledger import (
     LEDGER,
     beregning,
     run_number,
     statement,
     too_old_lines,
-    voucher,
     ydelse_navne,
 )
+from refusion_assets.domain.opgoerelse.voucher import voucher
 from refusion_assets.domain.stop import Stop, of_the_disk
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.files import outgoing as files
 from refusion_assets.files.delivered import fingerprint
 from refusion_assets.partitions import KOMMUNE, MAANED, OWNER, kroner
@@ -126,7 +126,7 @@ def show(place: Place, month: date, outgoing: files.Outgoing) -> None:
     try:
         with place.warehouse.open() as session:
             record(session, place, month, AABEN, filsum)
-            outgoing.publish()
+            outgoing.show()
             shown = True
     except Exception:
         if shown:
@@ -214,7 +214,7 @@ def _gaps(ledger: pl.DataFrame, found: pl.DataFrame, fil: str) -> pl.DataFrame:
     )
 
 
-def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Outgoing, Outcome, Opgoerelse, list[str]]:
+def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Outgoing, Outcome, Oversigt, list[str]]:
     """A month's files made ready, whether they are the ledger's, the statement, and who is settled; not yet shown.
 
     Stop if one of the chosen `koder` has not been settled: it would get files without rows.
@@ -289,7 +289,7 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
 
         Reads the ledger of the run; then the copy for analysts is published. Source: output.md section 3.
         """
-        said: list[Opgoerelse] = []
+        said: list[Oversigt] = []
         for month, koder in chosen_cells(context).items():
             with stopping():
                 outgoing, outcome, statement, done = _written(place, month, koder)

@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import figures
+from refusion_assets.assets.gate import GENBEREGN, GENINDLAES, POOL, asked_months, span, stopping
 from refusion_assets.assets.stale import as_metadata, difference, moved_money, sums
 from refusion_assets.assets.touched import (
     FLEKS_SINCE,
@@ -23,13 +24,13 @@ from refusion_assets.assets.touched import (
     take_sums,
     widen_for_fleksbidrag,
 )
-from refusion_assets.assets.wiring import GENBEREGN, GENINDLAES, POOL, asked_months, span, stopping
 from refusion_assets.domain.calendar import Grid, last_day, make_grid, month_of
 from refusion_assets.domain.duration.count import Counted, count_on, count_weeks, window_starts, windows
 from refusion_assets.domain.duration.spells import Forloeb, own_spells, spells, standing_before
 from refusion_assets.domain.refusion.fleksbidrag import BorgerMaanedFleksbidrag, contributions, days_on_step
-from refusion_assets.domain.refusion.price import BorgerUgeYdelse, price, residence
+from refusion_assets.domain.refusion.price import BorgerUgeYdelse, price
 from refusion_assets.domain.refusion.rates import Rates, make_rates
+from refusion_assets.domain.refusion.residence import residence
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.wording import plural
 from refusion_assets.partitions import KINDS, OWNER, Shown, by_month, kroner, names_of_benefits, of_table, show

@@ -9,7 +9,6 @@ import polars as pl
 
 from refusion_assets import figures
 from refusion_assets.domain.calendar import monday, month_range, next_month
-from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.rules.change import (
     OF_RUNS,
     Change,
@@ -23,7 +22,7 @@ from refusion_assets.domain.rules.change import (
 )
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.partitions import names_of_benefits
 from refusion_assets.place import Place, archive, keep_rules, topics_of
 from refusion_assets.rulebook.load import TOPICS

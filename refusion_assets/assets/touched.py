@@ -8,7 +8,7 @@ import polars as pl
 
 from refusion_assets.assets.stale import PEOPLE, Stale, remember_basis, stale
 from refusion_assets.domain.calendar import Grid, last_day, monday, next_month
-from refusion_assets.domain.opgoerelse import BASIS
+from refusion_assets.domain.opgoerelse.ledger import BASIS
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.place import Place

@@ -20,6 +20,13 @@ def thousands(number: int) -> str:
     return f"{number:,}".replace(",", ".")
 
 
+def kroner_text(oere: int) -> str:
+    """Øre as a Danish amount for a sentence: `-1.234,50 kr.`."""
+    whole, rest = divmod(abs(oere), 100)
+    sign = "-" if oere < 0 else ""
+    return f"{sign}{thousands(whole)},{rest:02d} kr."
+
+
 def procent(column: pl.Expr) -> pl.Expr:
     """Whole per cent with decimal comma and two decimals."""
     return pl.concat_str(column.cast(pl.String), pl.lit(",00"))

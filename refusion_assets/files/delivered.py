@@ -20,10 +20,10 @@ from typing import Any
 import polars as pl
 
 from refusion_assets.domain.calendar import month_of, next_month
-from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.raw import HEADER, oere
 from refusion_assets.domain.rules.entries import Kilde, Rulebook
 from refusion_assets.domain.stop import Fault
+from refusion_assets.domain.wording import kroner_text
 
 REPORT_NAME = re.compile(
     r"eindkomst-yr-(?P<kilde>[a-z0-9]+)-(?P<enhed>[0-9]+)-(?P<maaned>[0-9]{6})-(?P<nr>[0-9]{4})\.(?P<form>csv|txt)"

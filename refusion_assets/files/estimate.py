@@ -11,13 +11,12 @@ import polars as pl
 
 from refusion_assets import figures
 from refusion_assets.domain.calendar import last_day
-from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.konsekvens import COUNTS, FORSLAG, GAELDENDE, MONEY, UDEN_TRIN, WHERE, Virkning
 from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.rules.proposal import FORAELDELSE, Forskel
 from refusion_assets.domain.stop import Stop
-from refusion_assets.domain.wording import kroner, thousands
+from refusion_assets.domain.wording import kroner, kroner_text, thousands
 from refusion_assets.figures import table
 from refusion_assets.files.outgoing import Outgoing, write_table
 
@@ -294,7 +293,7 @@ def write(result: Konsekvens, folder: Path) -> None:
         write_table(outgoing.ready / name, frame)
     (outgoing.ready / PLOT).write_text(plot(result), encoding="utf-8")
     (outgoing.ready / RESULTAT).write_text("".join(f"{line}\n" for line in text(result)), encoding="utf-8")
-    outgoing.publish()
+    outgoing.show()
 
 
 def _where(result: Konsekvens) -> list[pl.Expr]:

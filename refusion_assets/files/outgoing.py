@@ -1,4 +1,4 @@
-"""Understands the outgoing files of a run: names, columns, form, and publishing in one step."""
+"""Understands the outgoing files of a run: names, columns, form, and showing them in one step."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from typing import Self
 import polars as pl
 
 from refusion_assets.domain import wording
-from refusion_assets.domain.opgoerelse import SIDE, run_day, run_number
+from refusion_assets.domain.opgoerelse.ledger import SIDE, run_day, run_number
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.files.delivered import fingerprint
 
@@ -45,7 +45,7 @@ BILAG = (
 
 @dataclass(frozen=True)
 class Outgoing:
-    """The files of one run, written in the hidden folder `ready`; `publish` shows them in one step.
+    """The files of one run, written in the hidden folder `ready`; `show` shows them in one step.
 
     `again`: reused files by name, with their proved sha256.
     """
@@ -62,7 +62,7 @@ class Outgoing:
         ready.mkdir(parents=True)
         return cls(folder, ready)
 
-    def publish(self) -> None:
+    def show(self) -> None:
         """Replace the shown folder; a reader sees all the old files or all the new."""
         old = self.folder.with_name(f".{self.folder.name}.gammel")
         shutil.rmtree(old, ignore_errors=True)
@@ -72,7 +72,7 @@ class Outgoing:
         shutil.rmtree(old, ignore_errors=True)
 
     def take_back(self) -> None:
-        """Hide the run's folder again, as before `publish`."""
+        """Hide the run's folder again, as before `show`."""
         os.rename(self.folder, self.ready)
 
     @property
@@ -99,7 +99,7 @@ def file_name(kind: str, kommunekode: str, run_month: date, rules: Rulebook) -> 
 def beregning_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of a municipality's calculation file as text, sorted.
 
-    `rows`: rows of `domain.opgoerelse.beregning` with cpr, navn, kommune, side. Source: output.md section 3.1.
+    `rows`: rows of `domain.opgoerelse.ledger.beregning` with cpr, navn, kommune, side. Source: output.md section 3.1.
     """
     refunded = SIDE == "refusion"
     sats, nul = pl.col("procent"), pl.lit(0)

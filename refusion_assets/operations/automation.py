@@ -13,8 +13,8 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from refusion_assets.assets.gate import POOL
 from refusion_assets.assets.stale import stale
-from refusion_assets.assets.wiring import POOL
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.operations.board import (
     FEJL,

@@ -9,11 +9,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from refusion_assets.assets.findings.statement import held_back_lines
-from refusion_assets.assets.raw.acceptance import let_passed
+from refusion_assets.assets.findings.statement import held_back_lines, stops
+from refusion_assets.assets.gate import LUKKET, OPGJORT
+from refusion_assets.assets.raw.let_pass import let_passed
 from refusion_assets.assets.raw.reports import senders_read
-from refusion_assets.assets.wiring import LUKKET, OPGJORT
 from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.findings.statement import cut
 from refusion_assets.domain.operations.bankdays import DANISH, window
 from refusion_assets.domain.operations.board import (
     FEJL,
@@ -31,14 +32,15 @@ from refusion_assets.domain.operations.board import (
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Fault, Stop
 from refusion_assets.domain.wording import plural
-from refusion_assets.files import delivered, proofs
-from refusion_assets.files.proofs import Proof
-from refusion_assets.files.raw_folder import unread
+from refusion_assets.files import arrivals, delivered
+from refusion_assets.files.arrivals import Proof
+from refusion_assets.files.unread import unread
 from refusion_assets.partitions import last_month
 from refusion_assets.place import Place
 from refusion_assets.store.session import Locked, Session
 
 MONTHS_BEFORE, RUNS_SHOWN = 3, 3
+MOST_OF_A_REASON = 240
 LONG = 3600.0
 # The bytes of the live warehouse for each byte of raw files, where no run has been made: measured on a whole country.
 BYTES_A_RAW_BYTE = 3
@@ -46,37 +48,27 @@ BYTES_A_RAW_BYTE = 3
 MOST_BYTES = 10
 # The live file, its log, and the two copies for analysts grow by the month's rows.
 FILES_THAT_GROW = 4
-ASKED = (
-    *("opgoerelse.koersel", "opgoerelse.kommune", "opgoerelse.tilbageholdt", "kontrol.accept"),
-    *("raw.fil", "refusion.beregnet", "refusion.regelgrundlag"),
-)
-"""The tables that the board and the schedule ask."""
 T = TypeVar("T")
 
 
 def known(place: Place, ask: Callable[[Session], T], nothing: T) -> T:
     """The answer of the warehouse, or of the copy while a run has the warehouse open.
 
-    `nothing` where there is no warehouse, while the first run has it open, or where an earlier program made it and it
-    lacks a table. Stop if a table has other columns.
+    `nothing` where there is no warehouse, and while the first run has it open. A table that an earlier program did not
+    make is empty. Stop if a table has other columns.
     """
     if not place.warehouse.path.exists():
         return nothing
     try:
         with place.warehouse.watching() as session:
-            return _asked(session, ask, nothing)
+            session.fill_in()
+            return ask(session)
     except Locked:
         if not place.warehouse.published.exists():
             return nothing
         with place.warehouse.reading() as session:
-            return _asked(session, ask, nothing)
-
-
-def _asked(session: Session, ask: Callable[[Session], T], nothing: T) -> T:
-    if not all(map(session.has, ASKED)):
-        return nothing
-    session.refuse_other_columns()
-    return ask(session)
+            session.fill_in()
+            return ask(session)
 
 
 @dataclass(frozen=True)
@@ -136,17 +128,17 @@ def board(
     settling: float = 0.0,
     keep: bool = False,
 ) -> Board:
-    """The board of run month `month` at the moment `now`; each file is proved once (`files.proofs`).
+    """The board of run month `month` at the moment `now`; each file is proved once (`files.arrivals`).
 
     After `seconds` the rest of the files are left unproved (`undervejs`), as are those that were changed in the last
     `settling` seconds. With `keep`, the proofs are written to the data root, so that no later board reads them again.
     """
-    rules, before = place.rules, proofs.kept(place.root)
-    found = proofs.prove(place.raw, month, rules, before, seconds=seconds, settling=settling)
+    rules, before = place.rules, arrivals.kept(place.root)
+    found = arrivals.prove(place.raw, month, rules, before, seconds=seconds, settling=settling)
     earlier = [next_month(month, -number) for number in range(1, MONTHS_BEFORE + 1)]
     if keep:
         folders = [f"/{m:%Y-%m}/" for m in earlier]
-        proofs.keep(place.root, [*(p for sti, p in before.items() if any(f in sti for f in folders)), *found])
+        arrivals.keep(place.root, [*(p for sti, p in before.items() if any(f in sti for f in folders)), *found])
 
     def ask(session: Session) -> Facts:
         return senders_read(session, earlier[0]), list(let_passed(session, month)), _runs(session, place)
@@ -191,7 +183,7 @@ def _content(raw: Path, month: date, rules: Rulebook) -> dict[Sender, Indhold]:
     """The content of each sender's files of a month, as their manifests say."""
     found: dict[Sender, Indhold] = {}
     for path, name, _ in delivered.files_of_month(raw, month, rules):
-        said = proofs.content_claimed(path) or Indhold(0, 0)
+        said = arrivals.content_claimed(path) or Indhold(0, 0)
         sender = (name["kilde"], name["enhed"])
         before = found.get(sender, Indhold(0, 0))
         found[sender] = Indhold(before.linjer + said.linjer, before.oere + said.oere)
@@ -244,7 +236,7 @@ def now_in_danish_time() -> datetime:
 
 
 def run_lines(place: Place) -> Iterator[str]:
-    """The last runs, one line each, with a line for each municipality that is held back."""
+    """The last runs, one line each, with a line for each municipality held back; and the months that have stopped."""
     every = runs(place)
     if not every:
         yield "Ingen kørsel endnu."
@@ -254,6 +246,11 @@ def run_lines(place: Place) -> Iterator[str]:
         stage = "ikke færdig" if run.status == OPGJORT else run.status
         yield f"Kørsel {run.maaned:%Y-%m}: {stage}, {plural(run.kommuner, 'kommune', 'kommuner')} opgjort, {shown}"
         yield from (f"  Holdt tilbage: {line}" for line in run.tilbageholdt)
+    done = max((f"{run.maaned:%Y-%m}" for run in every if run.faerdig), default="")
+    for said in stops(place):
+        if said.maaned > done:
+            where = f"{place.statements.name}/{said.maaned}.txt"
+            yield cut(f"Kørsel {said.maaned} er STOPPET (det hele står i {where}): {said.grund}", MOST_OF_A_REASON)
 
 
 def status_lines(place: Place, months: list[date], *, som_json: bool) -> Iterator[str]:

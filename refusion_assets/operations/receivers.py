@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 from refusion_assets.domain.stop import Stop
-from refusion_assets.files.raw_folder import HIDDEN
+from refusion_assets.files.unread import HIDDEN
 from refusion_assets.rulebook.load import RuleError, read_entries
 
 Slags = Literal["stop", "advarsel", "fil", "sen", "frist", "ikke_opgjort", "disk"]

@@ -16,15 +16,7 @@ import polars as pl
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from refusion_assets.assets.findings.statement import keep, stated, stopped
-from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
-from refusion_assets.assets.konsekvens import STEP
-from refusion_assets.assets.opfoelgning.asset import JOB as OPFOELGNING
-from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
-from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand
-from refusion_assets.assets.raw.acceptance import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
-from refusion_assets.assets.raw.reports import stops_before_reading
-from refusion_assets.assets.stale import difference, moved_money, stale, sums
-from refusion_assets.assets.wiring import (
+from refusion_assets.assets.gate import (
     GENBEREGN,
     GENINDLAES,
     POOL,
@@ -35,14 +27,21 @@ from refusion_assets.assets.wiring import (
     settled,
     withdraw,
 )
+from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
+from refusion_assets.assets.konsekvens import STEP
+from refusion_assets.assets.opfoelgning.asset import JOB as OPFOELGNING
+from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
+from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand
+from refusion_assets.assets.raw.let_pass import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
+from refusion_assets.assets.raw.reports import stops_before_reading
+from refusion_assets.assets.stale import difference, moved_money, stale, sums
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs, settle_tags
 from refusion_assets.domain.calendar import month_of, month_range
-from refusion_assets.domain.findings.statement import Opgoerelse
-from refusion_assets.domain.findings.verdict import kroner_text
-from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.findings.statement import Oversigt
+from refusion_assets.domain.opgoerelse.ledger import run_number
 from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.stop import Stop, of_the_disk
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.files.estimate import RESULTAT, folder_of
 from refusion_assets.operations.automation import COMMAND_LINE, STARTED_BY
 from refusion_assets.partitions import last_month, range_tags
@@ -66,7 +65,7 @@ def critical_week(
     accepter: Sequence[str] = (),
     begrundelse: str = "",
     undtagen: Sequence[str] = (),
-) -> Opgoerelse:
+) -> Oversigt:
     """Run month `month` from raw files to the municipalities' files; the statement of the month.
 
     `accepter` names stops that are let pass (`FIL-006:ksd-657`), `undtagen` municipalities that are held back, both
@@ -94,15 +93,19 @@ def critical_week(
 
 @contextmanager
 def _said_in_the_statement(place: Place, month: date) -> Iterator[None]:
-    """An error in the block becomes the statement of the month too, if it leaves the month without files."""
+    """An error in the block becomes the statement of the month too, if it leaves the month without files.
+
+    The error takes the remarks of the statement along as its notes.
+    """
     try:
         yield
     except Exception as error:
-        stopped(place, month, error_text(error))
+        for remark in stopped(place, month, error_text(error)).bemaerkninger:
+            error.add_note(remark)
         raise
 
 
-def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[str], None]) -> Opgoerelse:
+def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[str], None]) -> Oversigt:
     """Settle municipalities that run `month` holds back, and show their files; the statement of the month.
 
     Stop if the month has not been calculated, is closed, or if a later one has been run.
@@ -161,7 +164,7 @@ def _settle(
     instance: dg.DagsterInstance,
     begrundelse: str,
     say: Callable[[str], None],
-) -> Opgoerelse:
+) -> Oversigt:
     """Settle some municipalities of a calculated month and show their files; the statement of the month.
 
     The shown folder decides. Once the files of the run are shown, no later fault withdraws them; if a part stopped,

@@ -226,13 +226,17 @@ def _how_many(table: str, name: str, what: str, condition: str) -> str:
 def _layout() -> tuple[str, ...]:
     """The statements that make every schema, table and view; tables follow their contracts."""
     statements = []
-    for table, model in TABLES.items():
-        columns = model.to_schema().columns
-        body = ", ".join(f'"{name}" {SQL_TYPE[column.dtype.type.base_type()]}' for name, column in columns.items())
+    for table in TABLES:
         statements.append(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
-        statements.append(f"CREATE TABLE IF NOT EXISTS {table} ({body})")
+        statements.append(f"CREATE TABLE IF NOT EXISTS {table} ({_columns(table)})")
     views = VIEWS.read_text("utf-8").split(";\n")
     return (*statements, *(view for view in views if view.strip()))
+
+
+def _columns(table: str) -> str:
+    """The columns of a table in SQL, as its contract has them."""
+    columns = TABLES[table].to_schema().columns
+    return ", ".join(f'"{name}" {SQL_TYPE[column.dtype.type.base_type()]}' for name, column in columns.items())
 
 
 def among(column: str, parameter: str, of: str = "VARCHAR") -> str:
@@ -289,6 +293,26 @@ class Session:
         known = "SELECT count(*) > 0 FROM duckdb_tables() WHERE schema_name = $schema AND table_name = $name"
         schema, _, name = table.partition(".")
         return bool(self.value(known, schema=schema, name=name))
+
+    def fill_in(self) -> None:
+        """Empty tables in memory in place of those that an earlier version of the program did not make.
+
+        The file stays as it is. Stop if a table that is there has other columns.
+        """
+        self.refuse_other_columns()
+        there = self.frame("SELECT schema_name || '.' || table_name AS tabel FROM duckdb_tables()")["tabel"].to_list()
+        lacking = [table for table in TABLES if table not in there]
+        if not lacking:
+            return
+        file = self.value("SELECT current_database()")
+        self.connection.execute("ATTACH ':memory:' AS tomme (READ_WRITE)")
+        for table in lacking:
+            self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS tomme.{table.split('.')[0]}")
+            self.connection.execute(f"CREATE TABLE tomme.{table} ({_columns(table)})")
+        # DuckDB looks for `schema.table` in each database that the search path names with that schema.
+        schemas = self.frame("SELECT database_name, schema_name FROM duckdb_schemas() WHERE NOT internal ORDER BY ALL")
+        path = [f"{file}.main", *(".".join(row) for row in schemas.rows() if row[0] in (file, "tomme"))]
+        self.connection.execute(f"SET search_path = '{','.join(path)}'")
 
     def frame(self, query: str, **parameters: object) -> pl.DataFrame:
         """The rows of a query as a frame; `$name` in the query takes the parameter of that name.

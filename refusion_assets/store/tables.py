@@ -9,10 +9,17 @@ import pandera.polars as pa
 from refusion_assets.domain.classified import Aendret, Dom, Grundlag, Krav, Linje
 from refusion_assets.domain.duration.count import Vindue
 from refusion_assets.domain.duration.spells import Forloeb, ForloebTaeller
-from refusion_assets.domain.findings.verdict import Accept, Afsender, Resultat, Tal
+from refusion_assets.domain.findings.outcome import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.findings.words import Advis
 from refusion_assets.domain.opfoelgning.views import VIEWS
-from refusion_assets.domain.opgoerelse import FilGrundlag, Foraeldet, Koersel, KommuneKoersel, Postering, Tilbageholdt
+from refusion_assets.domain.opgoerelse.ledger import (
+    FilGrundlag,
+    Foraeldet,
+    Koersel,
+    KommuneKoersel,
+    Postering,
+    Tilbageholdt,
+)
 from refusion_assets.domain.raw import (
     Bemaerket,
     Bopael,
@@ -34,7 +41,7 @@ from refusion_assets.domain.rules.change import Regelgrundlag
 OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
     "assets.raw": {"raw.fil": Fil, "raw.indberetning": Indberetning},
     "assets.raw.files_read": {"raw.laest": Laest, "kontrol.bemaerket": Bemaerket},
-    "assets.raw.acceptance": {"kontrol.accept": Accept},
+    "assets.raw.let_pass": {"kontrol.accept": Accept},
     "assets.raw.registers": {"raw.register": Register, "raw.bopael": Bopael, "raw.fleksgrundlag": Fleksgrundlag},
     "assets.classified": {
         "identitet.borger": Borger,

@@ -22,8 +22,9 @@ from refusion_assets.domain.efterregning.reports import judge as plain_judge
 from refusion_assets.domain.efterregning.weeks import Uge
 from refusion_assets.domain.efterregning.weeks import count_weeks as plain_count
 from refusion_assets.domain.raw import NAMES, bopael_rows, typed
-from refusion_assets.domain.refusion.price import Priced, price, residence
+from refusion_assets.domain.refusion.price import Priced, price
 from refusion_assets.domain.refusion.rates import Rates, make_rates
+from refusion_assets.domain.refusion.residence import residence
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.files.delivered import REPORT_NAME
 from refusion_assets.store.session import validate

@@ -14,7 +14,7 @@ from refusion_assets.assets.raw import registers, reports
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.domain.findings.words import LOEST, NOBODY
-from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.opgoerelse.ledger import run_number
 from refusion_assets.files import outgoing as files
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session

@@ -13,7 +13,7 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.refusion import calculate
-from refusion_assets.assets.regler import CHECK, sensor
+from refusion_assets.assets.rules_edited import CHECK, sensor
 from refusion_assets.cli import environment
 from refusion_assets.definitions import build_defs
 from refusion_assets.domain.calendar import month_of

@@ -21,12 +21,13 @@ from refusion_assets.definitions import build_defs
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.operations.bankdays import DANISH
 from refusion_assets.domain.operations.board import FEJL, LEVERET, MANGLER, SEN, UNDERVEJS, Board
-from refusion_assets.files import delivered, proofs
+from refusion_assets.files import arrivals, delivered
 from refusion_assets.operations import automation
 from refusion_assets.operations.automation import BOARD, BOARD_CHECK, Start, decide, request
-from refusion_assets.operations.board import board, coming_month
+from refusion_assets.operations.board import board, coming_month, run_lines
 from refusion_assets.place import Place
 from refusion_assets.store.session import Locked, Warehouse
+from refusion_assets.store.tables import TABLES
 from tests.conftest import DataRoot, Ran
 from tests.kit.senders import BORN_1858, Senders, adp, kth
 from tests.month.test_histories import few_kommuner
@@ -137,13 +138,13 @@ def test_a_bad_register_is_told_too(root: DataRoot) -> None:
 def test_a_file_is_proved_once_and_again_when_it_has_changed(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     senders_of(root).deliver("2024-04", [kth("c1"), adp("d1")])
     read: list[str] = []
-    proved = proofs.proved
+    proved = arrivals.proved
 
-    def counted(raw: Path, proof: proofs.Proof, *rest: object) -> proofs.Proof:
+    def counted(raw: Path, proof: arrivals.Proof, *rest: object) -> arrivals.Proof:
         read.append(proof.kilde)
         return proved(raw, proof, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(proofs, "proved", counted)
+    monkeypatch.setattr(arrivals, "proved", counted)
     for _ in range(2):
         look(root, keep=True)
     assert sorted(read) == ["akasse", "ky"]
@@ -153,7 +154,7 @@ def test_a_file_is_proved_once_and_again_when_it_has_changed(root: DataRoot, mon
     assert sorted(read) == ["akasse", "ky", "ky"]
     (root.path / "tavle" / "leverancer.json").write_text("{", "utf-8")
     assert states(look(root))["ky-169"] == FEJL  # proofs that cannot be read are made again
-    proofs.keep(root.path, [proofs.Proof("spor", "ky", "169", None, None)])
+    arrivals.keep(root.path, [arrivals.Proof("spor", "ky", "169", None, None)])
     assert states(look(root, keep=True))["ky-169"] == FEJL
 
 
@@ -170,15 +171,15 @@ def test_a_file_that_goes_while_it_is_looked_at_is_on_its_way_and_stops_nothing(
     root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     senders_of(root).deliver("2024-04", [kth("c1")])
-    lying = proofs.lying
+    lying = arrivals.lying
 
-    def and_gone(*where: Any) -> list[proofs.Proof]:
+    def and_gone(*where: Any) -> list[arrivals.Proof]:
         found = lying(*where)
         for path in (root.path / "raw" / "ky" / "2024-04").iterdir():
             path.unlink()
         return found
 
-    monkeypatch.setattr(proofs, "lying", and_gone)
+    monkeypatch.setattr(arrivals, "lying", and_gone)
     assert states(look(root))["ky-169"] == UNDERVEJS
 
 
@@ -214,7 +215,7 @@ def test_a_board_whose_proofs_cannot_be_kept_is_shown_all_the_same(root: DataRoo
 
 def test_the_sensor_and_the_schedule_keep_their_proofs_at_once(root: DataRoot) -> None:
     senders_of(root).deliver("2024-04", [kth("c1")])
-    found = proofs.prove(root.place.raw, MONTH, root.place.rules, {}, seconds=9, settling=0)
+    found = arrivals.prove(root.place.raw, MONTH, root.place.rules, {}, seconds=9, settling=0)
     names = set()
     real = os.replace
 
@@ -225,10 +226,10 @@ def test_the_sensor_and_the_schedule_keep_their_proofs_at_once(root: DataRoot) -
 
     gate = threading.Barrier(2, timeout=9)
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
-        patch.setattr(proofs.os, "replace", slow)
-        list(pool.map(lambda _: proofs.keep(root.path, found), range(2)))
+        patch.setattr(arrivals.os, "replace", slow)
+        list(pool.map(lambda _: arrivals.keep(root.path, found), range(2)))
     assert len(names) == 2
-    assert proofs.kept(root.path).keys() == {proof.sti for proof in found}
+    assert arrivals.kept(root.path).keys() == {proof.sti for proof in found}
 
 
 def test_the_board_is_shown_while_the_first_run_has_the_warehouse_open(
@@ -250,6 +251,21 @@ def test_a_warehouse_of_an_earlier_program_is_told_with_the_remedy(root: DataRoo
     ran = root.refusion("status")
     assert ran.code == 1
     assert "tidligere udgave af programmet (opgoerelse.kommune); flyt mappen lager" in ran.err
+
+
+def test_a_warehouse_from_before_a_table_was_added_tells_the_same_of_its_runs(root: DataRoot) -> None:
+    said, seen = list(run_lines(root.place)), states(look(root))
+    added = [table for table in TABLES if table not in ("opgoerelse.koersel", "opgoerelse.kommune")]
+    with root.place.warehouse.open() as session:
+        for table in added:
+            session.run(f"DROP TABLE {table}")
+    before = root.place.warehouse.path.read_bytes()
+    assert list(run_lines(root.place)) == said
+    assert states(look(root)) == seen
+    assert root.place.warehouse.path.read_bytes() == before
+    with root.place.warehouse.open() as session:
+        session.run("DROP TABLE opgoerelse.koersel")
+    assert list(run_lines(root.place)) == ["Ingen kørsel endnu."]
 
 
 def test_status_of_no_delivery_is_no_line_of_json_and_of_no_month_a_reason(root: DataRoot) -> None:

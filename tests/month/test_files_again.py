@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from refusion_assets.assets.gate import gate, withdraw
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.outgoing import _written, filer_er_kladden, show, write_files
-from refusion_assets.assets.wiring import gate, withdraw
 from refusion_assets.domain.calendar import month_of, next_month
-from refusion_assets.domain.findings.verdict import Outcome
+from refusion_assets.domain.findings.outcome import Outcome
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files import outgoing as files
 from tests.conftest import DataRoot, Example
@@ -156,6 +156,6 @@ def test_a_run_that_was_killed_when_its_files_were_put_in_sight_must_be_run_agai
     with root.place.warehouse.open() as session:
         settle_month(session, root.place, first, koder)
         outgoing = write_files(session, root.place, first)
-    outgoing.publish()
+    outgoing.show()
     with root.place.warehouse.open() as session, pytest.raises(Stop, match="blev standset"):
         gate(session, root.place, next_month(first))

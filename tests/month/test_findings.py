@@ -8,7 +8,7 @@ import pytest
 from refusion_assets.assets.findings import advise
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.findings.words import AABEN, LOEST, NOBODY, NY, Fund
-from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.opgoerelse.ledger import run_number
 from tests.kit.data_root import Row
 from tests.kit.senders import ABOUT_FILES, BORN_1858, MONTHS, OTHER, Senders, about, adp, back, kth, rules_of
 from tests.kit.timeline import CPR

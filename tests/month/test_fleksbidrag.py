@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, given
 
 from refusion_assets.assets.checks.received import registre_er_laeselige
-from refusion_assets.assets.wiring import Asked
+from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.money import Resultat, state
 from refusion_assets.domain.efterregning.reports import Fil

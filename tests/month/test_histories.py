@@ -19,7 +19,7 @@ from refusion_assets.domain.efterregning.money import Resultat
 from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.domain.efterregning.reports import judge as plain_judge
-from refusion_assets.domain.opgoerelse import MONEY
+from refusion_assets.domain.opgoerelse.ledger import MONEY
 from refusion_assets.domain.stop import Faulty
 from refusion_assets.files import delivered as leverance
 from refusion_assets.rulebook.load import load

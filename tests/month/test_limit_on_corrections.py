@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.efterregning.money import Key, Resultat, ledgers
-from refusion_assets.domain.opgoerelse import (
+from refusion_assets.domain.opgoerelse.ledger import (
     AABNING,
     MONEY,
     Foraeldet,

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from refusion_assets.assets.classified import classify_through
+from refusion_assets.assets.gate import AABEN, gate
 from refusion_assets.assets.opgoerelse import record, settle_month
 from refusion_assets.assets.outgoing import show, write_files
 from refusion_assets.assets.refusion import calculate
-from refusion_assets.assets.wiring import AABEN, gate
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store import events

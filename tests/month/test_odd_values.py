@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from refusion_assets.assets.checks.asset import ask, looks
-from refusion_assets.assets.wiring import Asked
+from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.reports import Fil, claims, judge
 from refusion_assets.domain.raw import NAMES

@@ -16,7 +16,7 @@ from refusion_assets.assets.checks.calculated import (
     uger_talt_een_gang,
 )
 from refusion_assets.assets.checks.sample import efterregning_enig
-from refusion_assets.assets.wiring import Asked
+from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.money import Resultat
 from refusion_assets.domain.efterregning.money import state as plain_state

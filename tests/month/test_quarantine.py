@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from refusion_assets.assets.checks.calculated import raa_er_fordelt
-from refusion_assets.assets.wiring import Asked
+from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.reports import Dom, claims, judge
 from refusion_assets.example import write

@@ -11,7 +11,7 @@ import pytest
 
 from refusion_assets.assets.classified import classify_through
 from refusion_assets.assets.raw import registers, reports
-from refusion_assets.assets.raw.acceptance import Knowingly
+from refusion_assets.assets.raw.let_pass import Knowingly
 from refusion_assets.assets.refusion import calculate
 from refusion_assets.domain.calendar import last_day, month_of
 from refusion_assets.domain.stop import Fault, Faulty

@@ -8,7 +8,7 @@ import pytest
 
 from refusion_assets.assets import refusion
 from refusion_assets.assets.checks import calculated
-from refusion_assets.assets.wiring import Asked
+from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.store.session import ContractError, validate
 from refusion_assets.store.tables import TABLES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from refusion_assets.assets.findings.statement import causes, stated
+from refusion_assets.assets.findings.statement import WITHDRAWN, causes, stated
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.findings.statement import WIDTH
 from tests.conftest import MONTHS, DataRoot, Example
@@ -67,7 +67,11 @@ def test_a_month_run_again_says_the_same_and_one_that_stops_says_only_why(before
     reason = stopped.err.removeprefix("STOPPET: ").strip()
     [told] = json.loads(stopped.out)["koersler"]
     assert (told["maaned"], told["tilstand"], told["grund"]) == (month, "stoppet", reason)
-    assert kept(root, month)[".txt"].split() == f"Kørsel {month} er STOPPET: {reason}".split()
+    assert told["bemaerkninger"] == [WITHDRAWN]
+    said = f"Kørsel {month} er STOPPET: {reason} Bemærk: {WITHDRAWN}"
+    assert kept(root, month)[".txt"].split() == said.split()
+    status = root.refusion("status").out.splitlines()
+    assert f"Kørsel {month} er STOPPET (det hele står i oversigt/{month}.txt): {reason}" in status
     assert json.loads(kept(root, month)[".json"]) == told
     assert root.files(month) == {}
 

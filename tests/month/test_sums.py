@@ -9,9 +9,9 @@ import pytest
 
 from refusion_assets.assets.checks import calculated
 from refusion_assets.assets.checks.asset import ask, looks
-from refusion_assets.assets.wiring import Asked
+from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
-from refusion_assets.domain.findings.verdict import Outcome
+from refusion_assets.domain.findings.outcome import Outcome
 from tests.conftest import DataRoot
 from tests.kit import timeline
 from tests.kit.data_root import Row, write_file, write_register

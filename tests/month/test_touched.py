@@ -10,8 +10,8 @@ import pytest
 from refusion_assets.assets import opgoerelse
 from refusion_assets.assets.checks import calculated
 from refusion_assets.assets.checks.sample import efterregning_enig
+from refusion_assets.assets.gate import Asked
 from refusion_assets.assets.touched import People, in_order, leave_out_unchanged, moved, since_change
-from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.calendar import last_day, make_grid, month_of
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store.session import Relation, Warehouse

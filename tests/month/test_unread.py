@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 from refusion_assets.assets.raw import reports
-from refusion_assets.assets.raw.acceptance import Knowingly
+from refusion_assets.assets.raw.let_pass import Knowingly
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.stop import Faulty, Refused
 from refusion_assets.files.delivered import find, fingerprint
-from refusion_assets.files.raw_folder import unread
+from refusion_assets.files.unread import unread
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES, read_csv, rewrite, write_manifest
 from tests.kit.senders import MONTHS, Senders, about, adp, kth
@@ -177,9 +177,7 @@ def test_files_that_are_copied_elsewhere_are_as_they_were_and_read_only_once(
     for path in (closed.root / "raw").rglob("*"):
         os.utime(path, ns=(1, 1))
     seen: list[Path] = []
-    monkeypatch.setattr(
-        "refusion_assets.files.raw_folder.fingerprint", lambda path: seen.append(path) or fingerprint(path)
-    )
+    monkeypatch.setattr("refusion_assets.files.prints.fingerprint", lambda path: seen.append(path) or fingerprint(path))
     assert about(closed.run(SECOND), "FIL-008") == []
     read, seen[:] = len(seen), []
     assert read == 6

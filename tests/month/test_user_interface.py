@@ -19,9 +19,9 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
 from refusion_assets.assets import classified
+from refusion_assets.assets.gate import GENBEREGN
 from refusion_assets.assets.refusion import FORLOEB, KRAV, RAEKKE
-from refusion_assets.assets.regler import GENBEREGN_FORAELDEDE
-from refusion_assets.assets.wiring import GENBEREGN
+from refusion_assets.assets.rules_edited import GENBEREGN_FORAELDEDE
 from refusion_assets.cli import environment
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs
 from refusion_assets.operations.automation import STARTED_BY, TIMETABLE

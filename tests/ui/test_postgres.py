@@ -13,7 +13,7 @@ from unittest import mock
 import dagster as dg
 import pytest
 
-from refusion_assets.assets.wiring import POOL
+from refusion_assets.assets.gate import POOL
 from refusion_assets.place import PACKAGE
 from refusion_assets.store import events
 from tests.conftest import DataRoot

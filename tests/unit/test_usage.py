@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from refusion_assets.assets.raw.acceptance import ACCEPTABLE, BY_COMMAND
+from refusion_assets.assets.raw.let_pass import ACCEPTABLE, BY_COMMAND
 from refusion_assets.cli import main
 from refusion_assets.place import Place
 from tests.conftest import DataRoot

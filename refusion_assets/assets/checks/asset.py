@@ -9,10 +9,11 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.checks import calculated, received, sample
-from refusion_assets.assets.wiring import Asked, month_asked, stopping
+from refusion_assets.assets.gate import Asked, month_asked, stopping
 from refusion_assets.domain.findings import words
-from refusion_assets.domain.findings.verdict import ADVARSEL, FEJL, Outcome, kroner_text
+from refusion_assets.domain.findings.outcome import ADVARSEL, FEJL, Outcome
 from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.wording import kroner_text
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session, among
 

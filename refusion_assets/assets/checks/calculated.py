@@ -10,16 +10,23 @@ import polars as pl
 from refusion_assets.assets.classified import quarantined
 from refusion_assets.assets.findings import queries
 from refusion_assets.assets.findings.advise import double_pay
+from refusion_assets.assets.gate import Asked, first_run
 from refusion_assets.assets.stale import stale
 from refusion_assets.assets.touched import latest_people, since_change
-from refusion_assets.assets.wiring import Asked, first_run
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import CLAIM
-from refusion_assets.domain.findings.verdict import MOST_NAMED, Outcome, balance, causes, judged, kroner_text
-from refusion_assets.domain.opgoerelse import SIGNED, run_number, voucher, ydelse_navne
+from refusion_assets.domain.findings.outcome import (
+    MOST_NAMED,
+    Outcome,
+    balance,
+    causes,
+    judged,
+)
+from refusion_assets.domain.opgoerelse.ledger import run_number, ydelse_navne
+from refusion_assets.domain.opgoerelse.voucher import SIGNED, voucher
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.rules.change import as_ranges
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.store.session import Relation, Session
 
 SQL_MADE = ("classified.dom", "classified.krav")

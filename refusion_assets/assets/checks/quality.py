@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets import figures
-from refusion_assets.assets.wiring import run_month, stopping, table_asset
+from refusion_assets.assets.gate import run_month, stopping, table_asset
 from refusion_assets.partitions import kroner
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session

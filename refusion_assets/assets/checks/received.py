@@ -7,18 +7,18 @@ import polars as pl
 
 from refusion_assets.assets.checks.quality import LATE_LINE
 from refusion_assets.assets.findings import advise, queries
+from refusion_assets.assets.gate import Asked, first_run
 from refusion_assets.assets.opgoerelse import known_files
-from refusion_assets.assets.raw.acceptance import as_accepted, decided
-from refusion_assets.assets.wiring import Asked, first_run
+from refusion_assets.assets.raw.let_pass import as_accepted, decided
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import judge
-from refusion_assets.domain.findings.verdict import MOST_NAMED, Outcome, by_rule, judged, kroner_text
+from refusion_assets.domain.findings.outcome import MOST_NAMED, Outcome, by_rule, judged
 from refusion_assets.domain.findings.weeks import person_findings
 from refusion_assets.domain.findings.words import FILREGLER, LINJEREGLER, UGEREGLER
 from refusion_assets.domain.raw import AMOUNTS
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Fault
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.store.batches import sql_list
 from refusion_assets.store.session import Session
 

@@ -8,11 +8,11 @@ from operator import attrgetter, itemgetter
 
 import polars as pl
 
+from refusion_assets.assets.gate import Asked
 from refusion_assets.assets.touched import STATES, latest_people, settled_before
-from refusion_assets.assets.wiring import Asked
 from refusion_assets.domain.efterregning.money import state
 from refusion_assets.domain.efterregning.reports import Fil
-from refusion_assets.domain.findings.verdict import Outcome, judged
+from refusion_assets.domain.findings.outcome import Outcome, judged
 from refusion_assets.domain.raw import AMOUNT, COLUMNS, DAY, MOMENT, NAMES, TEXT
 from refusion_assets.domain.wording import kroner, plural
 from refusion_assets.store.batches import sql_list

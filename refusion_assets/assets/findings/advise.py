@@ -19,7 +19,7 @@ from refusion_assets.domain.findings.weeks import (
     too_old_findings,
 )
 from refusion_assets.domain.findings.words import FOUND, LOEST, NOBODY, Advis, Fund, followed, worded
-from refusion_assets.domain.opgoerelse import not_taken_back, run_number, ydelse_navne
+from refusion_assets.domain.opgoerelse.ledger import not_taken_back, run_number, ydelse_navne
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session, among

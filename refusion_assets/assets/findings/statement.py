@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 
 import polars as pl
 
-from refusion_assets.assets.raw.acceptance import let_passed
-from refusion_assets.assets.wiring import settle_command
+from refusion_assets.assets.gate import settle_command
+from refusion_assets.assets.raw.let_pass import let_passed
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings import words
 from refusion_assets.domain.findings.statement import (
@@ -18,7 +19,7 @@ from refusion_assets.domain.findings.statement import (
     SIDES,
     Aarsag,
     Nyt,
-    Opgoerelse,
+    Oversigt,
     Post,
     Sammenligning,
     compared,
@@ -27,14 +28,15 @@ from refusion_assets.domain.findings.statement import (
     percent,
     wrapped,
 )
-from refusion_assets.domain.findings.verdict import kroner_text
-from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.opgoerelse.ledger import run_number
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import of_the_disk, of_the_system
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.figures import table
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session, among
+
+WITHDRAWN = "filerne fra den forrige kørsel af måneden er trukket tilbage; ret årsagen, og kør måneden igen"
 
 # Of earlier runs the same municipalities: those that the run holds back are left out on both sides.
 SUMS = """
@@ -97,7 +99,7 @@ AND NOT {among("replace(kontrol, '_', '-')", "rules")} ORDER BY tabel, kontrol""
 WORST_FIRST = ("FEJL", "ADVARSEL", "INFO")
 
 
-def stated(session: Session, place: Place, month: date) -> Opgoerelse:
+def stated(session: Session, place: Place, month: date) -> Oversigt:
     """The statement of run `month`, which is settled: the same for the same warehouse."""
     number, rules = run_number(month, place.rules), place.rules
     before, year = next_month(month, -1), next_month(month, -12)
@@ -105,7 +107,7 @@ def stated(session: Session, place: Place, month: date) -> Opgoerelse:
     runs = {row["maaned"]: row for row in rows}
     mine = runs[month]
     remarks = session.pairs(REMARKS, m=month, rules=sorted(words.REGLER))
-    return Opgoerelse(
+    return Oversigt(
         maaned=f"{month:%Y-%m}",
         tilstand="rigtig",
         kommuner=mine["kommuner"],
@@ -171,7 +173,7 @@ def held_back_lines(session: Session, place: Place, month: date) -> Iterator[str
         yield f"{said}; opgøres med {settle_command(month, [kode])}"
 
 
-def markdown(said: Opgoerelse, remarks: list[str]) -> str:
+def markdown(said: Oversigt, remarks: list[str]) -> str:
     """The statement as Markdown for the UI; `remarks` came after the files."""
     [(_, first), *_] = said.lines()
     money = [
@@ -203,7 +205,7 @@ def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def keep(place: Place, said: Opgoerelse) -> list[str]:
+def keep(place: Place, said: Oversigt) -> list[str]:
     """The statement kept in `oversigt/<month>.txt` and `.json` of the data root; a remark if it could not be.
 
     It must not take back files that are in sight. The path in it is that within the data root, which may be moved.
@@ -222,9 +224,23 @@ def keep(place: Place, said: Opgoerelse) -> list[str]:
     return []
 
 
-def stopped(place: Place, month: date, reason: str) -> Opgoerelse:
-    """The statement of a month that has stopped, kept if it has no files."""
-    said = Opgoerelse(f"{month:%Y-%m}", "stoppet", reason)
-    if not (place.outgoing / said.maaned).exists():
-        keep(place, said)
+def stopped(place: Place, month: date, reason: str) -> Oversigt:
+    """The statement of a month that has stopped, kept if it has no files; with a remark if it had some before."""
+    said = Oversigt(f"{month:%Y-%m}", "stoppet", reason)
+    if (place.outgoing / said.maaned).exists():
+        return said
+    if (place.withdrawn / said.maaned).exists():
+        said = replace(said, bemaerkninger=(WITHDRAWN,))
+    keep(place, said)
     return said
+
+
+def stops(place: Place) -> list[Oversigt]:
+    """The kept statements of months that have stopped, in order of month; a file that cannot be read is left out."""
+    found = []
+    for path in sorted(place.statements.glob("????-??.json")):
+        with suppress(OSError, ValueError, TypeError):
+            said = json.loads(path.read_text("utf-8"))
+            if said["tilstand"] == "stoppet":
+                found.append(Oversigt(path.stem, "stoppet", str(said["grund"])))
+    return found

@@ -14,11 +14,11 @@ import polars as pl
 
 from refusion_assets import figures
 from refusion_assets.assets.checks.asset import Check, answer
+from refusion_assets.assets.gate import FILER, POOL, run_month, stopping
 from refusion_assets.assets.opfoelgning import queries
 from refusion_assets.assets.opfoelgning.balances import BALANCES
 from refusion_assets.assets.opfoelgning.settled import Basis, basis
-from refusion_assets.assets.wiring import FILER, POOL, run_month, stopping
-from refusion_assets.domain.findings.verdict import ADVARSEL, Outcome
+from refusion_assets.domain.findings.outcome import ADVARSEL, Outcome
 from refusion_assets.domain.opfoelgning.views import VIEWS, Ugetal
 from refusion_assets.domain.stop import Stop
 from refusion_assets.partitions import KINDS, MAANED, OWNER, kroner, of_table

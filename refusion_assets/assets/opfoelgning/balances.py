@@ -18,7 +18,7 @@ from refusion_assets.domain.efterregning.money import Borger, rate_of
 from refusion_assets.domain.efterregning.reports import Claim, claims, judge, rounded
 from refusion_assets.domain.efterregning.weeks import count_all, count_weeks, restart
 from refusion_assets.domain.findings import words
-from refusion_assets.domain.findings.verdict import Outcome, judged
+from refusion_assets.domain.findings.outcome import Outcome, judged
 from refusion_assets.domain.opfoelgning.views import SPANDE, UDEN
 from refusion_assets.domain.wording import plural
 from refusion_assets.store.batches import sql_list

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from refusion_assets.domain.calendar import last_day, make_grid, monday, next_month
-from refusion_assets.domain.opgoerelse import run_number, ydelse_navne
+from refusion_assets.domain.opgoerelse.ledger import run_number, ydelse_navne
 from refusion_assets.domain.refusion.rates import make_rates
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.store.session import Relation, Session

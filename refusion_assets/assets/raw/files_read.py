@@ -6,11 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from refusion_assets.assets.wiring import last_closed
+from refusion_assets.assets.gate import last_closed
 from refusion_assets.domain.raw import Laest
 from refusion_assets.domain.stop import Fault
 from refusion_assets.files.delivered import fingerprint, manifest_of
-from refusion_assets.files.raw_folder import REGISTERS, Print, Read, unread
+from refusion_assets.files.prints import Print, Read
+from refusion_assets.files.unread import REGISTERS, unread
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session, among
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from refusion_assets.assets.gate import last_closed, run_month, span, stopping, table_asset
 from refusion_assets.assets.raw import files_read
-from refusion_assets.assets.raw.acceptance import REGISTER_CHECKS, answers, check_specs, decided, let_passed
+from refusion_assets.assets.raw.let_pass import REGISTER_CHECKS, answers, check_specs, decided, let_passed
 from refusion_assets.assets.touched import calculated_by, count_as_calculated_by, mark, moved, newest_snapshot
-from refusion_assets.assets.wiring import last_closed, run_month, span, stopping, table_asset
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.raw import READABLE, bopael_rows, fleks_rows
 from refusion_assets.domain.stop import Fault, Faulty
 from refusion_assets.files import delivered
 from refusion_assets.files.delivered import FileRejected
-from refusion_assets.files.raw_folder import REGISTERS
+from refusion_assets.files.unread import REGISTERS
 from refusion_assets.place import Place
 from refusion_assets.store.session import Relation, Session, among
 

@@ -11,9 +11,19 @@ import polars as pl
 from refusion_assets.assets.checks.received import large_lines
 from refusion_assets.assets.classified import forget_files, forget_lines
 from refusion_assets.assets.findings import queries
+from refusion_assets.assets.gate import (
+    asked_months,
+    gate,
+    last_closed,
+    report_deliveries,
+    span,
+    stopping,
+    table_asset,
+    take_back,
+)
 from refusion_assets.assets.opgoerelse import reopen
 from refusion_assets.assets.raw import files_read
-from refusion_assets.assets.raw.acceptance import (
+from refusion_assets.assets.raw.let_pass import (
     BEFORE_READING,
     BY_COMMAND,
     BY_LINE,
@@ -30,24 +40,13 @@ from refusion_assets.assets.raw.acceptance import (
     wanted,
 )
 from refusion_assets.assets.raw.registers import register_faults
-from refusion_assets.assets.wiring import (
-    asked_months,
-    gate,
-    last_closed,
-    report_deliveries,
-    span,
-    stopping,
-    table_asset,
-    take_back,
-)
 from refusion_assets.domain.calendar import next_month
-from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.raw import Fil, Indberetning, typed
 from refusion_assets.domain.stop import Fault, Faulty, Refused, Stop
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.files import delivered
 from refusion_assets.files.delivered import Delivery, FileRejected
-from refusion_assets.files.raw_folder import Read
+from refusion_assets.files.prints import Read
 from refusion_assets.partitions import by_month, show
 from refusion_assets.place import Place
 from refusion_assets.store.batches import ahead

@@ -6,8 +6,8 @@ from datetime import date
 from textwrap import wrap
 from typing import Any, Literal
 
-from refusion_assets.domain.findings.verdict import MOST_NAMED, kroner_text
-from refusion_assets.domain.wording import plural
+from refusion_assets.domain.findings.outcome import MOST_NAMED
+from refusion_assets.domain.wording import kroner_text, plural
 
 WIDTH = 100
 MOST_KINDS, MOST_REMARKS = 5, 3
@@ -103,8 +103,8 @@ class Nyt:
 
 
 @dataclass(frozen=True)
-class Opgoerelse:
-    """The statement of run month `maaned`. Øre. `grund` says why it stopped; a stopped month has nothing more.
+class Oversigt:
+    """The statement of run month `maaned`. Øre. `grund` says why it stopped; a stopped month has only remarks besides.
 
     `nyt` is sorted by how bad the rules are; `bemaerkninger` are sentences of checks and of what came after the files.
     """
@@ -149,6 +149,7 @@ class Opgoerelse:
         """The statement, line by line; with `room`, as much of it as fits a screen with lines of so many characters."""
         yield self.first()
         if self.tilstand == "stoppet":
+            yield from (("bemærk", f"  Bemærk: {line}") for line in self.bemaerkninger)
             return
         yield from (("", line) for line in self._money())
         yield from (("bemærk", f"  Holdt tilbage: {line}") for line in self.holdt_tilbage)

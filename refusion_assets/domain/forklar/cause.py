@@ -12,9 +12,9 @@ from refusion_assets.domain.calendar import last_day, make_grid, monday, next_mo
 from refusion_assets.domain.forklar.history import Flytning, Historie, PersonFacts, counts
 from refusion_assets.domain.forklar.model import Aarsag, Aendring, FleksbidragTold, Formel, SkiftetUge, entry
 from refusion_assets.domain.forklar.rows import Key, Linjer, Navne, Row, reversals, spelled, touches
-from refusion_assets.domain.opgoerelse import TILBAGE
+from refusion_assets.domain.opgoerelse.ledger import TILBAGE
 from refusion_assets.domain.refusion.fleksbidrag import FACTS, FORMLER
-from refusion_assets.domain.refusion.price import NO_KOMMUNE, residence
+from refusion_assets.domain.refusion.residence import NO_KOMMUNE, residence
 from refusion_assets.domain.rules.entries import Fleksbidrag, Rulebook, spans
 
 MISSING = "FB-001"

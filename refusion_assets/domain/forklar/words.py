@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
 from refusion_assets.domain.calendar import unbroken
-from refusion_assets.domain.findings.verdict import kroner_text as kroner
 from refusion_assets.domain.forklar.model import Forklaring, Post
+from refusion_assets.domain.wording import kroner_text as kroner
 from refusion_assets.domain.wording import plural
 
 __all__ = ["day", "few", "kroner", "listed", "month", "plural", "runs", "small", "span", "weeks", "wrapped"]

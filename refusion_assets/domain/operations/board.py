@@ -6,10 +6,9 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import Any
 
-from refusion_assets.domain.findings.verdict import kroner_text
 from refusion_assets.domain.operations.bankdays import DANISH, Window, bank_days_left
 from refusion_assets.domain.stop import Fault
-from refusion_assets.domain.wording import plural, thousands
+from refusion_assets.domain.wording import kroner_text, plural, thousands
 
 LEVERET, UNDERVEJS, MANGLER, SEN, FEJL = "leveret", "undervejs", "mangler", "sen", "fejl"
 ORDER = (FEJL, SEN, MANGLER, UNDERVEJS, LEVERET)

@@ -1,4 +1,7 @@
-"""The causes of corrections: each row of a run has one, and together they are the corrections to the øre."""
+"""The causes of corrections: each row of a run has one, and together they are the corrections to the øre.
+
+The statement of a month that has stopped is kept, and says so if the month had files.
+"""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -8,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from refusion_assets.assets.findings.statement import causes
+from refusion_assets.assets.findings.statement import WITHDRAWN, causes, stopped, stops
 from refusion_assets.domain.findings.statement import AARSAGER
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import load
@@ -100,3 +103,18 @@ def test_a_correction_has_the_cause_that_its_rows_and_the_new_lines_show(session
     [found] = causes(session, RULEBOOK, RUN)
     assert (found.aarsag, found.navn, found.borgere) == (cause, AARSAGER[cause], 1)
     assert found.oere == sum(row["refusion_oere"] for row in rows)
+
+
+def test_a_stop_says_that_the_files_were_taken_back_only_where_there_were_some(tmp_path: Path) -> None:
+    place = Place(tmp_path, RULES)
+    assert stopped(place, RUN, "FIL-001").bemaerkninger == ()
+    (place.withdrawn / "2024-02").mkdir(parents=True)
+    assert stopped(place, RUN, "FIL-001").bemaerkninger == ()
+    (place.withdrawn / "2024-03").mkdir()
+    assert stopped(place, RUN, "FIL-001").bemaerkninger == (WITHDRAWN,)
+    assert [(said.maaned, said.grund) for said in stops(place)] == [("2024-03", "FIL-001")]
+    (place.outgoing / "2024-03").mkdir(parents=True)
+    assert stopped(place, RUN, "FIL-002").bemaerkninger == ()
+    assert [said.grund for said in stops(place)] == ["FIL-001"]
+    (place.statements / "2024-03.json").write_text("[", "utf-8")
+    assert stops(place) == []

@@ -14,7 +14,7 @@ from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.duration.count import KIND_A
 from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.efterregning.reports import judge as plain_judge
-from refusion_assets.domain.opgoerelse import MONEY, not_taken_back, settle
+from refusion_assets.domain.opgoerelse.ledger import MONEY, not_taken_back, settle
 from refusion_assets.domain.refusion.split import KEY, split
 from refusion_assets.domain.rules.entries import Rulebook, Trin, Ydelse
 from refusion_assets.rulebook.load import load

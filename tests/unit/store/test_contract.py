@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from refusion_assets.assets.checks.calculated import SQL_MADE, kontrakter_holder
-from refusion_assets.assets.wiring import Asked
+from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.place import Place
 from refusion_assets.store.session import ContractError, Session, validate

@@ -11,7 +11,7 @@ from refusion_assets.domain.findings.statement import (
     WIDTH,
     Aarsag,
     Nyt,
-    Opgoerelse,
+    Oversigt,
     Post,
     compared,
     percent,
@@ -22,7 +22,7 @@ from refusion_assets.domain.findings.statement import (
 NOW, BEFORE, YEAR = 345_678_901_234, 323_456_789_012, 0
 POST = Post("Medfinansiering fra kommunerne", NOW, compared(date(2026, 9, 1), BEFORE, NOW), None)
 NYT = Nyt("EI-006", "Indkomsttype og indtægtsart er dem, kontoen venter", 12, 0, "afsenderen", "", ("ky-101",), ())
-RIGHT = Opgoerelse(
+RIGHT = Oversigt(
     maaned="2026-10",
     tilstand="rigtig",
     kommuner=98,
@@ -38,7 +38,7 @@ RIGHT = Opgoerelse(
 )
 
 
-def said(statement: Opgoerelse, room: int | None = None) -> list[str]:
+def said(statement: Oversigt, room: int | None = None) -> list[str]:
     """The lines without their tones."""
     return [line for _, line in statement.lines(room)]
 
@@ -83,7 +83,8 @@ def test_the_file_names_everything_and_breaks_long_lines_at_words() -> None:
 def test_the_first_line_says_right_or_stopped_and_why(changes: dict[str, Any], tone: str, line: str) -> None:
     statement = replace(RIGHT, **changes)
     assert statement.first() == (tone, line)
-    assert (len(said(statement)) == 1) == (tone == "stoppet")
+    only_remarks = said(statement)[1:] == [f"  Bemærk: {remark}" for remark in RIGHT.bemaerkninger]
+    assert only_remarks == (tone == "stoppet")
 
 
 @pytest.mark.parametrize(

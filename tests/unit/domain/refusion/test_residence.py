@@ -9,7 +9,7 @@ import pytest
 from refusion_assets.domain.calendar import make_grid
 from refusion_assets.domain.efterregning.money import Bopael
 from refusion_assets.domain.efterregning.money import residence as plain_residence
-from refusion_assets.domain.refusion.price import residence
+from refusion_assets.domain.refusion.residence import residence
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES, with_reading
 

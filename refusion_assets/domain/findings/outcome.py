@@ -8,7 +8,7 @@ import polars as pl
 
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.domain.wording import plural, thousands
+from refusion_assets.domain.wording import kroner_text, plural
 
 FEJL, ADVARSEL, INFO = "FEJL", "ADVARSEL", "INFO"
 MOST_NAMED = 3
@@ -94,13 +94,6 @@ def judged(
         return Outcome(True, yes, tal=tal or {})
     named = () if people is None else tuple(people.drop_nulls().unique().sort()[:MOST_NAMED])
     return Outcome(False, no, action, found, oere, tal or {}, named)
-
-
-def kroner_text(oere: int) -> str:
-    """Øre as a Danish amount for a sentence: `-1.234,50 kr.`."""
-    whole, rest = divmod(abs(oere), 100)
-    sign = "-" if oere < 0 else ""
-    return f"{sign}{thousands(whole)},{rest:02d} kr."
 
 
 def balance(name: str, parts: dict[str, int], whole: int) -> Outcome:

@@ -1,4 +1,4 @@
-"""Proofs: each delivered file of a month proved against its manifest once, before any run reads it."""
+"""Arrivals: each file that has come for a month, proved against its manifest once, before any run reads it."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from refusion_assets.files.delivered import (
     read_reports,
     register_name,
 )
-from refusion_assets.files.raw_folder import Print
+from refusion_assets.files.prints import Print
 
 FOLDER, FILE = "tavle", "leverancer.json"
 # A manifest may come this many times later than the rest of a file: ten minutes where a file settles in 15 seconds.

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from refusion_assets.domain.opgoerelse import (
+from refusion_assets.domain.opgoerelse.ledger import (
     LEDGER,
     STATE,
     beregning,

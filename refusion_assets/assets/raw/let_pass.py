@@ -1,4 +1,4 @@
-"""Accept: the stops that an operator may let pass, with a reason, and the checks of the files received."""
+"""Let pass: the stops that an operator may let pass, with a reason, and the checks of the files received."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -7,10 +7,11 @@ from datetime import date
 import dagster as dg
 import polars as pl
 
-from refusion_assets.domain.findings.verdict import FEJL, MOST_NAMED, kroner_text
+from refusion_assets.domain.findings.outcome import FEJL, MOST_NAMED
 from refusion_assets.domain.findings.words import CPR_FORM
 from refusion_assets.domain.stop import Fault, Refused, in_one_line
-from refusion_assets.files.raw_folder import without_persons
+from refusion_assets.domain.wording import kroner_text
+from refusion_assets.files.unread import without_persons
 from refusion_assets.store.session import Session
 
 # The rules whose stops an operator may let pass, and the form of the thing that a decision names.

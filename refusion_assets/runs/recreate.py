@@ -1,4 +1,4 @@
-"""Understands how a run is made again from the raw files and the rules it knew, and compared with what was sent."""
+"""Recreates a run from the raw files and the rules it knew, and compares its files with those sent."""
 
 import os
 import shutil
@@ -11,15 +11,15 @@ from pathlib import Path
 import polars as pl
 
 from refusion_assets.assets.classified import classify_through
+from refusion_assets.assets.gate import AABEN, LUKKET, gate, settled
 from refusion_assets.assets.opgoerelse import known_files, settle_month
 from refusion_assets.assets.outgoing import show, write_files
-from refusion_assets.assets.raw.acceptance import repeat_decisions
 from refusion_assets.assets.raw.files_read import note
+from refusion_assets.assets.raw.let_pass import repeat_decisions
 from refusion_assets.assets.raw.registers import ingest_registers
 from refusion_assets.assets.raw.reports import ingest
 from refusion_assets.assets.refusion import calculate
-from refusion_assets.assets.wiring import AABEN, LUKKET, gate, settled
-from refusion_assets.domain.findings.verdict import MOST_NAMED
+from refusion_assets.domain.findings.outcome import MOST_NAMED
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.files import delivered
@@ -42,7 +42,7 @@ class Then:
     koder: list[str]
 
 
-def make_again(place: Place, month: date, til: Path | None, say: Callable[[str], None]) -> Iterator[str]:
+def recreate(place: Place, month: date, til: Path | None, say: Callable[[str], None]) -> Iterator[str]:
     """The files of run `month` made again in a folder of their own, and the lines of the comparison.
 
     Every run from the first one is made again in turn, each from its own raw files and rules. Their data root is thrown

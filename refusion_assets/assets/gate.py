@@ -1,4 +1,4 @@
-"""Wiring: what all assets share at their edges: the month they may run for, their decorator, and how they stop."""
+"""The gate of a run: the months that may run, the decorator of an asset with a table, and how a step stops."""
 
 import shutil
 import traceback
@@ -14,7 +14,7 @@ import dagster as dg
 
 from refusion_assets.assets.stale import refuse_undeclared
 from refusion_assets.domain.calendar import month_of, next_month
-from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.opgoerelse.ledger import run_number
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.files.delivered import month_named
 from refusion_assets.partitions import KINDS, OWNER, of_table, on_board, sender_cell
@@ -221,6 +221,7 @@ def take_back(context: dg.AssetExecutionContext, place: Place, month: date, *, a
         forget(context.instance, key, cells)
     if gone and anew:
         text = f"Filerne for {month:%Y-%m} er trukket tilbage, mens måneden køres igen."
+        place.telling(context.log.info)(f"{month:%Y-%m}: filerne er trukket tilbage, mens måneden køres igen ...")
         warn = dg.AssetCheckSeverity.WARN
         context.log_event(
             dg.AssetCheckEvaluation(

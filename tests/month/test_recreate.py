@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from refusion_assets.assets.opgoerelse import settle_month
-from refusion_assets.assets.raw.acceptance import Knowingly
+from refusion_assets.assets.raw.let_pass import Knowingly
 from refusion_assets.assets.raw.reports import reload
 from refusion_assets.domain.calendar import month_of
 from tests.conftest import DataRoot

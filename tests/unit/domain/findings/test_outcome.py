@@ -1,4 +1,4 @@
-"""Verdicts of checks: by rule id, and what has moved a month's amount."""
+"""Outcomes of checks: by rule id, and what has moved a month's amount."""
 
 from datetime import date
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refusion_assets.domain.findings.verdict import Outcome, balance, by_rule, causes, kroner_text
+from refusion_assets.domain.findings.outcome import Outcome, balance, by_rule, causes
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES
 
@@ -56,13 +56,6 @@ def test_what_is_new_about_files_names_three_senders_or_files_at_most() -> None:
 def test_what_is_only_told_passes_and_is_told_all_the_same() -> None:
     told = outcome("EI-019", ("EI-019", 1, 100, True))
     assert (told.bestaaet, told.antal, told.beloeb_oere) == (True, 1, 100)
-
-
-@pytest.mark.parametrize(
-    ("oere", "text"), [(0, "0,00 kr."), (-5, "-0,05 kr."), (123_456_789, "1.234.567,89 kr."), (100_000, "1.000,00 kr.")]
-)
-def test_an_amount_is_written_as_a_dane_would(oere: int, text: str) -> None:
-    assert kroner_text(oere) == text
 
 
 def test_a_balance_that_is_an_oere_off_fails_and_says_by_how_much() -> None:

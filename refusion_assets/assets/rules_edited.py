@@ -1,4 +1,4 @@
-"""Regler: the law as assets to observe, with a data version per topic and benefit month; the jobs after an edit."""
+"""Rules edited: the law as assets to observe, with a data version per topic and benefit month; jobs after an edit."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -7,9 +7,9 @@ from typing import Any
 import dagster as dg
 
 from refusion_assets.assets import classified
+from refusion_assets.assets.gate import BEFORE_ALL, POOL, last_run, stopping
 from refusion_assets.assets.refusion import FLEKSBIDRAG, FORLOEB, KRAV, RAEKKE, calculate, shown
 from refusion_assets.assets.stale import as_metadata, difference, moved_money, refuse_undeclared, stale, sums
-from refusion_assets.assets.wiring import BEFORE_ALL, POOL, last_run, stopping
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.rules.change import as_ranges, data_versions, topics_of_results
 from refusion_assets.domain.rules.entries import Rulebook

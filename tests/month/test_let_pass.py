@@ -8,9 +8,9 @@ import pytest
 
 from refusion_assets.assets.checks import received
 from refusion_assets.assets.classified import classify_through
+from refusion_assets.assets.gate import Asked
 from refusion_assets.assets.raw import registers, reports
-from refusion_assets.assets.raw.acceptance import Knowingly, let_passed
-from refusion_assets.assets.wiring import Asked
+from refusion_assets.assets.raw.let_pass import Knowingly, let_passed
 from refusion_assets.cli import environment
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.reports import Fil

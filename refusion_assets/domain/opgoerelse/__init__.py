@@ -1,0 +1,1 @@
+"""The settling: what a run takes back and settles anew, and its voucher."""
