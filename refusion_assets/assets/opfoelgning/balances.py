@@ -198,7 +198,7 @@ def _restarts_again(basis: Basis, numbers: str) -> Iterator[tuple[str, int, int,
         now = weeks[week]
         if now.n > 0:
             began = max((day for day, one in weeks.items() if day <= week and one.n == 0), default=date.min)
-            free = [day for day, one in weeks.items() if one.kind == "C" and began < day <= week and weeks[day].n > 0]
+            free = [day for day, one in weeks.items() if one.kind == "C" and began < day <= week and one.n > 0]
             since, then = (restart(day, rules)[1] for day in (week, week + timedelta(weeks=WEEKS_AHEAD)))
             leaving = sum(since <= day < then for day in free)
             place = sum(bound <= (now.genoptjening or 0) for bound in bounds) - 1
