@@ -4,12 +4,23 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.contract import Contract
+from refusion_assets.domain.rules.entries import Rulebook
 
 KEY = ["koersel", "maaned", "kommunekode"]
 UDENFOR, ANDEN_KOMMUNE = "udenfor", "anden kommune"
 SPANDE = ("0", "1-13", "14-26", "27-39", "40-51")
 AAR = ("0-1", "1-2", "2-5", "5+")
 EGEN, ANDEN, NATIONAL, UDEN = "kommunen selv", "anden kommune", "a-kasse eller Udbetaling Danmark", "ingen kommune"
+FEWEST = 5
+
+
+def smallest_group(rules: Rulebook) -> int:
+    """The fewest people of a group that is shown outside the municipality's own report; 5 where the rules say nothing.
+
+    Hjemmel: none, technical (`drift.toml`, graense mindste_celle).
+    """
+    known = any(entry.id == "mindste_celle" for entry in rules.graenser)
+    return rules.graense("mindste_celle") if known else FEWEST
 
 
 class Trappe(Contract, key=[*KEY, "ydelse_id", "trin"]):
@@ -246,7 +257,7 @@ class Gevinst(Contract, key=[*KEY, "gevinst_id"]):
     nu: pl.Int64 = pa.Field(description="the run month")
     forskel: pl.Int64
     maalsaetning: pl.Int64 = pa.Field(nullable=True, description="the difference aimed at")
-    faldet_tilbage: pl.Bool = pa.Field(description="the gain of the run before is smaller now")
+    faldet_tilbage: pl.Boolean = pa.Field(description="the gain of the run before is smaller now")
 
 
 class Ugetal(Contract, key=[*KEY, "uge", "ydelse_id"]):
