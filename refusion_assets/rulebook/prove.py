@@ -7,7 +7,7 @@ from operator import attrgetter
 from string import Formatter
 from typing import Any
 
-from refusion_assets.domain.findings.words import GRAENSER, PLADSHOLDERE, REGLER
+from refusion_assets.domain.findings.words import GRAENSER, PLADSHOLDERE, REGLER, UNDVAERLIGE
 from refusion_assets.domain.rules.change import EMNER
 from refusion_assets.domain.rules.entries import LAESNINGER, LOVENS_TAELLER, Rulebook, Ydelse
 
@@ -152,6 +152,23 @@ def _prove_critical_week(rules: Rulebook) -> None:
             raise RuleError(f"{where}: begrundelse mangler; den gemmes, når kørslen fortsætter uden en afsender")
 
 
+def _prove_gains(rules: Rulebook) -> None:
+    """Every gain has whole months for its baseline, in order, and a benefit, step and municipality that there are."""
+    for entry in rules.gevinster:
+        where = f"gevinster.toml, gevinst {entry.id}"
+        for name in ("baseline_fra", "baseline_til"):
+            if getattr(entry, name).day != 1:
+                raise RuleError(f"{where}: {name} er en måned; skriv den første i måneden")
+        if entry.baseline_til < entry.baseline_fra:
+            raise RuleError(f"{where}: baseline_til {entry.baseline_til} er før baseline_fra; ret en af dem")
+        if entry.ydelse_id and entry.ydelse_id not in rules.ydelse_ids:
+            raise RuleError(f"{where}: ydelse {entry.ydelse_id} findes ikke i ydelser.csv; ret den, eller fjern nøglen")
+        if entry.kommunekode and entry.kommunekode not in rules.koder:
+            raise RuleError(f"{where}: kommune {entry.kommunekode} findes ikke i kommuner.csv; skriv en kommunes kode")
+        if entry.trin is not None and entry.trin < 1:
+            raise RuleError(f"{where}: trin = {entry.trin}; skriv 1 eller mere, eller fjern nøglen")
+
+
 def _prove_listed(names: tuple[str, ...], rules: Rulebook, where: str) -> None:
     if not names:
         raise RuleError(f"{where}: ydelser er tom; skriv mindst een ydelse")
@@ -253,7 +270,7 @@ def _prove_controls(rules: Rulebook) -> None:
     for kontrol in rules.kontroller:
         for text in (kontrol.tekst, kontrol.handling):
             _prove_places(text, PLADSHOLDERE, f"kontrol.toml, {kontrol.id}")
-    for needed in sorted(GRAENSER - {graense.id for graense in rules.graenser}):
+    for needed in sorted(GRAENSER - UNDVAERLIGE - {graense.id for graense in rules.graenser}):
         raise RuleError(f"drift.toml eller kontrol.toml, graense: {needed} mangler; skriv den i en af dem")
 
 
@@ -289,6 +306,7 @@ def prove(rules: Rulebook) -> None:
             raise RuleError(f"laesninger.toml, {reading.navn}: {reading.vaerdi} er ikke en af {choices}")
     _prove_calendar(rules)
     _prove_critical_week(rules)
+    _prove_gains(rules)
     _prove_counters(rules)
     _prove_maxima(rules)
     _prove_staircases(rules)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from refusion_assets.domain.efterregning.money import state as plain_state
+from refusion_assets.domain.opfoelgning.views import smallest_group
+from refusion_assets.domain.rules.change import changes as changes_of
 from refusion_assets.rulebook.load import RuleError, load
 from tests.kit.data_root import RULES, calculate
 from tests.kit.timeline import delivered, report
@@ -157,7 +159,7 @@ def test_a_row_without_its_citation_is_refused(folder: Path, file: str, key: str
     assert re.search(rf"{file}.*post 1: mangler {key}", refused(folder))
 
 
-OPTIONAL = ("fleksbidrag.toml", "foraeldelse.toml")
+OPTIONAL = ("fleksbidrag.toml", "foraeldelse.toml", "gevinster.toml")
 
 
 @pytest.mark.parametrize(
@@ -262,3 +264,56 @@ def test_rules_without_a_critical_week_can_stand_and_start_nothing_by_themselves
     text = (folder / "drift.toml").read_text("utf-8")
     (folder / "drift.toml").write_text(text.partition("[[kritisk_uge]]")[0], "utf-8")
     assert load(folder).kritisk_uge_on(date(2026, 11, 1)) is None
+
+
+GAIN = """
+[[gevinst]]
+id = "kth-trin-4"
+maal = "trappe.egen_oere"
+ydelse_id = "KTH"
+trin = 4
+kommunekode = "630"
+ejer = "Jobcenterchefen"
+baseline_fra = 2025-01-01
+baseline_til = 2025-12-01
+maalsaetning = -50000000
+hjemmel = "ingen: teknisk"
+kilde = "Vores eget valg"
+kontrolleret = 2026-11-28
+sikkerhed = "vores eget valg"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("2025-01-01", "2025-01-02", r"baseline_fra er en måned; skriv den første i måneden"),
+        ("2025-12-01", "2024-12-01", r"baseline_til 2024-12-01 er før baseline_fra"),
+        ('"KTH"', '"KHT"', r"ydelse KHT findes ikke i ydelser\.csv"),
+        ('"630"', '"999"', r"kommune 999 findes ikke"),
+        ("trin = 4", "trin = 0", r"trin = 0; skriv 1 eller mere"),
+        ('"trappe.egen_oere"', '"trappe.egen"', r"maal = 'trappe\.egen': er ikke en af trappe\.borgere"),
+        ('ejer = "Jobcenterchefen"\n', "", r"mangler ejer"),
+    ],
+)
+def test_a_gain_that_cannot_be_meant_is_refused(folder: Path, old: str, new: str, said: str) -> None:
+    assert old in GAIN
+    append(folder, "gevinster.toml", GAIN.replace(old, new))
+    with pytest.raises(RuleError, match=r"gevinster\.toml, gevinst.*" + said):
+        load(folder)
+
+
+def test_a_gain_touches_no_month(folder: Path) -> None:
+    append(folder, "gevinster.toml", GAIN)
+    rules = load(folder)
+    assert [entry.maalsaetning for entry in rules.gevinster] == [-50_000_000]
+    assert changes_of(RULEBOOK.emner, rules.emner) == []
+
+
+def test_rules_of_before_the_bound_of_small_groups_stand_and_have_the_common_one(folder: Path) -> None:
+    spoil(folder, "drift.toml", "vaerdi = 5\n", "vaerdi = 8\n")
+    assert smallest_group(load(folder)) == 8
+    text = (folder / "drift.toml").read_text("utf-8")
+    entry = text.index('[[graense]]\nid = "mindste_celle"')
+    (folder / "drift.toml").write_text(text[:entry] + text[text.index("[[kritisk_uge]]") :], "utf-8")
+    assert smallest_group(load(folder)) == 5

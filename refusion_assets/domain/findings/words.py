@@ -25,9 +25,11 @@ GRAENSER = frozenset(
     [
         *("periode_dage", "ugebeloeb_oere", "raekkeantal_procent", "raekkeantal_maaneder", "to_udbetalere_promille"),
         *("forsinket_dage", "forsinket_procent", "aendring_procent", "aendring_mindst_oere", "stikproeve_borgere"),
-        *("linjebeloeb_oere", "bopael_faerre_procent"),
+        *("linjebeloeb_oere", "bopael_faerre_procent", "mindste_celle"),
     ]
 )
+# Bounds that rules of before them can lack: who asks has a value of its own.
+UNDVAERLIGE = frozenset(["mindste_celle"])
 PLADSHOLDERE = frozenset(
     ["felt", "vaerdi", "beloeb", "uge_fra", "uge_til", "ydelse", "konto", "kilde", "fil", "linje", "mangel"]
 )

@@ -12,6 +12,16 @@ UDENFOR, ANDEN_KOMMUNE = "udenfor", "anden kommune"
 SPANDE = ("0", "1-13", "14-26", "27-39", "40-51")
 AAR = ("0-1", "1-2", "2-5", "5+")
 EGEN, ANDEN, NATIONAL, UDEN = "kommunen selv", "anden kommune", "a-kasse eller Udbetaling Danmark", "ingen kommune"
+FEWEST = 5
+
+
+def smallest_group(rules: Rulebook) -> int:
+    """The fewest people of a group that is shown outside the municipality's own report; 5 where the rules say nothing.
+
+    Hjemmel: none, technical (`drift.toml`, graense mindste_celle).
+    """
+    known = any(entry.id == "mindste_celle" for entry in rules.graenser)
+    return rules.graense("mindste_celle") if known else FEWEST
 
 
 class Trappe(Contract, key=[*KEY, "ydelse_id", "trin"]):

@@ -147,6 +147,7 @@ EMNER: dict[str, Emne] = {
     ),
     "tilbagevirkning": Emne("tilbagevirkning.toml", "tilbagevirkninger"),
     "foraeldelse": Emne("foraeldelse.toml", "foraeldelse", orden=("gaelder_fra",)),
+    "gevinst": Emne("gevinster.toml", "gevinster", unik=NAMED, orden=NAMED),
 }  # fmt: skip
 # Topics that no calculation of a benefit month reads: the calendar of runs, the texts and accounts of the files.
 SILENT = frozenset(name for name, emne in EMNER.items() if not emne.views)
@@ -228,10 +229,13 @@ def _line(records: Iterable[Record], emne: Emne, view: View, *, back: bool) -> L
     """The values of an entry over time: each with its first day, in order."""
     values = defaultdict(list)
     for record in records:
+        value = view.value(record)
+        if value is None:
+            continue  # an entry without a value for the view, as a bound that no result rests on
         start = _day(record[emne.dated]) if emne.dated else ALWAYS
         if view.mondays and start != ALWAYS:
             start = monday(start + timedelta(days=6))
-        values[start].append(_canonical(view.value(record)))
+        values[start].append(_canonical(value))
     line = [(start, _canonical(sorted(found))) for start, found in sorted(values.items())]
     return [(ALWAYS, line[0][1]), *line[1:]] if back and line else line
 

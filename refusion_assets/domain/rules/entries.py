@@ -213,6 +213,29 @@ class KritiskUge(Cited):
     note: str = ""
 
 
+MAAL = Literal["trappe.borgere", "trappe.brutto_oere", "trappe.egen_oere", "trappe.egen_promille"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gevinst(Cited):
+    """A gain that somebody owns: a measure of every municipality, or of one, against the mean month of a baseline.
+
+    `maal`: view and column. `ydelse_id`, `trin`, `kommunekode`: only these. `maalsaetning`: the difference aimed at, in
+    the unit of the measure; below zero where less is better, as it is without a `maalsaetning`.
+    """
+
+    id: str
+    maal: MAAL
+    ydelse_id: str = ""
+    trin: int | None = None
+    kommunekode: str = ""
+    ejer: str
+    baseline_fra: date
+    baseline_til: date
+    maalsaetning: int | None = None
+    note: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Graense(Cited):
     """One bound that reports are tested against."""
@@ -360,6 +383,7 @@ class Rulebook:
     tilbagevirkninger: tuple[Tilbagevirkning, ...] = ()
     foraeldelse: tuple[Foraeldelse, ...] = ()
     kritiske_uger: tuple[KritiskUge, ...] = ()
+    gevinster: tuple[Gevinst, ...] = ()
     version: str
     emner: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
 

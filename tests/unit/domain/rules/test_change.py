@@ -113,6 +113,7 @@ def test_a_staircase_in_force_at_the_overgang_touches_every_month_that_has_money
         changed("kommuner", navn="x", indbyggertal="1"),
         changed("kontrol", tekst="x", alvor="INFO"),
         changed("graense", first={"id": "stikproeve_borgere"}, vaerdi=1),
+        changed("graense", {"id": "ny", "vaerdi": 1}),
         changed("kontering", gruppering="999"),
         changed("koersel", koerselsdag=4),
         changed("ikke_modelleret", hvad="x"),
