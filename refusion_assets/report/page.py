@@ -36,9 +36,15 @@ from refusion_assets.report.charts import OUTSIDE, SHADES, bars, course
 Row = dict[str, Any]
 Words = Mapping[str, Callable[[Any], str]]
 Cell = tuple[str, str]
+MONEY = ("brutto_oere", "refusion_oere", "medfinansiering_oere", "egen_oere")
 HIDDEN, OLDEST = "skjult", "aeldste_koersel"
 MOST_SHOWN = 3
-MONTHS_OF_A_YEAR = "Seneste 12 måneder"
+# The measures of the comparison, each with the median that stands beside it.
+MEDIANS = {
+    "egen_promille": "median_promille",
+    "trin4_promille": "median_trin4_promille",
+    "egen_pr_indbygger_oere": "median_pr_indbygger_oere",
+}
 PARTS_OF_13 = ((1, 4), (5, 8), (9, 13))
 # The change of the own share by what has happened to the people.
 NEW, LEFT, DEARER, CHEAPER = (
@@ -56,7 +62,7 @@ class Report:
     """All that a page and a workbook of one municipality are made of.
 
     `rows`: by view, its rows. `grouped`: by view, the rows of each of its tables. `settled`: by run month, the money of
-    the statement (refusion, medfinansiering, corrections; øre). `own`: a municipality's own, or with hidden numbers.
+    the statement (refusion, medfinansiering, corrections; øre). `kommuner`: of the country, a row per municipality.
     """
 
     kommunekode: str
@@ -67,6 +73,7 @@ class Report:
     rows: Mapping[str, Sequence[Row]]
     grouped: Mapping[str, Sequence[Sequence[Row]]]
     settled: Mapping[date, tuple[int, int, int]]
+    kommuner: Sequence[Row] = ()
 
     @property
     def own(self) -> bool:
@@ -123,6 +130,11 @@ def page(report: Report, words: Words) -> str:
             report=report,
             maaned=maaned(report.month),
             overblik=overview(report, words),
+            kommuner=[
+                [(words["kommunekode"](row["kommunekode"]), "t")]
+                + [(HIDDEN if row[name] is None else kr(row[name]), "n") for name in MONEY]
+                for row in report.kommuner
+            ],
             sections=sections,
             land=LAND,
         )
@@ -163,8 +175,13 @@ def _table(visning: Visning, tabel: Tabel, rows: Sequence[Row], words: Words, *,
     heads = [(c.titel, cells[0][i][1][0] if i else "t") for i, c in enumerate(columns)]
     foot = []
     if tabel.lodret and len(rows) == 1:
-        cells = [[(c.titel, "t"), cell] for c, cell in zip(columns, cells[0], strict=True)]
-        heads = [("", "t"), (MONTHS_OF_A_YEAR, "n")]
+        pairs = dict(zip((*tabel.efter, *tabel.vis), cells[0], strict=True))
+        cells = [
+            [(visning.kolonner[name].titel, "t"), pairs[name], pairs.get(MEDIANS.get(name, ""), ("", "n"))]
+            for name in pairs
+            if name not in MEDIANS.values()
+        ]
+        heads = [("Seneste 12 måneder", "t"), ("Kommunen", "n"), ("Gruppens median", "n")]
     elif tabel.ialt and len(rows) > 1:
         for c in columns:
             values = [row[c.navn] for row in rows]

@@ -10,7 +10,7 @@ import polars as pl
 
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.findings.words import NOBODY
-from refusion_assets.domain.opfoelgning.small import leaving, summed
+from refusion_assets.domain.opfoelgning.small import leaving, municipalities, summed
 from refusion_assets.domain.opfoelgning.views import VIEWS, Ugetal
 from refusion_assets.domain.opgoerelse import run_day, run_number, ydelse_navne
 from refusion_assets.domain.rules.entries import Rulebook
@@ -44,15 +44,17 @@ def reports(
     tables: dict[str, list[dict[str, list[Row]]]] = {}
     for visning in visninger():
         own = _of_contract(visning.id, views)
-        _, sums = leaving(visning.id, VIEWS[visning.id], own, bound)
+        _, sums, told = leaving(visning.id, VIEWS[visning.id], own, bound)
         both = pl.concat([own.filter(pl.col("kommunekode") != NOBODY), sums])
         rows[visning.id] = _by_municipality(both)
         # The sum of a whole month tells of no group, and is shown whole.
-        exact = pl.concat([own, summed(visning.id, own)]) if visning.id == "trappe" else both
+        exact = summed(visning.id, own).filter(pl.col("maaned").is_in(list(told)))
+        exact = pl.concat([own.filter(pl.col("kommunekode") != NOBODY), exact])
         tables[visning.id] = [
             _by_municipality(grouped(tabel, exact if tabel.maaneder else both, month)) for tabel in visning.tabeller
         ]
-    settled = _settled(poster)
+    settled, trappe = _settled(poster), _of_contract("trappe", views)
+    whole = municipalities(trappe.filter(pl.col("kommunekode") != NOBODY), month, bound).to_dicts()
     for kode in (*koder, NOBODY):
         yield Report(
             kommunekode=kode,
@@ -63,6 +65,7 @@ def reports(
             rows={view: of.get(kode, []) for view, of in rows.items()},
             grouped={view: [table.get(kode, []) for table in of] for view, of in tables.items()},
             settled=settled.get(kode, {}),
+            kommuner=whole if kode == NOBODY else (),
         )
 
 
@@ -162,7 +165,7 @@ def publish(folder: Path, month: date, rules: Rulebook, views: Views) -> list[st
         if view not in views:
             continue
         key = contract.to_schema().unique or []
-        rows, _ = leaving(view, contract, views[view].select(list(contract.to_schema().columns)).sort(key), bound)
+        rows, _, _ = leaving(view, contract, views[view].select(list(contract.to_schema().columns)).sort(key), bound)
         rows = rows.join(kommuner, on="kommunekode", how="left", maintain_order="left")
         if "ydelse_id" in rows.columns:
             rows = rows.join(ydelser, on="ydelse_id", how="left", maintain_order="left")

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 import polars as pl
 
@@ -22,6 +23,7 @@ COUNTED: dict[str, tuple[str, int]] = {
 WORDS = {"gruppe", "alvor", "handling", "maal", "ejer", "enhed", "baseline_fra", "baseline_til", "kommuner"}
 # Numbers of the group, which everybody may see.
 OF_THE_GROUP = ["median_promille", "median_trin4_promille", "median_pr_indbygger_oere"]
+TOTAL = "i alt"
 Edge = tuple[str, str]
 
 
@@ -90,6 +92,17 @@ def summed(view: str, rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def municipalities(rows: pl.DataFrame, month: date, bound: int) -> pl.DataFrame:
+    """The money of a month per municipality, of rows of `trappe`: kommunekode, borgere, and amounts in øre.
+
+    People are those of their last week. Null where they are fewer than `bound`, and in the next smallest municipality.
+    """
+    money = ["brutto_oere", "refusion_oere", "medfinansiering_oere", "egen_oere"]
+    of = rows.filter(pl.col("maaned") == month).group_by("maaned", "kommunekode")
+    sums = of.agg(pl.col("borgere_sidst").sum().alias("borgere"), pl.col(money).sum()).sort("kommunekode")
+    return blanked(sums, "borgere", money, bound, ["maaned"]).drop("maaned")
+
+
 def _share(part: pl.Expr, of: pl.Expr) -> pl.Expr:
     """`part` over `of`, half away from zero; null without a whole."""
     whole = pl.when(of != 0).then(of.abs())
@@ -133,14 +146,18 @@ def _without(marked: pl.DataFrame, numbers: Sequence[str]) -> pl.DataFrame:
     return marked.with_columns(shown).drop("_skjult")
 
 
-def leaving(view: str, contract: type[Contract], rows: pl.DataFrame, bound: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of a view that may leave the municipalities, and the country's sums beside them (none for `ugetal`).
+def leaving(
+    view: str, contract: type[Contract], rows: pl.DataFrame, bound: int
+) -> tuple[pl.DataFrame, pl.DataFrame, set[date]]:
+    """The rows of a view that may leave the municipalities, the country's sums, and the months with a grand total.
 
-    A sum is null where it would tell a hidden number by the rows beside it. Of a comparison only the group's medians
-    are left. A view that counts nobody has no numbers left in its rows; its sums are of all municipalities.
+    A sum is null where it would tell a hidden number by the rows beside it; `ugetal` has none. The grand total of a
+    month is told only if no hidden number follows from it. Of a comparison only the group's medians are left. A view
+    that counts nobody has no numbers left in its rows; its sums are of all municipalities.
     """
     numbers = numbers_of(contract)
     whole = summed(view, rows) if view in VIEWS else rows.clear()
+    months = set(rows["maaned"])
     if view not in COUNTED:
         kept = OF_THE_GROUP if view == "sammenlign" else []
         own = [name for name in numbers if name not in kept]
@@ -148,13 +165,14 @@ def leaving(view: str, contract: type[Contract], rows: pl.DataFrame, bound: int)
             by = key_of(contract)
             many = rows.group_by(by).len().filter(pl.col("len") >= bound)
             whole = whole.join(many, on=by, how="semi", maintain_order="left")
-        return rows.with_columns(pl.lit(None).cast(rows.schema[name]).alias(name) for name in own), whole
+        blank = [pl.lit(None).cast(rows.schema[name]).alias(name) for name in own]
+        return rows.with_columns(blank), whole, months
     count, each = COUNTED[view]
     money = [name for name in numbers if name != count]
     table = ["koersel", "maaned"]
     marked = _marked(rows, count, money, bound * each, KEY)
     if whole.is_empty():
-        return _without(marked, numbers), whole
+        return _without(marked, numbers), whole, set()
     cells = [name for name in key_of(contract) if name not in {"maaned", "afsender"}]
     held = marked.filter("_skjult").group_by(*table, *cells).agg(_celler=pl.len(), _folk=pl.col(count).sum())
     beside = whole.join(held, on=[*table, *cells], how="left", nulls_equal=True, maintain_order="left")
@@ -162,31 +180,41 @@ def leaving(view: str, contract: type[Contract], rows: pl.DataFrame, bound: int)
         _udsat=((pl.col("_celler") == 1) | (pl.col("_folk") < bound * each)).fill_null(value=False)
     ).drop("_celler", "_folk")
     sums = _marked(risky, count, money, bound * each, table, "_udsat").drop("_udsat")
-    for month in whole["maaned"].unique().sort():
-        sums = _unfound(marked.filter(maaned=month), sums, pl.col("maaned") == month, cells)
-    return _without(marked, numbers), _without(sums, numbers)
+    few = marked.group_by(KEY).agg(pl.col(count).sum()).filter(pl.col(count).is_between(1, bound * each - 1))
+    for month in sorted(months):
+        small = few.filter(maaned=month)
+        told = small.is_empty() or (small.height > 1 and small[count].sum() >= bound * each)
+        sums, told = _unfound(marked.filter(maaned=month), sums, set(small["kommunekode"]), cells, told=told)
+        months -= set() if told else {month}
+    return _without(marked, numbers), _without(sums, numbers), months
 
 
-def _unfound(rows: pl.DataFrame, sums: pl.DataFrame, month: pl.Expr, cells: Sequence[str]) -> pl.DataFrame:
+def _unfound(
+    rows: pl.DataFrame, sums: pl.DataFrame, small: set[str], cells: Sequence[str], *, told: bool
+) -> tuple[pl.DataFrame, bool]:
     """The sums of a month with more of them hidden, until no hidden number follows from all the totals together.
 
-    Municipalities and groups are the points of a graph, hidden numbers its lines. The totals tell a hidden number just
-    when its line is a bridge: it lies on no circle, so no other number can take what it gives.
+    `small`: municipalities whose whole month is hidden. `told`: whether the grand total is; so is the second answer.
+    Municipalities and groups are the points of a graph, and hidden numbers its lines. The totals tell a hidden number
+    if its line is a bridge, and only then. A line on a circle can give to the next one on it.
     """
+    month = pl.col("maaned") == rows["maaned"][0]
     name = pl.concat_str([pl.col(cell).cast(pl.String).fill_null("-") for cell in cells], separator="|")
     lines = rows.filter("_skjult").select(pl.concat_str(pl.lit("k"), "kommunekode"), name.alias("celle")).rows()
     own: dict[str, set[str]] = defaultdict(set)
     for kommune, cell in lines:
         own[kommune].add(cell)
+    lines += [(f"k{kode}", TOTAL) for kode in sorted(small)]
     while True:
         hidden = set(sums.filter(month & pl.col("_skjult")).select(name).to_series())
-        found = bridges([*lines, *((NOBODY, cell) for cell in sorted(hidden))])
-        held = {cell for kommune, cell in found if kommune != NOBODY}
-        beside = {kommune for kommune, cell in lines if (NOBODY, cell) in found}
-        more = {cell for kommune, _ in found if kommune != NOBODY for cell in own[kommune]}
-        more |= held | {cell for kommune in beside for cell in own[kommune]}
+        whole = [(NOBODY, cell) for cell in sorted(hidden)] + ([] if told else [(NOBODY, TOTAL)])
+        found = bridges([*lines, *whole])
+        beside = {kommune for kommune, cell in lines if (NOBODY, cell) in found or (kommune, cell) in found}
+        more = {cell for kommune in beside for cell in own[kommune]}
         if more <= hidden:
-            return sums
+            if not (found and told):
+                return sums, told
+            told = False
         sums = sums.with_columns(_skjult=pl.col("_skjult") | (month & name.is_in(list(more))))
 
 
