@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.findings.statement import POSTER
 from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opfoelgning.views import ANDEN_KOMMUNE, UDENFOR, VIEWS
 from refusion_assets.report.catalogue import (
@@ -116,7 +117,9 @@ def grouped(tabel: Tabel, rows: pl.DataFrame, month: date) -> pl.DataFrame:
         table = table.with_columns(egen_promille=pl.Series(shares, dtype=pl.Int64))
     if tabel.sorter:
         order = pl.col(tabel.sorter).abs()
-        return table.sort("kommunekode", order, *tabel.efter, descending=[False, True, *[False] * len(tabel.efter)])
+        return table.sort(
+            "kommunekode", order, *tabel.efter, descending=[False, True, *[False] * len(tabel.efter)], nulls_last=True
+        )
     return table.sort(by, nulls_last=True)
 
 
@@ -169,7 +172,10 @@ def _table(visning: Visning, tabel: Tabel, rows: Sequence[Row], words: Words, *,
     columns = [visning.kolonner[name] for name in (*tabel.efter, *tabel.vis)]
     most = tabel.mest or len(rows)
     cells = [
-        [_written(c, row[c.navn], words, row.get("enhed", ""), own=own or c.navn in tabel.efter) for c in columns]
+        [
+            _written(c, row[c.navn], words, row.get("enhed", ""), own=own or c.navn in tabel.efter or _no_share(c, row))
+            for c in columns
+        ]
         for row in rows[:most]
     ]
     heads = [(c.titel, cells[0][i][1][0] if i else "t") for i, c in enumerate(columns)]
@@ -177,7 +183,7 @@ def _table(visning: Visning, tabel: Tabel, rows: Sequence[Row], words: Words, *,
     if tabel.lodret and len(rows) == 1:
         pairs = dict(zip((*tabel.efter, *tabel.vis), cells[0], strict=True))
         cells = [
-            [(visning.kolonner[name].titel, "t"), pairs[name], pairs.get(MEDIANS.get(name, ""), ("", "n"))]
+            [(visning.kolonner[name].titel, "t"), (pairs[name][0], "n"), pairs.get(MEDIANS.get(name, ""), ("", "n"))]
             for name in pairs
             if name not in MEDIANS.values()
         ]
@@ -196,6 +202,11 @@ def _table(visning: Visning, tabel: Tabel, rows: Sequence[Row], words: Words, *,
         "note": more if most < len(rows) else "",
         "efter": " ".join(tabel.efter),
     }
+
+
+def _no_share(kolonne: Kolonne, row: Row) -> bool:
+    """True if a share is missing as there is no amount, not as it is hidden."""
+    return kolonne.navn == "egen_promille" and row.get("egen_oere") is not None
 
 
 def _place(label: Any) -> tuple[bool, bool, str]:
@@ -264,16 +275,18 @@ def overview(report: Report, words: Words) -> Row:
         "tiles": tiles,
         "andel": pct(now["egen_promille"]) if now else NOTHING,
         "settled": _settled(report),
-        "moved": moved(report.rows["bevaegelser"], now, before),
+        "moved": moved(report, now, before),
         "next": _next(report),
         "causes": [
             (words["aarsag"](row["aarsag"]), _kr(row["netto_oere"], report), _few(row["borgere"]))
             for row in report.grouped["rettelser"][0][:MOST_SHOWN]
+            if row["netto_oere"] is not None
         ],
         "causes_sum": signed(kr(sum(row["netto_oere"] or 0 for row in report.grouped["rettelser"][0]))),
         "stuck": [
             (words["regel"](row["regel"]), row, _kr(row["beloeb_oere"], report, sign=False), tal(row["antal"]))
             for row in report.grouped["haengende"][0][:MOST_SHOWN]
+            if row["beloeb_oere"] is not None
         ],
         "stuck_sum": kr(sum(row["beloeb_oere"] or 0 for row in report.grouped["haengende"][0])),
         "stuck_count": tal(sum(row["antal"] or 0 for row in report.grouped["haengende"][0])),
@@ -304,7 +317,7 @@ def _settled(report: Report) -> list[tuple[str, str, list[tuple[str, str]]]]:
     if now is None:
         return []
     said = []
-    names = ("Refusion til kommunen", "Medfinansiering fra kommunen", "Heraf rettelser, netto")
+    names = [name.replace("kommunerne", "kommunen") if report.own else name for name in POSTER.values()]
     for place, name in enumerate(names):
         sides = [("måneden før", -1), ("sidste år", -12)]
         changes = []
@@ -315,15 +328,15 @@ def _settled(report: Report) -> list[tuple[str, str, list[tuple[str, str]]]]:
     return said
 
 
-def moved(rows: Sequence[Row], now: Row | None, before: Row | None) -> Row:
+def moved(report: Report, now: Row | None, before: Row | None) -> Row:
     """The change of the own share since the month before, by what happened to the people; the parts sum to the whole.
 
-    `rows`: those of `bevaegelser`. `parts`: name, people and change (øre, written). Empty without a month before.
+    `parts`: name, people and change (øre, written). Empty without a month before.
     """
     if now is None or before is None:
         return {"whole": None, "parts": []}
     sums: dict[str, list[int]] = {name: [0, 0] for name in MOVED}
-    for row in rows:
+    for row in report.rows["bevaegelser"]:
         name = _movement(row["fra"], row["til"])
         sums[name][0] += row["borgere"] or 0
         sums[name][1] += row["aendring_oere"] or 0
@@ -331,7 +344,7 @@ def moved(rows: Sequence[Row], now: Row | None, before: Row | None) -> Row:
     rest = whole - sum(oere for _, oere in sums.values())
     most = max([1, abs(rest), *(abs(oere) for _, oere in sums.values())])
     parts = [(name, _few(people), oere) for name, (people, oere) in sums.items() if people or oere]
-    parts += [("Andet", "", rest)] if rest else []
+    parts += [("Andet" if report.own else "Andet og skjulte grupper", "", rest)] if rest else []
     return {
         "whole": signed(kr(whole)),
         "parts": [

@@ -184,9 +184,11 @@ def leaving(
     for month in sorted(months):
         small = few.filter(maaned=month)
         told = small.is_empty() or (small.height > 1 and small[count].sum() >= bound * each)
+        tiny = (pl.col("maaned") == month) & (pl.col(count) > 0) & (pl.col(count) < bound * each)
+        sums = sums.with_columns(_lille=tiny)
         sums, told = _unfound(marked.filter(maaned=month), sums, set(small["kommunekode"]), cells, told=told)
         months -= set() if told else {month}
-    return _without(marked, numbers), _without(sums, numbers), months
+    return _without(marked, numbers), _without(sums.drop("_lille"), numbers), months
 
 
 def _unfound(
@@ -196,7 +198,8 @@ def _unfound(
 
     `small`: municipalities whose whole month is hidden. `told`: whether the grand total is; so is the second answer.
     Municipalities and groups are the points of a graph, and hidden numbers its lines. The totals tell a hidden number
-    if its line is a bridge, and only then. A line on a circle can give to the next one on it.
+    if its line is a bridge, and only then. A line on a circle can give to the next one on it. A sum of many people
+    (not `_lille`) may follow.
     """
     month = pl.col("maaned") == rows["maaned"][0]
     name = pl.concat_str([pl.col(cell).cast(pl.String).fill_null("-") for cell in cells], separator="|")
@@ -205,10 +208,11 @@ def _unfound(
     for kommune, cell in lines:
         own[kommune].add(cell)
     lines += [(f"k{kode}", TOTAL) for kode in sorted(small)]
+    tiny = set(sums.filter("_lille").select(name).to_series())
     while True:
         hidden = set(sums.filter(month & pl.col("_skjult")).select(name).to_series())
         whole = [(NOBODY, cell) for cell in sorted(hidden)] + ([] if told else [(NOBODY, TOTAL)])
-        found = bridges([*lines, *whole])
+        found = {(one, cell) for one, cell in bridges([*lines, *whole]) if one != NOBODY or cell in tiny}
         beside = {kommune for kommune, cell in lines if (NOBODY, cell) in found or (kommune, cell) in found}
         more = {cell for kommune in beside for cell in own[kommune]}
         if more <= hidden:
