@@ -204,3 +204,12 @@ def freshened(page: str) -> str:
     """The text of docs/opfoelgning.md with the column guide of today's contracts between its two marks."""
     before, rest = page.split(GUIDE_BEGINS)
     return f"{before}{GUIDE_BEGINS}\n\n{guide()}\n\n{GUIDE_ENDS}{rest.split(GUIDE_ENDS)[1]}"
+
+
+def freshen(path: Path) -> bool:
+    """Rewrite the column guide of a page on the disk; True if it changed. A page that is not there is left so."""
+    if not path.exists():
+        return False
+    before = path.read_text("utf-8")
+    path.write_text(freshened(before), encoding="utf-8")
+    return freshened(before) != before

@@ -219,9 +219,12 @@ def _crossed(visning: Visning, tabel: Tabel, rows: Sequence[Row], words: Words, 
     """A table of two ways, with sums at the right and at the bottom."""
     (name,), (down,) = tabel.vis, tabel.efter
     kolonne = visning.kolonner[name]
-    value = {(row[down], row[tabel.kryds]): row[name] for row in rows}
+    empty = 0 if kolonne.slags == "tal" else ""
+    value = {(row[down], row[tabel.kryds]): row[name] for row in rows if row[name] != empty}
     across = sorted({other for _, other in value}, key=_place)
-    at = list(dict.fromkeys(one for one, _ in value)) if down in words else sorted({o for o, _ in value}, key=_place)
+    at = sorted({one for one, _ in value}, key=_place)
+    if down in words:  # the largest first
+        at.sort(key=lambda one: -abs(sum(value.get((one, other)) or 0 for other in across)))
 
     def total(pairs: Iterator[tuple[Any, Any]]) -> Cell:
         return _written(kolonne, sum(value.get(pair) or 0 for pair in pairs), {}, own=own)
