@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from fractions import Fraction
 from itertools import pairwise
 from operator import attrgetter
@@ -11,15 +11,15 @@ from operator import attrgetter
 import polars as pl
 
 from refusion_assets.assets.checks.sample import lines_of
-from refusion_assets.assets.opfoelgning.queries import SPAND, genoptjening, last_whole_week, naeste_trin
+from refusion_assets.assets.opfoelgning.queries import genoptjening, last_whole_week, naeste_trin
 from refusion_assets.assets.opfoelgning.settled import MONTHS_SHOWN, WEEKS_AHEAD, Basis, last_week
-from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.calendar import last_day, next_month
 from refusion_assets.domain.efterregning.money import Borger, rate_of
 from refusion_assets.domain.efterregning.reports import Claim, claims, judge, rounded
-from refusion_assets.domain.efterregning.weeks import count_all
+from refusion_assets.domain.efterregning.weeks import count_all, count_weeks, restart
 from refusion_assets.domain.findings import words
 from refusion_assets.domain.findings.verdict import Outcome, judged
-from refusion_assets.domain.opfoelgning.views import UDEN
+from refusion_assets.domain.opfoelgning.views import SPANDE, UDEN
 from refusion_assets.domain.wording import plural
 from refusion_assets.store.batches import sql_list
 from refusion_assets.store.session import Relation
@@ -176,24 +176,42 @@ def andre_kommuner_er_tilstanden(basis: Basis, views: Views) -> Outcome:
     return apart(f"Betalerne (også {UDEN})", ours, theirs, ["kommunekode"])
 
 
-def genoptjening_er_ugerne(basis: Basis, views: Views) -> Outcome:
-    """The people with a count of support are those of the weeks (`duration.borger_uge`) at the same week; a sample."""
-    size = basis.rules.graense("stikproeve_borgere")
-    chosen = (
-        f"(FROM {basis.by_step} WHERE borger_id IN ({_drawn(basis, 'SELECT DISTINCT borger_id FROM {by_step}', size)}))"
-    )
-    by = ["spand"]
-    ours = _sums(genoptjening(replace(basis, by_step=Relation(chosen))), by, **_sum("borgere", "paa_ydelse"))
-    again = basis.frame(
-        f"""SELECT {SPAND.format(g="genoptjeningstaeller")} AS spand, count(*) AS borgere,
-            count(*) FILTER (art <> 'C') AS paa_ydelse
-        FROM duration.borger_uge SEMI JOIN (SELECT DISTINCT borger_id FROM {chosen}) USING (borger_id)
-        WHERE uge = $uge AND ydelsestaeller > 0 GROUP BY 1""",
-        uge=last_whole_week(basis.month),
-    )
-    every = f"Af {plural(int(views['genoptjening']['borgere'].sum()), 'borger', 'borgere')} er en stikprøve talt igen."
-    outcome = apart("Genoptjeningen mod ugerne", ours, again, by)
+def genoptjening_er_efterregnet(basis: Basis, views: Views) -> Outcome:
+    """The weeks of self-support of a sample agree with the second calculation at the same week."""
+    numbers = _drawn(basis, "SELECT DISTINCT borger_id FROM {by_step}", basis.rules.graense("stikproeve_borgere") // 4)
+    chosen = Relation(f"(FROM {basis.by_step} WHERE borger_id IN ({numbers}))")
+    by, counts = ["spand"], ["borgere", "paa_ydelse", "uger_der_falder_ud_13"]
+    ours = _sums(genoptjening(replace(basis, by_step=chosen)), by, **_sum(*counts))
+    kinds = {"spand": pl.String, **dict.fromkeys(counts, pl.Int64)}
+    again = pl.DataFrame(list(_restarts_again(basis, numbers)), schema=kinds, orient="row")
+    outcome = apart("Genoptjeningen mod efterregningen", ours, _sums(again, by, **_sum(*counts)), by)
+    every = f"{plural(int(views['genoptjening']['borgere'].sum()), 'borger har', 'borgere har')} en tæller."
     return replace(outcome, tekst=f"{every} {outcome.tekst}")
+
+
+def _restarts_again(basis: Basis, numbers: str) -> Iterator[tuple[str, int, int, int]]:
+    """Each person with a count at the last whole week, counted again: range, 1, on support, weeks that leave."""
+    rules, week = basis.rules, last_whole_week(basis.month)
+    bounds = [int(spand.split("-")[0]) for spand in SPANDE]
+    for own in _claims(basis, numbers).values():
+        weeks = count_weeks(own, last_day(basis.month), rules)
+        now = weeks[week]
+        if now.n > 0:
+            began = max((day for day, one in weeks.items() if day <= week and one.n == 0), default=date.min)
+            free = [day for day, one in weeks.items() if one.kind == "C" and began < day <= week and weeks[day].n > 0]
+            since, then = (restart(day, rules)[1] for day in (week, week + timedelta(weeks=WEEKS_AHEAD)))
+            leaving = sum(since <= day < then for day in free)
+            place = sum(bound <= (now.genoptjening or 0) for bound in bounds) - 1
+            yield SPANDE[place], 1, int(now.kind != "C"), leaving
+
+
+def _claims(basis: Basis, numbers: str) -> dict[str, list[Claim]]:
+    """The claims of some people (SQL list) by the second calculation, by CPR number."""
+    found: dict[str, list[Claim]] = defaultdict(list)
+    for claim in claims(judge(lines_of(basis.session, basis.month, numbers), basis.rules).brugt, basis.rules):
+        found[claim.cpr].append(claim)
+    people = basis.frame(f"SELECT cpr FROM identitet.borger WHERE borger_id IN ({numbers}) ORDER BY 1")
+    return {cpr: found[cpr] for cpr in people["cpr"]}
 
 
 def naeste_trin_er_efterregnet(basis: Basis, views: Views) -> Outcome:
@@ -227,10 +245,7 @@ def _steps_again(
     basis: Basis, numbers: str, people: pl.DataFrame
 ) -> Iterator[tuple[str, int, int, int, int, int, int]]:
     """The next steps of each person and benefit by the second calculation: benefit, steps, weeks until, 1, and øre."""
-    session, rules = basis.session, basis.rules
-    claims_of: dict[str, list[Claim]] = defaultdict(list)
-    for claim in claims(judge(lines_of(session, basis.month, numbers), rules).brugt, rules):
-        claims_of[claim.cpr].append(claim)
+    rules, claims_of = basis.rules, _claims(basis, numbers)
     first = last_week(basis.month)
     weeks = [first + timedelta(weeks=k) for k in range(WEEKS_AHEAD + 1)]
     for (cpr,), mine in people.group_by("cpr", maintain_order=True):
@@ -255,7 +270,7 @@ BALANCES: dict[str, tuple[Callable[[Basis, Views], Outcome], str]] = {
         naeste_trin_er_efterregnet,
         "Den anden beregning når de samme trin i de samme uger, for en stikprøve.",
     ),
-    "genoptjening": (genoptjening_er_ugerne, "De frie uger er dem, der er talt uge for uge, for en stikprøve."),
+    "genoptjening": (genoptjening_er_efterregnet, "Den anden beregning tæller de samme frie uger, for en stikprøve."),
     "sammenlign": (sammenlign_er_trappen, "Egenandelen er trappens seneste tolv måneder."),
     "rettelser": (rettelser_er_opgoerelsens, "Årsagerne summer til opgørelsens rettelser, til øren."),
     "sene_uger": (sene_uger_er_kladden, "De sene uger er kladdens nye rækker i tidligere måneder."),

@@ -88,9 +88,6 @@ def naeste_trin(basis: Basis) -> pl.DataFrame:
     return basis.frame(NAESTE_TRIN, top=basis.frame("SELECT max(n) FROM {ahead}").item())
 
 
-SPAND = f"""CASE WHEN {{g}} = 0 THEN '{SPANDE[0]}' WHEN {{g}} < 14 THEN '{SPANDE[1]}' WHEN {{g}} < 27 THEN '{SPANDE[2]}'
-    WHEN {{g}} < 40 THEN '{SPANDE[3]}' ELSE '{SPANDE[4]}' END"""
-
 # The restart of § 6, without a row per week: the spells of the count that stands in the week `$uge`, cut to the window.
 # After the last spell a person supports themselves. The window reaches from the same date `aar` years before.
 GENOPTJENING = f"""
@@ -127,7 +124,8 @@ WITH regel AS (SELECT * FROM regler.genoptjening WHERE gaelder_fra_uge <= $uge O
     FROM {{on_step}} o JOIN {{ahead}} a ON a.ydelse_id = o.ydelse_id AND a.n = 1 AND a.frem = 0
     JOIN ydelser y ON y.ydelse_id = o.ydelse_id GROUP BY 1
 )
-SELECT kommunekode, {SPAND.format(g="g")} AS spand,
+SELECT kommunekode, CASE WHEN g = 0 THEN '{SPANDE[0]}' WHEN g < 14 THEN '{SPANDE[1]}' WHEN g < 27 THEN '{SPANDE[2]}'
+           WHEN g < 40 THEN '{SPANDE[3]}' ELSE '{SPANDE[4]}' END AS spand,
        count(*) AS borgere, count(*) FILTER (paa) AS paa_ydelse, sum(ud)::BIGINT AS uger_der_falder_ud_13,
        coalesce(sum(v.oere), 0)::BIGINT AS vaerdi_13_uger_oere
 FROM hver LEFT JOIN vaerdi v USING (borger_id) GROUP BY ALL"""
@@ -273,10 +271,18 @@ def andre_kommuner(basis: Basis) -> pl.DataFrame:
     return basis.frame(ANDRE_KOMMUNER, n=basis.number, fra=basis.month, month=basis.month, national=national)
 
 
+# A week within a month has one row a person; only in a week cut by a month end people must be told apart.
 UGETAL = f"""
-SELECT kommunekode, uge, ydelse_id, count(DISTINCT borger_id) AS antal, sum(beloeb_oere)::BIGINT AS brutto_oere,
-       sum(refusion_oere)::BIGINT AS refusion_oere, sum(medfinansiering_oere)::BIGINT AS medfinansiering_oere
-FROM {AFREGNET} GROUP BY ALL"""
+WITH rk AS (SELECT * FROM {AFREGNET}), helt AS (
+    SELECT kommunekode, uge, ydelse_id, count(*) AS antal, sum(beloeb_oere)::BIGINT AS brutto_oere,
+           sum(refusion_oere)::BIGINT AS refusion_oere, sum(medfinansiering_oere)::BIGINT AS medfinansiering_oere
+    FROM rk GROUP BY ALL
+), delt AS (
+    SELECT kommunekode, uge, ydelse_id, count(DISTINCT borger_id) AS antal
+    FROM rk WHERE month(uge) <> month(uge + 6) GROUP BY ALL
+)
+SELECT h.* REPLACE (coalesce(d.antal, h.antal) AS antal)
+FROM helt h LEFT JOIN delt d USING (kommunekode, uge, ydelse_id)"""
 
 
 def ugetal(basis: Basis) -> pl.DataFrame:
