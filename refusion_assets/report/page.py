@@ -97,18 +97,16 @@ def _template() -> Environment:
 def grouped(tabel: Tabel, rows: pl.DataFrame, month: date) -> pl.DataFrame:
     """The rows of a table for all municipalities at once, sorted as they are shown.
 
-    A sum is null where a part is unknown; in the country's rows hidden parts are left out. A share is made again.
+    A sum leaves out unknown and hidden parts, and is null where there is no other. A share is made again.
     """
     if not tabel.maaneder:
         rows = rows.filter(pl.col("maaned") == month)
     by = ["kommunekode", *tabel.efter, *([tabel.kryds] if tabel.kryds else [])]
-    left_out = pl.col("kommunekode").first() == NOBODY
     made = []
     for name in tabel.vis:
         column = pl.col(name)
-        known = (column.count() > 0) & (left_out | (column.null_count() == 0))
         both = column.any() if rows.schema[name] == pl.Boolean else column.min() if name == OLDEST else column.sum()
-        made.append(pl.when(known).then(both).alias(name))
+        made.append(pl.when(column.count() > 0).then(both).alias(name))
     has_unit = "enhed" in rows.columns
     table = rows.group_by(by).agg(*made, *([pl.col("enhed").first()] if has_unit else []))
     if {"egen_promille", "egen_oere", "brutto_oere"} <= set(tabel.vis):

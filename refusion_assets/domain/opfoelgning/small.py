@@ -186,17 +186,17 @@ def leaving(
         told = small.is_empty() or (small.height > 1 and small[count].sum() >= bound * each)
         tiny = (pl.col("maaned") == month) & (pl.col(count) > 0) & (pl.col(count) < bound * each)
         sums = sums.with_columns(_lille=tiny)
-        sums, told = _unfound(marked.filter(maaned=month), sums, set(small["kommunekode"]), cells, told=told)
+        sums = _unfound(marked.filter(maaned=month), sums, set(small["kommunekode"]), cells, told=told)
         months -= set() if told else {month}
     return _without(marked, numbers), _without(sums.drop("_lille"), numbers), months
 
 
 def _unfound(
     rows: pl.DataFrame, sums: pl.DataFrame, small: set[str], cells: Sequence[str], *, told: bool
-) -> tuple[pl.DataFrame, bool]:
+) -> pl.DataFrame:
     """The sums of a month with more of them hidden, until no hidden number follows from all the totals together.
 
-    `small`: municipalities whose whole month is hidden. `told`: whether the grand total is; so is the second answer.
+    `small`: municipalities whose whole month is hidden. `told`: True if the grand total is shown.
     Municipalities and groups are the points of a graph, and hidden numbers its lines. The totals tell a hidden number
     if its line is a bridge, and only then. A line on a circle can give to the next one on it. A sum of many people
     (not `_lille`) may follow.
@@ -216,9 +216,7 @@ def _unfound(
         beside = {kommune for kommune, cell in lines if (NOBODY, cell) in found or (kommune, cell) in found}
         more = {cell for kommune in beside for cell in own[kommune]}
         if more <= hidden:
-            if not (found and told):
-                return sums, told
-            told = False
+            return sums
         sums = sums.with_columns(_skjult=pl.col("_skjult") | (month & name.is_in(list(more))))
 
 

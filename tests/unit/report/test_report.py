@@ -185,6 +185,28 @@ def test_the_reasons_of_a_change_sum_to_it(own: Report) -> None:
     assert abs(whole - sum(parts)) <= len(parts), "each is rounded by itself"
 
 
+@pytest.mark.parametrize(
+    ("name", "movements"),
+    [
+        ("Nye på trappen", [("udenfor", f"trin {n}") for n in range(1, 5)]),
+        ("Gået fra trappen", [(f"trin {n}", "udenfor") for n in range(1, 5)]),
+        ("Rykket til et dyrere trin", [(f"trin {a}", f"trin {b}") for a in range(1, 5) for b in range(a + 1, 5)]),
+        ("Rykket til et billigere trin", [(f"trin {a}", f"trin {b}") for b in range(1, 5) for a in range(b + 1, 5)]),
+        ("Samme trin som før", [(f"trin {n}", f"trin {n}") for n in range(1, 5)]),
+        ("Ydelser uden for trappen", [("udenfor", "udenfor")]),
+    ],
+)
+def test_each_reason_of_a_change_has_the_movements_of_its_name(
+    own: Report, name: str, movements: list[tuple[str, str]]
+) -> None:
+    mine = {(row["fra"], row["til"]): row for row in own.rows["bevaegelser"]}
+    chosen = [mine[pair] for pair in movements if pair in mine]
+    people, oere = sum(row["borgere"] for row in chosen), sum(row["aendring_oere"] for row in chosen)
+    amount = kr(oere) if oere <= 0 else f"+{kr(oere)}"
+    assert chosen
+    assert f'<span>{name}, {tal(people)} borgere</span><span class="kr">{amount}</span>' in page(own, WORDS)
+
+
 def test_texts_of_strangers_are_escaped() -> None:
     bad = "<script>alert('x')</script>"
     views = {**VIEWS_OF, "haengende": VIEWS_OF["haengende"].with_columns(handling=pl.lit(bad), afsender=pl.lit(bad))}

@@ -76,6 +76,16 @@ def test_the_sum_of_the_country_is_shown_where_two_municipalities_hide_enough_pe
     assert sums["borgere"].to_list() == [8, 17, 70]
 
 
+def test_no_more_sums_are_hidden_than_a_circle_of_hidden_numbers_needs() -> None:
+    _, sums, _ = leaving("langvarige", LANGVARIGE, groups([[4, 9, 30], [4, 60, 9]]), BOUND)
+    assert sums["borgere"].to_list() == [8, None, None]
+
+
+def test_a_month_has_no_grand_total_where_it_would_tell_a_small_municipality() -> None:
+    assert leaving("langvarige", LANGVARIGE, groups([[0, 4], [0, 10]]), BOUND)[2] == set()
+    assert leaving("langvarige", LANGVARIGE, groups([[0, 4], [0, 3], [9, 9]]), BOUND)[2] == {MONTH}
+
+
 def test_a_comparison_leaves_its_municipality_as_the_medians_of_its_group_alone() -> None:
     contract = VIEWS["sammenlign"]
     numbers = {name: 7 for name, c in contract.to_schema().columns.items() if c.dtype.type is pl.Int64}
