@@ -24,6 +24,7 @@ FEWEST = 5
 SETTLED = ("refusion_oere", "medfinansiering_oere", "rettelser_oere")
 INSIGHT_COLUMNS = ("Uge", "Antal", "Total", "Refusion", "Medfinansiering", "Ydelse")
 Views = Mapping[str, pl.DataFrame]
+Parts = dict[str, pl.DataFrame]
 
 
 def bound_of(rules: Rulebook) -> int:
@@ -40,8 +41,8 @@ def reports(
     `views`, `poster`: as for `write`.
     """
     bound, koersel = bound_of(rules), run_number(month, rules)
-    rows: dict[str, dict[str, list[Row]]] = {}
-    tables: dict[str, list[dict[str, list[Row]]]] = {}
+    rows: dict[str, Parts] = {}
+    tables: dict[str, list[Parts]] = {}
     for visning in visninger():
         own = _of_contract(visning.id, views)
         _, sums, told = leaving(visning.id, VIEWS[visning.id], own, bound)
@@ -62,8 +63,8 @@ def reports(
             month=month,
             koersel=koersel,
             bound=bound,
-            rows={view: of.get(kode, []) for view, of in rows.items()},
-            grouped={view: [table.get(kode, []) for table in of] for view, of in tables.items()},
+            rows={view: _dicts(of, kode) for view, of in rows.items()},
+            grouped={view: [_dicts(table, kode) for table in of] for view, of in tables.items()},
             settled=settled.get(kode, {}),
             kommuner=whole if kode == NOBODY else (),
         )
@@ -78,10 +79,15 @@ def _of_contract(view: str, views: Views) -> pl.DataFrame:
     return views[view].select(blank.columns).sort(key, nulls_last=True)
 
 
-def _by_municipality(rows: pl.DataFrame) -> dict[str, list[Row]]:
-    """The rows of each municipality as dicts, in their order."""
+def _by_municipality(rows: pl.DataFrame) -> Parts:
+    """The rows of each municipality, in their order."""
     parts = rows.partition_by("kommunekode", as_dict=True, maintain_order=True)
-    return {str(kode): part.to_dicts() for (kode,), part in parts.items()}
+    return {str(kode): part for (kode,), part in parts.items()}
+
+
+def _dicts(parts: Parts, kode: str) -> list[Row]:
+    """The rows of one municipality as dicts; only one municipality's are in memory at a time."""
+    return parts[kode].to_dicts() if kode in parts else []
 
 
 def _settled(poster: pl.DataFrame | None) -> dict[str, dict[date, tuple[int, int, int]]]:

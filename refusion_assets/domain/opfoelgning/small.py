@@ -19,6 +19,8 @@ COUNTED: dict[str, tuple[str, int]] = {
     "haengende": ("antal", 1),
     "ugetal": ("antal", 1),
 }
+# `ugetal` tells the sum of a benefit, so no step of one benefit may be hidden alone.
+BENEFIT, BY_BENEFIT = ["ydelse_id"], {"trappe", "potentiale"}
 # Words about a row, no numbers and no part of its key.
 WORDS = {"gruppe", "alvor", "handling", "maal", "ejer", "enhed", "baseline_fra", "baseline_til", "kommuner"}
 # Numbers of the group, which everybody may see.
@@ -170,7 +172,9 @@ def leaving(
     count, each = COUNTED[view]
     money = [name for name in numbers if name != count]
     table = ["koersel", "maaned"]
-    marked = _marked(rows, count, money, bound * each, KEY)
+    marked = _marked(rows, count, money, bound * each, [*KEY, *BENEFIT] if view in BY_BENEFIT else KEY)
+    if view in BY_BENEFIT:
+        marked = _marked(marked, count, money, bound * each, KEY, "_skjult")
     if whole.is_empty():
         return _without(marked, numbers), whole, set()
     cells = [name for name in key_of(contract) if name not in {"maaned", "afsender"}]

@@ -1,9 +1,11 @@
 """How numbers are written in Danish, and that every column has a text."""
 
+from pathlib import Path
+
 import pytest
 
 from refusion_assets.domain.opfoelgning.views import VIEWS
-from refusion_assets.report.catalogue import freshened, kr, pct, promille, signed, tal, visninger, words_of
+from refusion_assets.report.catalogue import freshen, freshened, kr, pct, promille, signed, tal, visninger, words_of
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import REPO, RULES
 
@@ -77,3 +79,12 @@ def test_ids_become_names_and_an_unknown_one_is_shown_as_it_is() -> None:
 def test_the_column_guide_is_the_one_of_the_contracts() -> None:
     page = GUIDE.read_text("utf-8")
     assert freshened(page) == page, "run `make regelsider`"
+
+
+def test_a_page_whose_column_guide_is_old_is_written_anew(tmp_path: Path) -> None:
+    page = tmp_path / "opfoelgning.md"
+    assert not freshen(page)
+    page.write_text(GUIDE.read_text("utf-8").replace("Egen andel i pct.", "Gammelt"), encoding="utf-8")
+    assert freshen(page)
+    assert page.read_text("utf-8") == GUIDE.read_text("utf-8")
+    assert not freshen(page)

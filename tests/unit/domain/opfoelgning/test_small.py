@@ -109,6 +109,17 @@ def test_a_share_of_the_country_is_made_again_of_its_sums() -> None:
     assert whole.select("kommunekode", "borgere", "brutto_oere", "egen_promille").rows() == [("000", 18, 4000, 650)]
 
 
+def test_a_step_is_not_hidden_alone_in_its_benefit_as_the_weeks_tell_the_sum_of_a_benefit() -> None:
+    columns = VIEWS["potentiale"].to_schema().columns
+    rows = [
+        {"koersel": 82, "maaned": MONTH, "kommunekode": "101", "ydelse_id": ydelse, "trin": trin, "borgere": borgere}
+        | {name: 100 for name in columns if name.endswith("_oere")}
+        for ydelse, trin, borgere in (("KTH", 1, 4), ("KTH", 4, 90), ("LED", 1, 6), ("LED", 4, 70))
+    ]
+    frame = pl.DataFrame(rows, schema={name: column.dtype.type for name, column in columns.items()})
+    assert leaving("potentiale", VIEWS["potentiale"], frame, BOUND)[0]["borgere"].to_list() == [None, None, 6, 70]
+
+
 def test_a_bridge_is_a_line_without_a_circle() -> None:
     circle = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")]
     assert bridges(circle) == set()
