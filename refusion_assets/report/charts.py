@@ -10,8 +10,8 @@ from markupsafe import Markup, escape
 
 from refusion_assets.report.catalogue import MINUS
 
-WIDE, HIGH = 440, 250
-LEFT, RIGHT, TOP, BELOW = 46, 6, 26, 30
+WIDE, HIGH = 370, 230
+LEFT, RIGHT, TOP, BELOW = 38, 4, 26, 28
 # Steps of the staircase from light to dark: each at least 3:1 against white, and beside the next a white line.
 SHADES = ("#5b8fc7", "#3a6ea5", "#1f4e79", "#0b2545")
 OUTSIDE, BAND, LINE = "#8a6d3b", "#c9d9ec", "#1f4e79"

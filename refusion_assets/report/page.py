@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings.statement import POSTER
+from refusion_assets.domain.findings.verdict import INFO
 from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opfoelgning.views import ANDEN_KOMMUNE, UDENFOR, VIEWS
 from refusion_assets.report.catalogue import (
@@ -272,6 +273,8 @@ def overview(report: Report, words: Words) -> Row:
         sides = [("måneden før", before), ("sidste år", year)]
         changes = [(text, *_change(value, side[name])) if side else (text, "kendes ikke", "") for text, side in sides]
         tiles.append({"titel": titel, "value": kr(value), "changes": changes})
+    known = [row for row in report.grouped["haengende"][0] if row["beloeb_oere"] is not None]
+    stuck = sorted(known, key=lambda row: row["alvor"] == INFO)  # nobody must act on these
     return {
         "tiles": tiles,
         "andel": pct(now["egen_promille"]) if now else NOTHING,
@@ -286,8 +289,7 @@ def overview(report: Report, words: Words) -> Row:
         "causes_sum": signed(kr(sum(row["netto_oere"] or 0 for row in report.grouped["rettelser"][0]))),
         "stuck": [
             (words["regel"](row["regel"]), row, _kr(row["beloeb_oere"], report, sign=False), tal(row["antal"]))
-            for row in report.grouped["haengende"][0][:MOST_SHOWN]
-            if row["beloeb_oere"] is not None
+            for row in stuck[:MOST_SHOWN]
         ],
         "stuck_sum": kr(sum(row["beloeb_oere"] or 0 for row in report.grouped["haengende"][0])),
         "stuck_count": tal(sum(row["antal"] or 0 for row in report.grouped["haengende"][0])),

@@ -207,6 +207,16 @@ def test_each_reason_of_a_change_has_the_movements_of_its_name(
     assert f'<span>{name}, {tal(people)} borgere</span><span class="kr">{amount}</span>' in page(own, WORDS)
 
 
+def test_the_first_screen_shows_what_somebody_must_act_on_before_what_is_only_told() -> None:
+    rows = VIEWS_OF["haengende"].with_columns(
+        alvor=pl.when(pl.col("regel") == "FIL-003").then(pl.lit("INFO")).otherwise("alvor"),
+        beloeb_oere=pl.when(pl.col("regel") == "FIL-003").then(10**9).otherwise("beloeb_oere"),
+    )
+    text = page(report_of("630", {**VIEWS_OF, "haengende": rows}), WORDS)
+    card = text.split("Hvad hænger, og hvem skal handle?")[1].split("Se alle")[0]
+    assert re.findall(r"(EI|FIL)-0", card) == ["EI", "EI", "FIL"]
+
+
 def test_texts_of_strangers_are_escaped() -> None:
     bad = "<script>alert('x')</script>"
     views = {**VIEWS_OF, "haengende": VIEWS_OF["haengende"].with_columns(handling=pl.lit(bad), afsender=pl.lit(bad))}
