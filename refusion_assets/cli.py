@@ -403,8 +403,11 @@ def regler(sider: Path | None, skema: Path | None) -> None:
     rules = place.rules
     if sider:
         from refusion_assets.law_pages.page import write  # noqa: PLC0415  only this option needs it
+        from refusion_assets.report.catalogue import freshen  # noqa: PLC0415  the same
 
         click.echo(f"{plural(len(write(place.rules_folder, sider)), 'side', 'sider')} i {sider}")
+        if freshen(sider.parent / "opfoelgning.md"):
+            click.echo(f"Kolonnerne i {sider.parent / 'opfoelgning.md'} er skrevet om.")
     if skema:
         from refusion_assets.law_pages.page import write_schema  # noqa: PLC0415  the same
 
