@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.findings.outcome import INFO
 from refusion_assets.domain.findings.statement import POSTER
-from refusion_assets.domain.findings.verdict import INFO
 from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opfoelgning.views import ANDEN_KOMMUNE, UDENFOR, VIEWS
 from refusion_assets.report.catalogue import (

@@ -11,8 +11,8 @@ import polars as pl
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opfoelgning.small import leaving, municipalities, summed
-from refusion_assets.domain.opfoelgning.views import VIEWS, Ugetal
-from refusion_assets.domain.opgoerelse import run_day, run_number, ydelse_navne
+from refusion_assets.domain.opfoelgning.views import VIEWS, Ugetal, smallest_group
+from refusion_assets.domain.opgoerelse.ledger import run_day, run_number, ydelse_navne
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.files.outgoing import file_name, kroner, write_table
 from refusion_assets.report.catalogue import LAND, visninger, words_of
@@ -20,17 +20,10 @@ from refusion_assets.report.page import Report, Row, blank_rows, grouped, page
 from refusion_assets.report.workbook import workbook
 
 OPFOELGNING, INSIGHT, UGETAL = "opfoelgning", "insight", "ugetal"
-FEWEST = 5
 SETTLED = ("refusion_oere", "medfinansiering_oere", "rettelser_oere")
 INSIGHT_COLUMNS = ("Uge", "Antal", "Total", "Refusion", "Medfinansiering", "Ydelse")
 Views = Mapping[str, pl.DataFrame]
 Parts = dict[str, pl.DataFrame]
-
-
-def bound_of(rules: Rulebook) -> int:
-    """The fewest people of a group that is shown outside its municipality."""
-    known = any(entry.id == "mindste_celle" for entry in rules.graenser)
-    return rules.graense("mindste_celle") if known else FEWEST
 
 
 def reports(
@@ -40,7 +33,7 @@ def reports(
 
     `views`, `poster`: as for `write`.
     """
-    bound, koersel = bound_of(rules), run_number(month, rules)
+    bound, koersel = smallest_group(rules), run_number(month, rules)
     rows: dict[str, Parts] = {}
     tables: dict[str, list[Parts]] = {}
     for visning in visninger():
@@ -160,7 +153,7 @@ def publish(folder: Path, month: date, rules: Rulebook, views: Views) -> list[st
 
     The names of municipality and benefit are columns. Numbers of small groups are null. Each file is moved into place.
     """
-    bound = bound_of(rules)
+    bound = smallest_group(rules)
     kommuner = pl.DataFrame(
         {"kommunekode": [*rules.kommunenavne, NOBODY], "kommune": [*rules.kommunenavne.values(), "Ingen kommune"]}
     )

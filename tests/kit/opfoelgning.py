@@ -8,7 +8,7 @@ import polars as pl
 
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.opfoelgning.views import AAR, ANDEN, EGEN, NATIONAL, SPANDE, VIEWS, Ugetal
-from refusion_assets.domain.opgoerelse import run_number
+from refusion_assets.domain.opgoerelse.ledger import run_number
 from refusion_assets.domain.rules.entries import Rulebook
 
 MONTH = date(2026, 10, 1)

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -16,13 +16,18 @@ from refusion_assets import figures
 from refusion_assets.assets.checks.asset import Check, answer
 from refusion_assets.assets.gate import FILER, POOL, run_month, stopping
 from refusion_assets.assets.opfoelgning import queries
-from refusion_assets.assets.opfoelgning.balances import BALANCES
-from refusion_assets.assets.opfoelgning.settled import Basis, basis
+from refusion_assets.assets.opfoelgning.balances import BALANCES, ERRORS_OF, MOST_TOLD
+from refusion_assets.assets.opfoelgning.settled import BY_NUMBER, Basis, basis
+from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings.outcome import ADVARSEL, Outcome
+from refusion_assets.domain.opfoelgning.prognose import forecast
+from refusion_assets.domain.opfoelgning.targets import NO_BUDGET, BudgetFile, read_budget
 from refusion_assets.domain.opfoelgning.views import VIEWS, Ugetal
 from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.wording import plural
 from refusion_assets.partitions import KINDS, MAANED, OWNER, kroner, of_table
 from refusion_assets.place import Place
+from refusion_assets.report import write as report
 from refusion_assets.store.publish import publish
 from refusion_assets.store.session import validate
 
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
 
 GROUP = JOB = "opfoelgning"
 GRUNDLAG, RAPPORT = [GROUP, "grundlag"], [GROUP, "rapport"]
-BALANCED = "balancer.json"
+UGETAL, BALANCED = "ugetal", "balancer.json"
 MADE: dict[str, Callable[[Basis], pl.DataFrame]] = {
     function.__name__: function
     for function in (
@@ -79,8 +84,61 @@ def figures_of(place: Place, month: date) -> tuple[dict[str, pl.DataFrame], dict
             raise Stop(f"{month:%Y-%m} er ikke opgjort og udgivet; kør måneden først")
         run = basis(session, place.rules, month)
         views = {name: _proved(name, made(run), run) for name, made in MADE.items()}
-        views |= {name: model.empty() for name, model in VIEWS.items() if name not in views}
-        return views, {name: balanced(run, views) for name, (balanced, _) in BALANCES.items()}
+        ahead = forecast(run.frame(BY_NUMBER), place.rules, month)
+        lines = budget_of(place, month)
+        made = {
+            "prognose": ahead.rows,
+            "budget": queries.budget(run, lines.rows, ahead.by_percentage),
+            "gevinst": queries.gevinst(run),
+        }
+        views |= {name: _proved(name, rows, run) for name, rows in made.items()} | {ERRORS_OF: ahead.errors}
+        outcomes = {name: balanced(run, views) for name, (balanced, _) in BALANCES.items()}
+    if lines.faults:
+        outcomes["budget"] = unreadable(lines.faults)
+    return views, outcomes
+
+
+def budget_of(place: Place, month: date) -> BudgetFile:
+    """The budget file of a month's year, `budget/budget-<AAAA>.csv` in the data root; no lines if there is none."""
+    path = place.root / "budget" / f"budget-{month.year}.csv"
+    if not path.exists():
+        return BudgetFile(NO_BUDGET, ())
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("iso-8859-1")
+    return read_budget(path.name, text.splitlines(), place.rules)
+
+
+def unreadable(faults: Sequence[str]) -> Outcome:
+    """The outcome of a budget file with lines that could not be used."""
+    return Outcome(
+        False,
+        f"{plural(len(faults), 'linje', 'linjer')} i budgettet er ikke brugt: {'; '.join(faults[:MOST_TOLD])}.",
+        "Ret filen, og lav opfølgningen igen; de andre linjer er brugt.",
+        len(faults),
+    )
+
+
+# The money of each municipality's statement, of the run, the one before and that of a year ago.
+POSTER = """SELECT k.maaned, o.kommunekode, o.refusion_oere, o.medfinansiering_oere, o.rettelser_oere
+FROM opgoerelse.kommune o JOIN opgoerelse.koersel k USING (koersel) WHERE k.maaned IN ($month, $before, $year)"""
+
+
+def reported(place: Place, month: date, views: Mapping[str, pl.DataFrame]) -> int:
+    """The pages, workbooks and tables of the settled municipalities and of the country written; the number of files.
+
+    Stop if the files of the month are not in sight: they may have been taken back since.
+    """
+    folder = place.outgoing / f"{month:%Y-%m}"
+    if not folder.exists():
+        raise Stop(f"filerne for {month:%Y-%m} er ikke vist; kør måneden, og lav så opfølgningen")
+    with place.warehouse.reading() as session:
+        poster = session.frame(POSTER, month=month, before=next_month(month, -1), year=next_month(month, -12))
+    koder = sorted(poster.filter(pl.col("maaned") == month)["kommunekode"])
+    written = report.write(folder, month, place.rules, views, poster=poster, koder=koder)
+    return len(written) + len(report.publish(place.warehouse.published.parent / GROUP, month, place.rules, views))
 
 
 def _proved(name: str, rows: pl.DataFrame, run: Basis) -> pl.DataFrame:
@@ -180,7 +238,7 @@ def build(months: dg.StaticPartitionsDefinition) -> list[dg.AssetsDefinition]:
     checks = {name: Check(f.__name__, f"{GROUP}.{name}", ADVARSEL, False, text) for name, (f, text) in BALANCES.items()}
 
     @dg.multi_asset(
-        name=GROUP,
+        name="opfoelgning_tabeller",
         specs=[
             dg.AssetSpec(
                 [GROUP, name],
@@ -199,7 +257,7 @@ def build(months: dg.StaticPartitionsDefinition) -> list[dg.AssetsDefinition]:
         ],
         pool=POOL,
     )
-    def opfoelgning(
+    def tabeller(
         context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         month = run_month(context)
@@ -210,7 +268,25 @@ def build(months: dg.StaticPartitionsDefinition) -> list[dg.AssetsDefinition]:
             yield dg.MaterializeResult([GROUP, name], metadata=_shown(name, views[name], month))
         yield from (answer(checks[name], outcome) for name, outcome in outcomes.items())
 
-    return [grundlag, opfoelgning]
+    @dg.asset(
+        key=RAPPORT,
+        kinds={"html", "excel"},
+        deps=[[GROUP, name] for name in VIEWS],
+        group_name=GROUP, owners=[OWNER], partitions_def=months,
+    )  # fmt: skip
+    def rapport(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> dg.MaterializeResult[None]:
+        """En side og et regneark til hver opgjort kommune og til hele landet, tabellen til KMD Insight, og Parquet.
+
+        Ligger i udgaaende/<måned>/ og udgivet/opfoelgning/. Små grupper vises kun i kommunens egen rapport.
+        """
+        month = run_month(context)
+        with stopping():
+            views, _ = kept(place, month)
+            files = reported(place, month, {name: views[name] for name in (*VIEWS, UGETAL)})
+        folder = place.outgoing / f"{month:%Y-%m}"
+        return dg.MaterializeResult(metadata={"filer": files, "mappe": dg.MetadataValue.path(str(folder))})
+
+    return [grundlag, tabeller, rapport]
 
 
 def job() -> Any:

@@ -26,6 +26,7 @@ from refusion_assets.store.session import Relation
 
 Views = Mapping[str, pl.DataFrame]
 MONEY = ["brutto_oere", "refusion_oere", "medfinansiering_oere"]
+ERRORS_OF, MOST_TOLD = "prognose_fejl", 5
 ACTION = "Brug ikke opfølgningen for måneden; meld fejlen til systemets ejere. Månedens filer er ikke berørt."
 
 
@@ -263,6 +264,50 @@ def _steps_again(
                     yield ydelse_id, fra or 0, til or 0, k, 1, oere, oere * (WEEKS_AHEAD + 1 - k)
 
 
+def prognose_er_efterproevet(basis: Basis, views: Views) -> Outcome:
+    """The forecast has an error from a year ago, and only benefits with one are forecast. Per mille."""
+    errors = views[ERRORS_OF]
+    known = errors.drop_nulls("fejl_promille")
+    others = views["prognose"].join(known, on="ydelse_id", how="anti").height
+    outcome = judged(
+        others + int(known.is_empty()),
+        f"{plural(known.height, 'ydelse', 'ydelser')} af {errors.height} har en prognose; den samme metode for et år "
+        "siden ramte forbi med det, der står ved hver.",
+        f"Ingen ydelse har en prognose for {basis.month:%Y-%m}: den kræver 36 måneder før kørslen med afregning.",
+        "Vent, til der er måneder nok; resten af opfølgningen er hel.",
+    )
+    return replace(
+        outcome, tal={f"fejl_promille_{y}": fejl for y, fejl in known.select("ydelse_id", "fejl_promille").iter_rows()}
+    )
+
+
+def budget_er_bogfoert(basis: Basis, views: Views) -> Outcome:
+    """The accounts of a municipality with a budget sum to its vouchers of the year. Øre, expenses above zero."""
+    budgets = views["budget"]
+    settled = basis.frame(
+        """SELECT kommunekode, sum(medfinansiering_oere - refusion_oere)::BIGINT AS forbrug_oere
+        FROM opgoerelse.postering p JOIN opgoerelse.koersel k USING (koersel)
+        WHERE k.maaned BETWEEN $fra AND $month GROUP BY 1""",
+        fra=basis.month.replace(month=1),
+        month=basis.month,
+    ).join(budgets, on="kommunekode", how="semi")
+    return apart(
+        "Budgettets forbrug", _sums(budgets, ["kommunekode"], **_sum("forbrug_oere")), settled, ["kommunekode"]
+    )
+
+
+def gevinster_holder(_: Basis, views: Views) -> Outcome:
+    """No gain has fallen back since the run before; the sentence names those that have, and who owns them."""
+    back = views["gevinst"].filter("faldet_tilbage")
+    named = back.select(pl.format("{} i {} ({})", "gevinst_id", "kommunekode", "ejer")).to_series().to_list()
+    return judged(
+        back.height,
+        f"{plural(views['gevinst'].height, 'gevinst', 'gevinster')} holder.",
+        f"{plural(back.height, 'gevinst', 'gevinster')} er faldet tilbage: {'; '.join(named[:MOST_TOLD])}.",
+        "Ejeren ser efter, hvad der har ændret sig, i opfoelgning.gevinst.",
+    )
+
+
 BALANCES: dict[str, tuple[Callable[[Basis, Views], Outcome], str]] = {
     "trappe": (trappe_er_kladden, "Hver ydelsesmåned på trappen summer til kladden, kommune for kommune."),
     "bevaegelser": (bevaegelser_er_trappen, "Rækker og søjler er trappen i de to måneder, og pengene er forskellen."),
@@ -271,6 +316,9 @@ BALANCES: dict[str, tuple[Callable[[Basis, Views], Outcome], str]] = {
         "Den anden beregning når de samme trin i de samme uger, for en stikprøve.",
     ),
     "genoptjening": (genoptjening_er_efterregnet, "Den anden beregning tæller de samme frie uger, for en stikprøve."),
+    "prognose": (prognose_er_efterproevet, "Prognosen er prøvet mod det, der kom, for et år siden."),
+    "budget": (budget_er_bogfoert, "Forbruget på budgettets konti er årets bilag, til øren."),
+    "gevinst": (gevinster_holder, "Ingen gevinst er faldet tilbage siden sidste kørsel."),
     "sammenlign": (sammenlign_er_trappen, "Egenandelen er trappens seneste tolv måneder."),
     "rettelser": (rettelser_er_opgoerelsens, "Årsagerne summer til opgørelsens rettelser, til øren."),
     "sene_uger": (sene_uger_er_kladden, "De sene uger er kladdens nye rækker i tidligere måneder."),

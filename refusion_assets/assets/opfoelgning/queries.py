@@ -8,6 +8,7 @@ from refusion_assets.assets.findings.statement import caused
 from refusion_assets.assets.opfoelgning.settled import AFREGNET, EGEN_SHARE, MONTHS_SHOWN, WEEKS_AHEAD, Basis
 from refusion_assets.domain.calendar import last_day, monday, next_month, years_before
 from refusion_assets.domain.findings import words
+from refusion_assets.domain.opfoelgning.targets import Measured, deviation, gains, rest_of_year
 from refusion_assets.domain.opfoelgning.views import (
     AAR,
     ANDEN,
@@ -17,8 +18,10 @@ from refusion_assets.domain.opfoelgning.views import (
     SPANDE,
     UDEN,
     UDENFOR,
+    Gevinst,
     compared,
 )
+from refusion_assets.domain.opgoerelse.voucher import posted
 
 
 def half_away(number: str, by: str) -> str:
@@ -182,7 +185,8 @@ def rettelser(basis: Basis) -> pl.DataFrame:
 
 
 SENE_UGER = """
-SELECT kommunekode, y.kilde, date_diff('month', maaned, $month) AS maaneder_forsinket, count(*) AS borgeruger,
+SELECT kommunekode, y.kilde, date_diff('month', maaned, $month) AS maaneder_forsinket,
+       count(DISTINCT borger_id) AS borgere, count(*) AS borgeruger,
        sum(beloeb_oere)::BIGINT AS beloeb_oere, sum(refusion_oere - medfinansiering_oere)::BIGINT AS netto_oere,
        (sum(refusion_oere - medfinansiering_oere) * date_diff('month', maaned, $month))::BIGINT AS oere_maaneder
 FROM opgoerelse.postering p JOIN ydelser y ON y.ydelse_id = p.ydelse_id
@@ -288,3 +292,63 @@ FROM helt h LEFT JOIN delt d USING (kommunekode, uge, ydelse_id)"""
 def ugetal(basis: Basis) -> pl.DataFrame:
     """People and money by week and benefit of the last 24 months (`Ugetal`). Øre."""
     return basis.frame(UGETAL, n=basis.number, fra=next_month(basis.month, -23), month=basis.month)
+
+
+# The weeks of a gain's measure, with the percentage and step that the run month's rules give their number.
+GEVINST = f"""
+WITH hver AS (
+    SELECT a.maaned, a.kommunekode, a.borger_id, a.beloeb_oere AS brutto, CASE
+               WHEN t.trin IS NULL THEN {EGEN_SHARE}
+               WHEN y.side = 'medfinansiering' THEN {half_away("a.beloeb_oere * t.procent", "100")}
+               ELSE a.beloeb_oere - {half_away("a.beloeb_oere * t.procent", "100")} END AS egen
+    FROM {AFREGNET} a JOIN ydelser y ON y.ydelse_id = a.ydelse_id
+    LEFT JOIN {{ahead}} t ON a.trin IS NOT NULL AND t.ydelse_id = a.ydelse_id AND t.frem = 0
+        AND t.n = least(a.ydelsestaeller, (SELECT max(n) FROM {{ahead}}))
+    WHERE (a.maaned = $month OR a.maaned BETWEEN $fra AND $til) AND ($ydelse = '' OR a.ydelse_id = $ydelse)
+        AND ($kommune = '' OR a.kommunekode = $kommune) AND ($trin IS NULL OR coalesce(t.trin, a.trin) = $trin)
+)
+SELECT maaned, kommunekode, count(DISTINCT borger_id) AS borgere, sum(brutto)::BIGINT AS brutto_oere,
+       sum(egen)::BIGINT AS egen_oere
+FROM hver GROUP BY 1, 2"""
+GAINS_BEFORE = "SELECT gevinst_id, kommunekode, forskel FROM opfoelgning.gevinst WHERE koersel = $n"
+
+
+def gevinst(basis: Basis) -> pl.DataFrame:
+    """The gains that the rules name, each against its baseline under today's rules (`Gevinst`)."""
+    measured = [
+        Measured(
+            entry,
+            basis.frame(
+                GEVINST,
+                n=basis.number,
+                month=basis.month,
+                fra=entry.baseline_fra,
+                til=entry.baseline_til,
+                ydelse=entry.ydelse_id,
+                kommune=entry.kommunekode,
+                trin=entry.trin,
+            ),
+        )
+        for entry in basis.rules.gevinster
+    ]
+    known = basis.session.has("opfoelgning.gevinst")
+    before = basis.frame(GAINS_BEFORE, n=basis.number - 1) if known else Gevinst.empty()
+    return gains(measured, before, basis.month)
+
+
+# The ledger of the runs of the year, as its vouchers post it.
+OF_THE_YEAR = """
+SELECT kommunekode, ydelse_id, procent, sum(refusion_oere)::BIGINT AS refusion_oere,
+       sum(medfinansiering_oere)::BIGINT AS medfinansiering_oere
+FROM opgoerelse.postering p JOIN opgoerelse.koersel k USING (koersel)
+WHERE k.maaned BETWEEN $fra AND $month GROUP BY ALL"""
+
+
+def budget(basis: Basis, lines: pl.DataFrame, ahead: pl.DataFrame) -> pl.DataFrame:
+    """The accounts of the budgets with the vouchers of the year and the forecast of its rest (`Budget`). Øre.
+
+    `lines`: the budgets (kommunekode, konto, budget_oere). `ahead`: the forecast by percentage.
+    """
+    settled = basis.frame(OF_THE_YEAR, fra=basis.month.replace(month=1), month=basis.month)
+    booked, expected = (posted(rows, basis.rules) for rows in (settled, rest_of_year(ahead, basis.month)))
+    return deviation(lines, booked, expected, basis.month)

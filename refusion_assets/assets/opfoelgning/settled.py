@@ -53,6 +53,29 @@ SELECT b.borger_id, b.kommunekode, b.ydelse_id, arg_max(b.trin, b.uge) AS trin, 
        arg_max(b.procent, b.uge) AS procent, sum(b.brutto)::BIGINT AS brutto, sum(b.dage)::BIGINT AS dage
 FROM {by_step} b WHERE b.maaned = $month AND b.trin IS NOT NULL GROUP BY ALL HAVING max(b.uge) = $sidste"""
 
+# One row per month, person, municipality and benefit, with the number of the last week; a person with no row of the
+# benefit in the municipality the month after has left, and one with none the month before has come.
+BY_NUMBER = """
+WITH hver AS (
+    SELECT maaned, borger_id, kommunekode, ydelse_id, arg_max(n, uge) AS n, sum(uger)::BIGINT AS uger,
+           sum(brutto)::BIGINT AS brutto, sum(refusion)::BIGINT AS refusion,
+           sum(medfinansiering)::BIGINT AS medfinansiering
+    FROM {by_step} GROUP BY ALL
+), andre AS (
+    SELECT h.*, e.maaned IS NULL AS gik, f.maaned IS NULL AS kom FROM hver h
+    LEFT JOIN (SELECT DISTINCT maaned, borger_id, kommunekode, ydelse_id FROM {by_step}) e
+        ON e.maaned = h.maaned + INTERVAL 1 MONTH AND e.borger_id = h.borger_id AND e.kommunekode = h.kommunekode
+        AND e.ydelse_id = h.ydelse_id
+    LEFT JOIN (SELECT DISTINCT maaned, borger_id, kommunekode, ydelse_id FROM {by_step}) f
+        ON f.maaned = h.maaned - INTERVAL 1 MONTH AND f.borger_id = h.borger_id AND f.kommunekode = h.kommunekode
+        AND f.ydelse_id = h.ydelse_id
+)
+SELECT maaned, kommunekode, ydelse_id, n AS ydelsestaeller, count(*) AS borgere, sum(uger)::BIGINT AS borgeruger,
+       sum(brutto)::BIGINT AS brutto_oere, sum(refusion)::BIGINT AS refusion_oere,
+       sum(medfinansiering)::BIGINT AS medfinansiering_oere,
+       count(*) FILTER (gik) AS afgang, count(*) FILTER (kom) AS tilgang
+FROM andre GROUP BY ALL"""
+
 
 @dataclass(frozen=True)
 class Basis:

@@ -14,8 +14,7 @@ from refusion_assets.domain.opfoelgning.views import KEY, VIEWS
 # most six weeks. A view without a count shows its numbers to the municipality alone.
 COUNTED: dict[str, tuple[str, int]] = {
     **dict.fromkeys(["trappe", "bevaegelser", "naeste_trin", "genoptjening", "prognose"], ("borgere", 1)),
-    **dict.fromkeys(["rettelser", "potentiale", "langvarige", "andre_kommuner"], ("borgere", 1)),
-    "sene_uger": ("borgeruger", 6),
+    **dict.fromkeys(["rettelser", "sene_uger", "potentiale", "langvarige", "andre_kommuner"], ("borgere", 1)),
     "haengende": ("antal", 1),
     "ugetal": ("antal", 1),
 }

@@ -157,6 +157,7 @@ class SeneUger(Contract, key=[*KEY, "kilde", "maaneder_forsinket"]):
     kommunekode: pl.String
     kilde: pl.String = pa.Field(description="source that reports the benefit, as in kilder.toml")
     maaneder_forsinket: pl.Int64 = pa.Field(ge=1)
+    borgere: pl.Int64 = pa.Field(ge=0, description="people with such a week")
     borgeruger: pl.Int64 = pa.Field(ge=0)
     beloeb_oere: pl.Int64
     netto_oere: pl.Int64 = pa.Field(description="refusion less medfinansiering, øre")

@@ -49,9 +49,7 @@ def voucher(ledger: pl.DataFrame, navne: pl.DataFrame, run_month: date, rules: R
     ydelse_id, navn. A net amount below zero changes side; one of zero makes no line.
     Hjemmel: none, technical (contract: output.md section 3.4); the accounts are those of the rules.
     """
-    money = [column for _, column, _ in SIDES]
-    sums = ledger.group_by("kommunekode", "ydelse_id", "procent").agg(pl.col(money).sum())
-    lines = pl.concat([_side(sums, rules, *side) for side in SIDES])
+    lines = posted(ledger, rules)
     named = lines.join(navne.select("ydelse_id", "navn"), on="ydelse_id", how="left", maintain_order="left")
     # Side, month, benefit, percentage, and a mark if nobody has verified the account.
     doubt = pl.when(pl.col("verificeret")).then(pl.lit("")).otherwise(pl.lit(" (konto ikke verificeret)"))
@@ -73,6 +71,16 @@ def voucher(ledger: pl.DataFrame, navne: pl.DataFrame, run_month: date, rules: R
 
 _LINE = ["kommunekode", "konto", "debet_oere", "tekst", "navn", "procent"]
 _ORDER = [False, True, False, True]  # refusion first, and the highest percentage first
+
+
+def posted(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
+    """Money by municipality, benefit, percentage and side, with its account (`konto`) and debit (`debet_oere`). Øre.
+
+    `rows`: kommunekode, ydelse_id, procent, refusion_oere, medfinansiering_oere. A net of zero makes no row.
+    """
+    money = [column for _, column, _ in SIDES]
+    sums = rows.group_by("kommunekode", "ydelse_id", "procent").agg(pl.col(money).sum())
+    return pl.concat([_side(sums, rules, *side) for side in SIDES])
 
 
 def _side(every: pl.DataFrame, rules: Rulebook, side: str, column: str, sign: int) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""The forecast: what stays, leaves and enters, the exact percentage of every week, and an error that is known or no rows."""
+"""The forecast: who stays, leaves and enters, the exact percentage of every week, and a known error or no rows."""
 
 from collections import Counter
 from dataclasses import replace
@@ -84,7 +84,7 @@ def steady(ydelse: str, n: int | None = None, borgere: int = 10, kommune: str = 
 
 
 def climbing(ydelse: str, n: int, kommune: str, through: int) -> list[dict[str, Any]]:
-    """A thousand people from a year before the run month, whose number in its last week is `n`; to `through` after it."""
+    """A thousand people from a year before the run month to `through` after it; `n` is their number in its last week."""
     now = monday(last_day(RUN))
     weeks = [(after, n + (monday(last_day(month(after))) - now).days // 7) for after in range(-12, through + 1)]
     return [priced(after, kommune, ydelse, number, 1000) for after, number in weeks if number >= 1]
@@ -207,7 +207,9 @@ def test_fleksbidrag_is_the_mean_refusion_of_a_day_and_lowers_the_own_share() ->
 def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
     """A few people of a few benefits, now and then, with comings and goings that need not fit."""
     places = st.tuples(
-        st.integers(-36, 0), st.sampled_from(["101", "630"]), st.sampled_from(["KTH", "ADP", "FOEP_GL50", "FLEKSBIDRAG"]),
+        st.integers(-36, 0),
+        st.sampled_from(["101", "630"]),
+        st.sampled_from(["KTH", "ADP", "FOEP_GL50", "FLEKSBIDRAG"]),
         st.one_of(st.none(), st.integers(1, 120)),
     )  # fmt: skip
     keys = draw(st.lists(places, unique=True, min_size=1, max_size=40))
