@@ -54,7 +54,7 @@ MADE: dict[str, Callable[[Basis], pl.DataFrame]] = {
         queries.ugetal,
     )
 }
-# The numbers of a view that may be added over its rows: the series of its cells, and the bars of its plot by a column.
+# The numbers of a view that may be added over its rows, as series of its cells. The column tells the bars of its plot.
 SERIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "trappe": ("trin", ("egen_oere", "borgeruger")),
     "bevaegelser": ("til", ("borgere", "aendring_oere")),
@@ -184,8 +184,8 @@ def store(place: Place, views: Mapping[str, pl.DataFrame]) -> None:
     number = views["trappe"]["koersel"].first()
     with place.warehouse.open() as session:
         for name in VIEWS:
-            session.run(f"DELETE FROM {GROUP}.{name} WHERE koersel = $n", n=number)
-            session.insert(f"{GROUP}.{name}", views[name])
+            session.run(f"DELETE FROM opfoelgning.{name} WHERE koersel = $n", n=number)
+            session.insert(f"opfoelgning.{name}", views[name])
     publish(place.warehouse)
 
 
@@ -220,21 +220,8 @@ def _bars(rows: pl.DataFrame, by: str, number: str) -> str:
     return figures.plot(draw, 7, 0.8 + 0.3 * len(names))
 
 
-def build(months: dg.StaticPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """The follow-up, cut by run month: the figures, a table each with its balance, and the pages."""
-    by_month = dg.MultiToSingleDimensionPartitionMapping(MAANED)
-
-    @dg.asset(key=GRUNDLAG, kinds=KINDS, deps=[dg.AssetDep(FILER, partition_mapping=by_month)],
-        group_name=GROUP, owners=[OWNER], partitions_def=months,
-    )  # fmt: skip
-    def grundlag(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> dg.MaterializeResult[None]:
-        """Opfølgningens tal for en kørsel, regnet af den udgivne kopi og lagt klar; intet i måneden venter på dem."""
-        month = run_month(context)
-        with stopping():
-            views, outcomes = figures_of(place, month)
-            _keep(ready(place, month), views, outcomes)
-        return dg.MaterializeResult(metadata={name: rows.height for name, rows in views.items()})
-
+def _tables(months: dg.StaticPartitionsDefinition) -> dg.AssetsDefinition:
+    """A table for each view, stored in one step with its balance."""
     checks = {name: Check(f.__name__, f"{GROUP}.{name}", ADVARSEL, False, text) for name, (f, text) in BALANCES.items()}
 
     @dg.multi_asset(
@@ -267,6 +254,26 @@ def build(months: dg.StaticPartitionsDefinition) -> list[dg.AssetsDefinition]:
         for name in VIEWS:
             yield dg.MaterializeResult([GROUP, name], metadata=_shown(name, views[name], month))
         yield from (answer(checks[name], outcome) for name, outcome in outcomes.items())
+
+    return tabeller
+
+
+def build(months: dg.StaticPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The follow-up, cut by run month: the figures, a table each with its balance, and the pages."""
+    by_month = dg.MultiToSingleDimensionPartitionMapping(MAANED)
+
+    @dg.asset(key=GRUNDLAG, kinds=KINDS, deps=[dg.AssetDep(FILER, partition_mapping=by_month)],
+        group_name=GROUP, owners=[OWNER], partitions_def=months,
+    )  # fmt: skip
+    def grundlag(context: dg.AssetExecutionContext, place: dg.ResourceParam[Place]) -> dg.MaterializeResult[None]:
+        """Opfølgningens tal for en kørsel, regnet af den udgivne kopi og lagt klar; intet i måneden venter på dem."""
+        month = run_month(context)
+        with stopping():
+            views, outcomes = figures_of(place, month)
+            _keep(ready(place, month), views, outcomes)
+        return dg.MaterializeResult(metadata={name: rows.height for name, rows in views.items()})
+
+    tabeller = _tables(months)
 
     @dg.asset(
         key=RAPPORT,

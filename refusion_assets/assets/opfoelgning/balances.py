@@ -123,12 +123,13 @@ def rettelser_er_opgoerelsens(basis: Basis, views: Views) -> Outcome:
 def sene_uger_er_kladden(basis: Basis, views: Views) -> Outcome:
     """The late weeks sum to the run's new ledger rows of earlier months. Øre."""
     ledger = basis.frame(
-        """SELECT kommunekode, count(*) AS borgeruger, sum(beloeb_oere)::BIGINT AS beloeb_oere
-        FROM opgoerelse.postering WHERE koersel = $n AND raekketype = 'N' AND maaned < $month GROUP BY 1""",
+        """SELECT kommunekode, count(*) AS borgeruger, sum(beloeb_oere)::BIGINT AS beloeb_oere,
+        sum(refusion_oere - medfinansiering_oere)::BIGINT AS netto_oere FROM opgoerelse.postering
+        WHERE koersel = $n AND raekketype = 'N' AND maaned < $month GROUP BY 1""",
         n=basis.number,
         month=basis.month,
     )
-    ours = _sums(views["sene_uger"], ["kommunekode"], **_sum("borgeruger", "beloeb_oere"))
+    ours = _sums(views["sene_uger"], ["kommunekode"], **_sum("borgeruger", "beloeb_oere", "netto_oere"))
     return apart("De sene uger", ours, ledger, ["kommunekode"])
 
 
@@ -193,9 +194,10 @@ def genoptjening_er_efterregnet(basis: Basis, views: Views) -> Outcome:
 def _restarts_again(basis: Basis, numbers: str) -> Iterator[tuple[str, int, int, int]]:
     """Each person with a count at the last whole week, counted again: range, 1, on support, weeks that leave."""
     rules, week = basis.rules, last_whole_week(basis.month)
+    known = basis.session.day("SELECT maaned FROM refusion.beregnet") or basis.month
     bounds = [int(spand.split("-")[0]) for spand in SPANDE]
-    for own in _claims(basis, numbers).values():
-        weeks = count_weeks(own, last_day(basis.month), rules)
+    for own in _claims(basis, numbers, known).values():
+        weeks = count_weeks(own, last_day(known), rules)
         now = weeks[week]
         if now.n > 0:
             began = max((day for day, one in weeks.items() if day <= week and one.n == 0), default=date.min)
@@ -206,10 +208,10 @@ def _restarts_again(basis: Basis, numbers: str) -> Iterator[tuple[str, int, int,
             yield SPANDE[place], 1, int(now.kind != "C"), leaving
 
 
-def _claims(basis: Basis, numbers: str) -> dict[str, list[Claim]]:
-    """The claims of some people (SQL list) by the second calculation, by CPR number."""
+def _claims(basis: Basis, numbers: str, known: date) -> dict[str, list[Claim]]:
+    """The claims of some people (SQL list), by CPR number: the second calculation of what run `known` knew."""
     found: dict[str, list[Claim]] = defaultdict(list)
-    for claim in claims(judge(lines_of(basis.session, basis.month, numbers), basis.rules).brugt, basis.rules):
+    for claim in claims(judge(lines_of(basis.session, known, numbers), basis.rules).brugt, basis.rules):
         found[claim.cpr].append(claim)
     people = basis.frame(f"SELECT cpr FROM identitet.borger WHERE borger_id IN ({numbers}) ORDER BY 1")
     return {cpr: found[cpr] for cpr in people["cpr"]}
@@ -246,7 +248,7 @@ def _steps_again(
     basis: Basis, numbers: str, people: pl.DataFrame
 ) -> Iterator[tuple[str, int, int, int, int, int, int]]:
     """The next steps of each person and benefit by the second calculation: benefit, steps, weeks until, 1, and øre."""
-    rules, claims_of = basis.rules, _claims(basis, numbers)
+    rules, claims_of = basis.rules, _claims(basis, numbers, basis.month)
     first = last_week(basis.month)
     weeks = [first + timedelta(weeks=k) for k in range(WEEKS_AHEAD + 1)]
     for (cpr,), mine in people.group_by("cpr", maintain_order=True):

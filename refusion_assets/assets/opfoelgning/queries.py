@@ -79,7 +79,7 @@ WITH skift AS (
     SELECT o.kommunekode, o.ydelse_id, s.fra, s.til, s.frem, CASE y.side WHEN 'medfinansiering' THEN 1 ELSE -1 END
            * {half_away("7 * o.brutto * s.flere", "100 * o.dage")} AS tab
     FROM {{on_step}} o JOIN skift s ON s.ydelse_id = o.ydelse_id AND s.n = least(o.n, $top)
-    JOIN ydelser y ON y.ydelse_id = o.ydelse_id
+    JOIN {{benefits}} y ON y.ydelse_id = o.ydelse_id
 )
 SELECT kommunekode, ydelse_id, fra::BIGINT AS fra, til::BIGINT AS til, frem::BIGINT AS uger_til, count(*) AS borgere,
        sum(tab)::BIGINT AS tab_pr_uge_oere, sum(tab * ({WEEKS_AHEAD} + 1 - frem))::BIGINT AS tab_13_uger_oere
@@ -88,7 +88,12 @@ FROM hver GROUP BY ALL"""
 
 def naeste_trin(basis: Basis) -> pl.DataFrame:
     """People who reach a new step within 13 weeks if they go on, and the cost (`NaesteTrin`). Øre."""
-    return basis.frame(NAESTE_TRIN, top=basis.frame("SELECT max(n) FROM {ahead}").item())
+    return basis.frame(NAESTE_TRIN, top=_top(basis))
+
+
+def _top(basis: Basis) -> int:
+    """The highest number that the weeks ahead tell apart."""
+    return basis.session.integer(f"SELECT max(n) FROM {basis.ahead}")
 
 
 # The restart of § 6, without a row per week: the spells of the count that stands in the week `$uge`, cut to the window.
@@ -125,7 +130,7 @@ WITH regel AS (SELECT * FROM regler.genoptjening WHERE gaelder_fra_uge <= $uge O
     SELECT o.borger_id, sum({WEEKS_AHEAD} * CASE y.side WHEN 'medfinansiering' THEN 1 ELSE -1 END
            * {half_away("7 * o.brutto * (o.procent - a.procent)", "100 * o.dage")}) AS oere
     FROM {{on_step}} o JOIN {{ahead}} a ON a.ydelse_id = o.ydelse_id AND a.n = 1 AND a.frem = 0
-    JOIN ydelser y ON y.ydelse_id = o.ydelse_id GROUP BY 1
+    JOIN {{benefits}} y ON y.ydelse_id = o.ydelse_id GROUP BY 1
 )
 SELECT kommunekode, CASE WHEN g = 0 THEN '{SPANDE[0]}' WHEN g < 14 THEN '{SPANDE[1]}' WHEN g < 27 THEN '{SPANDE[2]}'
            WHEN g < 40 THEN '{SPANDE[3]}' ELSE '{SPANDE[4]}' END AS spand,
@@ -189,7 +194,7 @@ SELECT kommunekode, y.kilde, date_diff('month', maaned, $month) AS maaneder_fors
        count(DISTINCT borger_id) AS borgere, count(*) AS borgeruger,
        sum(beloeb_oere)::BIGINT AS beloeb_oere, sum(refusion_oere - medfinansiering_oere)::BIGINT AS netto_oere,
        (sum(refusion_oere - medfinansiering_oere) * date_diff('month', maaned, $month))::BIGINT AS oere_maaneder
-FROM opgoerelse.postering p JOIN ydelser y ON y.ydelse_id = p.ydelse_id
+FROM opgoerelse.postering p JOIN {benefits} y ON y.ydelse_id = p.ydelse_id
 WHERE koersel = $n AND raekketype = 'N' AND maaned < $month GROUP BY 1, 2, 3"""
 
 
@@ -258,7 +263,7 @@ WITH anden AS (
     SELECT a.kommunekode, a.borger_id, a.beloeb_oere, {EGEN_SHARE} AS egen,
            CASE WHEN y.kilde IN (SELECT unnest($national)) THEN '{NATIONAL}' WHEN d.uge IS NULL THEN '{EGEN}'
                ELSE '{ANDEN}' END AS betaler
-    FROM {AFREGNET} a JOIN ydelser y ON y.ydelse_id = a.ydelse_id
+    FROM {AFREGNET} a JOIN {{benefits}} y ON y.ydelse_id = a.ydelse_id
     LEFT JOIN anden d ON d.borger_id = a.borger_id AND d.ydelse_id = a.ydelse_id AND d.uge = a.uge
     UNION ALL
     SELECT '{words.NOBODY}', borger_id, beloeb_oere, beloeb_oere, '{UDEN}' FROM refusion.uden_kommune
@@ -301,9 +306,9 @@ WITH hver AS (
                WHEN t.trin IS NULL THEN {EGEN_SHARE}
                WHEN y.side = 'medfinansiering' THEN {half_away("a.beloeb_oere * t.procent", "100")}
                ELSE a.beloeb_oere - {half_away("a.beloeb_oere * t.procent", "100")} END AS egen
-    FROM {AFREGNET} a JOIN ydelser y ON y.ydelse_id = a.ydelse_id
+    FROM {AFREGNET} a JOIN {{benefits}} y ON y.ydelse_id = a.ydelse_id
     LEFT JOIN {{ahead}} t ON a.trin IS NOT NULL AND t.ydelse_id = a.ydelse_id AND t.frem = 0
-        AND t.n = least(a.ydelsestaeller, (SELECT max(n) FROM {{ahead}}))
+        AND t.n = least(a.ydelsestaeller, $top)
     WHERE (a.maaned = $month OR a.maaned BETWEEN $fra AND $til) AND ($ydelse = '' OR a.ydelse_id = $ydelse)
         AND ($kommune = '' OR a.kommunekode = $kommune) AND ($trin IS NULL OR coalesce(t.trin, a.trin) = $trin)
 )
@@ -315,6 +320,7 @@ GAINS_BEFORE = "SELECT gevinst_id, kommunekode, forskel FROM opfoelgning.gevinst
 
 def gevinst(basis: Basis) -> pl.DataFrame:
     """The gains that the rules name, each against its baseline under today's rules (`Gevinst`)."""
+    top = _top(basis)
     measured = [
         Measured(
             entry,
@@ -327,6 +333,7 @@ def gevinst(basis: Basis) -> pl.DataFrame:
                 ydelse=entry.ydelse_id,
                 kommune=entry.kommunekode,
                 trin=entry.trin,
+                top=top,
             ),
         )
         for entry in basis.rules.gevinster

@@ -37,7 +37,7 @@ SELECT maaned, borger_id, kommunekode, a.ydelse_id, trin, count(*) AS uger, max(
        arg_max(ydelsestaeller, uge) AS n, arg_max(procent, uge) AS procent,
        sum(beloeb_oere)::BIGINT AS brutto, sum(refusion_oere)::BIGINT AS refusion,
        sum(medfinansiering_oere)::BIGINT AS medfinansiering, sum({EGEN_SHARE})::BIGINT AS egen
-FROM {AFREGNET} a LEFT JOIN ydelser y ON y.ydelse_id = a.ydelse_id GROUP BY ALL"""
+FROM {AFREGNET} a LEFT JOIN {{benefits}} y ON y.ydelse_id = a.ydelse_id GROUP BY ALL"""
 
 # One row per month and person: the place of the last week on the staircase. Of several, the highest step holds.
 PLACE = """
@@ -53,8 +53,8 @@ SELECT b.borger_id, b.kommunekode, b.ydelse_id, arg_max(b.trin, b.uge) AS trin, 
        arg_max(b.procent, b.uge) AS procent, sum(b.brutto)::BIGINT AS brutto, sum(b.dage)::BIGINT AS dage
 FROM {by_step} b WHERE b.maaned = $month AND b.trin IS NOT NULL GROUP BY ALL HAVING max(b.uge) = $sidste"""
 
-# One row per month, person, municipality and benefit, with the number of the last week; a person with no row of the
-# benefit in the municipality the month after has left, and one with none the month before has come.
+# One row per month, person, municipality and benefit, with the number of the last week. A person has left who has no
+# row of the benefit in the municipality the month after. One without a row the month before has come.
 BY_NUMBER = """
 WITH hver AS (
     SELECT maaned, borger_id, kommunekode, ydelse_id, arg_max(n, uge) AS n, sum(uger)::BIGINT AS uger,
@@ -83,7 +83,7 @@ class Basis:
 
     `by_step`: maaned, borger_id, kommunekode, ydelse_id, trin, and weeks, days, counters and øre. `place`: where a
     person was last in a month. `on_step`: who is on the staircase in the last week. `ahead`: benefit, number, weeks
-    ahead, step and per cent. `ydelser`: benefit, name, side and source.
+    ahead, step and per cent. `benefits`: benefit, name, side and source.
     """
 
     session: Session
@@ -94,13 +94,12 @@ class Basis:
     place: Relation
     on_step: Relation
     ahead: Relation
-    ydelser: pl.DataFrame
+    benefits: Relation
 
     def frame(self, query: str, **parameters: object) -> pl.DataFrame:
-        """The rows of a query that may name the relations in braces; it may read `ydelser` too."""
-        named = query.format(by_step=self.by_step, place=self.place, on_step=self.on_step, ahead=self.ahead)
-        with self.session.lending("ydelser", self.ydelser):
-            return self.session.frame(named, **parameters)
+        """The rows of a query that may name the relations in braces."""
+        named = ("by_step", "place", "on_step", "ahead", "benefits")
+        return self.session.frame(query.format(**{name: getattr(self, name) for name in named}), **parameters)
 
 
 def last_week(month: date) -> date:
@@ -114,14 +113,14 @@ def basis(session: Session, rules: Rulebook, month: date) -> Basis:
     Rows of later runs are left out, so that an earlier run has the figures that it had. Reads only.
     """
     number, fra = run_number(month, rules), next_month(month, 1 - MONTHS)
-    ydelser = benefits(rules)
-    with session.lending("ydelser", ydelser):
-        by_step = session.temp("by_step", BY_STEP, n=number, fra=fra, month=month)
+    with session.lending("known_benefits", benefits(rules)):
+        known = session.temp("benefits", "FROM known_benefits")
+    by_step = session.temp("by_step", BY_STEP.format(benefits=known), n=number, fra=fra, month=month)
     place = session.temp("place", PLACE.format(by_step=by_step), fra=next_month(month, 1 - MONTHS_SHOWN))
     on_step = session.temp("on_step", ON_STEP.format(by_step=by_step), month=month, sidste=last_week(month))
     with session.lending("weeks_ahead", steps_ahead(rules, month)):
         ahead = session.temp("ahead", "FROM weeks_ahead")
-    return Basis(session, rules, month, number, by_step, place, on_step, ahead, ydelser)
+    return Basis(session, rules, month, number, by_step, place, on_step, ahead, known)
 
 
 def benefits(rules: Rulebook) -> pl.DataFrame:

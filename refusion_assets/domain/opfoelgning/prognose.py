@@ -39,9 +39,10 @@ class Forecast:
     """The forecast of a run.
 
     `rows`: columns of `Prognose` but `koersel`. `by_percentage`: one row per municipality, benefit, month ahead
-    (`frem`) and per cent, with refusion_oere and medfinansiering_oere; the sums are those of `rows`. `errors`: one row
-    per benefit of the history, with `fejl_promille` and the 10 and 90 per cent points of what came of what was
-    expected (`lav_promille`, `hoej_promille`); empty values where the error is not known, and then no forecast.
+    (`frem`) and per cent, with refusion_oere and medfinansiering_oere. Its sums are those of `rows`. `errors`: one row
+    per benefit of the history with its error of a year ago (`fejl_promille`). `lav_promille` and `hoej_promille` are
+    the 10 and 90 per cent points of the money that came, by the money expected. A benefit with an unknown error has
+    empty values, and no forecast.
     """
 
     rows: pl.DataFrame
@@ -52,15 +53,16 @@ class Forecast:
 def forecast(history: pl.DataFrame, rules: Rulebook, month: date) -> Forecast:
     """The people and the money of the twelve months after run month `month`, by municipality and benefit. Øre.
 
-    `history`: one row per maaned, kommunekode, ydelse_id and ydelsestaeller (of the person's last week of the month;
-    empty outside the staircase), with borgere, brutto_oere, refusion_oere, medfinansiering_oere of those people's
-    month, `afgang` (people of them without the benefit in the municipality the month after) and `tilgang` (without it
-    the month before). Needs the run month and the 36 before it; with fewer, no benefit has a forecast.
+    `history`: one row per maaned, kommunekode, ydelse_id and ydelsestaeller, with borgere, brutto_oere, refusion_oere
+    and medfinansiering_oere of those people's month. The number is that of the last week; empty outside the staircase.
+    `afgang`: people of them without the benefit in the municipality the month after. `tilgang`: without it the month
+    before. Needs the run month and the 36 before it; with fewer, no benefit has a forecast.
 
     People leave by the country's share of the last 24 months, by benefit and band of weeks. Those that stay move on by
     the weeks from the last week of a month to that of the next. As many enter as in the same calendar month of the last
     two years, at the week numbers of those. A person's day costs the mean of the last three months in the municipality
-    (the country's where it has none); each week has the percentage of its number under `rules`. Fleksbidrag, which has
+    (the country's where it has none).
+    Each week has the percentage of its number under `rules`. Fleksbidrag, which has
     no amount, is the mean refusion of a day. The band is the same forecast made a year ago against what came.
     Source: ecosystem of the product, view prognose; Hjemmel: § 5, stk. 2-3 (percentages).
     """
@@ -184,7 +186,7 @@ def _weeks(past: _Past, after: int) -> Iterator[tuple[int, int, Ints]]:
 
 
 def _per_day(past: _Past, origin: int) -> Ints:
-    """What a day of a person costs by benefit and municipality: the mean of the last three months. Thousandths of øre.
+    """The cost of a person's day by benefit and municipality: the mean of the last three months. Thousandths of øre.
 
     Only days of weeks that the person's number says have begun. The refusion, where the benefit has no amount.
     """

@@ -84,9 +84,9 @@ def deviation(budget: pl.DataFrame, booked: pl.DataFrame, ahead: pl.DataFrame, m
     """Each account of a budget with what is booked and expected in the year (`Budget`). Øre, expenses above zero.
 
     `budget`: from `read_budget`. `booked`, `ahead`: kommunekode, konto, debet_oere of the year's vouchers so far,
-    and of the forecast of its other months. Each counts on the longest account of the budget that it begins with, else on
-    its own. Only municipalities with a budget have rows. Without a forecast on an account the year is not known, but in
-    December.
+    and of the forecast of its other months. Each counts on the longest account of the budget that it begins with, else
+    on its own. Only municipalities with a budget have rows. Without a forecast on an account the year is not known, but
+    in December.
     """
     mine = {kode: set(rows["konto"]) for (kode,), rows in budget.group_by("kommunekode")}
     sums = [

@@ -84,7 +84,7 @@ def steady(ydelse: str, n: int | None = None, borgere: int = 10, kommune: str = 
 
 
 def climbing(ydelse: str, n: int, kommune: str, through: int) -> list[dict[str, Any]]:
-    """A thousand people from a year before the run month to `through` after it; `n` is their number in its last week."""
+    """A thousand people from a year before the run month to `through` after it; `n`: their number in its last week."""
     now = monday(last_day(RUN))
     weeks = [(after, n + (monday(last_day(month(after))) - now).days // 7) for after in range(-12, through + 1)]
     return [priced(after, kommune, ydelse, number, 1000) for after, number in weeks if number >= 1]
