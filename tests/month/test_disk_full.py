@@ -68,7 +68,7 @@ STEPS: dict[str, tuple[Place, int]] = {
     "the lines are stored": ((Session, "insert", into("raw.indberetning", OF_DUCKDB)), 1),
     "the ledger is made": ((opgoerelse, "settle_month", always(OF_DUCKDB)), 1),
     "a file is written": ((files, "_write", always(NO_SPACE)), 1),
-    "the files are put in sight": ((files.Outgoing, "publish", always(NO_SPACE)), 1),
+    "the files are put in sight": ((files.Outgoing, "show", always(NO_SPACE)), 1),
     "the run is opened": ((outgoing, "record", always(OF_DUCKDB)), 1),
     "the copy is published": ((outgoing, "publish", always(NO_SPACE)), 0),
     "the log is written after the files": ((events.Haendelseslog, "store_event", when_shown(OF_SQLITE)), 0),
