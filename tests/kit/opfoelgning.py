@@ -151,9 +151,8 @@ def _others(  # noqa: C901, PLR0912  one view after another
     for kilde in ("ky", "ksd"):
         for late in (1, 2, 7):
             money = {"beloeb_oere": oere(), "netto_oere": oere(), "oere_maaneder": oere() * late}
-            rows["sene_uger"].append(
-                {**key, "kilde": kilde, "maaneder_forsinket": late, "borgeruger": people(), **money}
-            )
+            late_ones = {"borgere": people(), "borgeruger": people() * 3}
+            rows["sene_uger"].append({**key, "kilde": kilde, "maaneder_forsinket": late, **late_ones, **money})
     for regel in ("EI-001", "EI-010", "FIL-003"):
         for kilde in ("ky", "ksd"):
             fields = {"alvor": "FEJL", "antal": people(), "beloeb_oere": oere(), "aeldste_koersel": 80}
