@@ -28,10 +28,10 @@ LEDGER = """SELECT ydelse_id, sum(refusion_oere - medfinansiering_oere)::BIGINT 
 GIVEN, FEWER_DAYS, MORE_REFUSION = 131_300, 45_700, 115_300
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> DataRoot:
+@pytest.fixture(scope="module")
+def january(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     """A data root with one person in fleksjob in January 2023 (300 kr. a day, basis 8.000 kr.), run and published."""
-    made = few_kommuner(tmp_path)
+    made = few_kommuner(tmp_path_factory.mktemp("fleks"))
     january = date(2023, 1, 1)
     rows = [*kth(50, january), flex(january, date(2023, 1, 31), 1, "9300,00")]
     write_file(made.path, timeline.fil("K", rows, "2023-01"))
@@ -39,6 +39,12 @@ def root(tmp_path: Path) -> DataRoot:
     write_register(made.path, "fleksgrundlag", "2023-01", [basis("2023-01", "8000,00")])
     made.koer("2023-01")
     return made
+
+
+@pytest.fixture
+def root(january: DataRoot, tmp_path: Path) -> DataRoot:
+    """A copy of that root; only to be changed by one test."""
+    return january.copy(tmp_path)
 
 
 def of_another_step(rules: Path) -> None:

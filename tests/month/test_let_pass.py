@@ -1,5 +1,6 @@
 """What may be let pass knowingly: only what would stop this run, and nothing is touched by asking for anything else."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,13 +34,20 @@ def knowingly(*accepter: str) -> Knowingly:
     return Knowingly(accepter=list(accepter), begrundelse=REASON)
 
 
-@pytest.fixture
-def settled(senders: Senders) -> Senders:
-    """The first month run, ten people in the register, and the second month delivered."""
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Senders:
+    """The first month run, with ten people in the register; only to be copied."""
+    senders = Senders(tmp_path_factory.mktemp("foerste"))
     homes(senders, FIRST, 10)
     senders.deliver(FIRST, [kth("A"), adp("B")])
     senders.run(FIRST)
     return senders
+
+
+@pytest.fixture
+def settled(first_run: Senders, tmp_path: Path) -> Senders:
+    """A copy of that root, for the second month to be delivered to."""
+    return Senders(Path(shutil.copytree(first_run.root, tmp_path / "data")), first_run.sent)
 
 
 def homes(senders: Senders, month: str, people: int, name: str = "169") -> None:
