@@ -195,7 +195,10 @@ def _follow_up(opgoer: Any, followed: Any) -> dg.SensorDefinition:
         run_status=dg.DagsterRunStatus.SUCCESS,
         monitored_jobs=[opgoer],
         request_job=followed,
-        description="Lav opfølgningen for en måned, når dens filer er vist. Den læser den udgivne kopi.",
+        description=(
+            "Lav opfølgningen for en måned, når dens filer er vist. Den læser den udgivne kopi. Slå den fra, hvis "
+            "opfølgningen skal vente."
+        ),
         minimum_interval_seconds=5,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )

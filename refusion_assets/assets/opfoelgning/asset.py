@@ -302,6 +302,6 @@ def job() -> Any:
         JOB,
         selection=dg.AssetSelection.groups(GROUP),
         description="Opfølgningen for en opgjort måned: tabellerne i skemaet opfoelgning, og en side og et regneark "
-        "til hver kommune. Sensoren opfoelgning_efter_filer starter det, når måneden er opgjort.",
+        "til hver kommune. Sensoren opfoelgning_efter_filer starter det; brug det selv for en måned, der mangler.",
         tags={"dagster/priority": "-10"},
     )

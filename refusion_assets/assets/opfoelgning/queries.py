@@ -280,15 +280,22 @@ def andre_kommuner(basis: Basis) -> pl.DataFrame:
     return basis.frame(ANDRE_KOMMUNER, n=basis.number, fra=basis.month, month=basis.month, national=national)
 
 
-# A week within a month has one row a person; only in a week cut by a month end people must be told apart.
-UGETAL = f"""
-WITH rk AS (SELECT * FROM {AFREGNET}), helt AS (
-    SELECT kommunekode, uge, ydelse_id, count(*) AS antal, sum(beloeb_oere)::BIGINT AS brutto_oere,
+# A T row takes one row back, so all rows of the ledger sum to those that stand, and need not be told apart. A week
+# within a month has one standing row a person. Only in a week cut by a month end people must be counted by themselves.
+UGETAL = """
+WITH rk AS (
+    SELECT kommunekode, uge, ydelse_id, borger_id, CASE raekketype WHEN 'T' THEN -1 ELSE 1 END AS antal, beloeb_oere,
+           refusion_oere, medfinansiering_oere
+    FROM opgoerelse.postering WHERE koersel <= $n AND maaned BETWEEN $fra AND $month
+), helt AS (
+    SELECT kommunekode, uge, ydelse_id, sum(antal)::BIGINT AS antal, sum(beloeb_oere)::BIGINT AS brutto_oere,
            sum(refusion_oere)::BIGINT AS refusion_oere, sum(medfinansiering_oere)::BIGINT AS medfinansiering_oere
-    FROM rk GROUP BY ALL
+    FROM rk GROUP BY ALL HAVING sum(antal) > 0
 ), delt AS (
-    SELECT kommunekode, uge, ydelse_id, count(DISTINCT borger_id) AS antal
-    FROM rk WHERE month(uge) <> month(uge + 6) GROUP BY ALL
+    SELECT kommunekode, uge, ydelse_id, count(*) AS antal FROM (
+        SELECT kommunekode, uge, ydelse_id, borger_id FROM rk WHERE month(uge) <> month(uge + 6)
+        GROUP BY ALL HAVING sum(antal) > 0)
+    GROUP BY ALL
 )
 SELECT h.* REPLACE (coalesce(d.antal, h.antal) AS antal)
 FROM helt h LEFT JOIN delt d USING (kommunekode, uge, ydelse_id)"""
