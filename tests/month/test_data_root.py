@@ -164,7 +164,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
     made = few_kommuner(tmp_path_factory.mktemp("tre"))
     for month in MONTHS:
         deliver(made.path, month)
-    made.koer(MONTHS[0])
+    made.run(MONTHS[0])
     made.koer(MONTHS[1])
     assert made.refusion("luk", MONTHS[1], "--ja").code == 0
     shutil.copytree(made.path, made.path.with_name("to"))
