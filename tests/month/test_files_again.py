@@ -13,6 +13,9 @@ from refusion_assets.domain.findings.outcome import Outcome
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files import outgoing as files
 from tests.conftest import DataRoot, Example
+from tests.kit.senders import Senders, adp, kth
+from tests.kit.timeline import CPR
+from tests.month.test_histories import few_kommuner
 
 MONTH = "2024-04"
 CHANGE_OF_169 = """UPDATE opgoerelse.postering SET genoptjeningstaeller = 51 WHERE rowid = (SELECT min(rowid)
@@ -26,6 +29,17 @@ def root(example: Example, tmp_path: Path) -> DataRoot:
     root = example.root.copy(tmp_path)
     withdraw(root.place, month_of(MONTH))
     assert root.files(MONTH) == {}
+    return root
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
+    """A root of few municipalities, run; only to be copied."""
+    root = few_kommuner(tmp_path_factory.mktemp("faa"))
+    senders = Senders(root.path)
+    senders.deliver(MONTH, [kth("a"), adp("b")])
+    senders.live(MONTH, (CPR, "169", "2010-01-01", ""))
+    root.run(MONTH)
     return root
 
 
@@ -107,8 +121,10 @@ def test_what_was_changed_or_lost_since_it_was_sent_is_made_again(example: Examp
 
 @pytest.mark.parametrize("other", ["the sums are others", "the program is another", "the rules are others"])
 def test_files_made_in_another_way_are_all_made_again(
-    other: str, example: Example, root: DataRoot, made: Made, monkeypatch: pytest.MonkeyPatch
+    other: str, small: DataRoot, tmp_path: Path, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    root = small.copy(tmp_path)
+    withdraw(root.place, month_of(MONTH))
     if other == "the sums are others":
         sums = root.place.withdrawn / MONTH / files.SUMS
         sums.write_text(sums.read_text("utf-8") + "\n", "utf-8")
@@ -121,7 +137,16 @@ def test_files_made_in_another_way_are_all_made_again(
                 rules=root.place.rules.version,
             )
     assert made(root) == of(root, *root.place.rules.koder)
-    assert root.files(MONTH) == example.files[MONTH]
+    assert root.files(MONTH) == small.files(MONTH)
+
+
+def test_where_few_municipalities_have_not_changed_no_file_is_made_again(
+    small: DataRoot, tmp_path: Path, made: Made
+) -> None:
+    root = small.copy(tmp_path)
+    withdraw(root.place, month_of(MONTH))
+    assert made(root) == set()
+    assert root.files(MONTH) == small.files(MONTH) != {}
 
 
 def test_a_month_run_again_by_the_command_shows_the_same_files_and_leaves_none_aside(
