@@ -83,10 +83,10 @@ def read_amount(text: str) -> int | None:
 def deviation(budget: pl.DataFrame, booked: pl.DataFrame, ahead: pl.DataFrame, month: date) -> pl.DataFrame:
     """Each account of a budget with what is booked and expected in the year (`Budget`). Øre, expenses above zero.
 
-    `budget`: from `read_budget`. `booked`, `ahead`: kommunekode, konto, debet_oere of the year's vouchers so far,
-    and of the forecast of its other months. Each counts on the longest account of the budget that it begins with, else
-    on its own. Only municipalities with a budget have rows. Without a forecast on an account the year is not known, but
-    in December.
+    `budget`: from `read_budget`. `booked`, `ahead`: kommunekode, ydelse_id, konto, debet_oere of the year's vouchers so
+    far, and of the forecast of its other months. Each counts on the longest account of the budget that it begins with,
+    else on its own. Only municipalities with a budget have rows. The rest of the year is not known of an account that
+    neither has money, or that a benefit without a forecast is booked on. In December it is 0.
     """
     mine = {kode: set(rows["konto"]) for (kode,), rows in budget.group_by("kommunekode")}
     sums = [
@@ -95,10 +95,13 @@ def deviation(budget: pl.DataFrame, booked: pl.DataFrame, ahead: pl.DataFrame, m
     ]
     key = ["kommunekode", "konto"]
     rows = budget.join(sums[0], on=key, how="full", coalesce=True).join(sums[1], on=key, how="full", coalesce=True)
-    rest = pl.col("prognose_rest_oere")
-    rows = rows.with_columns(pl.col("budget_oere", "forbrug_oere").fill_null(0))
-    rows = rows.with_columns(rest.fill_null(0) if month.month == 12 else rest)
-    rows = rows.with_columns(helaar_oere=pl.col("forbrug_oere") + rest, maaned=pl.lit(month))
+    rest, told = pl.col("prognose_rest_oere"), pl.col("ydelse_id").is_in(ahead["ydelse_id"].unique().to_list())
+    known = _on_budget(booked, mine).group_by("kommunekode", "konto").agg(alle=told.all())
+    rows = rows.join(known, on=key, how="left").with_columns(pl.col("budget_oere", "forbrug_oere").fill_null(0))
+    # A benefit with a forecast, of which a municipality expects nobody, has no row: its rest is 0.
+    rest = pl.when(pl.col("alle")).then(rest.fill_null(0)).when(pl.col("alle").is_null()).then(rest)
+    rows = rows.with_columns(prognose_rest_oere=pl.lit(0, pl.Int64) if month.month == 12 else rest)
+    rows = rows.with_columns(helaar_oere=pl.col("forbrug_oere") + pl.col("prognose_rest_oere"), maaned=pl.lit(month))
     names = [name for name in Budget.to_schema().columns if name != "koersel"]
     return rows.with_columns(afvigelse_oere=pl.col("helaar_oere") - pl.col("budget_oere")).select(names).sort(key)
 
@@ -132,6 +135,7 @@ def gains(measured: Iterable[Measured], before: pl.DataFrame, month: date) -> pl
 
     Columns of `Gevinst` but koersel. `measured`: amounts under today's rules. `before`: the rows of the run before. A
     gain is a smaller number, unless `maalsaetning` is above zero. It has fallen back if it is smaller than a run ago.
+    Hjemmel: none, technical (`gevinster.toml`).
     """
     parts = [_gain(one, month) for one in measured]
     if not parts:

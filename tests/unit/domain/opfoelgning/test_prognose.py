@@ -144,7 +144,7 @@ def test_a_benefit_that_nothing_came_of_or_nothing_was_expected_of_has_no_foreca
 
 def test_people_leave_by_the_share_of_their_band_and_by_that_of_the_benefit_where_nobody_was_in_it() -> None:
     taught = [
-        priced(after, "101", "KTH", n, 100, afgang=left) for after in range(-36, 1) for n, left in ((2, 50), (60, 10))
+        priced(after, "101", "KTH", n, 100, afgang=left) for after in range(-36, 1) for n, left in ((4, 50), (53, 10))
     ]
     found = made([*taught, priced(0, "630", "KTH", 2, 1000), priced(0, "751", "KTH", 47, 1000)]).rows
     people = {kode: found.filter(pl.col("kommunekode") == kode)["borgere"].to_list() for kode in ("630", "751")}

@@ -74,13 +74,13 @@ def test_a_file_without_the_heading_has_no_lines_and_says_the_heading(lines: lis
     assert found.faults == (f"budget-2026.csv: første linje skal være {HEAD}",)
 
 
-def money(*rows: tuple[str, str, int]) -> pl.DataFrame:
+def money(*rows: tuple[str, str, int], ydelse: str = "ADP") -> pl.DataFrame:
     schema = {"kommunekode": pl.String, "konto": pl.String, "debet_oere": pl.Int64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(ydelse_id=pl.lit(ydelse))
 
 
 def budget(*rows: tuple[str, str, int]) -> pl.DataFrame:
-    return money(*rows).rename({"debet_oere": "budget_oere"})
+    return money(*rows).select("kommunekode", "konto", budget_oere="debet_oere")
 
 
 def shown(rows: pl.DataFrame) -> dict[tuple[str, str], tuple[int | None, ...]]:
@@ -93,11 +93,23 @@ def test_money_counts_on_the_longest_account_of_the_budget_that_it_begins_with()
     booked = money(("630", "5.57.78.2.010", 50), ("630", "5.57.78.1.010", 7), ("630", "5.57.71.2.010", 3))
     found = shown(deviation(lines, booked, money(("630", "5.57.78.2.011", 5)), OCTOBER))
     assert found == {
-        ("630", "5.57.78"): (1000, 7, None, None, None),
+        ("630", "5.57.78"): (1000, 7, 0, 7, -993),
         ("630", "5.57.78.2"): (600, 50, 5, 55, -545),
         ("630", "5.57.7"): (9, 0, None, None, None),
-        ("630", "5.57.71.2.010"): (0, 3, None, None, None),
+        ("630", "5.57.71.2.010"): (0, 3, 0, 3, 3),
     }
+
+
+def test_the_rest_of_the_year_is_not_known_where_a_benefit_on_the_account_has_no_forecast() -> None:
+    lines, booked = budget(("630", "5.57.78", 100)), money(("630", "5.57.78.1.012", 70))
+    other = money(("630", "5.57.78.1.005", 5), ydelse="BEFORD")
+    ahead, elsewhere = (money((kode, "5.57.78.1.012", 45)) for kode in ("630", "706"))
+    told = [(booked, ahead), (pl.concat([booked, other]), ahead), (booked, elsewhere)]
+    assert [shown(deviation(lines, one, rest, OCTOBER))["630", "5.57.78"] for one, rest in told] == [
+        (100, 70, 45, 115, 15),
+        (100, 75, None, None, None),
+        (100, 70, 0, 70, -30),  # the benefit has a forecast; nobody is expected here
+    ]
 
 
 def test_a_municipality_without_a_budget_has_no_rows_and_december_needs_no_forecast() -> None:
