@@ -205,8 +205,14 @@ def opfoelgning(say: Say, maaned: list[date], kommune: list[str], *, aabn: bool)
     """Lav opfølgningen for en opgjort måned: tabeller, og en side og et regneark til hver kommune."""
     from refusion_assets.runs.month import follow_up  # noqa: PLC0415  Dagster takes seconds to load
 
-    folder = follow_up(_place(), maaned[0], say)
+    place = _place()
+    known = {*place.rules.koder, "000"}
+    if strange := [kode for kode in kommune if kode not in known]:
+        wrong(f"{', '.join(strange)} er ingen kommune; skriv koder som 630, eller 000 for hele landet")
+    folder = follow_up(place, maaned[0], say)
     pages = [page for kode in kommune or ["000"] for page in sorted(folder.glob(f"*-opfoelgning-{kode}-*.html"))]
+    if not pages:
+        say(f"Ingen side: {', '.join(kommune)} er ikke opgjort i {maaned[0]:%Y-%m}.")
     for page in pages:
         say(f"Siden: {page}")
         if aabn:

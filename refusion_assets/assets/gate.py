@@ -170,11 +170,12 @@ def settle_command(month: date, koder: Collection[str]) -> str:
 
 
 def withdraw(place: Place, month: date) -> None:
-    """A month's outgoing files and its statement taken out of sight: a month that stops must leave no file behind.
+    """A month's files, follow-up and statement taken out of sight: a month that stops must leave no file behind.
 
     The files are laid aside, as most may come out the same.
     """
-    for path in place.statements.glob(f"{month:%Y-%m}.*"):
+    follow_up = (place.warehouse.published.parent / "opfoelgning").glob(f"*/{month:%Y-%m}.parquet")
+    for path in (*place.statements.glob(f"{month:%Y-%m}.*"), *follow_up):
         path.unlink(missing_ok=True)
     folder = place.outgoing / f"{month:%Y-%m}"
     if folder.exists():

@@ -29,6 +29,7 @@ from refusion_assets.assets.gate import (
     table_asset,
     take_back,
 )
+from refusion_assets.assets.opfoelgning.settled import forget
 from refusion_assets.assets.raw.let_pass import refuse_number
 from refusion_assets.assets.stale import refuse_other_rules
 from refusion_assets.assets.touched import (
@@ -141,6 +142,7 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
         _enter(session, "maaned = $month", NY, number, koder, month)
     else:
         _settle_changed(session, place, month, number, koder)
+    forget(session, number)
     ledger = ledger_of(session, number, koder, TOLD)
     totals = by_kommune(ledger, list(koder), number, month)
     session.run(f"DELETE FROM opgoerelse.kommune WHERE koersel = $n AND {AMONG}", n=number, koder=list(koder))

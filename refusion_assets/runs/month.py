@@ -30,6 +30,7 @@ from refusion_assets.assets.gate import (
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.opfoelgning.asset import JOB as OPFOELGNING
+from refusion_assets.assets.opfoelgning.asset import kept, refuse_unsettled
 from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
 from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand
 from refusion_assets.assets.raw.let_pass import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
@@ -283,12 +284,16 @@ def consequence(
 def follow_up(place: Place, month: date, say: Callable[[str], None]) -> Path:
     """The follow-up of a settled month, made anew; the folder of its pages. No month waits for it, but for its storing.
 
-    Stop if the month is not settled and published.
+    Says the balances that do not hold. Stop if the month is not settled and published.
     """
+    refuse_unsettled(place, month)
     home = Path(os.environ["DAGSTER_HOME"])
     with _alone(place, say, FOLLOW_UP_LOCK), events.readable(home), events.instance(home) as instance:
         defs = build_defs(replace(place, tell=patient(say)))
         _execute(defs, OPFOELGNING, instance, {STARTED_BY: COMMAND_LINE}, f"{month:%Y-%m}")
+    for outcome in kept(place, month)[1].values():
+        if not outcome.bestaaet:
+            say(f"Bemærk: {outcome.tekst} {outcome.handling}")
     return place.outgoing / f"{month:%Y-%m}"
 
 

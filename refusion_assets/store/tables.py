@@ -79,7 +79,7 @@ OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
     },
     "assets.findings.advise": {"opgoerelse.advis": Advis},
     "assets.outgoing": {"opgoerelse.fil_grundlag": FilGrundlag},
-    "assets.opfoelgning.asset": {f"opfoelgning.{name}": model for name, model in VIEWS.items()},
+    "assets.opfoelgning": {f"opfoelgning.{name}": model for name, model in VIEWS.items()},
     "assets.checks.asset": {"kontrol.resultat": Resultat, "kontrol.tal": Tal},
     "assets.checks.quality": {"kontrol.kvalitet": Afsender},
 }

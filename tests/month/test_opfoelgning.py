@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from refusion_assets.assets.opfoelgning.asset import figures_of
+from refusion_assets.assets.opfoelgning.asset import budget_of, figures_of
 from refusion_assets.assets.opfoelgning.balances import BALANCES
 from refusion_assets.assets.opfoelgning.settled import basis
 from refusion_assets.domain.calendar import last_day, month_of, next_month
@@ -201,6 +201,7 @@ def broken(name: str, rows: pl.DataFrame) -> pl.DataFrame:
         "sene_uger": "netto_oere",
         "haengende": "beloeb_oere",
         "andre_kommuner": "egen_oere",
+        "langvarige": "egen_oere",
     }.get(name, "borgere")
     last = pl.int_range(pl.len()) == pl.len() - 1
     return rows.with_columns(pl.when(last).then(pl.col(column) + 7).otherwise(column).alias(column))
@@ -239,6 +240,8 @@ def followed(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Data
     ran = root.refusion("opfoelgning", LAST)
     assert (ran.code, ran.err) == (0, ""), ran.err
     assert ran.out.strip().endswith(".html")
+    assert f"Bemærk: Budgettet har 1 fejl: {budget.name} linje 3: kontoen skal skrives som på bilaget" in ran.out
+    assert "190190" not in ran.out
     return root
 
 
@@ -279,6 +282,8 @@ def test_made_again_the_files_are_the_same_byte_for_byte_and_the_month_can_be_cl
     assert pages(root) == before
     root.koer(LAST)
     assert pages(root) == {}
+    assert list((root.path / "udgivet" / "opfoelgning").rglob("*.parquet")) == []
+    assert root.rows("SELECT count(*) FROM opfoelgning.trappe") == [(0,)]
     assert root.refusion("opfoelgning", LAST).code == 0
     assert pages(root) == before
     closed = root.refusion("luk", LAST)
@@ -287,13 +292,31 @@ def test_made_again_the_files_are_the_same_byte_for_byte_and_the_month_can_be_cl
 
 @pytest.mark.parametrize(
     ("month", "said"),
-    [("2024-05", "2024-05 er ikke opgjort og udgivet"), ("2019-01", "2019-01 er ikke opgjort og udgivet")],
+    [
+        ("2024-05", "2024-05 er ikke opgjort og udgivet"),
+        ("2019-01", "2019-01 er ikke opgjort og udgivet"),
+        ("2031-01", "2031-01 er ikke opgjort og udgivet"),
+    ],
 )
 def test_a_month_that_is_not_settled_stops_with_one_line(followed: DataRoot, month: str, said: str) -> None:
     ran = followed.refusion("opfoelgning", month)
     assert ran.code == 1
     assert said in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_a_code_that_is_no_municipality_is_refused_before_anything_is_made(followed: DataRoot) -> None:
+    ran = followed.refusion("opfoelgning", LAST, "--kommune", "999,630")
+    assert (ran.code, ran.out) == (2, "")
+    assert "999 er ingen kommune" in ran.err
+
+
+def test_a_budget_that_cannot_be_read_is_a_remark_and_no_stop(followed: DataRoot, tmp_path: Path) -> None:
+    root = replace(followed, path=tmp_path)
+    (tmp_path / "budget" / "budget-2024.csv").mkdir(parents=True)
+    found = budget_of(root.place, month_of(LAST))
+    assert found.rows.is_empty()
+    assert found.faults[0].startswith("budget-2024.csv kan ikke læses")
 
 
 def gained(rules: Path) -> None:

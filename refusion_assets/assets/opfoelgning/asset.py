@@ -17,13 +17,14 @@ from refusion_assets.assets.checks.asset import Check, answer
 from refusion_assets.assets.gate import FILER, POOL, run_month, stopping
 from refusion_assets.assets.opfoelgning import queries
 from refusion_assets.assets.opfoelgning.balances import BALANCES, ERRORS_OF, MOST_TOLD
-from refusion_assets.assets.opfoelgning.settled import BY_NUMBER, Basis, basis
+from refusion_assets.assets.opfoelgning.settled import Basis, basis, cohorts, forget
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings.outcome import ADVARSEL, Outcome
 from refusion_assets.domain.opfoelgning.prognose import forecast
 from refusion_assets.domain.opfoelgning.targets import NO_BUDGET, BudgetFile, read_budget
 from refusion_assets.domain.opfoelgning.views import VIEWS, Ugetal
-from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.opgoerelse.ledger import run_number
+from refusion_assets.domain.stop import Stop, of_the_disk
 from refusion_assets.domain.wording import plural
 from refusion_assets.partitions import KINDS, MAANED, OWNER, kroner, of_table
 from refusion_assets.place import Place
@@ -79,12 +80,11 @@ def figures_of(place: Place, month: date) -> tuple[dict[str, pl.DataFrame], dict
 
     Reads the published copy, so no run waits for it. Stop if the copy has no such run.
     """
+    refuse_unsettled(place, month)
     with place.warehouse.reading() as session:
-        if not session.value("SELECT count(*) FROM opgoerelse.koersel WHERE maaned = $m", m=month):
-            raise Stop(f"{month:%Y-%m} er ikke opgjort og udgivet; kør måneden først")
         run = basis(session, place.rules, month)
         views = {name: _proved(name, made(run), run) for name, made in MADE.items()}
-        ahead = forecast(run.frame(BY_NUMBER), place.rules, month)
+        ahead = forecast(cohorts(run), place.rules, month)
         lines = budget_of(place, month)
         made = {
             "prognose": ahead.rows,
@@ -98,12 +98,22 @@ def figures_of(place: Place, month: date) -> tuple[dict[str, pl.DataFrame], dict
     return views, outcomes
 
 
+def refuse_unsettled(place: Place, month: date) -> None:
+    """Stop if the published copy has no run `month`."""
+    with place.warehouse.reading() as session:
+        if not session.value("SELECT count(*) FROM opgoerelse.koersel WHERE maaned = $m", m=month):
+            raise Stop(f"{month:%Y-%m} er ikke opgjort og udgivet; kør måneden først")
+
+
 def budget_of(place: Place, month: date) -> BudgetFile:
     """The budget file of a month's year, `budget/budget-<AAAA>.csv` in the data root; no lines if there is none."""
     path = place.root / "budget" / f"budget-{month.year}.csv"
     if not path.exists():
         return BudgetFile(NO_BUDGET, ())
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        return BudgetFile(NO_BUDGET, (f"{path.name} kan ikke læses: {of_the_disk(error) or type(error).__name__}",))
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -113,10 +123,11 @@ def budget_of(place: Place, month: date) -> BudgetFile:
 
 def unreadable(faults: Sequence[str]) -> Outcome:
     """The outcome of a budget file with lines that could not be used."""
+    more = f"; og {len(faults) - MOST_TOLD} til" if len(faults) > MOST_TOLD else ""
     return Outcome(
         False,
-        f"{plural(len(faults), 'linje', 'linjer')} i budgettet er ikke brugt: {'; '.join(faults[:MOST_TOLD])}.",
-        "Ret filen, og lav opfølgningen igen; de andre linjer er brugt.",
+        f"Budgettet har {plural(len(faults), 'fejl', 'fejl')}: {'; '.join(faults[:MOST_TOLD])}{more}.",
+        "Ret filen, og lav opfølgningen igen; linjer uden fejl er brugt.",
         len(faults),
     )
 
@@ -179,12 +190,12 @@ def kept(place: Place, month: date) -> tuple[dict[str, pl.DataFrame], dict[str, 
     return views, {name: Outcome(**(one | {"eksempler": tuple(one["eksempler"])})) for name, one in said.items()}
 
 
-def store(place: Place, views: Mapping[str, pl.DataFrame]) -> None:
+def store(place: Place, month: date, views: Mapping[str, pl.DataFrame]) -> None:
     """The figures of a run in the warehouse, in place of earlier ones of the run, and in the copy for analysts."""
-    number = views["trappe"]["koersel"].first()
+    number = run_number(month, place.rules)
     with place.warehouse.open() as session:
+        forget(session, number)
         for name in VIEWS:
-            session.run(f"DELETE FROM opfoelgning.{name} WHERE koersel = $n", n=number)
             session.insert(f"opfoelgning.{name}", views[name])
     publish(place.warehouse)
 
@@ -250,7 +261,7 @@ def _tables(months: dg.StaticPartitionsDefinition) -> dg.AssetsDefinition:
         month = run_month(context)
         with stopping():
             views, outcomes = kept(place, month)
-            store(place, views)
+            store(place, month, views)
         for name in VIEWS:
             yield dg.MaterializeResult([GROUP, name], metadata=_shown(name, views[name], month))
         yield from (answer(checks[name], outcome) for name, outcome in outcomes.items())

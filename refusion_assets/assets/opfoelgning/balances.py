@@ -153,15 +153,10 @@ def potentiale_er_trappen(basis: Basis, views: Views) -> Outcome:
 
 
 def langvarige_er_trappen(basis: Basis, views: Views) -> Outcome:
-    """The people by years are those with their last week of the month on the staircase."""
-    now = views["trappe"].filter((pl.col("maaned") == basis.month) & (pl.col("borgere_sidst") > 0))
-    placed = _sums(now, ["kommunekode"], borgere=pl.col("borgere_sidst").sum())
-    return apart(
-        "De langvarige mod trappen",
-        _sums(views["langvarige"], ["kommunekode"], **_sum("borgere")),
-        placed,
-        ["kommunekode"],
-    )
+    """The own share by years sums to that of the staircase's steps in the run month. Øre."""
+    now = views["trappe"].filter((pl.col("maaned") == basis.month) & pl.col("trin").is_not_null())
+    ours, theirs = (_sums(rows, ["kommunekode"], **_sum("egen_oere")) for rows in (views["langvarige"], now))
+    return apart("De langvarige mod trappen", ours, theirs, ["kommunekode"])
 
 
 def andre_kommuner_er_tilstanden(basis: Basis, views: Views) -> Outcome:
@@ -181,9 +176,8 @@ def andre_kommuner_er_tilstanden(basis: Basis, views: Views) -> Outcome:
 def genoptjening_er_efterregnet(basis: Basis, views: Views) -> Outcome:
     """The weeks of self-support of a sample agree with the second calculation at the same week."""
     numbers = _drawn(basis, "SELECT DISTINCT borger_id FROM {by_step}", basis.rules.graense("stikproeve_borgere") // 4)
-    chosen = Relation(f"(FROM {basis.by_step} WHERE borger_id IN ({numbers}))")
     by, counts = ["spand"], ["borgere", "paa_ydelse", "uger_der_falder_ud_13"]
-    ours = _sums(genoptjening(replace(basis, by_step=chosen)), by, **_sum(*counts))
+    ours = _sums(genoptjening(basis, f"borger_id IN ({numbers})"), by, **_sum(*counts))
     kinds = {"spand": pl.String, **dict.fromkeys(counts, pl.Int64)}
     again = pl.DataFrame(list(_restarts_again(basis, numbers)), schema=kinds, orient="row")
     outcome = apart("Genoptjeningen mod efterregningen", ours, _sums(again, by, **_sum(*counts)), by)
@@ -286,10 +280,12 @@ def prognose_er_efterproevet(basis: Basis, views: Views) -> Outcome:
 def budget_er_bogfoert(basis: Basis, views: Views) -> Outcome:
     """The accounts of a municipality with a budget sum to its vouchers of the year. Øre, expenses above zero."""
     budgets = views["budget"]
+    if budgets.is_empty():
+        return Outcome(True, "Ingen kommune har et budget for året.")
     settled = basis.frame(
         """SELECT kommunekode, sum(medfinansiering_oere - refusion_oere)::BIGINT AS forbrug_oere
-        FROM opgoerelse.postering p JOIN opgoerelse.koersel k USING (koersel)
-        WHERE k.maaned BETWEEN $fra AND $month GROUP BY 1""",
+        FROM opgoerelse.postering p LEFT JOIN opgoerelse.koersel k USING (koersel)
+        WHERE k.maaned BETWEEN $fra AND $month OR (p.koersel = 0 AND p.maaned >= $fra) GROUP BY 1""",
         fra=basis.month.replace(month=1),
         month=basis.month,
     ).join(budgets, on="kommunekode", how="semi")
@@ -326,6 +322,6 @@ BALANCES: dict[str, tuple[Callable[[Basis, Views], Outcome], str]] = {
     "sene_uger": (sene_uger_er_kladden, "De sene uger er kladdens nye rækker i tidligere måneder."),
     "haengende": (haengende_er_adviseringerne, "Det, der hænger, er de åbne adviseringer."),
     "potentiale": (potentiale_er_trappen, "Borgerne er trappens i måneden."),
-    "langvarige": (langvarige_er_trappen, "Borgerne er dem, der sidst i måneden er på trappen."),
+    "langvarige": (langvarige_er_trappen, "Egenandelen er trappens i måneden, til øren."),
     "andre_kommuner": (andre_kommuner_er_tilstanden, "Pengene efter betaler summer til måneden, til øren."),
 }

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from refusion_assets.assets.findings.statement import caused
-from refusion_assets.assets.opfoelgning.settled import AFREGNET, EGEN_SHARE, MONTHS_SHOWN, WEEKS_AHEAD, Basis
+from refusion_assets.assets.opfoelgning.settled import AFREGNET, EGEN_SHARE, MONTHS, MONTHS_SHOWN, WEEKS_AHEAD, Basis
 from refusion_assets.domain.calendar import last_day, monday, next_month, years_before
 from refusion_assets.domain.findings import words
 from refusion_assets.domain.opfoelgning.targets import Measured, deviation, gains, rest_of_year
@@ -96,41 +96,51 @@ def _top(basis: Basis) -> int:
     return basis.session.integer(f"SELECT max(n) FROM {basis.ahead}")
 
 
+# The municipality of a person's last week; of several there, the one with the highest code. Numbers compare fastest.
+PLACE = """lpad(CAST(max(1000 * date_diff('day', DATE '2000-01-01', {uge}) + CAST({kommunekode} AS BIGINT)) % 1000
+    AS VARCHAR), 3, '0')"""
+
 # The restart of § 6, without a row per week: the spells of the count that stands in the week `$uge`, cut to the window.
 # After the last spell a person supports themselves. The window reaches from the same date `aar` years before.
 GENOPTJENING = f"""
 WITH regel AS (SELECT * FROM regler.genoptjening WHERE gaelder_fra_uge <= $uge ORDER BY gaelder_fra_uge DESC LIMIT 1
-), bor AS (
-    SELECT borger_id, arg_max(kommunekode, (maaned, uge, ydelse_id, kommunekode)) AS kommunekode
-    FROM {{by_step}} GROUP BY borger_id
 ), forloeb AS (
     SELECT borger_id, fra_uge, CAST(fra_uge + CAST(7 * antal_uger AS INTEGER) AS DATE) AS slut, art, taelling, taeller,
            n_foer, genoptjent
-    FROM duration.forloeb SEMI JOIN bor USING (borger_id) WHERE fra_uge <= $uge
+    FROM duration.forloeb WHERE fra_uge <= $uge AND {{whose}}
 ), staar AS (
     SELECT borger_id, max(slut) AS slut, arg_max(taelling, fra_uge) AS taelling, max(fra_uge) AS fra_uge,
            arg_max(CASE WHEN genoptjent AND slut <= $efter THEN 0 WHEN art = 'A'
                THEN n_foer + date_diff('day', fra_uge, least(slut, $efter)) // 7 ELSE n_foer END, fra_uge) AS n,
            arg_max(art, fra_uge) = 'C' AS fri
     FROM forloeb GROUP BY borger_id
+), bor AS (
+    SELECT borger_id, {PLACE.format(uge="max_uge", kommunekode="kommunekode")} AS kommunekode FROM (
+        SELECT borger_id, kommunekode, max(uge) AS max_uge FROM {{{{by_step}}}} WHERE {{whose}} GROUP BY ALL)
+    GROUP BY borger_id
+), foer AS (
+    SELECT borger_id, {PLACE.format(uge="uge", kommunekode="kommunekode")} AS kommunekode
+    FROM (SELECT * FROM {AFREGNET} SEMI JOIN (SELECT borger_id FROM staar ANTI JOIN bor USING (borger_id) WHERE n > 0)
+        USING (borger_id)) GROUP BY borger_id
+), alle AS (FROM bor UNION ALL FROM foer
 ), fri AS (
     SELECT f.borger_id, f.fra_uge, least(f.slut, $efter) AS slut FROM forloeb f
     JOIN staar s ON s.borger_id = f.borger_id AND s.taelling = f.taelling WHERE f.taeller
     UNION ALL SELECT borger_id, slut, $efter FROM staar WHERE slut < $efter AND n > 0
 ), talt AS (
-    SELECT borger_id, sum(greatest(date_diff('day', greatest(fra_uge, $fra), slut) // 7, 0))::BIGINT AS g,
-           sum(greatest(date_diff('day', greatest(fra_uge, $fra), least(slut, $ud)) // 7, 0))::BIGINT AS ud
+    SELECT borger_id, sum(greatest(date_diff('day', greatest(fra_uge, $vindue), slut) // 7, 0))::BIGINT AS g,
+           sum(greatest(date_diff('day', greatest(fra_uge, $vindue), least(slut, $ud)) // 7, 0))::BIGINT AS ud
     FROM fri GROUP BY borger_id
 ), hver AS (
     SELECT b.kommunekode, b.borger_id, coalesce(t.g, 0) AS g, coalesce(t.ud, 0) AS ud,
            s.slut >= $efter AND NOT s.fri AS paa
-    FROM staar s JOIN bor b USING (borger_id) LEFT JOIN talt t USING (borger_id), regel r
+    FROM staar s JOIN alle b USING (borger_id) LEFT JOIN talt t USING (borger_id), regel r
     WHERE s.n > 0 AND NOT (r.ved_opnaaelse AND coalesce(t.g, 0) >= r.uger)
 ), vaerdi AS (
     SELECT o.borger_id, sum({WEEKS_AHEAD} * CASE y.side WHEN 'medfinansiering' THEN 1 ELSE -1 END
            * {half_away("7 * o.brutto * (o.procent - a.procent)", "100 * o.dage")}) AS oere
-    FROM {{on_step}} o JOIN {{ahead}} a ON a.ydelse_id = o.ydelse_id AND a.n = 1 AND a.frem = 0
-    JOIN {{benefits}} y ON y.ydelse_id = o.ydelse_id GROUP BY 1
+    FROM {{{{on_step}}}} o JOIN {{{{ahead}}}} a ON a.ydelse_id = o.ydelse_id AND a.n = 1 AND a.frem = 0
+    JOIN {{{{benefits}}}} y ON y.ydelse_id = o.ydelse_id GROUP BY 1
 )
 SELECT kommunekode, CASE WHEN g = 0 THEN '{SPANDE[0]}' WHEN g < 14 THEN '{SPANDE[1]}' WHEN g < 27 THEN '{SPANDE[2]}'
            WHEN g < 40 THEN '{SPANDE[3]}' ELSE '{SPANDE[4]}' END AS spand,
@@ -139,17 +149,21 @@ SELECT kommunekode, CASE WHEN g = 0 THEN '{SPANDE[0]}' WHEN g < 14 THEN '{SPANDE
 FROM hver LEFT JOIN vaerdi v USING (borger_id) GROUP BY ALL"""
 
 
-def genoptjening(basis: Basis) -> pl.DataFrame:
+def genoptjening(basis: Basis, whose: str = "true") -> pl.DataFrame:
     """People by their weeks of self-support in the window, at the last whole week (`Genoptjening`). Weeks, øre.
 
-    Hjemmel: § 6, stk. 1. The counts are those of the last calculation, also for an earlier run.
+    `whose`: a condition on borger_id, for a part of the people. Of two municipalities in a person's last week, the one
+    with the highest code is named. The counts are those of the last calculation, also for an earlier run.
+    Hjemmel: § 6, stk. 1.
     """
     uge = last_whole_week(basis.month)
     years = basis.session.integer(
         "SELECT arg_max(vindue_aar, gaelder_fra_uge) FROM regler.genoptjening WHERE gaelder_fra_uge <= $uge", uge=uge
     )
-    fra, ud = (_first_week(week, years) for week in (uge, uge + timedelta(weeks=WEEKS_AHEAD)))
-    return basis.frame(GENOPTJENING, uge=uge, efter=uge + timedelta(weeks=1), fra=fra, ud=ud)
+    vindue, ud = (_first_week(week, years) for week in (uge, uge + timedelta(weeks=WEEKS_AHEAD)))
+    days = {"uge": uge, "efter": uge + timedelta(weeks=1), "vindue": vindue, "ud": ud}
+    ledger = {"n": basis.number, "fra": next_month(basis.month, 1 - MONTHS), "month": basis.month}
+    return basis.frame(GENOPTJENING.format(whose=whose), **days, **ledger)
 
 
 def last_whole_week(month: date) -> date:
@@ -235,12 +249,12 @@ def potentiale(basis: Basis) -> pl.DataFrame:
 
 LANGVARIGE = f"""
 WITH penge AS (
-    SELECT borger_id, kommunekode, sum(egen) AS egen FROM {{by_step}}
+    SELECT borger_id, kommunekode, sum(egen) AS egen, arg_max(n, (uge, trin, ydelse_id)) AS n FROM {{by_step}}
     WHERE maaned = $month AND trin IS NOT NULL GROUP BY ALL
 ), hver AS (
-    SELECT p.kommunekode, p.n, egen, count(*) OVER (PARTITION BY p.kommunekode) AS alle,
-           row_number() OVER (PARTITION BY p.kommunekode ORDER BY p.n DESC, p.borger_id) AS plads
-    FROM {{place}} p JOIN penge USING (borger_id, kommunekode) WHERE maaned = $month
+    SELECT *, count(*) OVER (PARTITION BY kommunekode) AS alle,
+           row_number() OVER (PARTITION BY kommunekode ORDER BY n DESC, borger_id) AS plads
+    FROM penge
 )
 SELECT kommunekode, CASE WHEN n < 52 THEN '{AAR[0]}' WHEN n < 104 THEN '{AAR[1]}' WHEN n < 260 THEN '{AAR[2]}'
            ELSE '{AAR[3]}' END AS aar_paa_ydelse, count(*) AS borgere, sum(egen)::BIGINT AS egen_oere,
@@ -350,12 +364,12 @@ def gevinst(basis: Basis) -> pl.DataFrame:
     return gains(measured, before, basis.month)
 
 
-# The ledger of the runs of the year, as its vouchers post it.
+# The ledger of the runs of the year, as its vouchers post it. The months before the first run are opening rows.
 OF_THE_YEAR = """
 SELECT kommunekode, ydelse_id, procent, sum(refusion_oere)::BIGINT AS refusion_oere,
        sum(medfinansiering_oere)::BIGINT AS medfinansiering_oere
-FROM opgoerelse.postering p JOIN opgoerelse.koersel k USING (koersel)
-WHERE k.maaned BETWEEN $fra AND $month GROUP BY ALL"""
+FROM opgoerelse.postering p LEFT JOIN opgoerelse.koersel k USING (koersel)
+WHERE k.maaned BETWEEN $fra AND $month OR (p.koersel = 0 AND p.maaned >= $fra) GROUP BY ALL"""
 
 
 def budget(basis: Basis, lines: pl.DataFrame, ahead: pl.DataFrame) -> pl.DataFrame:

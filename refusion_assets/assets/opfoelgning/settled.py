@@ -7,12 +7,15 @@ import numpy as np
 import polars as pl
 
 from refusion_assets.domain.calendar import last_day, make_grid, monday, next_month
+from refusion_assets.domain.opfoelgning.views import VIEWS
 from refusion_assets.domain.opgoerelse.ledger import run_number, ydelse_navne
 from refusion_assets.domain.refusion.rates import make_rates
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.store.session import Relation, Session
 
 MONTHS = 37
+# The forecast prices a day by three months, now and a year ago, and proves itself on the twelve since.
+MONTHS_OF_MONEY = 15
 MONTHS_SHOWN = 13
 WEEKS_AHEAD = 13
 
@@ -31,9 +34,11 @@ AFREGNET = f"""(
     WHERE raekketype <> 'T' AND koersel <= $n AND maaned BETWEEN $fra AND $month)"""
 
 # One row per month, person, municipality, benefit and step. The days are those of its weeks within the month.
+# Fleksbidrag is of a month, and stands on one week of it.
 BY_STEP = f"""
 SELECT maaned, borger_id, kommunekode, a.ydelse_id, trin, count(*) AS uger, max(uge) AS uge,
-       sum(least(uge + 6, last_day(maaned)) - greatest(uge, maaned) + 1)::BIGINT AS dage,
+       sum(CASE WHEN y.side = 'fleksbidrag' THEN day(last_day(maaned))
+           ELSE least(uge + 6, last_day(maaned)) - greatest(uge, maaned) + 1 END)::BIGINT AS dage,
        arg_max(ydelsestaeller, uge) AS n, arg_max(procent, uge) AS procent,
        sum(beloeb_oere)::BIGINT AS brutto, sum(refusion_oere)::BIGINT AS refusion,
        sum(medfinansiering_oere)::BIGINT AS medfinansiering, sum({EGEN_SHARE})::BIGINT AS egen
@@ -43,7 +48,7 @@ FROM {AFREGNET} a LEFT JOIN {{benefits}} y ON y.ydelse_id = a.ydelse_id GROUP BY
 PLACE = """
 SELECT maaned, borger_id, arg_max(kommunekode, orden) AS kommunekode, arg_max(ydelse_id, orden) AS ydelse_id,
        arg_max(trin, orden) AS trin, arg_max(n, orden) AS n, max(uge) AS uge
-FROM (SELECT *, (uge, trin, ydelse_id, kommunekode) AS orden FROM {by_step} WHERE trin IS NOT NULL AND maaned >= $fra)
+FROM (SELECT *, (uge, trin, ydelse_id, kommunekode) AS orden FROM {by_step} WHERE trin IS NOT NULL)
 GROUP BY ALL"""
 
 # The people on a benefit of the staircase in the last week of the month. The amount of a week is that of the month by
@@ -53,28 +58,25 @@ SELECT b.borger_id, b.kommunekode, b.ydelse_id, arg_max(b.trin, b.uge) AS trin, 
        arg_max(b.procent, b.uge) AS procent, sum(b.brutto)::BIGINT AS brutto, sum(b.dage)::BIGINT AS dage
 FROM {by_step} b WHERE b.maaned = $month AND b.trin IS NOT NULL GROUP BY ALL HAVING max(b.uge) = $sidste"""
 
-# One row per month, person, municipality and benefit, with the number of the last week. A person has left who has no
-# row of the benefit in the municipality the month after. One without a row the month before has come.
-BY_NUMBER = """
-WITH hver AS (
-    SELECT maaned, borger_id, kommunekode, ydelse_id, arg_max(n, uge) AS n, sum(uger)::BIGINT AS uger,
-           sum(brutto)::BIGINT AS brutto, sum(refusion)::BIGINT AS refusion,
-           sum(medfinansiering)::BIGINT AS medfinansiering
-    FROM {by_step} GROUP BY ALL
-), andre AS (
-    SELECT h.*, e.maaned IS NULL AS gik, f.maaned IS NULL AS kom FROM hver h
-    LEFT JOIN (SELECT DISTINCT maaned, borger_id, kommunekode, ydelse_id FROM {by_step}) e
-        ON e.maaned = h.maaned + INTERVAL 1 MONTH AND e.borger_id = h.borger_id AND e.kommunekode = h.kommunekode
-        AND e.ydelse_id = h.ydelse_id
-    LEFT JOIN (SELECT DISTINCT maaned, borger_id, kommunekode, ydelse_id FROM {by_step}) f
-        ON f.maaned = h.maaned - INTERVAL 1 MONTH AND f.borger_id = h.borger_id AND f.kommunekode = h.kommunekode
-        AND f.ydelse_id = h.ydelse_id
+# The people of each month with a row in its last week, by benefit, municipality and number. `maaneder` has a bit for
+# each month that a person has one of a benefit in a municipality. So leaving and coming need no join of months. The
+# money has rows of its own without people: all ledger rows sum to those that stand, as a T row takes one back.
+COHORTS = f"""
+WITH rk AS (
+    SELECT maaned, borger_id, kommunekode, ydelse_id, ydelsestaeller AS n, date_diff('month', $fra, maaned) AS nr
+    FROM {AFREGNET} WHERE uge = date_trunc('week', last_day(maaned))
+), hver AS (
+    SELECT borger_id, kommunekode, ydelse_id, bit_or(1::BIGINT << nr) AS maaneder FROM rk GROUP BY ALL
 )
-SELECT maaned, kommunekode, ydelse_id, n AS ydelsestaeller, count(*) AS borgere, sum(uger)::BIGINT AS borgeruger,
-       sum(brutto)::BIGINT AS brutto_oere, sum(refusion)::BIGINT AS refusion_oere,
-       sum(medfinansiering)::BIGINT AS medfinansiering_oere,
-       count(*) FILTER (gik) AS afgang, count(*) FILTER (kom) AS tilgang
-FROM andre GROUP BY ALL"""
+SELECT maaned, kommunekode, ydelse_id, n AS ydelsestaeller, count(*) AS borgere, 0::BIGINT AS brutto_oere,
+       0::BIGINT AS refusion_oere, 0::BIGINT AS medfinansiering_oere,
+       count(*) FILTER ((maaneder >> (nr + 1)) & 1 = 0) AS afgang,
+       count(*) FILTER (nr = 0 OR (maaneder >> (nr - 1)) & 1 = 0) AS tilgang
+FROM rk JOIN hver USING (borger_id, kommunekode, ydelse_id) GROUP BY ALL
+UNION ALL
+SELECT maaned, kommunekode, ydelse_id, NULL, 0, sum(beloeb_oere)::BIGINT, sum(refusion_oere)::BIGINT,
+       sum(medfinansiering_oere)::BIGINT, 0, 0
+FROM opgoerelse.postering WHERE koersel <= $n AND maaned BETWEEN $penge_fra AND $month GROUP BY ALL"""
 
 
 @dataclass(frozen=True)
@@ -102,25 +104,40 @@ class Basis:
         return self.session.frame(query.format(**{name: getattr(self, name) for name in named}), **parameters)
 
 
+def forget(session: Session, number: int) -> None:
+    """Delete the figures of run `number`: its ledger is made anew, and they would be of the one before."""
+    for name in VIEWS:
+        session.run(f"DELETE FROM opfoelgning.{name} WHERE koersel = $n", n=number)
+
+
 def last_week(month: date) -> date:
     """The Monday of the week that has the last day of a month."""
     return monday(last_day(month))
 
 
 def basis(session: Session, rules: Rulebook, month: date) -> Basis:
-    """The settled state after run `month` of the 37 months through it, and what the staircase says of the weeks ahead.
+    """The settled state after run `month` of the 13 months through it, and what the staircase says of the weeks ahead.
 
     Rows of later runs are left out, so that an earlier run has the figures that it had. Reads only.
     """
-    number, fra = run_number(month, rules), next_month(month, 1 - MONTHS)
+    number, fra = run_number(month, rules), next_month(month, 1 - MONTHS_SHOWN)
     with session.lending("known_benefits", benefits(rules)):
         known = session.temp("benefits", "FROM known_benefits")
     by_step = session.temp("by_step", BY_STEP.format(benefits=known), n=number, fra=fra, month=month)
-    place = session.temp("place", PLACE.format(by_step=by_step), fra=next_month(month, 1 - MONTHS_SHOWN))
+    place = session.temp("place", PLACE.format(by_step=by_step))
     on_step = session.temp("on_step", ON_STEP.format(by_step=by_step), month=month, sidste=last_week(month))
     with session.lending("weeks_ahead", steps_ahead(rules, month)):
         ahead = session.temp("ahead", "FROM weeks_ahead")
     return Basis(session, rules, month, number, by_step, place, on_step, ahead, known)
+
+
+def cohorts(run: Basis) -> pl.DataFrame:
+    """The history that the forecast learns from: people by benefit and number at the end of each of 37 months. Øre.
+
+    Columns as `domain.opfoelgning.prognose.forecast` wants them; money stands on rows without people, of 15 months.
+    """
+    fra, penge_fra = (next_month(run.month, 1 - months) for months in (MONTHS, MONTHS_OF_MONEY))
+    return run.frame(COHORTS, n=run.number, fra=fra, penge_fra=penge_fra, month=run.month)
 
 
 def benefits(rules: Rulebook) -> pl.DataFrame:

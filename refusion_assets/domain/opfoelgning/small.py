@@ -175,7 +175,7 @@ def leaving(
     if view in BY_BENEFIT:
         marked = _marked(marked, count, money, bound * each, KEY, "_skjult")
     if whole.is_empty():
-        return _without(marked, numbers), whole, set()
+        return _of_fewer(_without(marked, numbers), bound), whole, set()
     cells = [name for name in key_of(contract) if name not in {"maaned", "afsender"}]
     held = marked.filter("_skjult").group_by(*table, *cells).agg(_celler=pl.len(), _folk=pl.col(count).sum())
     beside = whole.join(held, on=[*table, *cells], how="left", nulls_equal=True, maintain_order="left")
@@ -191,7 +191,26 @@ def leaving(
         sums = sums.with_columns(_lille=tiny)
         sums = _unfound(marked.filter(maaned=month), sums, set(small["kommunekode"]), cells, told=told)
         months -= set() if told else {month}
-    return _without(marked, numbers), _without(sums.drop("_lille"), numbers), months
+    shown = _of_fewer(_without(marked, numbers), bound)
+    return shown, _of_fewer(_without(sums.drop("_lille"), numbers), bound, shown), months
+
+
+def _of_fewer(rows: pl.DataFrame, bound: int, beside: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The rows without numbers of a few of a shown group: null where they are under the bound, or told by such a row.
+
+    The people last on a step are never told outside, as they sum to the movements. Nor is the money of a municipality's
+    longest tenth, who may be few in any group.
+    """
+    never = [name for name in ("borgere_sidst", "laengste_tiendedel_oere") if name in rows.columns]
+    if never:
+        return rows.with_columns(pl.lit(None, pl.Int64).alias(name) for name in never)
+    if "paa_ydelse" not in rows.columns:
+        return rows
+    few = pl.col("paa_ydelse").is_between(1, bound - 1)
+    if beside is not None:
+        few |= pl.col("spand").is_in(beside.filter(pl.col("paa_ydelse").is_null())["spand"].unique().to_list())
+    parts = ("paa_ydelse", "vaerdi_13_uger_oere")
+    return rows.with_columns(pl.when(~few).then(pl.col(name)).alias(name) for name in parts)
 
 
 def _unfound(

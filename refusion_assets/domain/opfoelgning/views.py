@@ -1,5 +1,12 @@
 """Understands the tables of the follow-up: what each says of a municipality after a run, and how a share is written."""
 
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from statistics import median
+from typing import Any
+
+import numpy as np
 import pandera.polars as pa
 import polars as pl
 
@@ -196,14 +203,14 @@ class Potentiale(Contract, key=[*KEY, "ydelse_id", "trin"]):
 
 
 class Langvarig(Contract, key=[*KEY, "aar_paa_ydelse"]):
-    """One row per run, municipality and range of years of support: people at the month end and their money. Øre."""
+    """One row per run, municipality and range of years of support: people on the staircase in the month. Øre."""
 
     koersel: pl.Int64
     maaned: pl.Date = pa.Field(description="the run month")
     kommunekode: pl.String
     aar_paa_ydelse: pl.String = pa.Field(description="whole years of 52 weeks by the counter")
     borgere: pl.Int64 = pa.Field(ge=0)
-    egen_oere: pl.Int64 = pa.Field(description="own share of the month, øre")
+    egen_oere: pl.Int64 = pa.Field(description="own share of the month on the staircase, øre")
     laengste_tiendedel_oere: pl.Int64 = pa.Field(
         description="the part of it that is of the tenth of the municipality's people with the highest counters, øre"
     )
@@ -302,7 +309,7 @@ def compared(sums: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """The own share of each municipality beside the median of municipalities alike (`Sammenlign`). Per mille, øre.
 
     `sums`: kommunekode and the øre of twelve months: brutto, egen, trin4, paa (all steps). Alike are those of a region
-    and size; of the size, or all, where fewer than five would be. A median of an even number lies between two, rounded.
+    and size; of the size, or all, where fewer than five would be. Medians and places are of exact shares.
     """
     known = [
         (k.kommunekode, k.region, next(name for least, name in SIZES if k.indbyggertal >= least), k.indbyggertal)
@@ -310,39 +317,39 @@ def compared(sums: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     ]
     homes = pl.DataFrame(known, schema=["kommunekode", "region", "stoerrelse", "indbyggere"], orient="row")
     rows = sums.join(homes, on="kommunekode").with_columns(naer=pl.format("{}, {}", "region", "stoerrelse"))
-    rows = rows.with_columns(
-        _rounded("egen_promille", 1000 * rows["egen"], rows["brutto"]),
-        _rounded("trin4_promille", 1000 * rows["trin4"], rows["paa"].clip(1)),
-        _rounded("egen_pr_indbygger_oere", rows["egen"], rows["indbyggere"]),
-    )
-    enough = [pl.len().over(name) >= LEAST_ALIKE for name in ("naer", "stoerrelse")]
-    rows = rows.with_columns(
-        gruppe=pl.when(enough[0]).then("naer").when(enough[1]).then("stoerrelse").otherwise(pl.lit(LANDET))
-    )
-    # A group's median is taken of all who are alike in its sense, also of those with a closer group of their own.
-    every = pl.concat([rows.with_columns(blandt=name) for name in ("naer", "stoerrelse", pl.lit(LANDET))])
-    shares = ["egen_promille", "trin4_promille", "egen_pr_indbygger_oere"]
-    medians = every.group_by("blandt").agg(pl.len().cast(pl.Int64).alias("kommuner"), *map(_two_in_the_middle, shares))
-    ranked = every.with_columns(
-        plads=pl.struct("egen_promille", "kommunekode").rank("ordinal").over("blandt").cast(pl.Int64)
-    )
-    mine = ranked.filter(pl.col("blandt") == pl.col("gruppe")).join(medians, on="blandt")
-    mine = mine.with_columns(_rounded(f"median_{name}", mine[f"{name}_to_midterste"], 2) for name in shares)
-    above = mine["egen"] - _rounded("mer_oere", mine["median_egen_promille"] * mine["brutto"], 1000)
-    return mine.select(
-        "kommunekode", "gruppe", "kommuner", *shares, above.alias("mer_oere"), "plads",
-        median_promille="median_egen_promille",
-        median_trin4_promille="median_trin4_promille",
-        median_pr_indbygger_oere="median_egen_pr_indbygger_oere",
-    )  # fmt: skip
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows.sort("kommunekode").iter_rows(named=True):
+        for name in (row["naer"], row["stoerrelse"], LANDET):
+            groups[name].append(row)
+    made = []
+    for row in rows.iter_rows(named=True):
+        near = next((g for g in (row["naer"], row["stoerrelse"]) if len(groups[g]) >= LEAST_ALIKE), LANDET)
+        alike = groups[near]
+        middle = [median(share(one) for one in alike) for share in SHARES]
+        order = sorted(alike, key=lambda one: (SHARES[0](one), one["kommunekode"]))
+        made.append(
+            (
+                *(row["kommunekode"], near, len(alike)),
+                *(_whole(share(row)) for share in SHARES),
+                *map(_whole, middle),
+                order.index(row) + 1,
+                row["egen"] - _whole(middle[0] * row["brutto"] / THOUSAND),
+            )
+        )
+    kinds = {name: column.dtype.type for name, column in Sammenlign.to_schema().columns.items() if name not in KEY[:2]}
+    return pl.DataFrame(made, schema=kinds, orient="row")
 
 
-def _rounded(name: str, number: pl.Series, by: pl.Series | int) -> pl.Series:
-    """Whole numbers divided and rounded, under a name."""
-    return pl.Series(name, round_half_away(number.to_numpy(), by if isinstance(by, int) else by.to_numpy()))
+THOUSAND = 1000
+# Own share and fourth step in per mille, and own share per inhabitant in øre, of a municipality's sums.
+SHARES: tuple[Callable[[Mapping[str, Any]], Fraction], ...] = (
+    lambda row: Fraction(THOUSAND * row["egen"], row["brutto"]),
+    lambda row: Fraction(THOUSAND * row["trin4"], max(row["paa"], 1)),
+    lambda row: Fraction(row["egen"], row["indbyggere"]),
+)
 
 
-def _two_in_the_middle(name: str) -> pl.Expr:
-    """The sum of the two numbers in the middle of a group; of an odd number, twice the one there."""
-    ordered, size = pl.col(name).sort(), pl.len()
-    return (ordered.get((size - 1) // 2) + ordered.get(size // 2)).alias(f"{name}_to_midterste")
+def _whole(number: Fraction) -> int:
+    """A fraction as a whole number, rounded as money is. Its parts may need more than 64 bits."""
+    parts = (np.array([part], object) for part in (number.numerator, number.denominator))
+    return int(round_half_away(*parts)[0])

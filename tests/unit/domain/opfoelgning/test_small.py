@@ -65,6 +65,30 @@ def test_the_money_of_a_hidden_group_is_hidden_too_and_the_order_is_kept() -> No
     assert rows["egen_oere"].to_list() == [3000, None, None]
 
 
+def test_a_few_people_within_a_shown_group_are_hidden_with_their_money_and_from_the_country() -> None:
+    contract = VIEWS["genoptjening"]
+    rows = contract.validate(
+        pl.DataFrame(
+            {
+                "koersel": 82, "maaned": MONTH, "kommunekode": kode, "spand": spand, "borgere": 20, "paa_ydelse": paa,
+                "uger_der_falder_ud_13": 7, "vaerdi_13_uger_oere": 100,
+            }
+            for kode, spand, paa in (("101", "0", 4), ("101", "1-13", 5), ("147", "0", 20), ("147", "1-13", 0))
+        )
+    )  # fmt: skip
+    shown, sums, _ = leaving("genoptjening", contract, rows, BOUND)
+    assert shown["paa_ydelse"].to_list() == [None, 5, 20, 0]
+    assert shown["vaerdi_13_uger_oere"].to_list() == [None, 100, 100, 100]
+    assert shown["borgere"].to_list() == [20] * 4
+    assert dict(sums.select("spand", "paa_ydelse").iter_rows()) == {"0": None, "1-13": 5}
+
+
+def test_the_longest_tenth_and_those_last_on_a_step_are_told_by_the_municipality_alone() -> None:
+    rows, sums, _ = leaving("langvarige", LANGVARIGE, groups([[20, 30], [40, 50]]), BOUND)
+    assert rows["borgere"].null_count() == 0
+    assert {*rows["laengste_tiendedel_oere"], *sums["laengste_tiendedel_oere"]} == {None}
+
+
 def test_the_sum_of_the_country_is_hidden_where_one_municipality_alone_is_hidden() -> None:
     rows, sums, _ = leaving("langvarige", LANGVARIGE, groups([[4, 9, 30], [20, 30, 40]]), BOUND)
     assert rows["borgere"].to_list() == [None, None, 30, 20, 30, 40]
@@ -163,7 +187,8 @@ def test_no_hidden_number_follows_from_the_shown_ones_and_the_totals(people: lis
     rows, sums, months = leaving("langvarige", LANGVARIGE, true, BOUND)
     assert not rows.filter((pl.col("borgere") > 0) & (pl.col("borgere") < BOUND)).height
     assert (rows["borgere"].is_null() == rows["egen_oere"].is_null()).all()
-    shown_true = rows.drop_nulls("borgere").join(true, on=rows.columns, how="semi").height
+    told = [name for name in rows.columns if name != "laengste_tiendedel_oere"]
+    shown_true = rows.drop_nulls("borgere").join(true, on=told, how="semi").height
     assert shown_true == rows.height - rows["borgere"].null_count(), "a shown number is the true one"
     assert told(people, rows, sums, grand=MONTH in months) == []
 
