@@ -187,8 +187,8 @@ def test_no_hidden_number_follows_from_the_shown_ones_and_the_totals(people: lis
     rows, sums, months = leaving("langvarige", LANGVARIGE, true, BOUND)
     assert not rows.filter((pl.col("borgere") > 0) & (pl.col("borgere") < BOUND)).height
     assert (rows["borgere"].is_null() == rows["egen_oere"].is_null()).all()
-    told = [name for name in rows.columns if name != "laengste_tiendedel_oere"]
-    shown_true = rows.drop_nulls("borgere").join(true, on=told, how="semi").height
+    columns = [name for name in rows.columns if name != "laengste_tiendedel_oere"]
+    shown_true = rows.drop_nulls("borgere").join(true, on=columns, how="semi").height
     assert shown_true == rows.height - rows["borgere"].null_count(), "a shown number is the true one"
     assert told(people, rows, sums, grand=MONTH in months) == []
 
