@@ -175,7 +175,7 @@ def andre_kommuner_er_tilstanden(basis: Basis, views: Views) -> Outcome:
 
 def genoptjening_er_efterregnet(basis: Basis, views: Views) -> Outcome:
     """The weeks of self-support of a sample agree with the second calculation at the same week."""
-    numbers = _drawn(basis, "SELECT DISTINCT borger_id FROM {by_step}", basis.rules.graense("stikproeve_borgere") // 4)
+    numbers = _drawn(basis, "SELECT DISTINCT borger_id FROM {by_step}", basis.rules.graense("stikproeve_borgere") // 8)
     by, counts = ["spand"], ["borgere", "paa_ydelse", "uger_der_falder_ud_13"]
     ours = _sums(genoptjening(basis, f"borger_id IN ({numbers})"), by, **_sum(*counts))
     kinds = {"spand": pl.String, **dict.fromkeys(counts, pl.Int64)}
@@ -213,7 +213,7 @@ def _claims(basis: Basis, numbers: str, known: date) -> dict[str, list[Claim]]:
 
 def naeste_trin_er_efterregnet(basis: Basis, views: Views) -> Outcome:
     """The next steps of a sample agree with the second calculation, given 13 more weeks of the same benefits. Øre."""
-    numbers = _drawn(basis, SOON, basis.rules.graense("stikproeve_borgere") // 4)
+    numbers = _drawn(basis, SOON, basis.rules.graense("stikproeve_borgere") // 8)
     chosen = f"(FROM {basis.on_step} WHERE borger_id IN ({numbers}))"
     by = ["ydelse_id", "fra", "til", "uger_til"]
     money = ["borgere", "tab_pr_uge_oere", "tab_13_uger_oere"]
