@@ -383,6 +383,7 @@ def _next(report: Report) -> Row:
 
     people, loss = of(1, 13)
     return {
+        "hidden": bool(weeks) and all(row["borgere"] is None for row in weeks),
         "people": tal(people),
         "loss": kr(loss),
         "week": kr(sum(row["tab_pr_uge_oere"] or 0 for row in weeks)),

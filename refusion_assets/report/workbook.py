@@ -111,7 +111,9 @@ def _first(book: Any, report: Report, style: Mapping[str, Any]) -> None:
         ("Hængende sager", "haengende", "antal", "beloeb_oere"),
     ):
         mine = report.rows[view]
-        sums.append([title, sum(row[money] or 0 for row in mine), sum(row[count] or 0 for row in mine)])
+        known = [[row[name] for row in mine if row[name] is not None] for name in (money, count)]
+        hidden = "" if report.own or not mine else " (de viste grupper)"
+        sums.append([title + hidden, *(sum(values) if values or not mine else None for values in known)])
     _lines(sheet, line, ("I kørslen", "Beløb", "Borgere, borgeruger eller fund"), sums, ("tekst", "kr", "tal"), style)
 
 

@@ -289,6 +289,7 @@ def follow_up(place: Place, month: date, say: Callable[[str], None]) -> Path:
     refuse_unsettled(place, month)
     home = Path(os.environ["DAGSTER_HOME"])
     with _alone(place, say, FOLLOW_UP_LOCK), events.readable(home), events.instance(home) as instance:
+        events.bury_dead(instance, POOL)  # a killed follow-up keeps its place in the pool
         defs = build_defs(replace(place, tell=patient(say)))
         _execute(defs, OPFOELGNING, instance, {STARTED_BY: COMMAND_LINE}, f"{month:%Y-%m}")
     for outcome in kept(place, month)[1].values():

@@ -305,6 +305,17 @@ def test_a_month_that_is_not_settled_stops_with_one_line(followed: DataRoot, mon
     assert ran.err.count("\n") == 1
 
 
+def test_a_municipality_that_a_run_holds_back_has_no_movements_and_no_place(example: Example, tmp_path: Path) -> None:
+    root = example.root.copy(tmp_path)
+    kode = root.rows("SELECT min(kommunekode) FROM opgoerelse.postering WHERE koersel > 0")[0][0]
+    assert root.refusion("koer", LAST, "--undtagen", kode, "--begrundelse", "venter").code == 0
+    views, outcomes = figures_of(root.place, month_of(LAST))
+    assert [name for name, outcome in outcomes.items() if not outcome.bestaaet] == []
+    before = views["trappe"].filter(pl.col("maaned") < month_of(LAST))["kommunekode"]
+    assert kode in before
+    assert kode not in {*views["bevaegelser"]["kommunekode"], *views["sammenlign"]["kommunekode"]}
+
+
 def test_a_code_that_is_no_municipality_is_refused_before_anything_is_made(followed: DataRoot) -> None:
     ran = followed.refusion("opfoelgning", LAST, "--kommune", "999,630")
     assert (ran.code, ran.out) == (2, "")

@@ -83,6 +83,7 @@ def bevaegelser_er_trappen(basis: Basis, views: Views) -> Outcome:
         )
         for side, month in (("fra", before), ("til", basis.month))
     ]
+    steps = steps.filter(pl.col("kommunekode").is_in(basis.koder))
     placed = steps.filter((pl.col("maaned") >= before) & (pl.col("borgere_sidst") > 0))
     placed = placed.with_columns(sted=pl.format("trin {}", "trin"))
     margins = apart(

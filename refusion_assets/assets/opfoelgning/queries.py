@@ -65,8 +65,9 @@ FROM penge p LEFT JOIN foer f USING (borger_id) LEFT JOIN nu n USING (borger_id)
 
 
 def bevaegelser(basis: Basis) -> pl.DataFrame:
-    """People by step of the month before and step now (`Bevaegelse`). Øre."""
-    return basis.frame(BEVAEGELSER, month=basis.month, before=next_month(basis.month, -1))
+    """People by step of the month before and step now (`Bevaegelse`); not where the run holds back. Øre."""
+    moves = basis.frame(BEVAEGELSER, month=basis.month, before=next_month(basis.month, -1))
+    return moves.filter(pl.col("kommunekode").is_in(basis.koder))
 
 
 # A benefit that the law counts moves one number up a week. The amount of a week is that of the month's days.
@@ -187,7 +188,7 @@ FROM {by_step} WHERE maaned >= $fra GROUP BY 1 HAVING sum(brutto) > 0"""
 def sammenlign(basis: Basis) -> pl.DataFrame:
     """The own share of twelve months beside the median of municipalities alike (`Sammenlign`). Øre, per mille."""
     sums = basis.frame(SAMMENLIGN, fra=next_month(basis.month, -11))
-    return compared(sums, basis.rules)
+    return compared(sums.filter(pl.col("kommunekode").is_in(basis.koder)), basis.rules)
 
 
 # The age of a correction in whole months is rounded as money is.

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
+from refusion_assets.assets.gate import settled
 from refusion_assets.domain.calendar import last_day, make_grid, monday, next_month
 from refusion_assets.domain.opfoelgning.views import VIEWS
 from refusion_assets.domain.opgoerelse.ledger import run_number, ydelse_navne
@@ -81,7 +82,7 @@ FROM opgoerelse.postering WHERE koersel <= $n AND maaned BETWEEN $penge_fra AND 
 
 @dataclass(frozen=True)
 class Basis:
-    """A run as the views read it: its number and month, and temporary tables of the settled state.
+    """A run as the views read it: its number, month and settled municipalities, and tables of the settled state.
 
     `by_step`: maaned, borger_id, kommunekode, ydelse_id, trin, and weeks, days, counters and øre. `place`: where a
     person was last in a month. `on_step`: who is on the staircase in the last week. `ahead`: benefit, number, weeks
@@ -92,6 +93,7 @@ class Basis:
     rules: Rulebook
     month: date
     number: int
+    koder: list[str]
     by_step: Relation
     place: Relation
     on_step: Relation
@@ -128,7 +130,8 @@ def basis(session: Session, rules: Rulebook, month: date) -> Basis:
     on_step = session.temp("on_step", ON_STEP.format(by_step=by_step), month=month, sidste=last_week(month))
     with session.lending("weeks_ahead", steps_ahead(rules, month)):
         ahead = session.temp("ahead", "FROM weeks_ahead")
-    return Basis(session, rules, month, number, by_step, place, on_step, ahead, known)
+    koder = settled(session, number)
+    return Basis(session, rules, month, number, koder, by_step, place, on_step, ahead, known)
 
 
 def cohorts(run: Basis) -> pl.DataFrame:

@@ -107,7 +107,7 @@ def municipalities(rows: pl.DataFrame, month: date, bound: int) -> pl.DataFrame:
 def _share(part: pl.Expr, of: pl.Expr) -> pl.Expr:
     """`part` over `of`, half away from zero; null without a whole."""
     whole = pl.when(of != 0).then(of.abs())
-    return (part * of).sign() * ((2 * part.abs() + whole) // (2 * whole))
+    return part.sign() * of.sign() * ((2 * part.abs() + whole) // (2 * whole))
 
 
 def blanked(

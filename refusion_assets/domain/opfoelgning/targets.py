@@ -134,7 +134,8 @@ def gains(measured: Iterable[Measured], before: pl.DataFrame, month: date) -> pl
     """Each gain and municipality: the mean month of the baseline, run month `month`, and if it has fallen back.
 
     Columns of `Gevinst` but koersel. `measured`: amounts under today's rules. `before`: the rows of the run before. A
-    gain is a smaller number, unless `maalsaetning` is above zero. It has fallen back if it is smaller than a run ago.
+    gain is a smaller number, unless `maalsaetning` is above zero. It has fallen back if there
+    was one a run ago, and it is smaller now.
     Hjemmel: none, technical (`gevinster.toml`).
     """
     parts = [_gain(one, month) for one in measured]
@@ -144,7 +145,8 @@ def gains(measured: Iterable[Measured], before: pl.DataFrame, month: date) -> pl
         before.select("gevinst_id", "kommunekode", foer="forskel"), on=["gevinst_id", "kommunekode"], how="left"
     )
     better = pl.when(pl.col("maalsaetning").fill_null(-1) > 0).then(1).otherwise(-1)
-    worse = (pl.col("forskel") * better) < (pl.col("foer") * better)
+    then = pl.col("foer") * better
+    worse = (then > 0) & (pl.col("forskel") * better < then)
     return rows.with_columns(faldet_tilbage=worse.fill_null(value=False)).drop("foer")
 
 

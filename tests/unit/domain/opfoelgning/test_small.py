@@ -83,6 +83,17 @@ def test_a_few_people_within_a_shown_group_are_hidden_with_their_money_and_from_
     assert dict(sums.select("spand", "paa_ydelse").iter_rows()) == {"0": None, "1-13": 5}
 
 
+def test_the_country_s_own_share_is_right_for_billions_of_kroner() -> None:
+    contract = VIEWS["trappe"]
+    row = {
+        "koersel": 82, "maaned": MONTH, "ydelse_id": "KTH", "trin": 4, "borgere": 90_000, "borgere_sidst": 90_000,
+        "borgeruger": 400_000, "brutto_oere": 300_000_000_000, "refusion_oere": 60_000_000_000,
+        "medfinansiering_oere": 0, "egen_oere": 240_000_000_000, "egen_promille": 800,
+    }  # fmt: skip
+    rows = contract.validate(pl.DataFrame([row | {"kommunekode": kode} for kode in ("101", "147")]))
+    assert summed("trappe", rows)["egen_promille"].to_list() == [800]
+
+
 def test_the_longest_tenth_and_those_last_on_a_step_are_told_by_the_municipality_alone() -> None:
     rows, sums, _ = leaving("langvarige", LANGVARIGE, groups([[20, 30], [40, 50]]), BOUND)
     assert rows["borgere"].null_count() == 0
