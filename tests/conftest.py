@@ -156,9 +156,10 @@ class DataRoot:
             classify_through(session, self.place, month_of(month))
 
     def files(self, month: str) -> dict[str, bytes]:
-        """Every file of a run's outgoing folder by name; none where there is no folder."""
+        """Every file of a run in its outgoing folder, by name, without the follow-up; none where there is no folder."""
         folder = self.path / "udgaaende" / month
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())} if folder.exists() else {}
+        mine = [path for path in sorted(folder.glob("*")) if path.is_file() and "-opfoelgning-" not in path.name]
+        return {path.name: path.read_bytes() for path in mine}
 
     def money(self, month: str) -> dict[str, bytes]:
         """The files of a run about money; those of advice name the file and line of a row."""

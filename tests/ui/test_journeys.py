@@ -88,6 +88,6 @@ def test_three_months_are_calculated_again_by_clicking_after_an_edit_of_the_rule
     assert clicks.ended(backfill) == "Succeeded"
     assert 75 in {percent for (percent,) in served.root.rows(PERCENT)}
     assert (served.root.files(APRIL), served.root.ledger()) == (files, ledger)
-    clicks.open("Catalog", "refusion / borger_uge_ydelse")
+    clicks.table("refusion.borger_uge_ydelse")
     assert clicks.sees("Forskel, netto til kommunerne")
     clicks.picture("genberegnet")
