@@ -43,7 +43,7 @@ class Operator:
         self._click(names)
 
     def table(self, table: str, *names: str) -> None:
-        """Go to the page of a table, as a saved link does, and on by links: the list of all is longer than the window."""
+        """Go to the page of a table, as a saved link does, and on by links: the list of all does not fit the window."""
         self.page.goto(f"{self.address.rstrip('/')}/assets/{table.replace('.', '/')}")
         self._click(names)
 
