@@ -137,6 +137,11 @@ class Place:
         return self.root / "oversigt"
 
     @property
+    def follow_up(self) -> Path:
+        """The folder of the follow-up for other systems: a folder for each view, a Parquet file for each month."""
+        return self.warehouse.published.parent / "opfoelgning"
+
+    @property
     def withdrawn(self) -> Path:
         """The folder of withdrawn files: those of the month that is run again, until its new ones are shown."""
         return self.warehouse.path.parent / "tilbagetrukket"

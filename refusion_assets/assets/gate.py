@@ -174,7 +174,7 @@ def withdraw(place: Place, month: date) -> None:
 
     The files are laid aside, as most may come out the same.
     """
-    follow_up = (place.warehouse.published.parent / "opfoelgning").glob(f"*/{month:%Y-%m}.parquet")
+    follow_up = place.follow_up.glob(f"*/{month:%Y-%m}.parquet")
     for path in (*place.statements.glob(f"{month:%Y-%m}.*"), *follow_up):
         path.unlink(missing_ok=True)
     folder = place.outgoing / f"{month:%Y-%m}"

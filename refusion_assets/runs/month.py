@@ -30,7 +30,7 @@ from refusion_assets.assets.gate import (
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.opfoelgning.asset import JOB as OPFOELGNING
-from refusion_assets.assets.opfoelgning.asset import kept, refuse_unsettled
+from refusion_assets.assets.opfoelgning.asset import balances_kept, refuse_unsettled
 from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
 from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand
 from refusion_assets.assets.raw.let_pass import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
@@ -286,13 +286,14 @@ def follow_up(place: Place, month: date, say: Callable[[str], None]) -> Path:
 
     Says the balances that do not hold. Stop if the month is not settled and published.
     """
-    refuse_unsettled(place, month)
+    with place.warehouse.reading() as session:
+        refuse_unsettled(session, month)
     home = Path(os.environ["DAGSTER_HOME"])
     with _alone(place, say, FOLLOW_UP_LOCK), events.readable(home), events.instance(home) as instance:
         events.bury_dead(instance, POOL)  # a killed follow-up keeps its place in the pool
         defs = build_defs(replace(place, tell=patient(say)))
         _execute(defs, OPFOELGNING, instance, {STARTED_BY: COMMAND_LINE}, f"{month:%Y-%m}")
-    for outcome in kept(place, month)[1].values():
+    for outcome in balances_kept(place, month).values():
         if not outcome.bestaaet:
             say(f"Bemærk: {outcome.tekst} {outcome.handling}")
     return place.outgoing / f"{month:%Y-%m}"

@@ -30,7 +30,7 @@ from refusion_assets.partitions import KINDS, MAANED, OWNER, kroner, of_table
 from refusion_assets.place import Place
 from refusion_assets.report import write as report
 from refusion_assets.store.publish import publish
-from refusion_assets.store.session import validate
+from refusion_assets.store.session import Session, validate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,8 +80,8 @@ def figures_of(place: Place, month: date) -> tuple[dict[str, pl.DataFrame], dict
 
     Reads the published copy, so no run waits for it. Stop if the copy has no such run.
     """
-    refuse_unsettled(place, month)
     with place.warehouse.reading() as session:
+        refuse_unsettled(session, month)
         run = basis(session, place.rules, month)
         views = {name: _proved(name, made(run), run) for name, made in MADE.items()}
         ahead = forecast(cohorts(run), place.rules, month)
@@ -98,11 +98,10 @@ def figures_of(place: Place, month: date) -> tuple[dict[str, pl.DataFrame], dict
     return views, outcomes
 
 
-def refuse_unsettled(place: Place, month: date) -> None:
-    """Stop if the published copy has no run `month`."""
-    with place.warehouse.reading() as session:
-        if not session.value("SELECT count(*) FROM opgoerelse.koersel WHERE maaned = $m", m=month):
-            raise Stop(f"{month:%Y-%m} er ikke opgjort og udgivet; kør måneden først")
+def refuse_unsettled(session: Session, month: date) -> None:
+    """Stop if the published copy, which `session` reads, has no run `month`."""
+    if not session.value("SELECT count(*) FROM opgoerelse.koersel WHERE maaned = $m", m=month):
+        raise Stop(f"{month:%Y-%m} er ikke opgjort og udgivet; kør måneden først")
 
 
 def budget_of(place: Place, month: date) -> BudgetFile:
@@ -149,7 +148,7 @@ def reported(place: Place, month: date, views: Mapping[str, pl.DataFrame]) -> in
         poster = session.frame(POSTER, month=month, before=next_month(month, -1), year=next_month(month, -12))
     koder = sorted(poster.filter(pl.col("maaned") == month)["kommunekode"])
     written = report.write(folder, month, place.rules, views, poster=poster, koder=koder)
-    return len(written) + len(report.publish(place.warehouse.published.parent / GROUP, month, place.rules, views))
+    return len(written) + len(report.publish(place.follow_up, month, place.rules, views))
 
 
 def _proved(name: str, rows: pl.DataFrame, run: Basis) -> pl.DataFrame:
@@ -180,14 +179,18 @@ def _keep(folder: Path, views: Mapping[str, pl.DataFrame], outcomes: Mapping[str
     os.rename(fresh, folder)
 
 
-def kept(place: Place, month: date) -> tuple[dict[str, pl.DataFrame], dict[str, Outcome]]:
-    """The figures of a month and their balances, as the step before laid them; Stop if it has not."""
+def kept(place: Place, month: date) -> dict[str, pl.DataFrame]:
+    """The figures of a month, as the step before laid them; Stop if it has not."""
     folder = ready(place, month)
     if not (folder / BALANCED).exists():
         raise Stop(f"opfølgningens tal for {month:%Y-%m} er ikke lavet; start jobbet {JOB}")
-    said = json.loads((folder / BALANCED).read_text("utf-8"))
-    views = {path.stem: pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
-    return views, {name: Outcome(**(one | {"eksempler": tuple(one["eksempler"])})) for name, one in said.items()}
+    return {path.stem: pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+
+
+def balances_kept(place: Place, month: date) -> dict[str, Outcome]:
+    """The balances of a month's figures, laid beside them."""
+    said = json.loads((ready(place, month) / BALANCED).read_text("utf-8"))
+    return {name: Outcome(**(one | {"eksempler": tuple(one["eksempler"])})) for name, one in said.items()}
 
 
 def store(place: Place, month: date, views: Mapping[str, pl.DataFrame]) -> None:
@@ -260,7 +263,7 @@ def _tables(months: dg.StaticPartitionsDefinition) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         month = run_month(context)
         with stopping():
-            views, outcomes = kept(place, month)
+            views, outcomes = kept(place, month), balances_kept(place, month)
             store(place, month, views)
         for name in VIEWS:
             yield dg.MaterializeResult([GROUP, name], metadata=_shown(name, views[name], month))
@@ -299,7 +302,7 @@ def build(months: dg.StaticPartitionsDefinition) -> list[dg.AssetsDefinition]:
         """
         month = run_month(context)
         with stopping():
-            views, _ = kept(place, month)
+            views = kept(place, month)
             files = reported(place, month, {name: views[name] for name in (*VIEWS, UGETAL)})
         folder = place.outgoing / f"{month:%Y-%m}"
         return dg.MaterializeResult(metadata={"filer": files, "mappe": dg.MetadataValue.path(str(folder))})

@@ -10,13 +10,12 @@ from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opfoelgning.views import KEY, VIEWS
 
-# The column that counts a view's people, and how many of its unit a single person can have. A calendar month touches at
-# most six weeks. A view without a count shows its numbers to the municipality alone.
-COUNTED: dict[str, tuple[str, int]] = {
-    **dict.fromkeys(["trappe", "bevaegelser", "naeste_trin", "genoptjening", "prognose"], ("borgere", 1)),
-    **dict.fromkeys(["rettelser", "sene_uger", "potentiale", "langvarige", "andre_kommuner"], ("borgere", 1)),
-    "haengende": ("antal", 1),
-    "ugetal": ("antal", 1),
+# The column that counts a view's people. A view without a count shows its numbers to the municipality alone.
+COUNTED = {
+    **dict.fromkeys(["trappe", "bevaegelser", "naeste_trin", "genoptjening", "prognose"], "borgere"),
+    **dict.fromkeys(["rettelser", "sene_uger", "potentiale", "langvarige", "andre_kommuner"], "borgere"),
+    "haengende": "antal",
+    "ugetal": "antal",
 }
 # `ugetal` tells the sum of a benefit, so no step of one benefit may be hidden alone.
 BENEFIT, BY_BENEFIT = ["ydelse_id"], {"trappe", "potentiale"}
@@ -168,26 +167,26 @@ def leaving(
             whole = whole.join(many, on=by, how="semi", maintain_order="left")
         blank = [pl.lit(None).cast(rows.schema[name]).alias(name) for name in own]
         return rows.with_columns(blank), whole, months
-    count, each = COUNTED[view]
+    count = COUNTED[view]
     money = [name for name in numbers if name != count]
     table = ["koersel", "maaned"]
-    marked = _marked(rows, count, money, bound * each, [*KEY, *BENEFIT] if view in BY_BENEFIT else KEY)
+    marked = _marked(rows, count, money, bound, [*KEY, *BENEFIT] if view in BY_BENEFIT else KEY)
     if view in BY_BENEFIT:
-        marked = _marked(marked, count, money, bound * each, KEY, "_skjult")
+        marked = _marked(marked, count, money, bound, KEY, "_skjult")
     if whole.is_empty():
         return _of_fewer(_without(marked, numbers), bound), whole, set()
     cells = [name for name in key_of(contract) if name not in {"maaned", "afsender"}]
     held = marked.filter("_skjult").group_by(*table, *cells).agg(_celler=pl.len(), _folk=pl.col(count).sum())
     beside = whole.join(held, on=[*table, *cells], how="left", nulls_equal=True, maintain_order="left")
     risky = beside.with_columns(
-        _udsat=((pl.col("_celler") == 1) | (pl.col("_folk") < bound * each)).fill_null(value=False)
+        _udsat=((pl.col("_celler") == 1) | (pl.col("_folk") < bound)).fill_null(value=False)
     ).drop("_celler", "_folk")
-    sums = _marked(risky, count, money, bound * each, table, "_udsat").drop("_udsat")
-    few = marked.group_by(KEY).agg(pl.col(count).sum()).filter(pl.col(count).is_between(1, bound * each - 1))
+    sums = _marked(risky, count, money, bound, table, "_udsat").drop("_udsat")
+    few = marked.group_by(KEY).agg(pl.col(count).sum()).filter(pl.col(count).is_between(1, bound - 1))
     for month in sorted(months):
         small = few.filter(maaned=month)
-        told = small.is_empty() or (small.height > 1 and small[count].sum() >= bound * each)
-        tiny = (pl.col("maaned") == month) & (pl.col(count) > 0) & (pl.col(count) < bound * each)
+        told = small.is_empty() or (small.height > 1 and small[count].sum() >= bound)
+        tiny = (pl.col("maaned") == month) & (pl.col(count) > 0) & (pl.col(count) < bound)
         sums = sums.with_columns(_lille=tiny)
         sums = _unfound(marked.filter(maaned=month), sums, set(small["kommunekode"]), cells, told=told)
         months -= set() if told else {month}
