@@ -28,7 +28,7 @@ from refusion_assets.operations.board import board, coming_month, run_lines
 from refusion_assets.place import Place
 from refusion_assets.store.session import Locked, Warehouse
 from refusion_assets.store.tables import TABLES
-from tests.conftest import DataRoot, Ran
+from tests.conftest import DataRoot
 from tests.kit.senders import BORN_1858, Senders, adp, kth
 from tests.month.test_histories import few_kommuner
 from tests.month.test_user_interface import opened
@@ -245,14 +245,6 @@ def test_the_board_is_shown_while_the_first_run_has_the_warehouse_open(
     assert set(states(board(root.place, MONTH, OPENED)).values()) == {MANGLER}
 
 
-def test_a_warehouse_of_an_earlier_program_is_told_with_the_remedy(root: DataRoot) -> None:
-    with root.place.warehouse.open() as session:
-        session.run("ALTER TABLE opgoerelse.kommune DROP raekker")
-    ran = root.refusion("status")
-    assert ran.code == 1
-    assert "tidligere udgave af programmet (opgoerelse.kommune); flyt mappen lager" in ran.err
-
-
 def test_a_warehouse_from_before_a_table_was_added_tells_the_same_of_its_runs(root: DataRoot) -> None:
     said, seen = list(run_lines(root.place)), states(look(root))
     added = [table for table in TABLES if table not in ("opgoerelse.koersel", "opgoerelse.kommune")]
@@ -266,16 +258,6 @@ def test_a_warehouse_from_before_a_table_was_added_tells_the_same_of_its_runs(ro
     with root.place.warehouse.open() as session:
         session.run("DROP TABLE opgoerelse.koersel")
     assert list(run_lines(root.place)) == ["Ingen kørsel endnu."]
-
-
-def test_status_of_no_delivery_is_no_line_of_json_and_of_no_month_a_reason(root: DataRoot) -> None:
-    for folder in ("lager", "raw"):
-        shutil.rmtree(root.path / folder)
-    (root.path / "raw").mkdir()
-    assert root.refusion("status", "--json") == Ran(0, "", "")
-    for month in ("0001-01", "9999-11", "2024-01..2199-01"):
-        ran = root.refusion("status", month)
-        assert (ran.code, "er måneden rigtig?" in ran.err) == (1, True)
 
 
 def test_status_says_the_same_as_json_and_hides_no_file_that_nobody_reads(root: DataRoot) -> None:

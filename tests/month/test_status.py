@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import DataRoot, Example
+from tests.conftest import DataRoot, Example, Ran
 
 
 def bytes_of(folder: Path) -> dict[str, bytes | None]:
@@ -54,3 +54,21 @@ def test_it_changes_no_byte_and_makes_no_folder(root: DataRoot, tmp_path: Path) 
     assert (ran.code, ran.out) == (1, "")
     assert f"dataroden {nowhere.path} findes ikke" in ran.err
     assert not nowhere.path.exists()
+
+
+def test_a_warehouse_of_an_earlier_program_is_told_with_the_remedy(root: DataRoot) -> None:
+    with root.place.warehouse.open() as session:
+        session.run("ALTER TABLE opgoerelse.kommune DROP raekker")
+    ran = root.refusion("status")
+    assert ran.code == 1
+    assert "tidligere udgave af programmet (opgoerelse.kommune); flyt mappen lager" in ran.err
+
+
+def test_status_of_no_delivery_is_no_line_of_json_and_of_no_month_a_reason(root: DataRoot) -> None:
+    for folder in ("lager", "raw"):
+        shutil.rmtree(root.path / folder)
+    (root.path / "raw").mkdir()
+    assert root.refusion("status", "--json") == Ran(0, "", "")
+    for month in ("0001-01", "9999-11", "2024-01..2199-01"):
+        ran = root.refusion("status", month)
+        assert (ran.code, "er måneden rigtig?" in ran.err) == (1, True)
