@@ -3,7 +3,6 @@
 Everything that takes long to load is imported where it is used: `refusion --help` must answer at once.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from refusion_assets import sending
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.progress import Say, each, saying, tinted
 from refusion_assets.usage import Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong
@@ -30,11 +30,6 @@ Tell = Callable[["Oversigt"], None]
 
 
 STOPPED, MISUSED = 1, 2
-# The dagster.yaml of earlier versions of the program: where nobody has changed it, it is replaced by the newest.
-FORMER_SETTINGS = {
-    "2ac21fccf39b4cfefe236c1b57b45881700c9baf96e35ff00b5bfd65bb5b9e42",
-    "acfd626ff3b0fded204d5c6e7660b85dac4e26884fce8e7728ab41eb1a9283d8",
-}
 IN_THE_WAY = "REGEL:GENSTAND"
 quiet = click.option("--stille", is_flag=True, help="Sig kun første linje af opgørelsen, og fejl.")
 as_json = click.option("--json", "som_json", is_flag=True, help="Eet JSON-objekt; nøglerne står i docs/drift.md.")
@@ -194,29 +189,6 @@ def opgoer(say: Say, maaned: list[date], kommuner: list[str], *, stille: bool, s
 
     with _telling(say, maaned, stille=stille, som_json=som_json) as (line, tell):
         tell(settle(_place(), maaned[0], kommuner, line))
-
-
-@main.command()
-@click.argument("maaned", metavar="MÅNED", type=OneMonth())
-@click.option("--kommune", type=Koder(), default="", help="Sig kun en kommunes side, fx 630; ellers hele landets.")
-@click.option("--aabn", is_flag=True, help="Åbn siden i browseren.")
-@click.pass_obj
-def opfoelgning(say: Say, maaned: list[date], kommune: list[str], *, aabn: bool) -> None:
-    """Lav opfølgningen for en opgjort måned: tabeller, og en side og et regneark til hver kommune."""
-    from refusion_assets.runs.month import follow_up  # noqa: PLC0415  Dagster takes seconds to load
-
-    place = _place()
-    known = {*place.rules.koder, "000"}
-    if strange := [kode for kode in kommune if kode not in known]:
-        wrong(f"{', '.join(strange)} er ingen kommune; skriv koder som 630, eller 000 for hele landet")
-    folder = follow_up(place, maaned[0], say)
-    pages = [page for kode in kommune or ["000"] for page in sorted(folder.glob(f"*-opfoelgning-{kode}-*.html"))]
-    if not pages:
-        say(f"Ingen side: {', '.join(kommune)} er ikke opgjort i {maaned[0]:%Y-%m}.")
-    for page in pages:
-        say(f"Siden: {page}")
-        if aabn:
-            click.launch(str(page))
 
 
 @main.command()
@@ -439,27 +411,11 @@ def _here() -> "Place":
 
 
 def _place() -> "Place":
-    """The place of a command that writes, with Dagster's home made ready in it; Stop if it is no data root."""
-    place = _here().begun()
-    os.environ.update(environment(place))
-    return place
+    """The place of a command that writes, with Dagster's home made ready in it."""
+    from refusion_assets.place import at_work  # noqa: PLC0415  Polars takes a while to load
+
+    return at_work()
 
 
-def environment(place: "Place") -> dict[str, str]:
-    """What Dagster must find in the environment; its home lies in the data root unless it is set."""
-    from refusion_assets.place import DATA, PACKAGE, fit  # noqa: PLC0415  Polars takes a while to load
-
-    elsewhere = os.environ.get("DAGSTER_HOME")
-    home = (Path(elsewhere).expanduser() if elsewhere else place.root / "dagster").resolve()
-    fit(home, "DAGSTER_HOME" if elsewhere else DATA)
-    home.mkdir(parents=True, exist_ok=True)
-    settings = home / "dagster.yaml"
-    if not settings.exists() or hashlib.sha256(settings.read_bytes()).hexdigest() in FORMER_SETTINGS:
-        shutil.copyfile(PACKAGE / settings.name, settings)
-    return {
-        "DAGSTER_HOME": str(home),
-        "REFUSION_DATA": str(place.root),
-        "REFUSION_REGLER": str(place.rules_folder),
-        "DAGSTER_DISABLE_TELEMETRY": "1",
-        "DAGSTER_EVENT_BATCH_SIZE": "1000",
-    }
+for command in sending.COMMANDS:
+    main.add_command(command)

@@ -25,6 +25,11 @@ BEGIN = "Begynd med at lægge leverancer i mappen raw, eller skriv opdigtede med
 ODD = re.compile(r"[?*\[\]%\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # SQLite opens no file with a path of more than 512 bytes, and Dagster adds names of its own below the home.
 LONGEST = 400
+# The dagster.yaml of earlier versions of the program: where nobody has changed it, it is replaced by the newest.
+FORMER_SETTINGS = {
+    "2ac21fccf39b4cfefe236c1b57b45881700c9baf96e35ff00b5bfd65bb5b9e42",
+    "acfd626ff3b0fded204d5c6e7660b85dac4e26884fce8e7728ab41eb1a9283d8",
+}
 
 
 def unforeseen(error: Exception) -> str:
@@ -145,6 +150,31 @@ class Place:
     def withdrawn(self) -> Path:
         """The folder of withdrawn files: those of the month that is run again, until its new ones are shown."""
         return self.warehouse.path.parent / "tilbagetrukket"
+
+
+def at_work() -> Place:
+    """The place of a command that writes, with Dagster's home made ready in it; Stop if it is no data root."""
+    place = Place.from_environment().begun()
+    os.environ.update(environment(place))
+    return place
+
+
+def environment(place: Place) -> dict[str, str]:
+    """What Dagster must find in the environment; its home lies in the data root unless it is set."""
+    elsewhere = os.environ.get("DAGSTER_HOME")
+    home = (Path(elsewhere).expanduser() if elsewhere else place.root / "dagster").resolve()
+    fit(home, "DAGSTER_HOME" if elsewhere else DATA)
+    home.mkdir(parents=True, exist_ok=True)
+    settings = home / "dagster.yaml"
+    if not settings.exists() or hashlib.sha256(settings.read_bytes()).hexdigest() in FORMER_SETTINGS:
+        shutil.copyfile(PACKAGE / settings.name, settings)
+    return {
+        "DAGSTER_HOME": str(home),
+        "REFUSION_DATA": str(place.root),
+        "REFUSION_REGLER": str(place.rules_folder),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "DAGSTER_EVENT_BATCH_SIZE": "1000",
+    }
 
 
 FORMS = ("*.toml", "*.csv")

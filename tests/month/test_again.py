@@ -14,12 +14,12 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from refusion_assets.assets.opgoerelse import settle_month
 from refusion_assets.assets.refusion import calculate
 from refusion_assets.assets.rules_edited import CHECK, sensor
-from refusion_assets.cli import environment
 from refusion_assets.definitions import build_defs
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.raw import NAMES
 from refusion_assets.domain.stop import Stop
 from refusion_assets.partitions import range_tags
+from refusion_assets.place import environment
 from refusion_assets.store import events
 from tests.conftest import DataRoot, Example
 from tests.kit import rule_edits

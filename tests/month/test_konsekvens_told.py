@@ -10,11 +10,11 @@ import dagster as dg
 import pytest
 
 from refusion_assets.assets.konsekvens import Forslag
-from refusion_assets.cli import environment
 from refusion_assets.definitions import build_defs
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files.estimate import EFFEKT, PLOT, REGLER, RESULTAT, SKIFT
+from refusion_assets.place import environment
 from refusion_assets.rulebook.load import RuleError, load
 from refusion_assets.store.publish import publish
 from tests.conftest import DataRoot, Example

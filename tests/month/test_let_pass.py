@@ -12,10 +12,10 @@ from refusion_assets.assets.classified import classify_through
 from refusion_assets.assets.gate import Asked
 from refusion_assets.assets.raw import registers, reports
 from refusion_assets.assets.raw.let_pass import Knowingly, let_passed
-from refusion_assets.cli import environment
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.domain.stop import Faulty, Refused
+from refusion_assets.place import environment
 from refusion_assets.store import events
 from tests.conftest import DataRoot
 from tests.kit.data_root import Row, write_file

@@ -22,11 +22,10 @@ from refusion_assets.assets import classified
 from refusion_assets.assets.gate import GENBEREGN
 from refusion_assets.assets.refusion import FORLOEB, KRAV, RAEKKE
 from refusion_assets.assets.rules_edited import GENBEREGN_FORAELDEDE
-from refusion_assets.cli import environment
 from refusion_assets.definitions import KRITISK_UGE, OPGOER, build_defs
 from refusion_assets.operations.automation import STARTED_BY, TIMETABLE
 from refusion_assets.partitions import range_tags
-from refusion_assets.place import PACKAGE, Place
+from refusion_assets.place import PACKAGE, Place, environment
 from refusion_assets.store import events
 from tests.conftest import DataRoot
 from tests.kit import rule_edits

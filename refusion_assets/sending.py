@@ -1,0 +1,38 @@
+"""Understands the commands for one municipality's own: what it can follow up, book, fetch and explain.
+
+Everything that takes long to load is imported where it is used, as in `cli`.
+"""
+
+from datetime import date
+
+import click
+
+from refusion_assets.progress import Say
+from refusion_assets.usage import Command, Koder, OneMonth, wrong
+
+
+@click.command(cls=Command)
+@click.argument("maaned", metavar="MÅNED", type=OneMonth())
+@click.option("--kommune", type=Koder(), default="", help="Sig kun en kommunes side, fx 630; ellers hele landets.")
+@click.option("--aabn", is_flag=True, help="Åbn siden i browseren.")
+@click.pass_obj
+def opfoelgning(say: Say, maaned: list[date], kommune: list[str], *, aabn: bool) -> None:
+    """Lav opfølgningen for en opgjort måned: tabeller, og en side og et regneark til hver kommune."""
+    from refusion_assets.place import at_work  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.runs.month import follow_up  # noqa: PLC0415  Dagster takes seconds to load
+
+    place = at_work()
+    known = {*place.rules.koder, "000"}
+    if strange := [kode for kode in kommune if kode not in known]:
+        wrong(f"{', '.join(strange)} er ingen kommune; skriv koder som 630, eller 000 for hele landet")
+    folder = follow_up(place, maaned[0], say)
+    pages = [page for kode in kommune or ["000"] for page in sorted(folder.glob(f"*-opfoelgning-{kode}-*.html"))]
+    if not pages:
+        say(f"Ingen side: {', '.join(kommune)} er ikke opgjort i {maaned[0]:%Y-%m}.")
+    for page in pages:
+        say(f"Siden: {page}")
+        if aabn:
+            click.launch(str(page))
+
+
+COMMANDS = (opfoelgning,)
