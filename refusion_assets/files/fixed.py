@@ -1,4 +1,4 @@
-"""Fixed: the fixed-width form of eIndkomst, read as the rows of the contract, and rows written in it.
+"""Fixed: the fixed-width form of eIndkomst, read as the rows of the contract.
 
 Records, positions and choices: docs/fast-form.md. Source: input.md section 6; data_formats.md section 2.
 """
@@ -6,15 +6,17 @@ Records, positions and choices: docs/fast-form.md. Source: input.md section 6; d
 import hashlib
 import re
 from collections.abc import Iterator
+from functools import cache
+from itertools import chain, pairwise
 from pathlib import Path
 
 import polars as pl
 
-from refusion_assets.domain.raw import AMOUNTS, NAMES, NOT_IN_4101
+from refusion_assets.domain.raw import AMOUNTS, NAMES
 from refusion_assets.files.separated import LONGEST, Looked, Unreadable, opened
 
-# Record, field, first position (from 1) and length. The fields in OPEN go on to the end of the line, so that no sign
-# too far to the right is cut off in silence.
+# Record, field, first position (from 1) and length. The fields in OPEN go on to the end of the line: nothing that
+# stands too far to the right is cut off in silence.
 PLACES = {
     "1000": {"dato": (12, 8), "tid": (20, 6), "version": (106, 3), "art": (109, 1), "register": (142, 1)},
     "2001": {"Pligt_SE": (28, 8), "valuta": (37, 3)},
@@ -46,7 +48,6 @@ UNREADABLE = "?"
 ODD_REVERSAL = "T?"
 BLOCK_BYTES = 16 * 2**20
 MOST_OF_A_PERSON = 100_000
-MOST_LINES = 9_999_999
 BOM = "filen begynder med et BOM-mærke, og den faste form er ISO-8859-1 uden mærke"
 SEPARATED = "filen er CSV og skal have endelsen .csv"
 CONTROLS = bytes(sorted({*range(32), 127} - {*b"\n\r"}))
@@ -119,25 +120,30 @@ def _rows(path: Path, encoding: str, kommune: str | None) -> Iterator[pl.DataFra
     """
     kept = pl.DataFrame(schema={"linje": pl.Int64, "tekst": pl.String, "post": pl.String})
     lines = rows = 0
-    for block in _blocks(path):
-        text = block.decode(encoding).replace("\r\n", "\n").removesuffix("\n").split("\n")
+    for block, following in pairwise(chain(_blocks(path), [None])):
+        text = (block or b"").decode(encoding).replace("\r\n", "\n").removesuffix("\n").split("\n")
         fresh = _numbered(pl.DataFrame({"tekst": text}), lines)
-        lines += fresh.height
         frame = pl.concat([kept, fresh])
-        _prove(frame)
-        # The records of the last person may go on in the next block.
-        last = frame.select(pl.col("linje").filter(pl.col("post").is_in(ROW)).max()).item()
-        before = pl.lit(value=True) if last is None else pl.col("linje") < last
-        part = _as_rows(frame.filter(before), rows, kommune)
-        rows += part.height
-        yield part
-        heads = frame.filter(before, pl.col("post").is_in(HEADS)).group_by("post").last()
-        kept = pl.concat([heads.select(frame.columns).sort("linje"), frame.filter(~before)])
-        if kept.height > MOST_OF_A_PERSON:
-            raise Unreadable(f"linje {last} har over {MOST_OF_A_PERSON} linjer under sig")
-    if not kept.height or kept["post"][-1] != "9999":
+        _prove(frame, lines)
+        lines += fresh.height
+        whole, kept = (frame, kept.clear()) if following is None else _cut(frame)
+        if following is not None or frame["post"][-1] == "9999":
+            part = _as_rows(whole, rows, kommune)
+            rows += part.height
+            yield part
+    if not lines or frame["post"][-1] != "9999":
         raise Unreadable("slutposten 9999 mangler")
-    yield _as_rows(kept, rows, kommune)
+
+
+def _cut(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The lines of whole persons, and those that the next block goes on from: the last heads and the last person."""
+    last = frame.select(pl.col("linje").filter(pl.col("post").is_in(ROW)).max()).item()
+    whole = frame if last is None else frame.filter(pl.col("linje") < last)
+    rest = frame.clear() if last is None else frame.filter(pl.col("linje") >= last)
+    if rest.height > MOST_OF_A_PERSON:
+        raise Unreadable(f"linje {last} har over {MOST_OF_A_PERSON} linjer under sig")
+    heads = whole.filter(pl.col("post").is_in(HEADS)).group_by("post").last().select(frame.columns).sort("linje")
+    return whole, pl.concat([heads, rest])
 
 
 def _numbered(fresh: pl.DataFrame, before: int) -> pl.DataFrame:
@@ -154,8 +160,18 @@ def _piece(line: str | pl.Expr, post: str, felt: str) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
-def _prove(frame: pl.DataFrame) -> None:
-    """Unreadable with the first line that cannot stand where it does; `frame`: linje, tekst, post."""
+def _prove(frame: pl.DataFrame, proved: int) -> None:
+    """Unreadable with the first line that cannot stand where it does, of those after the number `proved`."""
+    wrong, said = _wrong()
+    found = frame.lazy().select("linje", fault=wrong).filter(pl.col("linje") > proved, pl.col("fault").is_not_null())
+    for number, fault in found.head(1).collect().iter_rows():
+        raise Unreadable(f"linje {number} {said[fault]}")
+
+
+# Said once and kept: Polars takes longer to be told what to cut out of a small file than to cut it.
+@cache
+def _wrong() -> tuple[pl.Expr, list[str]]:
+    """The place of a line's first fault in the list of the faults' texts, or null; and that list."""
     post, linje, text = pl.col("post"), pl.col("linje"), pl.col("tekst")
     above = pl.when(post.is_in([*ROW, "1000", "2001", "5000"])).then(post).forward_fill().shift(1)
     report = pl.when(post.is_in(["2001", "5000"])).then(post).forward_fill()
@@ -178,9 +194,7 @@ def _prove(frame: pl.DataFrame) -> None:
     wrong = pl.lit(None, dtype=pl.Int8)
     for number, broken in reversed(list(enumerate(faults.values()))):
         wrong = pl.when(broken).then(pl.lit(number, dtype=pl.Int8)).otherwise(wrong)
-    first = frame.lazy().select("linje", fault=wrong).filter(pl.col("fault").is_not_null()).head(1).collect()
-    for number, fault in first.iter_rows():
-        raise Unreadable(f"linje {number} {list(faults)[fault]}")
+    return wrong, list(faults)
 
 
 def _as_rows(frame: pl.DataFrame, before: int, kommune: str | None) -> pl.DataFrame:
@@ -193,33 +207,35 @@ def _as_rows(frame: pl.DataFrame, before: int, kommune: str | None) -> pl.DataFr
         raekke=post.is_in(ROW).cum_sum(),
     )
     # Lazy, so that Polars cuts no field out twice.
-    own = lines.lazy().filter(post.is_in(ROW)).select("raekke", "linje", **_of_heads(kommune))
+    rows = lines.lazy().filter(post.is_in(ROW)).select("raekke", "linje", **_of_heads(kommune)).collect()
     amounts = lines.lazy().filter(post == "6001")
-    amounts = amounts.select("raekke", felt=_piece("tekst", "6001", "felt"), vaerdi=_amount())
-    texts = lines.lazy().filter(post == "6004")
-    texts = texts.select(
-        "raekke", "tekst", felt=_piece("tekst", "6004", "felt"), vaerdi=_piece("tekst", "6004", "tekst")
-    )
-    rows, money, said = pl.collect_all([own, amounts, texts])
+    money = _fields(amounts.select("raekke", felt=_piece("tekst", "6001", "felt"), vaerdi=_amount()))
+    texts = lines.lazy().filter(post == "6004").with_columns(felt=_piece("tekst", "6004", "felt"))
+    said = _fields(texts.select("raekke", "felt", vaerdi=_text()))
     for name in AMOUNTS:
         rows = _with(rows, money, name, pl.lit(UNREADABLE))
     for name in TEXTS:
         # Both are shown, so that the account is an unknown one, and the person an impossible one.
         rows = _with(rows, said, name, pl.col("vaerdi").fill_null("").str.join(" | "))
     for name in PERIODS:
-        days = said.lazy().filter(pl.col("felt") == name.removeprefix("Felt")).with_columns(vaerdi=_period()).collect()
-        rows = _with(rows, days, name, pl.lit(UNREADABLE * 2))
-    halves = {
+        rows = _with(rows, said, name, pl.lit(UNREADABLE * 2))
+    number = pl.int_range(before + 1, before + pl.len() + 1).cast(pl.String)
+    return rows.lazy().with_columns(Lb_nr=number, **_days_of_periods()).select("linje", *NAMES).collect()
+
+
+@cache
+def _days_of_periods() -> dict[str, pl.Expr]:
+    """The columns of the first and the last day of each period."""
+    return {
         f"{name}_{end}": pl.when(pl.col(name) == UNREADABLE * 2)
         .then(pl.lit(UNREADABLE))
         .otherwise(_day(pl.col(name).str.slice(place, 8)))
         for name in PERIODS
         for end, place in (("start", 0), ("slut", 8))
     }
-    number = pl.int_range(before + 1, before + pl.len() + 1).cast(pl.String)
-    return rows.lazy().with_columns(Lb_nr=number, **halves).select("linje", *NAMES).collect()
 
 
+@cache
 def _of_heads(kommune: str | None) -> dict[str, pl.Expr]:
     """The columns of a row that its own record and the records over it hold."""
     back = pl.col("post") == "4101"
@@ -239,8 +255,8 @@ def _of_heads(kommune: str | None) -> dict[str, pl.Expr]:
         .otherwise(pl.lit(ODD_REVERSAL)),
         "Pligt_SE": _piece("2001", "2001", "Pligt_SE"),
         "Kommunekode": pl.lit(kommune, dtype=pl.String),
-        "CPR": pl.when(back).then(_piece("tekst", "4101", "CPR")).when(~(_zeros(cpr) & _given(se))).then(cpr),
-        "Person_SE": pl.when(~back & ~(_zeros(se) & _given(cpr))).then(se),
+        "CPR": pl.when(back).then(_piece("tekst", "4101", "CPR")).when(~(zeros(cpr) & given(se))).then(cpr),
+        "Person_SE": pl.when(~back & ~(zeros(se) & given(cpr))).then(se),
         **{name: _day(_piece(report, "5000", name)) for name in DAYS},
         "Indkomsttype": _piece(report, "5000", "Indkomsttype"),
         "Indtaegtsart": pl.when(~back & (art != "0000")).then(art),
@@ -253,12 +269,14 @@ def _either(back: pl.Expr, name: str) -> pl.Expr:
     return pl.when(back).then(_piece("tekst", "4101", name)).otherwise(_piece("5000", "5000", name))
 
 
-def _zeros(value: pl.Expr) -> pl.Expr:
+def zeros(value: pl.Expr) -> pl.Expr:
+    """True if a number is nothing but zeros."""
     return value.str.contains("^0+$").fill_null(value=False)
 
 
-def _given(value: pl.Expr) -> pl.Expr:
-    return value.is_not_null() & ~_zeros(value)
+def given(value: pl.Expr) -> pl.Expr:
+    """True if a number is there, and is not nothing but zeros."""
+    return value.is_not_null() & ~zeros(value)
 
 
 def _day(value: pl.Expr) -> pl.Expr:
@@ -274,9 +292,10 @@ def _moment(day: pl.Expr, clock: pl.Expr) -> pl.Expr:
     parts = [clock.str.slice(0, 2), clock.str.slice(2, 2), clock.str.slice(4, 2)]
     shaped = pl.when(clock.str.len_chars() == 6).then(pl.concat_str(parts, separator=":")).otherwise(clock)
     text = pl.concat_str(_day(day).fill_null(UNREADABLE), shaped.fill_null(UNREADABLE), separator="T")
-    return pl.when(_day(day).is_not_null() | ~(_zeros(clock) | clock.is_null())).then(text)
+    return pl.when(_day(day).is_not_null() | ~(zeros(clock) | clock.is_null())).then(text)
 
 
+@cache
 def _amount() -> pl.Expr:
     """The amount of a 6001 with a decimal comma; unreadable unless it is all digits, a sign, and whole øre."""
     kroner, decimals, sign = (pl.col("tekst").str.slice(first - 1, n) for first, n in list(PLACES["6001"].values())[1:])
@@ -292,18 +311,20 @@ def _amount() -> pl.Expr:
     )
 
 
-def _period() -> pl.Expr:
-    """The two days of a 6004 as sixteen signs, zeros for a day that is not there; `??` if the text is not so.
+@cache
+def _text() -> pl.Expr:
+    """The text of a 6004. Of a period: two days as sixteen signs, zeros for a day that is not there; else `??`.
 
     One day alone is the first or the last by its place, in a text written from the left or up to the right edge.
     """
+    text, periods = _piece("tekst", "6004", "tekst"), [name.removeprefix("Felt") for name in PERIODS]
     first, length = PLACES["6004"]["tekst"]
     raw = pl.col("tekst").str.slice(first - 1)
-    text, blanks = pl.col("vaerdi"), raw.str.len_chars() - raw.str.strip_chars_start(" ").str.len_chars()
+    blanks = raw.str.len_chars() - raw.str.strip_chars_start(" ").str.len_chars()
     none = pl.lit("0" * 8)
     alone = text.str.len_chars() == 8
     return (
-        pl.when(text.str.len_chars() == 16)
+        pl.when(~pl.col("felt").is_in(periods) | (text.str.len_chars() == 16))
         .then(text)
         .when(alone & blanks.is_in([0, length - 16]))
         .then(pl.concat_str(text, none))
@@ -314,157 +335,21 @@ def _period() -> pl.Expr:
     )
 
 
-def _with(rows: pl.DataFrame, values: pl.DataFrame, name: str, twice: pl.Expr) -> pl.DataFrame:
+Fields = dict[str, pl.DataFrame]
+
+
+def _fields(lines: pl.LazyFrame) -> Fields:
+    """The values of records by their field: row and value."""
+    found = lines.collect().partition_by("felt", as_dict=True, include_key=False)
+    return {f"Felt{felt}": values for (felt,), values in found.items()}
+
+
+def _with(rows: pl.DataFrame, fields: Fields, name: str, twice: pl.Expr) -> pl.DataFrame:
     """The rows with a field as a column; `twice`: its value where it stands more than once under a person."""
-    mine = values.filter(pl.col("felt") == name.removeprefix("Felt")).select("raekke", "vaerdi")
+    if name not in fields:
+        return rows.with_columns(NOTHING.alias(name))
+    mine = fields[name]
     if mine["raekke"].is_duplicated().any():
         once = pl.when(pl.len() == 1).then(pl.col("vaerdi").first())
         mine = mine.group_by("raekke").agg(vaerdi=once.otherwise(twice))
     return rows.join(mine.rename({"vaerdi": name}), on="raekke", how="left", maintain_order="left")
-
-
-# --- written ------------------------------------------------------------------------------------------------
-
-WIDTHS = {
-    name: length
-    for post in ("2001", "5000", "6000")
-    for name, (_, length) in PLACES[post].items()
-    if name in NAMES and name not in DAYS
-} | dict.fromkeys(TEXTS, PLACES["6004"]["tekst"][1])
-WRITTEN_DAYS = [*DAYS, *(f"{name}_{end}" for name in PERIODS for end in ("start", "slut"))]
-# An amount with up to six decimals has a place; one that is not whole øre is read as unreadable.
-WRITTEN_AMOUNT = "^-?[0-9]{1,10}(,[0-9]{1,6})?$"
-ONLY_REPORTS = ["Person_SE", "Indtaegtsart", *AMOUNTS, *TEXTS, *WRITTEN_DAYS[len(DAYS) :]]
-
-
-class Writer:
-    """The text of a file in the fixed-width form, some rows at a time, and at last its trailer."""
-
-    def __init__(self, kommune: str | None) -> None:
-        """Begins with no line; `kommune`: the municipality of a municipal sender."""
-        self.kommune, self.lines = kommune, 0
-
-    def written(self, rows: pl.DataFrame) -> bytes:
-        """The records of some rows, with new records 1000, 2001 and 5000 where their content changes.
-
-        `rows`: the columns of the contract as text (`Lb_nr` is not read). ValueError with column and row, never the
-        value, where it has no place in the form.
-        """
-        _refuse(rows, self.kommune)
-        back = pl.col("Indberetningsart") == "T"
-        moment, payer = _changed("Modtaget_tidspunkt"), _changed("Modtaget_tidspunkt", "Pligt_SE")
-        report = payer | _changed("IndberetningsID", "ReferenceID", *DAYS, "Indkomsttype", "Indberetningsart") | back
-        made = rows.with_columns(pl.col(AMOUNTS).cast(pl.String)).select(
-            posts=pl.concat_list(
-                pl.when(moment).then(_head()),
-                pl.when(payer).then(_post("2001", {"Pligt_SE": pl.col("Pligt_SE"), "valuta": pl.lit("DKK")})),
-                pl.when(back).then(_post("4101", {**_ids(), "tilbage": pl.lit("J"), "CPR": pl.col("CPR")})),
-                pl.when(report).then(_report(back)),
-                pl.when(~back).then(_post("6000", {name: pl.col(name) for name in PLACES["6000"]})),
-                *(pl.when(pl.col(name).is_not_null()).then(_written_amount(name)) for name in AMOUNTS),
-                *(pl.when(pl.col(name).is_not_null()).then(_written_text(name, pl.col(name))) for name in TEXTS),
-                *(_written_period(name) for name in PERIODS),
-            )
-        )
-        return self._numbered(made["posts"].explode().drop_nulls())
-
-    def trailer(self) -> bytes:
-        """The record 9999, which counts the lines; it counts itself."""
-        if not self.lines:
-            nobody = {"Pligt_SE": pl.lit("0" * 8), "valuta": pl.lit("DKK")}
-            empty = pl.select(pl.concat_list(_post("1000", {}), _post("2001", nobody))).to_series().explode()
-            return self._numbered(empty) + self.trailer()
-        return self._numbered(pl.Series([f"9999{self.lines + 1:07}"]))
-
-    def _numbered(self, posts: pl.Series) -> bytes:
-        first = self.lines + 1
-        self.lines += posts.len()
-        if self.lines > MOST_LINES:
-            raise ValueError(f"a file in the fixed-width form holds at most {MOST_LINES} lines")
-        lines = zip(range(first, self.lines + 1), posts.to_list(), strict=True)
-        return "".join(f"{number:07}{post}\n" for number, post in lines).encode("latin-1")
-
-
-def _changed(*names: str) -> pl.Expr:
-    """True on the first row, and where a column differs from the row before."""
-    return (pl.int_range(pl.len()) == 0) | pl.any_horizontal(pl.col(n).ne_missing(pl.col(n).shift(1)) for n in names)
-
-
-def _post(post: str, values: dict[str, pl.Expr]) -> pl.Expr:
-    """A record without its line number: each value from the left in its place, blanks between and none at the end."""
-    parts, at = [pl.lit(post)], 12
-    for name, value in values.items():
-        first, length = PLACES[post][name]
-        parts += [pl.lit(" " * (first - at)), value.fill_null("").str.pad_end(length)]
-        at = first + length
-    return pl.concat_str(parts).str.strip_chars_end(" ")
-
-
-def _head() -> pl.Expr:
-    moment = pl.col("Modtaget_tidspunkt").str.replace_all("[-:T]", "")
-    marks = {"version": pl.lit("2.0"), "art": pl.lit("P"), "register": pl.lit("E")}
-    return _post("1000", {"dato": moment.str.slice(0, 8), "tid": moment.str.slice(8, 6), **marks})
-
-
-def _ids() -> dict[str, pl.Expr]:
-    return {name: pl.col(name) for name in ("IndberetningsID", "ReferenceID")}
-
-
-def _report(back: pl.Expr) -> pl.Expr:
-    """A record 5000; under a reversal it repeats its id alone, and holds the columns that a 4101 has no place for."""
-    ids = _ids() | {"ReferenceID": pl.when(~back).then("ReferenceID")}
-    days = {name: pl.col(name).str.replace_all("-", "") for name in DAYS}
-    return _post("5000", {**ids, **days, "bagud": pl.lit("B"), "Indkomsttype": pl.col("Indkomsttype")})
-
-
-def _written_amount(name: str) -> pl.Expr:
-    amount = pl.col(name)
-    fields = {
-        "felt": pl.lit(name.removeprefix("Felt")),
-        "kroner": amount.str.extract("^-?([0-9]+)").str.zfill(10),
-        "decimaler": amount.str.extract(",([0-9]+)").fill_null("").str.pad_end(6, "0"),
-        "fortegn": pl.when(amount.str.starts_with("-")).then(pl.lit("-")).otherwise(pl.lit("+")),
-    }
-    return _post("6001", fields)
-
-
-def _written_text(name: str, text: pl.Expr) -> pl.Expr:
-    return _post("6004", {"felt": pl.lit(name.removeprefix("Felt")), "tekst": text})
-
-
-def _written_period(name: str) -> pl.Expr:
-    """A record 6004 with two days, zeros for the one that is not there; null without any."""
-    start, slut = (pl.col(f"{name}_{end}") for end in ("start", "slut"))
-    text = pl.concat_str([day.str.replace_all("-", "").fill_null("0" * 8) for day in (start, slut)])
-    return pl.when(start.is_not_null() | slut.is_not_null()).then(_written_text(name, text))
-
-
-def _refuse(rows: pl.DataFrame, kommune: str | None) -> None:
-    """ValueError with the first column and row (from 1) whose value has no place in the form."""
-    back, cpr, se = pl.col("Indberetningsart") == "T", pl.col("CPR"), pl.col("Person_SE")
-    sign = "[!-~]"
-    day = f"^{sign}{{4}}-{sign}{{2}}-{sign}{{2}}$"
-    moment = f"{day[:-1]}T{sign}{{2}}:{sign}{{2}}:{sign}{{2}}$"
-    faults: list[tuple[str, pl.Expr]] = [
-        ("Indberetningsart", ~pl.col("Indberetningsart").is_in(["I", "T"]).fill_null(value=False)),
-        ("Kommunekode", pl.col("Kommunekode").ne_missing(pl.lit(kommune, dtype=pl.String))),
-        *((name, _no_place(pl.col(name), width)) for name, width in WIDTHS.items()),
-        *((name, ~pl.col(name).str.contains(day) | pl.col(name).str.contains("^0{4}-00-00")) for name in WRITTEN_DAYS),
-        ("Modtaget_tidspunkt", ~pl.col("Modtaget_tidspunkt").str.contains(moment)),
-        ("Modtaget_tidspunkt", pl.col("Modtaget_tidspunkt").str.contains("^0{4}-00-00")),
-        *((name, ~pl.col(name).str.contains(WRITTEN_AMOUNT)) for name in AMOUNTS),
-        ("Indtaegtsart", pl.col("Indtaegtsart") == "0000"),
-        ("CPR", _zeros(cpr) & _given(se)),
-        ("Person_SE", _zeros(se) & _given(cpr)),
-        *((name, back & pl.col(name).is_not_null()) for name in ONLY_REPORTS),
-        *((name, back & pl.col(name).is_null()) for name in NOT_IN_4101),
-    ]
-    for name, wrong in faults:
-        found = rows.select(wrong.fill_null(value=False).arg_true()).to_series()
-        if found.len():
-            raise ValueError(f"{name} of row {found[0] + 1} has no place in the fixed-width form")
-
-
-def _no_place(text: pl.Expr, width: int) -> pl.Expr:
-    """True if a text is empty or too long, has blanks around it, or a sign outside ISO-8859-1."""
-    return ~text.str.contains(f"^[!-~\u00a1-\u00ff]([ -~\u00a0-\u00ff]{{0,{width - 2}}}[!-~\u00a1-\u00ff])?$")
