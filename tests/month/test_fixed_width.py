@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from refusion_assets.assets import classified
+from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.stop import Faulty
-from refusion_assets.files import fixed
+from refusion_assets.files import arrivals, fixed
 from tests.conftest import MONTHS, DataRoot, Example
-from tests.kit.data_root import EXAMPLE
+from tests.kit.data_root import EXAMPLE, write_manifest
 from tests.kit.fixed_width import as_fixed
 from tests.kit.senders import Senders, about, adp, back, kth
 
@@ -105,3 +106,21 @@ def test_one_name_in_both_forms_is_refused_with_both_named(senders: Senders) -> 
         ("FIL-001", path.with_suffix(".txt").name),
     ]
     assert "ligger ved siden af, og de har samme manifest" in str(stopped.value.faults[0])
+
+
+def test_the_board_proves_a_file_in_the_form_as_one_in_csv_and_tells_the_line_of_a_bad_one(senders: Senders) -> None:
+    senders.deliver("2024-02", [kth("A"), adp("B")])
+
+    def proofs() -> dict[str, arrivals.Proof]:
+        found = arrivals.prove(senders.place.raw, month_of("2024-02"), senders.place.rules, {}, seconds=60, settling=0)
+        return {proof.kilde: proof for proof in found}
+
+    before = proofs()["ky"]
+    [path] = (senders.root / "raw").glob("ky/2024-02/eindkomst-*.csv")
+    path = as_fixed(path)
+    assert (proofs()["ky"].indhold, proofs()["ky"].fejl) == (before.indhold, ())
+    path.write_bytes(path.read_bytes().replace(b"00000022001", b"00000032001"))
+    write_manifest(path, [], antal_raekker=1, sum_felt0014="1000.00")
+    [fault] = proofs()["ky"].fejl
+    assert (fault.regel, fault.genstand) == ("FIL-002", path.name)
+    assert fault.tekst.startswith("linje 2 har ikke sit eget nummer")
