@@ -311,9 +311,15 @@ def konsekvens(say: Say, maaneder: list[date], regler: Path, til: Path | None) -
 @click.option("--maaneder", type=Months(), default="2024-11..2026-10", show_default=True)
 @click.option("--seed", type=Tal(), default=1, show_default=True)
 @click.option("--historik", type=Tal(), help="Måneder før den første, som ni af ti borgere har; ellers alt siden 2014.")
+@click.option("--form", type=Valg(["csv", "fast"]), default="csv", show_default=True, help="Indberetningernes form.")
 @click.pass_obj
 def eksempel(
-    say: Say, stoerrelse: Literal["mini", "midi", "fuld"], maaneder: list[date], seed: int, historik: int | None
+    say: Say,
+    stoerrelse: Literal["mini", "midi", "fuld"],
+    maaneder: list[date],
+    seed: int,
+    historik: int | None,
+    form: Literal["csv", "fast"],
 ) -> None:
     """Skriv en datarod med opdigtede borgere (dag + 60), som kan køres fra første til sidste måned."""
     from refusion_assets.domain.wording import plural  # noqa: PLC0415  Polars takes a while to load
@@ -326,7 +332,7 @@ def eksempel(
     if place.raw.exists() and any(place.raw.iterdir()):
         raise Stop(f"{place.root} har allerede rådata; vælg en tom datarod med REFUSION_DATA")
     konti, kommuner = tables(place.rules)
-    done = write_example(place.root, konti, kommuner, stoerrelse, maaneder[0], maaneder[-1], seed, say, historik)
+    done = write_example(place.root, konti, kommuner, stoerrelse, maaneder[0], maaneder[-1], seed, say, historik, form)
     say(
         f"{plural(done.borgere, 'borger', 'borgere')}, {plural(done.kommuner, 'kommune', 'kommuner')}, "
         f"{plural(done.filer, 'fil', 'filer')}, {plural(done.raekker, 'linje', 'linjer')} i {place.raw}"

@@ -80,8 +80,11 @@ def judge_lines(session: Session, place: Place, progress: Callable[[str], None])
         session.run(f"DELETE FROM {table} WHERE fil_id IN ({unjudged})", version=version)
     ready = 0
     for low, high in ranges(stale["fil_id"], stale["antal_raekker"], LINES_PER_JUDGEMENT):
-        longest = stale.filter(pl.col("fil_id").is_between(low, high))["antal_raekker"].max()
-        for first in range(0, int(longest) + 2, LINES_PER_JUDGEMENT):  # type: ignore[arg-type]
+        # The rows of a file in the fixed-width form have gaps between their lines.
+        last = session.integer(
+            "SELECT max(linje) FROM raw.indberetning WHERE fil_id BETWEEN $low AND $high", low=low, high=high
+        )
+        for first in range(0, last + 1, LINES_PER_JUDGEMENT):
             rows = session.frame(
                 f"""SELECT i.*, f.kilde, f.enhed FROM raw.indberetning i JOIN raw.fil f USING (fil_id)
                 WHERE fil_id BETWEEN $low AND $high AND fil_id IN ({unjudged})

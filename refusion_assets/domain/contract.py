@@ -70,7 +70,7 @@ COLUMNS = {
     "Felt0215_slut": "last day of the grant period, KontoArt 2 and 3",
     "Felt0216": "CPR number that releases the grant, KontoArt 2",
     "Modtaget_tidspunkt": "when the register received the row",
-    "udfyldt": "bit mask of the delivered columns with a value",
+    "udfyldt": "bit mask of the delivered columns with a value, or that the record of a reversal (4101) cannot hold",
     "ulaeselig": "bit mask of the delivered columns that cannot be read",
     # The registers.
     "cpr": "CPR number of the person",

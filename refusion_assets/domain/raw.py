@@ -51,6 +51,8 @@ POLARS_TYPE = {
     MOMENT: pl.Datetime("us"),
     ART: pl.String,
 }
+# The required columns of a row that a reversal in the fixed-width form has no place for.
+NOT_IN_4101 = ["Loenperiode_start", "Loenperiode_slut", "Dispositionsdato", "Indkomsttype"]
 BIT = {name: 1 << position for position, name in enumerate(NAMES)}
 
 # A digit is one of 0-9: \d would match those of every script (input.md section 1).
@@ -216,11 +218,15 @@ def typed(lines: pl.DataFrame) -> pl.DataFrame:
 
     Amounts in øre. Adds two bit masks of columns: `udfyldt` marks those with a value, `ulaeselig` those that cannot
     be read as their type. A text with digits of another script counts as unreadable, and is kept. Other columns of
-    `lines` are kept. Source: input.md 1 and 2.
+    `lines` are kept. Where `fast_form` is true, a reversal counts as filled in the columns that record 4101 cannot
+    hold: nobody can ask for them. Source: input.md 1, 2 and 6.
     """
     kinds = {name: kind for name, kind, _ in COLUMNS if kind != TEXT}
     foreign = _other_digits(lines)
     filled = pl.sum_horizontal(pl.when(pl.col(n).is_not_null()).then(BIT[n]).otherwise(0) for n in NAMES)
+    if "fast_form" in lines.columns:
+        reversal = pl.col("fast_form") & pl.col("Indberetningsart").eq_missing("T")
+        filled |= pl.when(reversal).then(bits(NOT_IN_4101)).otherwise(0)
     broken = pl.sum_horizontal(
         pl.when(pl.col(name).is_not_null() & pl.col(f"{name}__read").is_null()).then(BIT[name]).otherwise(0)
         for name in kinds

@@ -1,19 +1,22 @@
 """Understands the raw files of the example: reports with their manifests, and the two registers.
 
-They have the form of the input contract (input.md sections 1 and 5). A file grows by pieces, so that no month must fit
-in memory.
+They have the form of the input contract (input.md sections 1, 5 and 6). A file grows by pieces, so that no month must
+fit in memory.
 """
 
 import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from refusion_assets.example.fixed import Writer, suited
 from refusion_assets.example.lives import COUNT_MONTH
 from refusion_assets.example.people import FAR, draw, month_start
 from refusion_assets.example.reports import World
@@ -26,6 +29,8 @@ COMES = (True,) * 49 + (False,)
 WRONG = (True,) * 3 + (False,) * 47
 """People in fifty with a basis of fleksbidrag, and with a corrected wage the month after."""
 
+Form = Literal["csv", "fast"]
+
 TWICE_EVERY = 11
 """One month in so many, beginning with the third, a sender delivers the same content twice (FIL-004)."""
 
@@ -37,7 +42,10 @@ def month_text(maaned: int) -> str:
 
 @dataclass
 class File:
-    """A growing raw file, and the content of its manifest; sums in øre, None for a register."""
+    """A growing raw file, and the content of its manifest; sums in øre, None for a register.
+
+    `writer` is None for a file in CSV.
+    """
 
     path: Path
     maaned: int
@@ -48,20 +56,28 @@ class File:
     sum0014: int | None = None
     sum0037: int | None = None
     reversals: int | None = None
+    writer: Writer | None = None
 
     def begin(self, columns: Sequence[str]) -> None:
-        """Write the file with only its header."""
+        """Write the file with only its header; the fixed-width form has none."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(";".join(columns) + "\n", encoding="utf-8", newline="\n")
+        header = "" if self.writer else ";".join(columns) + "\n"
+        self.path.write_text(header, encoding="utf-8", newline="\n")
 
     def append(self, frame: pl.DataFrame) -> None:
         """Add rows at the end of the file."""
         with self.path.open("ab") as file:
-            frame.write_csv(file, separator=";", include_header=False)
+            if self.writer:
+                file.write(self.writer.written(suited(frame, self.writer.kommune)))
+            else:
+                frame.write_csv(file, separator=";", include_header=False)
         self.rows += frame.height
 
     def close(self) -> None:
-        """Write the manifest beside the file, its keys in the order of the contract."""
+        """Write the trailer, if the form has one, and the manifest, its keys in the order of the contract."""
+        if self.writer:
+            with self.path.open("ab") as file:
+                file.write(self.writer.trailer())
         with self.path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         manifest = {
@@ -91,17 +107,18 @@ def _decimal(oere: int | None) -> str | None:
 class Outbox:
     """All senders' files, one month of receipt after another; no file number is used twice."""
 
-    def __init__(self, root: Path, world: World) -> None:
+    def __init__(self, root: Path, world: World, form: Form) -> None:
         """Writes nothing before `open`."""
-        self.root, self.world = root / "raw", world
+        self.root, self.world, self.form = root / "raw", world, form
         self.numbers = [0] * world.senders.height
         self.files: list[File] = []
+        self.full: list[File] = []
         self.maaned = 0
 
     def open(self, maaned: int) -> None:
         """Begin a file with only a header for every sender."""
         self.maaned = maaned
-        self.files = [self._next(sender) for sender in range(len(self.numbers))]
+        self.files, self.full = [self._next(sender) for sender in range(len(self.numbers))], []
         for file in self.files:
             file.begin(("Lb_nr", *COLUMNS))
 
@@ -109,8 +126,11 @@ class Outbox:
         self.numbers[sender] += 1
         number, kilde, enhed = self.numbers[sender], *self.world.senders.select("kilde", "enhed").row(sender)
         month = month_text(self.maaned)
-        name = f"eindkomst-yr-{kilde}-{enhed}-{month.replace('-', '')}-{number:04}.csv"
-        return File(self.root / kilde / month / name, self.maaned, kilde, enhed, number, 0, 0, 0, 0)
+        ending, writer = "csv", None
+        if self.form == "fast":
+            ending, writer = "txt", Writer(self.world.senders["Kommunekode"][sender])
+        name = f"eindkomst-yr-{kilde}-{enhed}-{month.replace('-', '')}-{number:04}.{ending}"
+        return File(self.root / kilde / month / name, self.maaned, kilde, enhed, number, 0, 0, 0, 0, writer)
 
     def add(self, events: pl.DataFrame) -> None:
         """Write the events received in the open month, one row each, in the file of their sender."""
@@ -120,9 +140,14 @@ class Outbox:
         for piece in events.with_columns(piece=upto[sender] // PIECE).partition_by("piece", include_key=False):
             raw = raw_rows(self.world, piece, self.maaned)
             for (number, *_), rows in raw.partition_by("afsender", as_dict=True, maintain_order=True).items():
-                self._append(self.files[int(number)], rows)
+                self._append(int(number), rows)
 
-    def _append(self, file: File, rows: pl.DataFrame) -> None:
+    def _append(self, sender: int, rows: pl.DataFrame) -> None:
+        file = self.files[sender]
+        if file.writer and not file.writer.has_room(rows.height):
+            self.full.append(file)
+            file = self.files[sender] = self._next(sender)
+            file.begin(())
         sums = rows.select(pl.col("er_T", "sum0014", "sum0037").sum()).row(0)
         file.reversals = (file.reversals or 0) + sums[0]
         file.sum0014 = (file.sum0014 or 0) + sums[1]
@@ -131,7 +156,7 @@ class Outbox:
 
     def close(self) -> list[File]:
         """Close the files of the month; one month in `TWICE_EVERY`, a sender delivers one content twice."""
-        files = [*self.files, *self._twice()]
+        files = [*self.full, *self.files, *self._twice()]
         for file in files:
             file.close()
         return files
@@ -147,7 +172,7 @@ class Outbox:
     def _copy(self, sender: int) -> File:
         first, again = self.files[sender], self._next(sender)
         shutil.copyfile(first.path, again.path)
-        return replace(first, path=again.path, loebenr=again.loebenr)
+        return replace(first, path=again.path, loebenr=again.loebenr, writer=copy(first.writer))
 
 
 def write_bopael(root: Path, world: World, maaned: int) -> File:

@@ -7,6 +7,7 @@ from functools import cache
 
 import polars as pl
 
+from refusion_assets.example.fixed import NO_AMOUNT
 from refusion_assets.example.people import month_start
 from refusion_assets.example.reports import TO_EMPLOYER, TO_PERSON, World, chance
 
@@ -139,7 +140,7 @@ SPOILT = {
     "YR-007": {"Felt0114": pl.col("Felt0115"), "Felt0115": pl.col("Felt0114")},
     "YR-008": _where_filled(KONTI, pl.col("fremmed_konto")),
     "EI-001 tom": {"Dispositionsdato": NOTHING},
-    "EI-001 beloeb": _where_filled(BELOEB, pl.lit("1.234,50")),
+    "EI-001 beloeb": _where_filled(BELOEB, pl.lit(NO_AMOUNT)),
     "EI-001 dato": {"Felt0214_start": pl.col("Felt0214_start").str.head(4) + "-02-30"},
     "EI-001 negativ": {"Felt0098": pl.lit("-100,00")},
     "EI-002 loen": {"Loenperiode_start": pl.col("Loenperiode_slut"), "Loenperiode_slut": pl.col("Loenperiode_start")},

@@ -10,7 +10,7 @@ from typing import Literal
 import polars as pl
 
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.example.files import Outbox, month_text, write_bopael, write_fleksgrundlag
+from refusion_assets.example.files import Form, Outbox, month_text, write_bopael, write_fleksgrundlag
 from refusion_assets.example.lives import COUNT_MONTH, accounts
 from refusion_assets.example.people import People, month_start, population
 from refusion_assets.example.profiles import FORLOEB
@@ -80,13 +80,15 @@ def write_example(  # noqa: PLR0913, PLR0917  what an example is made of
     seed: int,
     progress: Callable[[str], None] = _silent,
     historik: int | None = None,
+    form: Form = "csv",
 ) -> ExampleSummary:
     """Write an example under root/raw, with reports and registers of the months fra..til; counts of it.
 
     `konti`, one row per account: ydelse_id, kilde, kontoart, felt, konto, beloebsfelter (list), indkomsttype,
     indtaegtsart, gyldig_fra, gyldig_til (null = open). `kommuner`: kommunekode, indbyggertal. `fra`, `til`: first day
     of the first and last month of receipt; the first brings the history since July 2014. `historik`: months of history
-    of nine people in ten (default: `LATE_COMERS`, else all). `progress` gets a line per month, and now and then a bar.
+    of nine people in ten (default: `LATE_COMERS`, else all). `form`: the form of the reports, with the same rows but
+    those that `suited` changes. `progress` gets a line per month, and now and then a bar.
     The same arguments give the same bytes. ValueError if `fra` is before July 2014 or after `til`, or if root has raw
     files. Source: the input contract (input.md).
     """
@@ -99,9 +101,8 @@ def write_example(  # noqa: PLR0913, PLR0917  what an example is made of
         kommuner = small_middle_big(kommuner)
     people = people_of(kommuner, BORGERE[stoerrelse], seed)
     world = world_of(people, accounts(konti), first, last)
-    return _write(
-        root, _with_late_comers(world, LATE_COMERS.get(stoerrelse) if historik is None else historik), progress
-    )
+    world = _with_late_comers(world, LATE_COMERS.get(stoerrelse) if historik is None else historik)
+    return _write(root, world, progress, form)
 
 
 def _with_late_comers(world: World, months: int | None) -> World:
@@ -133,8 +134,8 @@ def people_of(kommuner: pl.DataFrame, antal: int, seed: int) -> People:
     return population(seed, kommuner, antal, foedt, andele)
 
 
-def _write(root: Path, world: World, progress: Callable[[str], None]) -> ExampleSummary:
-    outbox, filer, raekker = Outbox(root, world), 0, 0
+def _write(root: Path, world: World, progress: Callable[[str], None], form: Form) -> ExampleSummary:
+    outbox, filer, raekker = Outbox(root, world, form), 0, 0
     for maaned, deliveries in groupby(_deliveries(world, progress), key=lambda delivery: delivery[0]):
         outbox.open(maaned)
         for _, received in deliveries:

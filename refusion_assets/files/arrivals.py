@@ -23,7 +23,6 @@ from refusion_assets.files.delivered import (
     claims_of,
     delivery_of,
     files_of_month,
-    fixed_form,
     manifest_of,
     read_register,
     read_reports,
@@ -94,8 +93,6 @@ def proved(raw: Path, proof: Proof, month: date) -> Proof:
     name = REPORT_NAME.fullmatch(path.name)
     if name is None or not os.path.lexists(path):
         return proof  # it has gone since it was listed
-    if name["form"] == "txt":
-        return replace(proof, fejl=(fixed_form(path),))
     try:
         for _ in read_reports(delivery_of(raw, path, name, month)).parts:
             pass

@@ -2,18 +2,15 @@
 
 import csv
 import hashlib
-import io
 import json
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,9 @@ from refusion_assets.domain.raw import HEADER, oere
 from refusion_assets.domain.rules.entries import Kilde, Rulebook
 from refusion_assets.domain.stop import Fault
 from refusion_assets.domain.wording import kroner_text
+from refusion_assets.files import fixed, separated
+from refusion_assets.files.fixed import ODD_REVERSAL
+from refusion_assets.files.separated import Looked, Unreadable, opened
 
 REPORT_NAME = re.compile(
     r"eindkomst-yr-(?P<kilde>[a-z0-9]+)-(?P<enhed>[0-9]+)-(?P<maaned>[0-9]{6})-(?P<nr>[0-9]{4})\.(?P<form>csv|txt)"
@@ -44,22 +44,13 @@ COUNT_FORM = re.compile(r"-?[0-9]{1,12}")
 # The values of a manifest that may be printed: names, words and codes that cannot be a person's number.
 SHOWN = re.compile(r"(eindkomst-yr|bopael|fleksgrundlag)-[a-z0-9-]{1,60}\.(csv|txt)|[a-z]{1,20}|[0-9]{3}|[0-9]{8}|"
                    r"[0-9]{4}-[0-9]{2}")  # fmt: skip
-LONGEST = 100_000
-UNEVEN = "en linje har et forkert antal kolonner"
-RETURNS = "teksten har et vognretur-tegn (CR) uden for anførselstegn, og en linje ender med LF alene"
-OPEN = "et anførselstegn bliver aldrig lukket"
-MISPLACED = "en værdi går videre efter sit anførselstegn"
-TOO_LONG = f"en værdi er længere end {LONGEST} tegn"
 MANIFEST = ".manifest.json"
 SUMS = {
     "antal_raekker": pl.len(),
-    "antal_T": (pl.col("Indberetningsart") == "T").sum(),
+    "antal_T": pl.col("Indberetningsart").is_in(["T", ODD_REVERSAL]).sum(),
     "sum_felt0014": oere(pl.col("Felt0014")).sum(),
     "sum_felt0037": oere(pl.col("Felt0037")).sum(),
 }
-BLOCK_BYTES = 64 * 2**20
-ROWS_PER_PART = 50_000
-NO_MARKS = bytes(sorted({*range(256)} - {*b";\n"}))
 REGISTER_HEADERS = {
     "bopael": "CPR;Kommunekode;Bopael_start;Bopael_slut",
     "fleksgrundlag": "CPR;Maaned;Beregningsgrundlag;Loen",
@@ -86,10 +77,24 @@ class Delivery:
     maaned: date
     loebenr: int
 
+    @property
+    def fixed(self) -> bool:
+        """True if the file has the fixed-width form."""
+        return self.path.suffix == ".txt"
+
+    @property
+    def kommune(self) -> str | None:
+        """The municipality of a municipal sender; None of a national one."""
+        return self.enhed if len(self.enhed) == UNIT_DIGITS["kommunal"] else None
+
 
 @dataclass(frozen=True)
 class Content:
-    """What is in a file: its hash and its lines as text, numbered as in the file (header = line 1), part by part."""
+    """What is in a file: its hash and its lines as text, part by part.
+
+    `linje` is the number of the line in the file: the header of a CSV is line 1; a row of the fixed-width form has the
+    line of its record 6000 or 4101.
+    """
 
     sha256: str
     parts: Iterator[pl.DataFrame]
@@ -135,24 +140,12 @@ def _named_files(folder: Path, kilde: Kilde, month: date) -> Iterator[tuple[Path
             yield folder / name, parts, month
 
 
-def find(raw: Path, through: date, rules: Rulebook) -> tuple[list[Delivery], list[Fault]]:
-    """Every file of reports received through a month, by path; and those in the form that is not read yet.
+def find(raw: Path, through: date, rules: Rulebook) -> list[Delivery]:
+    """Every file of reports received through a month, by path, in either form.
 
     A non-file with the name of a file is rejected when read.
     """
-    deliveries, faults = [], []
-    for path, name, month in report_files(raw, through, rules):
-        if name["form"] == "txt":
-            faults.append(fixed_form(path))
-        else:
-            deliveries.append(delivery_of(raw, path, name, month))
-    return deliveries, faults
-
-
-def fixed_form(path: Path) -> Fault:
-    """FIL-002 of a file in the fixed-width form."""
-    text = "den faste form (.txt) kan ikke læses endnu; bed afsenderen om filen som CSV"
-    return Fault("FIL-002", path.name, text)
+    return [delivery_of(raw, path, name, month) for path, name, month in report_files(raw, through, rules)]
 
 
 def delivery_of(raw: Path, path: Path, name: re.Match[str], month: date) -> Delivery:
@@ -200,7 +193,7 @@ def manifest_of(path: Path) -> Path:
 
 def fingerprint(path: Path) -> str:
     """The sha256 of a file."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -212,15 +205,6 @@ def fingerprint_if_there(path: Path) -> str | None:
         return None
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
-    """A file of bytes; OSError if it is anything but a file, as reading a pipe without a writer would never end."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(0, "det er ikke en fil")
-    with path.open("rb") as file:
-        yield file
-
-
 def read_reports(delivery: Delivery) -> Content:
     """The lines of a file of reports, proved against manifest and header; FileRejected else.
 
@@ -228,9 +212,17 @@ def read_reports(delivery: Delivery) -> Content:
     Source: input.md sections 1 and 4 (FIL-001, FIL-002).
     """
     path = delivery.path
+    twin = path.with_suffix(".csv" if delivery.fixed else ".txt")
+    if os.path.lexists(twin):
+        both = f"{twin.name} ligger ved siden af, og de har samme manifest; spørg afsenderen, hvilken der gælder"
+        raise FileRejected(Fault("FIL-001", path.name, f"{both}, og flyt den anden"))
     claimed = claims_of(path, REPORT_KEYS)
     lies = {"filnavn": path.name, "kilde": delivery.kilde, "enhed": delivery.enhed}
-    content = _read(path, HEADER, claimed, lies | {"modtaget_maaned": f"{delivery.maaned:%Y-%m}"})
+    lies["modtaget_maaned"] = f"{delivery.maaned:%Y-%m}"
+    with _rejecting(path):
+        look = fixed.look_through(path, delivery.kommune) if delivery.fixed else separated.look_through(path, HEADER)
+    left = _what_is_left(delivery) if claimed["sha256"] != look.sha256 else {}
+    content = _read(path, look, claimed, lies | left)
     return Content(content.sha256, _summed(path, claimed, content.parts))
 
 
@@ -247,7 +239,9 @@ def _summed(path: Path, claimed: dict[str, Any], parts: Iterator[pl.DataFrame]) 
 def read_register(path: Path, header: str) -> tuple[str, pl.DataFrame]:
     """The hash and the lines of a supporting register, once it is proved against its manifest; FileRejected else."""
     claimed = claims_of(path, REGISTER_KEYS)
-    content = _read(path, header, claimed, {"filnavn": path.name, "modtaget_maaned": path.parent.name})
+    with _rejecting(path):
+        looked = separated.look_through(path, header)
+    content = _read(path, looked, claimed, {"filnavn": path.name, "modtaget_maaned": path.parent.name})
     lines = pl.concat(content.parts)
     _compare(path, claimed, {"antal_raekker": lines.height})
     return content.sha256, lines
@@ -260,7 +254,7 @@ def claims_of(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
         return FileRejected(Fault("FIL-001", path.name, f"manifestet {why}; bed afsenderen om et nyt"))
 
     try:
-        with _opened(manifest_of(path)) as file:
+        with opened(manifest_of(path)) as file:
             said = file.read(MANIFEST_BYTES + 1)
         manifest = _parsed(said)
     except FileNotFoundError:
@@ -337,26 +331,25 @@ def _shown(name: str, value: object) -> str:
     return value if isinstance(value, str) and SHOWN.fullmatch(value) else "noget andet"
 
 
-def _read(path: Path, header: str, claimed: dict[str, Any], place: dict[str, str]) -> Content:
-    """The file as text columns, once its manifest fits (`place`: the place that the manifest names).
+def _read(path: Path, looked: Looked, claimed: dict[str, Any], found: dict[str, Any]) -> Content:
+    """The file as text columns, once its manifest fits its hash and `found`: its place, and other totals.
 
-    FileRejected on another hash or place, another header, a line of another length, text that is not UTF-8, or
-    any other fault in reading.
+    FileRejected on another hash or place, or where the file is not in its form.
     """
+    _compare(path, claimed, {**found, "sha256": looked.sha256})
+    if looked.fault:
+        raise FileRejected(_unreadable(path, looked.fault))
+    return Content(looked.sha256, _whole_parts(path, looked.parts))
+
+
+def _whole_parts(path: Path, parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The parts of a file; FileRejected on a fault first seen there."""
     with _rejecting(path):
-        sha256, quoted, fault = _looked_through(path, header)
-        found = {**place, "sha256": sha256}
-        if claimed["sha256"] != sha256:
-            found |= _what_is_left(path, header)
-    _compare(path, claimed, found)
-    if fault:
-        raise FileRejected(_unreadable(path, fault))
-    names = header.split(";")
-    return Content(sha256, _numbered(path, names, _quoted_lines(path, names) if quoted else _lines(path)))
+        yield from parts
 
 
 def _unreadable(path: Path, why: str) -> Fault:
-    """The fault of a file that is not the agreed CSV, with the reason."""
+    """The fault of a file that is not in the agreed form, with the reason."""
     return Fault("FIL-002", path.name, f"{why}; bed afsenderen om at levere filen igen")
 
 
@@ -367,128 +360,21 @@ def _rejecting(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise FileRejected(_unreadable(path, f"filen kan ikke åbnes ({error.strerror})")) from None
+    except Unreadable as fault:
+        raise FileRejected(_unreadable(path, str(fault))) from None
     except (csv.Error, pl.exceptions.PolarsError, UnicodeError):
-        raise FileRejected(_unreadable(path, "filen kan ikke læses som CSV")) from None
+        raise FileRejected(_unreadable(path, "filen kan ikke læses")) from None
 
 
-def _what_is_left(path: Path, header: str) -> dict[str, Any]:
-    """The totals of a file that does not fit its manifest, as far as they can be read."""
-    if header != HEADER:
-        return {}
+def _what_is_left(delivery: Delivery) -> dict[str, Any]:
+    """The totals of a file of reports that does not fit its manifest, as far as they can be read."""
     try:
-        lines = pl.read_csv(path, separator=";", infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy")
+        if delivery.fixed:
+            looked = fixed.look_through(delivery.path, delivery.kommune)
+            return {} if looked.fault else pl.concat(looked.parts).select(**SUMS).row(0, named=True)
+        lines = pl.read_csv(
+            delivery.path, separator=";", infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy"
+        )
         return lines.select(**SUMS).row(0, named=True)
-    except pl.exceptions.PolarsError:
+    except (Unreadable, OSError, pl.exceptions.PolarsError):
         return {}
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    """The bytes of a file: its first line, and then whole lines, so many at a time that memory is bounded."""
-    with _opened(path) as file:
-        yield file.readline()
-        while block := file.read(BLOCK_BYTES):
-            yield block + file.readline()
-
-
-def _looked_through(path: Path, header: str) -> tuple[str, bool, str | None]:
-    """The sha256 of a file, whether it has quotes, and why it is not the agreed CSV, or None."""
-    sha256, quoted, text = hashlib.sha256(), False, True
-    known, even, returns = True, True, False
-    for number, block in enumerate(_blocks(path)):
-        sha256.update(block)
-        quoted = quoted or b'"' in block
-        text = text and _is_text(block)
-        known = known and (number > 0 or block.removesuffix(b"\n") == header.encode())
-        returns = returns or b"\r" in block
-        even = even and (quoted or _all_lines_have(block, header.count(";")))
-    if not text:
-        fault = "teksten er ikke UTF-8"
-    elif not known:
-        fault = "overskriften er ikke den aftalte"
-    elif quoted:
-        return sha256.hexdigest(), quoted, _wrong_in_rows(path, header.count(";"))
-    elif returns:
-        fault = RETURNS
-    elif not even:
-        fault = UNEVEN
-    else:
-        return sha256.hexdigest(), quoted, None
-    return sha256.hexdigest(), quoted, fault
-
-
-def _is_text(block: bytes) -> bool:
-    """True if the bytes are UTF-8."""
-    try:
-        return block.isascii() or bool(block.decode("utf-8"))
-    except UnicodeDecodeError:
-        return False
-
-
-def _all_lines_have(block: bytes, width: int) -> bool:
-    """True if every line has so many separators; for blocks without quotes."""
-    marks = (block if block.endswith(b"\n") else block + b"\n").translate(None, delete=NO_MARKS)
-    line = b";" * width + b"\n"
-    return marks == line * (len(marks) // len(line))
-
-
-def _rows(path: Path) -> Iterator[list[str]]:
-    """The rows of a file with quotes; a separator or the end of a line within quotes is text.
-
-    csv.Error where a quote never ends, a value goes on after its quote, or a line is ended by a carriage return.
-    """
-    last = ""
-
-    def remembered(lines: Iterable[str]) -> Iterator[str]:
-        nonlocal last
-        for line in lines:
-            last = line
-            yield line
-
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for row in csv.reader(remembered(file), delimiter=";", strict=True):
-            if last.endswith(("\r\n", "\r")):
-                raise csv.Error(RETURNS)
-            yield row
-
-
-def _wrong_in_rows(path: Path, width: int) -> str | None:
-    """Why the rows of a file with quotes are not those agreed, or None."""
-    try:
-        return None if all(len(row) == width + 1 for row in _rows(path)) else UNEVEN
-    except csv.Error as error:
-        said = str(error)
-        known = {"unexpected end of data": OPEN, "field larger": TOO_LONG, "new-line": RETURNS, RETURNS: RETURNS}
-        return next((why for sign, why in known.items() if said.startswith(sign)), MISPLACED)
-
-
-def _lines(path: Path) -> Iterator[pl.DataFrame]:
-    """The lines of a file without quotes as text, some at a time."""
-    blocks = _blocks(path)
-    header = next(blocks).removesuffix(b"\n") + b"\n"
-    for block in blocks:
-        yield pl.read_csv(header + block, separator=";", infer_schema=False, quote_char=None)
-
-
-def _quoted_lines(path: Path, names: list[str]) -> Iterator[pl.DataFrame]:
-    """The lines of a file with quotes as text, some at a time; a line may span lines."""
-    rows = _rows(path)
-    next(rows)
-    while some := list(islice(rows, ROWS_PER_PART)):
-        part = pl.DataFrame(some, schema=dict.fromkeys(names, pl.String), orient="row")
-        yield part.with_columns(pl.all().replace("", None))
-
-
-def _numbered(path: Path, names: list[str], parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The parts of a file, at least one, with the number in the file (`linje`) of each line.
-
-    FileRejected if a value is too long for a reader of CSV, or if a reader fails on a part.
-    """
-    first = 2
-    with _rejecting(path):
-        for part in chain(parts, [pl.DataFrame(schema=dict.fromkeys(names, pl.String))]):
-            longest = part.select(pl.max_horizontal(pl.all().str.len_bytes().max())).item()
-            if (longest or 0) > LONGEST:
-                raise FileRejected(_unreadable(path, TOO_LONG))
-            if part.height or first == 2:
-                yield part.with_row_index("linje", first).with_columns(pl.col("linje").cast(pl.Int64))
-            first += part.height

@@ -21,7 +21,7 @@ from refusion_assets.definitions import build_defs
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.operations.bankdays import DANISH
 from refusion_assets.domain.operations.board import FEJL, LEVERET, MANGLER, SEN, UNDERVEJS, Board
-from refusion_assets.files import arrivals, delivered
+from refusion_assets.files import arrivals, separated
 from refusion_assets.operations import automation
 from refusion_assets.operations.automation import BOARD, BOARD_CHECK, Start, decide, request
 from refusion_assets.operations.board import board, coming_month, run_lines
@@ -201,7 +201,7 @@ def test_a_file_that_the_system_would_not_open_is_tried_again_at_the_next_look(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(delivered, "_looked_through", closed)
+        patch.setattr(separated, "look_through", closed)
         assert states(look(root, keep=True))["ky-169"] == FEJL
     assert states(look(root))["ky-169"] == LEVERET  # access has no trace in the print of the file
 

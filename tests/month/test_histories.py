@@ -21,7 +21,7 @@ from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.domain.efterregning.reports import judge as plain_judge
 from refusion_assets.domain.opgoerelse.ledger import MONEY
 from refusion_assets.domain.stop import Faulty
-from refusion_assets.files import delivered as leverance
+from refusion_assets.files import separated
 from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot
 from tests.kit import timeline
@@ -57,7 +57,7 @@ def deliver(root: Path, history: History, month: str) -> None:
 def small_lots() -> Iterator[None]:
     """Work in lots of a few lines, as a country is worked on in lots of many."""
     with (
-        mock.patch.object(leverance, "BLOCK_BYTES", 300),
+        mock.patch.object(separated, "BLOCK_BYTES", 300),
         mock.patch.object(reports, "LINES_PER_BATCH", 3),
         mock.patch.object(classified, "LINES_PER_JUDGEMENT", 4),
         mock.patch.multiple(classified, LINES_PER_BUCKET=3, IDS_PER_SWEEP=5),

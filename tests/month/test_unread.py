@@ -110,10 +110,12 @@ def test_a_name_in_no_alphabet_is_told_on_one_line(delivered: Senders) -> None:
     assert told == f"{KY}/\N{REPLACEMENT CHARACTER}?;.csv"
 
 
-def test_a_file_in_the_fixed_width_form_stops_the_month_and_says_so(delivered: Senders) -> None:
-    (delivered.root / KY / "eindkomst-yr-ky-169-202402-0009.txt").touch()
-    _, (fault,) = find(delivered.root / "raw", month_of(FIRST), RULEBOOK)
-    assert str(fault).startswith("FIL-002 eindkomst-yr-ky-169-202402-0009.txt: den faste form (.txt) kan ikke læses")
+def test_a_file_in_the_fixed_width_form_is_a_delivery_with_its_manifest(delivered: Senders) -> None:
+    here = delivered.root / KY
+    for name in ("eindkomst-yr-ky-169-202402-0009.txt", "eindkomst-yr-ky-169-202402-0009.manifest.json"):
+        (here / name).touch()
+    found = find(delivered.root / "raw", month_of(FIRST), RULEBOOK)
+    assert [delivery.loebenr for delivery in found if delivery.fixed] == [9]
     assert unread(delivered.root / "raw", RULEBOOK) == []
 
 

@@ -69,7 +69,7 @@ def register_faults(session: Session, place: Place, month: date) -> list[Fault]:
     newest = next((file for file in files_in_use(place, month) if file.art == "bopael"), None)
     if newest is None:
         national = {kilde.id for kilde in place.rules.kilder if kilde.art == "national"}
-        senders = {d.kilde for d in delivered.find(place.raw, month, place.rules)[0]} & national
+        senders = {d.kilde for d in delivered.find(place.raw, month, place.rules)} & national
         text = f"{', '.join(sorted(senders))} har leveret, men der er intet bopælsregister til og med {month:%Y-%m}; "
         return [Fault("REG-002", "bopael", f"{text}skaf filen, eller ret dens mappe og navn")] if senders else []
     used = session.frame(USED_BEFORE, closed=last_closed(session, month)).rows(named=True)

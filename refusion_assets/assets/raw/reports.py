@@ -103,7 +103,7 @@ def ingest(
 
 def stops_before_reading(session: Session, place: Place, month: date) -> list[Fault]:
     """The faults of run `month` that an operator can let pass and that are known before any line is read."""
-    deliveries, _ = delivered.find(place.raw, month, place.rules)
+    deliveries = delivered.find(place.raw, month, place.rules)
     return [*_missing_senders(session, deliveries, month), *register_faults(session, place, month)]
 
 
@@ -120,11 +120,12 @@ def _read_in(
     With `again` (the other stops), it reads every file. A known file keeps its first run, a new one gets the next run.
     It does not compare lines with their bounds then.
     """
-    deliveries, bad = delivered.find(place.raw, month, place.rules)
-    if not deliveries and not bad:
+    deliveries = delivered.find(place.raw, month, place.rules)
+    if not deliveries:
         raise Stop(f"der er ingen leverancer til og med {month:%Y-%m} under {place.raw.name}/; er dataroden rigtig?")
     fresh = _changed(session, deliveries, month)
     stops = [*_missing_senders(session, deliveries, month), *register_faults(session, place, month), *(again or ())]
+    bad: list[Fault] = []
     taken = _take(session, place, fresh, bad, progress)
     if bad:
         # Nothing is stored, so no line can be compared with its bound.
@@ -206,7 +207,7 @@ def _batches(
             read = files_read.read_of(place, delivery.sti, content.sha256, before)
             taken[number] = Taken(delivery, content.sha256, read)
             for part in content.parts:
-                waiting.append(part.with_columns(fil_id=pl.lit(number, pl.Int64)))
+                waiting.append(part.with_columns(fil_id=pl.lit(number, pl.Int64), fast_form=pl.lit(delivery.fixed)))
                 if faults:
                     waiting.clear()
                 elif sum(lines.height for lines in waiting) >= LINES_PER_BATCH:

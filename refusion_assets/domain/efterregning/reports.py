@@ -86,6 +86,7 @@ REQUIRED = (
     "Indkomsttype",
     "Modtaget_tidspunkt",
 )
+REPORT_ONLY = ("Loenperiode_start", "Loenperiode_slut", "Dispositionsdato", "Indkomsttype")
 DATES = (
     "Loenperiode_start",
     "Loenperiode_slut",
@@ -200,8 +201,10 @@ def _yr(row: Raekke, known: set[str]) -> str | None:
 def _ei_001(row: Raekke, kommunal: bool) -> str | None:
     """EI-001: everything required is there, and everything that is there can be read as its type."""
     art = row["Indberetningsart"]
+    # In the fixed-width form a reversal is a record 4101, which has no place for these.
+    excused = REPORT_ONLY if art == "T" and row.fil.filnavn.endswith(".txt") else ()
     complete = (
-        all(row[kolonne] for kolonne in REQUIRED)
+        all(row[kolonne] for kolonne in REQUIRED if kolonne not in excused)
         and (art == "I" or (art == "T" and row["ReferenceID"] != ""))
         and (row["Kommunekode"] != "" or not kommunal)
     )

@@ -11,8 +11,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.reports import judge, possible_cpr
-from refusion_assets.example import write
+from refusion_assets.domain.raw import AMOUNTS, NAMES
+from refusion_assets.example import files, fixed, write
+from refusion_assets.files.delivered import find, read_reports
+from refusion_assets.files.fixed import UNREADABLE
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import EXAMPLE, RULES, calculate, read_csv, read_root
 
@@ -235,3 +239,27 @@ def test_most_of_what_is_refunded_lies_on_the_last_step_as_published(tmp_path, r
     )
     last = rows.filter(pl.col("procent") == 20)["beloeb_oere"].sum()
     assert 62 <= 100 * last / rows["beloeb_oere"].sum() <= 78
+
+
+def test_the_fixed_width_form_has_the_same_people_and_rows_in_files_with_the_same_manifests(
+    tmp_path, konti, kommuner, rules, monkeypatch
+):
+    monkeypatch.setitem(write.BORGERE, "mini", 120)
+    monkeypatch.setattr(files, "PIECE", 500)
+    monkeypatch.setattr(fixed, "MOST_LINES", 20_000)
+    roots = {form: tmp_path / form for form in ("csv", "fast")}
+    for form, root in roots.items():
+        write.write_example(root, konti, kommuner, "mini", date(2024, 1, 1), date(2024, 3, 1), 1, form=form)
+    sent = {form: find(root / "raw", month_of("2024-03"), rules) for form, root in roots.items()}
+    rows = {
+        form: [pl.concat(read_reports(delivery).parts).select(NAMES[1:]) for delivery in deliveries]
+        for form, deliveries in sent.items()
+    }
+    unreadable = pl.col(AMOUNTS).replace(fixed.NO_AMOUNT_HERE, UNREADABLE)
+    # The files of January are more than one file can number.
+    assert len(sent["fast"]) > len(sent["csv"])
+    suited = [fixed.suited(part, delivery.kommune) for delivery, part in zip(sent["csv"], rows["csv"], strict=True)]
+    assert pl.concat(rows["fast"]).sort(pl.all()).equals(pl.concat(suited).with_columns(unreadable).sort(pl.all()))
+    last = {form: [d for d in deliveries if d.maaned == month_of("2024-03")] for form, deliveries in sent.items()}
+    csv, fast = ({read_reports(delivery).sha256 for delivery in last[form]} for form in roots)
+    assert len(fast) == len(csv) < len(last["fast"])

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from refusion_assets.domain.calendar import month_of
-from refusion_assets.files import delivered
+from refusion_assets.files import separated
 from refusion_assets.files.delivered import (
     REGISTER_HEADERS,
     REGISTER_KEYS,
@@ -52,9 +52,7 @@ def register(tmp_path: Path) -> Path:
 
 def read(raw: Path) -> list[dict[str, Any]]:
     """The lines of the only file of reports under a data root."""
-    deliveries, faults = find(raw / "raw", MONTH, RULEBOOK)
-    assert faults == []
-    (delivery,) = deliveries
+    (delivery,) = find(raw / "raw", MONTH, RULEBOOK)
     return pl.concat(read_reports(delivery).parts).to_dicts()
 
 
@@ -225,7 +223,7 @@ def test_a_file_of_reports_that_is_not_as_agreed_is_rejected(
 def test_a_file_that_is_a_link_to_nothing_is_rejected(tmp_path: Path, reports: Path) -> None:
     reports.rename(reports.with_suffix(".gone"))
     reports.symlink_to("intet")
-    ((delivery,), _) = find(tmp_path / "raw", MONTH, RULEBOOK)
+    (delivery,) = find(tmp_path / "raw", MONTH, RULEBOOK)
     with pytest.raises(FileRejected, match=f"FIL-002 {KY}: filen kan ikke åbnes"):
         read_reports(delivery)
 
@@ -318,7 +316,7 @@ def test_a_file_read_in_blocks_of_any_size_gives_the_same_lines(
     rewrite(lambda data: data.replace(b";06;", b";" + text + b";", 1))(reports)
     whole = read(tmp_path)
     assert [line["linje"] for line in whole] == list(range(2, 9))
-    monkeypatch.setattr(delivered, "BLOCK_BYTES", size)
+    monkeypatch.setattr(separated, "BLOCK_BYTES", size)
     assert read(tmp_path) == whole
     reports.write_bytes(reports.read_bytes()[:-1])
     write_manifest(reports, read_csv(reports))
@@ -340,8 +338,7 @@ def test_a_run_sees_the_files_received_through_its_month_and_no_other(tmp_path: 
         write_file(tmp_path, timeline.fil("K", [week(1)], month, number))
     (reports.parent / ".eindkomst.swp").write_bytes(b"")
     (tmp_path / "raw" / "ky" / "2024-xx").mkdir()
-    found, faults = find(tmp_path / "raw", MONTH, RULEBOOK)
-    assert ([(d.kilde, d.enhed, d.maaned, d.loebenr) for d in found], faults) == (
-        [("ky", "169", month_of("2023-12"), 9), ("ky", "169", MONTH, 2)],
-        [],
-    )
+    assert [(d.kilde, d.enhed, d.maaned, d.loebenr) for d in find(tmp_path / "raw", MONTH, RULEBOOK)] == [
+        ("ky", "169", month_of("2023-12"), 9),
+        ("ky", "169", MONTH, 2),
+    ]
