@@ -1,5 +1,6 @@
 """Understands the outgoing files of a run: names, columns, form, and showing them in one step."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,13 +15,18 @@ import polars as pl
 from refusion_assets.domain import wording
 from refusion_assets.domain.opgoerelse.ledger import SIDE, run_day, run_number
 from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.stop import Stop
 from refusion_assets.files.delivered import fingerprint
+from refusion_assets.place import Place
 
 kroner, procent = wording.kroner, wording.procent
 Text = Callable[[pl.DataFrame], pl.DataFrame]
 
 SUMS = "SHA256SUMS"
 BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING = "beregning", "opgoerelse", "advisering", "bogfoering"
+FOR_PEOPLE = (BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING)
+OPFOELGNING, INSIGHT = "opfoelgning", "insight"
+BOM = "\ufeff".encode()
 OF_THE_LEDGER = (BEREGNINGSFIL, OPGOERELSESFIL, BOGFOERING)
 TYPE_ORDER = {"T": 0, "K": 1, "N": 2}
 
@@ -258,3 +264,50 @@ def _write(file: tuple[Path, pl.DataFrame, Text]) -> None:
 def write_table(path: Path, rows: pl.DataFrame) -> None:
     """Write rows of text and numbers as a CSV file, in the form of all outgoing files."""
     rows.write_csv(path, separator=";", line_terminator="\n")
+
+
+def copied(place: Place, month: date, koder: Iterable[str], target: Path, *, bom: bool = False) -> dict[str, Path]:
+    """The folder `<target>/<kommunekode>/<YYYY-MM>` of each municipality, by code: its files of run `month`, copied.
+
+    Its files of the run, its follow-up if there, and a SHA256SUMS of its own. A folder from before is replaced in one
+    step. With `bom`, the CSV files for people begin with a byte order mark, so that Excel reads their letters right. A
+    voucher in a municipality's own form has none. Stop, with nothing replaced for the municipality, if it has no files
+    in the run, or one that was changed since it was sent. Source: output.md section 3.
+    """
+    sent = place.outgoing / f"{month:%Y-%m}"
+    if not (sent / SUMS).exists():
+        raise Stop(f"kørsel {month:%Y-%m} har ingen filer i udgaaende; kør måneden først")
+    if target.resolve().is_relative_to(place.outgoing.resolve()):
+        raise Stop(f"{target} ligger i udgaaende, hvor kun kørslerne skriver; vælg en anden mappe")
+    said, names = _said(sent / SUMS), sorted(str(path.relative_to(sent)) for path in sent.rglob("*-*"))
+    return {kode: _copy(sent, said, names, kode, target / kode / sent.name, bom=bom) for kode in koder}
+
+
+def _copy(sent: Path, said: Mapping[str, str], names: Iterable[str], kode: str, folder: Path, *, bom: bool) -> Path:
+    """One municipality's folder, made whole beside itself and then put in the place of the one before."""
+    beside = (OPFOELGNING, INSIGHT)
+    mine = [name for name in names if parted(name)[1] == kode and (name in said or parted(name)[0] in beside)]
+    if not said.keys() & set(mine):
+        raise Stop(f"{kode} har ingen filer i kørsel {sent.name}; er koden rigtig, og er kommunen opgjort?")
+    if lost := sorted(name for name in said if parted(name)[1] == kode and name not in mine):
+        raise Stop(f"{sent.name}/{lost[0]} mangler i udgaaende; genskab kørslen, før filerne hentes")
+    copy = Outgoing.begun(folder)
+    sums = []
+    for name in mine:
+        content = (sent / name).read_bytes()
+        if name in said and hashlib.sha256(content).hexdigest() != said[name]:
+            raise Stop(f"{sent.name}/{name} er ændret, siden kørslen sendte den; genskab kørslen, før filerne hentes")
+        if bom and name.endswith(".csv") and parted(name)[0] in FOR_PEOPLE:
+            content = BOM + content
+        (copy.ready / name).parent.mkdir(exist_ok=True)
+        (copy.ready / name).write_bytes(content)
+        sums.append(f"{hashlib.sha256(content).hexdigest()}  {name}\n")
+    (copy.ready / SUMS).write_text("".join(sums), encoding="utf-8")
+    copy.show()
+    return folder
+
+
+def parted(name: str) -> tuple[str, str]:
+    """The kind and the municipality in the name of an outgoing file; both empty if it is none."""
+    parts = Path(name).name.split("-")
+    return (parts[2], parts[3]) if parts[:2] == ["yr", "ydelsesrefusion"] and len(parts) > 4 else ("", "")
