@@ -20,7 +20,8 @@ from refusion_assets.files.delivered import fingerprint
 from refusion_assets.place import Place
 
 kroner, procent = wording.kroner, wording.procent
-Text = Callable[[pl.DataFrame], pl.DataFrame]
+# A municipality's rows as the text of its file: columns in the form of all outgoing files, or the bytes themselves.
+Text = Callable[[pl.DataFrame], pl.DataFrame | bytes]
 
 SUMS = "SHA256SUMS"
 BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING = "beregning", "opgoerelse", "advisering", "bogfoering"
@@ -44,29 +45,28 @@ ADVIS = (
     "Kørsel", "Regel-id", "Alvor", "CPR nummer", "Uge fra", "Uge til", "Ydelse", "Konto", "IndberetningsID", "Kilde",
     "Felt", "Værdi", "Beløb", "Tekst", "Handling", "Status",
 )  # fmt: skip
-BILAG = (
-    "Bilagsnr", "Bogføringsdato", "Linje", "Konto", "Debet/kredit", "Beløb", "Tekst", "Ydelse", "Sats", "Kørsel",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Outgoing:
     """The files of one run, written in the hidden folder `ready`; `show` shows them in one step.
 
-    `again`: reused files by name, with their proved sha256.
+    `again`: reused files by name, with their proved sha256. `forms`: the id of the form of its own that a municipality
+    has for its voucher.
     """
 
     folder: Path
     ready: Path
     again: dict[str, str] = field(default_factory=dict)
+    forms: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def begun(cls, folder: Path) -> Self:
+    def begun(cls, folder: Path, forms: Mapping[str, str] | None = None) -> Self:
         """No files yet: a new, empty hidden folder beside `folder`."""
         ready = folder.with_name(f".{folder.name}.klar")
         shutil.rmtree(ready, ignore_errors=True)
         ready.mkdir(parents=True)
-        return cls(folder, ready)
+        return cls(folder, ready, forms=forms or {})
 
     def show(self) -> None:
         """Replace the shown folder; a reader sees all the old files or all the new."""
@@ -88,7 +88,7 @@ class Outgoing:
 
     def made(self, kind: str = "*") -> list[Path]:
         """The files in the hidden folder that are not reused, of one kind or all."""
-        return [path for path in self.ready.glob(f"*-{kind}-*.csv") if path.name not in self.again]
+        return [path for path in _of_run(self.ready, kind) if path.name not in self.again]
 
     @property
     def filsum(self) -> str:
@@ -99,7 +99,8 @@ class Outgoing:
 def file_name(kind: str, kommunekode: str, run_month: date, rules: Rulebook) -> str:
     """The name of one file of a run; its date is the run day of the month after. Source: output.md section 3."""
     number, day = run_number(run_month, rules), run_day(run_month, rules)
-    return f"yr-ydelsesrefusion-{kind}-{kommunekode}-{number:04d}-{day}.csv"
+    form = rules.bilagsform(kind)
+    return f"yr-ydelsesrefusion-{kind}-{kommunekode}-{number:04d}-{day}.{form.endelse if form else 'csv'}"
 
 
 def beregning_table(rows: pl.DataFrame) -> pl.DataFrame:
@@ -162,18 +163,6 @@ def advisering_table(rows: pl.DataFrame) -> pl.DataFrame:
     return _as_text(rows.sort(order), values, ADVIS)
 
 
-def bogfoering_table(rows: pl.DataFrame) -> pl.DataFrame:
-    """The lines of a municipality's voucher as text.
-
-    `rows`: rows of `domain.opgoerelse.voucher`. Source: output.md section 3.4.
-    """
-    values: list[str | pl.Expr] = [
-        "bilagsnr", pl.col("bogfoeringsdato").cast(pl.String), "linje", "konto", "debet_kredit",
-        kroner(pl.col("beloeb_oere")), "tekst", "navn", procent(pl.col("procent")), "koersel",
-    ]  # fmt: skip
-    return _as_text(rows.sort("linje"), values, BILAG)
-
-
 def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[str]) -> pl.DataFrame:
     """`values` as columns with the headings `names`."""
     columns = [pl.col(value) if isinstance(value, str) else value for value in values]
@@ -191,8 +180,13 @@ def apart(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
 
 
 def sums_of(folder: Path) -> dict[str, str]:
-    """The sha256 of every CSV file in a folder, by name."""
-    return _sums(list(folder.glob("*.csv")))
+    """The sha256 of every file of the run in its folder, by name: CSV, and vouchers that are text; no follow-up."""
+    return _sums(_of_run(folder))
+
+
+def _of_run(folder: Path, kind: str = "*") -> list[Path]:
+    named = folder.glob("*" if kind == "*" else f"*-{kind}-*")
+    return [path for path in named if path.suffix == ".csv" or (path.suffix == ".txt" and parted(path.name)[1])]
 
 
 def _sums(paths: Sequence[Path]) -> dict[str, str]:
@@ -219,7 +213,8 @@ def use_again(
     said = _said(sums)
 
     def move(kode: str) -> None:
-        paths = [withdrawn / file_name(kind, kode, run_month, rules) for kind in OF_THE_LEDGER]
+        kinds = [*OF_THE_LEDGER, *([outgoing.forms[kode]] if kode in outgoing.forms else [])]
+        paths = [withdrawn / file_name(kind, kode, run_month, rules) for kind in kinds]
         if all(path.exists() and fingerprint(path) == said.get(path.name) for path in paths):
             for path in paths:
                 os.replace(path, outgoing.ready / path.name)
@@ -258,7 +253,11 @@ def stage(
 
 def _write(file: tuple[Path, pl.DataFrame, Text]) -> None:
     path, rows, text = file
-    write_table(path, text(rows))
+    told = text(rows)
+    if isinstance(told, bytes):
+        path.write_bytes(told)
+    else:
+        write_table(path, told)
 
 
 def write_table(path: Path, rows: pl.DataFrame) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from refusion_assets.domain.findings.words import CPR_FORM
 from refusion_assets.domain.opgoerelse.voucher import DEBET, KREDIT, Bilagslinje, voucher
-from refusion_assets.domain.rules.entries import Kontering
+from refusion_assets.domain.rules.posting import Kontering
 from refusion_assets.files.outgoing import BILAG, bogfoering_table
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES
