@@ -61,7 +61,7 @@ class Form(Enum):
 def _value(text: Any, kind: Any, form: Form) -> Any:
     """One value as the declared type of its field; ValueError if unreadable."""
     origin, choices = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):  # the second where one of the two is a Literal
         if text == "" and form is Form.TOML:
             raise ValueError("er tom; skriv en værdi, eller fjern nøglen")
         return None if text in ("", None) else _value(text, choices[0], form)

@@ -160,8 +160,9 @@ def oere_of(text: str, mark: str) -> int | None:
     two digits follow it and `mark` is not there. The minus can be before or after.
     """
     bare = re.sub(r"[\s'\u00a0\u202f]|kr\.?", "", text.replace("\u2212", "-"), flags=re.IGNORECASE)
-    minus = bare.startswith("-") != bare.endswith("-")
-    digits = bare.strip("-")
+    digits, minus = bare.strip("-"), "-" in bare
+    if bare.count("-") > 1:
+        return None
     for sign in (mark, "." if mark == "," else ","):
         if found := AMOUNT[sign].fullmatch(digits):
             decimals = found[1] or ""
