@@ -1,5 +1,6 @@
 """What the rules say of vouchers: entries that cannot be meant are refused with file and entry."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from refusion_assets.domain.rules.change import changes
 from refusion_assets.rulebook.load import RuleError, load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import REPO, RULES
 from tests.kit.vouchers import INVENTED, own, put, wish
 
 FUNKTION, KTH_80 = 'funktion = "5.57.73"', 'ydelse_id = "KTH"\nprocent = 80'
@@ -92,3 +93,11 @@ def test_kmd_opus_has_its_25_headings_in_order(folder: Path) -> None:
         "Oplysningspligtnr.", "Oplysningspligtmodtagernr.kode", "Oplysningspligtkode", "Netværk", "Operation",
         "Mængde", "Mængdeenhed", "Referencenøgle",
     ]  # fmt: skip
+
+
+def test_the_entries_of_the_guide_can_be_put_into_the_rules_as_they_stand(folder: Path) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (REPO / "docs" / "bogfoering.md").read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 3
+    (folder / "kommune-730.toml").write_text("\n".join(blocks), "utf-8")
+    rules = load(folder)
+    assert (len(rules.kommunekonti), [form.id for form in rules.bilagsformer]) == (3, ["bogfoering", "opus", "kasse"])
