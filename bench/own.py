@@ -56,7 +56,7 @@ def main(root: Path, month: str) -> None:
     outgoing = step("filer", write_files, koder)
     begin = time.perf_counter()
     with place.warehouse.open() as session:
-        filer_er_kladden(session, outgoing, gate(session, place, first))  # type: ignore[arg-type]
+        filer_er_kladden(session, outgoing, gate(session, place, first), place.rules)  # type: ignore[arg-type]
     clocked("kontrol", begin)
     begin = time.perf_counter()
     show(place, first, outgoing)  # type: ignore[arg-type]

@@ -42,7 +42,7 @@ def unforeseen(error: Exception) -> str:
 @cache
 def program() -> str:
     """The sha256 of the program that runs, over all its files."""
-    every = sorted(path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".sql"})
+    every = sorted(path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".sql", ".toml"})
     return hashlib.sha256(b"".join(path.read_bytes() for path in every)).hexdigest()
 
 

@@ -4,11 +4,32 @@ Everything that takes long to load is imported where it is used, as in `cli`.
 """
 
 from datetime import date
+from pathlib import Path
 
 import click
 
 from refusion_assets.progress import Say
-from refusion_assets.usage import Command, Koder, OneMonth, wrong
+from refusion_assets.usage import Command, Fil, Koder, OneMonth, wrong
+
+
+@click.command(cls=Command)
+@click.argument("maaned", metavar="MÅNED", type=OneMonth())
+@click.option("--bogfoert", type=Fil(), required=True, help="Filen med det, økonomisystemet har bogført.")
+@click.option("--kommune", type=Koder(), default="", help="Kommunens kode, hvis filen ikke nævner bilagsnr, fx 630.")
+@click.pass_obj
+def afstem(say: Say, maaned: list[date], bogfoert: Path, kommune: list[str]) -> None:
+    """Hold det, en kommune har bogført, op mod det, der er opgjort, linje for linje; slutkode 1 ved en forskel."""
+    from refusion_assets.domain.opgoerelse.booked import told  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.files.booked import reconcile  # noqa: PLC0415  as above
+    from refusion_assets.place import Place  # noqa: PLC0415  as above
+
+    if len(kommune) > 1:
+        wrong("een kommunes fil ad gangen; skriv een kode med --kommune")
+    result, bilagsnr = reconcile(Place.from_environment(), maaned[0], bogfoert, "".join(kommune))
+    for line in told(result, bogfoert.name, bilagsnr):
+        say(line)
+    if result.forskelle:
+        click.get_current_context().exit(1)
 
 
 @click.command(cls=Command)
@@ -35,4 +56,4 @@ def opfoelgning(say: Say, maaned: list[date], kommune: list[str], *, aabn: bool)
             click.launch(str(page))
 
 
-COMMANDS = (opfoelgning,)
+COMMANDS = (afstem, opfoelgning)

@@ -139,6 +139,24 @@ class Mappe(click.Path):
             self.fail(f"{str(value)!r} er ikke en mappe, der kan bruges", param, ctx)
 
 
+class Fil(click.Path):
+    """A file that is there."""
+
+    name = "fil"
+
+    def __init__(self) -> None:
+        """A path that is no folder."""
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+        self.name = "fil"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; a usage error if no file lies there."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{str(value)!r} er ikke en fil, der kan læses", param, ctx)
+
+
 class Valg(click.Choice[str]):
     """One of some words."""
 

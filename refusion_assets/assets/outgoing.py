@@ -19,15 +19,19 @@ from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opgoerelse.ledger import (
     LEDGER,
     beregning,
+    run_day,
     run_number,
     statement,
     too_old_lines,
     ydelse_navne,
 )
-from refusion_assets.domain.opgoerelse.voucher import voucher
+from refusion_assets.domain.opgoerelse.voucher import voucher, wished
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.rules.posting import Bilagsform
 from refusion_assets.domain.stop import Stop, of_the_disk
 from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.files import outgoing as files
+from refusion_assets.files.booked import lines_of, voucher_bytes
 from refusion_assets.files.delivered import fingerprint
 from refusion_assets.partitions import KOMMUNE, MAANED, OWNER, kroner
 from refusion_assets.place import Place, program
@@ -74,10 +78,13 @@ def _files(
     tables: dict[str, tuple[pl.DataFrame, files.Text]] = {
         files.BEREGNINGSFIL: (merged, files.beregning_table),
         files.OPGOERELSESFIL: (totals, partial(files.opgoerelse_table, koersel=number)),
-        files.BOGFOERING: (bilag, files.bogfoering_table),
         files.ADVISERING: (advice, files.advisering_table),
     }
     mine = {**dict.fromkeys(files.OF_THE_LEDGER, fresh), files.ADVISERING: [*koder, NOBODY]}
+    for form in place.rules.bilagsformer:
+        if form.id != files.BOGFOERING:
+            mine[form.id] = [kode for kode in fresh if outgoing.forms.get(kode) == form.id]
+        tables[form.id] = bilag, partial(voucher_bytes, form=form, rules=place.rules)
     files.stage(outgoing, tables, mine, month, place.rules)
 
 
@@ -106,7 +113,8 @@ def write_files(session: Session, place: Place, month: date) -> files.Outgoing:
         "SELECT kommunekode, grundlag, filsum FROM opgoerelse.fil_grundlag WHERE koersel = $n", n=number
     )
     same = grundlag.join(before, on=["kommunekode", "grundlag"]).filter(pl.col("kommunekode").is_in(koder))
-    outgoing = files.Outgoing.begun(place.outgoing / f"{month:%Y-%m}")
+    forms = wished(koder, run_day(month, place.rules), place.rules)
+    outgoing = files.Outgoing.begun(place.outgoing / f"{month:%Y-%m}", forms)
     aside, filsum = place.withdrawn / f"{month:%Y-%m}", next(iter(same["filsum"]), "")
     files.use_again(aside, outgoing, same["kommunekode"], filsum, month, place.rules)
     _files(session, place, month, outgoing, koder, [kode for kode in koder if kode not in outgoing.koder_again])
@@ -163,11 +171,24 @@ def _made_of(session: Session, place: Place, number: int) -> pl.DataFrame:
     return every.select(koersel=pl.lit(number, pl.Int64), kommunekode="kommunekode", grundlag=told)
 
 
-def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) -> Outcome:
+# Debit and credit of each municipality's voucher, alike by its balancing line; worked out without the voucher.
+OF_VOUCHERS = """
+WITH linjer AS (
+    SELECT kommunekode, -sum(refusion_oere)::BIGINT AS oere FROM opgoerelse.postering WHERE koersel = $n
+    GROUP BY kommunekode, ydelse_id, procent
+    UNION ALL
+    SELECT kommunekode, sum(medfinansiering_oere)::BIGINT FROM opgoerelse.postering WHERE koersel = $n
+    GROUP BY kommunekode, ydelse_id, procent
+)
+SELECT kommunekode, greatest(sum(greatest(oere, 0)), sum(greatest(-oere, 0)))::BIGINT AS oere FROM linjer GROUP BY 1
+"""
+
+
+def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int, rules: Rulebook) -> Outcome:
     """Passed if the ready files and the run's ledger have the same sums for each municipality. Øre.
 
-    Calculation files and statements are read back from the disk as a municipality would read them. Files used again
-    are left out: they passed before, from the same ledger rows (`write_files`).
+    Calculation files, statements and vouchers in each form are read back from the disk as a municipality would read
+    them. Files used again are left out: they passed before, from the same ledger rows (`write_files`).
     """
     ledger = session.frame(
         """SELECT kommunekode, sum(refusion_oere)::BIGINT AS refusion,
@@ -175,7 +196,11 @@ def filer_er_kladden(session: Session, outgoing: files.Outgoing, number: int) ->
         n=number,
     )
     made = ledger.filter(~pl.col("kommunekode").is_in(outgoing.koder_again))
-    gaps = pl.concat([_gaps(made, _read_back(session, outgoing, kind), kind) for kind in SAID])
+    owed = session.frame(OF_VOUCHERS, n=number).select("kommunekode", refusion="oere", medfinansiering="oere")
+    owed = owed.filter(~pl.col("kommunekode").is_in(outgoing.koder_again))
+    found = [_gaps(made, _read_back(session, outgoing, kind), kind) for kind in SAID]
+    found += [_gaps(*_vouchers_back(outgoing, form, owed), form.id) for form in rules.bilagsformer]
+    gaps = pl.concat(found)
     if gaps.is_empty():
         oere = int(ledger["refusion"].sum()), int(ledger["medfinansiering"].sum())
         text = f"Filerne siger det samme som kladden: {kroner_text(oere[0])} i refusion, {kroner_text(oere[1])} i"
@@ -204,6 +229,19 @@ def _read_back(session: Session, outgoing: files.Outgoing, kind: str) -> pl.Data
     return session.frame(f"SELECT {KODE} AS kommunekode, {SAID[kind]} FROM {FILE.format(named)} GROUP BY 1")
 
 
+def _vouchers_back(outgoing: files.Outgoing, form: Bilagsform, owed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The sums of the ledger's vouchers and of the files of a form: kommunekode, credit and debit. Øre."""
+    rows = []
+    for path in outgoing.made(form.id):
+        lines = lines_of(path.read_bytes(), [form])[1] if path.stat().st_size else []
+        sides = [sum(line.oere for line in lines if (line.oere > 0) == debit) for debit in (False, True)]
+        rows.append((files.parted(path.name)[1], -sides[0], sides[1]))
+    schema = {"kommunekode": pl.String, "refusion": pl.Int64, "medfinansiering": pl.Int64}
+    said = pl.DataFrame(rows, schema=schema, orient="row")
+    asked = [kode for kode, wish in outgoing.forms.items() if wish == form.id]
+    return owed if form.id == files.BOGFOERING else owed.filter(pl.col("kommunekode").is_in(asked)), said
+
+
 def _gaps(ledger: pl.DataFrame, found: pl.DataFrame, fil: str) -> pl.DataFrame:
     """The municipalities with a file of a kind that differs from the ledger, and the difference (øre)."""
     both = ledger.join(found, on="kommunekode", how="full", coalesce=True, suffix="_fil").fill_null(0)
@@ -224,7 +262,7 @@ def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Out
         if missing := sorted(set(koder) - set(done)):
             raise Stop(f"{', '.join(missing)} er ikke opgjort for {month:%Y-%m}; start jobbet opgoer for dem")
         outgoing = write_files(session, place, month)
-        outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules))
+        outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules), place.rules)
         keep_evidence(session, month, [(CHECK, outcome)])
         if not outcome.bestaaet:  # what was found wrong is never used again
             session.run("DELETE FROM opgoerelse.fil_grundlag")

@@ -1,5 +1,6 @@
 """Understands the outgoing files of a run: names, columns, form, and showing them in one step."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,13 +15,19 @@ import polars as pl
 from refusion_assets.domain import wording
 from refusion_assets.domain.opgoerelse.ledger import SIDE, run_day, run_number
 from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.stop import Stop
 from refusion_assets.files.delivered import fingerprint
+from refusion_assets.place import Place
 
 kroner, procent = wording.kroner, wording.procent
-Text = Callable[[pl.DataFrame], pl.DataFrame]
+# A municipality's rows as the text of its file: columns in the form of all outgoing files, or the bytes themselves.
+Text = Callable[[pl.DataFrame], pl.DataFrame | bytes]
 
 SUMS = "SHA256SUMS"
 BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING = "beregning", "opgoerelse", "advisering", "bogfoering"
+FOR_PEOPLE = (BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING)
+OPFOELGNING, INSIGHT = "opfoelgning", "insight"
+BOM = "\ufeff".encode()
 OF_THE_LEDGER = (BEREGNINGSFIL, OPGOERELSESFIL, BOGFOERING)
 TYPE_ORDER = {"T": 0, "K": 1, "N": 2}
 
@@ -38,29 +45,28 @@ ADVIS = (
     "Kørsel", "Regel-id", "Alvor", "CPR nummer", "Uge fra", "Uge til", "Ydelse", "Konto", "IndberetningsID", "Kilde",
     "Felt", "Værdi", "Beløb", "Tekst", "Handling", "Status",
 )  # fmt: skip
-BILAG = (
-    "Bilagsnr", "Bogføringsdato", "Linje", "Konto", "Debet/kredit", "Beløb", "Tekst", "Ydelse", "Sats", "Kørsel",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Outgoing:
     """The files of one run, written in the hidden folder `ready`; `show` shows them in one step.
 
-    `again`: reused files by name, with their proved sha256.
+    `again`: reused files by name, with their proved sha256. `forms`: the id of the form of its own that a municipality
+    has for its voucher.
     """
 
     folder: Path
     ready: Path
     again: dict[str, str] = field(default_factory=dict)
+    forms: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def begun(cls, folder: Path) -> Self:
+    def begun(cls, folder: Path, forms: Mapping[str, str] | None = None) -> Self:
         """No files yet: a new, empty hidden folder beside `folder`."""
         ready = folder.with_name(f".{folder.name}.klar")
         shutil.rmtree(ready, ignore_errors=True)
         ready.mkdir(parents=True)
-        return cls(folder, ready)
+        return cls(folder, ready, forms=forms or {})
 
     def show(self) -> None:
         """Replace the shown folder; a reader sees all the old files or all the new."""
@@ -82,7 +88,7 @@ class Outgoing:
 
     def made(self, kind: str = "*") -> list[Path]:
         """The files in the hidden folder that are not reused, of one kind or all."""
-        return [path for path in self.ready.glob(f"*-{kind}-*.csv") if path.name not in self.again]
+        return [path for path in _of_run(self.ready, kind) if path.name not in self.again]
 
     @property
     def filsum(self) -> str:
@@ -93,7 +99,8 @@ class Outgoing:
 def file_name(kind: str, kommunekode: str, run_month: date, rules: Rulebook) -> str:
     """The name of one file of a run; its date is the run day of the month after. Source: output.md section 3."""
     number, day = run_number(run_month, rules), run_day(run_month, rules)
-    return f"yr-ydelsesrefusion-{kind}-{kommunekode}-{number:04d}-{day}.csv"
+    form = rules.bilagsform(kind)
+    return f"yr-ydelsesrefusion-{kind}-{kommunekode}-{number:04d}-{day}.{form.endelse if form else 'csv'}"
 
 
 def beregning_table(rows: pl.DataFrame) -> pl.DataFrame:
@@ -156,18 +163,6 @@ def advisering_table(rows: pl.DataFrame) -> pl.DataFrame:
     return _as_text(rows.sort(order), values, ADVIS)
 
 
-def bogfoering_table(rows: pl.DataFrame) -> pl.DataFrame:
-    """The lines of a municipality's voucher as text.
-
-    `rows`: rows of `domain.opgoerelse.voucher`. Source: output.md section 3.4.
-    """
-    values: list[str | pl.Expr] = [
-        "bilagsnr", pl.col("bogfoeringsdato").cast(pl.String), "linje", "konto", "debet_kredit",
-        kroner(pl.col("beloeb_oere")), "tekst", "navn", procent(pl.col("procent")), "koersel",
-    ]  # fmt: skip
-    return _as_text(rows.sort("linje"), values, BILAG)
-
-
 def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[str]) -> pl.DataFrame:
     """`values` as columns with the headings `names`."""
     columns = [pl.col(value) if isinstance(value, str) else value for value in values]
@@ -185,8 +180,13 @@ def apart(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
 
 
 def sums_of(folder: Path) -> dict[str, str]:
-    """The sha256 of every CSV file in a folder, by name."""
-    return _sums(list(folder.glob("*.csv")))
+    """The sha256 of every file of the run in its folder, by name: CSV, and vouchers that are text; no follow-up."""
+    return _sums(_of_run(folder))
+
+
+def _of_run(folder: Path, kind: str = "*") -> list[Path]:
+    named = folder.glob("*" if kind == "*" else f"*-{kind}-*")
+    return [path for path in named if path.suffix == ".csv" or (path.suffix == ".txt" and parted(path.name)[1])]
 
 
 def _sums(paths: Sequence[Path]) -> dict[str, str]:
@@ -213,7 +213,8 @@ def use_again(
     said = _said(sums)
 
     def move(kode: str) -> None:
-        paths = [withdrawn / file_name(kind, kode, run_month, rules) for kind in OF_THE_LEDGER]
+        kinds = [*OF_THE_LEDGER, *([outgoing.forms[kode]] if kode in outgoing.forms else [])]
+        paths = [withdrawn / file_name(kind, kode, run_month, rules) for kind in kinds]
         if all(path.exists() and fingerprint(path) == said.get(path.name) for path in paths):
             for path in paths:
                 os.replace(path, outgoing.ready / path.name)
@@ -252,9 +253,60 @@ def stage(
 
 def _write(file: tuple[Path, pl.DataFrame, Text]) -> None:
     path, rows, text = file
-    write_table(path, text(rows))
+    told = text(rows)
+    if isinstance(told, bytes):
+        path.write_bytes(told)
+    else:
+        write_table(path, told)
 
 
 def write_table(path: Path, rows: pl.DataFrame) -> None:
     """Write rows of text and numbers as a CSV file, in the form of all outgoing files."""
     rows.write_csv(path, separator=";", line_terminator="\n")
+
+
+def copied(place: Place, month: date, koder: Iterable[str], target: Path, *, bom: bool = False) -> dict[str, Path]:
+    """The folder `<target>/<kommunekode>/<YYYY-MM>` of each municipality, by code: its files of run `month`, copied.
+
+    Its files of the run, its follow-up if there, and a SHA256SUMS of its own. A folder from before is replaced in one
+    step. With `bom`, the CSV files for people begin with a byte order mark, so that Excel reads their letters right. A
+    voucher in a municipality's own form has none. Stop, with nothing replaced for the municipality, if it has no files
+    in the run, or one that was changed since it was sent. Source: output.md section 3.
+    """
+    sent = place.outgoing / f"{month:%Y-%m}"
+    if not (sent / SUMS).exists():
+        raise Stop(f"kørsel {month:%Y-%m} har ingen filer i udgaaende; kør måneden først")
+    if target.resolve().is_relative_to(place.outgoing.resolve()):
+        raise Stop(f"{target} ligger i udgaaende, hvor kun kørslerne skriver; vælg en anden mappe")
+    said, names = _said(sent / SUMS), sorted(str(path.relative_to(sent)) for path in sent.rglob("*-*"))
+    return {kode: _copy(sent, said, names, kode, target / kode / sent.name, bom=bom) for kode in koder}
+
+
+def _copy(sent: Path, said: Mapping[str, str], names: Iterable[str], kode: str, folder: Path, *, bom: bool) -> Path:
+    """One municipality's folder, made whole beside itself and then put in the place of the one before."""
+    beside = (OPFOELGNING, INSIGHT)
+    mine = [name for name in names if parted(name)[1] == kode and (name in said or parted(name)[0] in beside)]
+    if not said.keys() & set(mine):
+        raise Stop(f"{kode} har ingen filer i kørsel {sent.name}; er koden rigtig, og er kommunen opgjort?")
+    if lost := sorted(name for name in said if parted(name)[1] == kode and name not in mine):
+        raise Stop(f"{sent.name}/{lost[0]} mangler i udgaaende; genskab kørslen, før filerne hentes")
+    copy = Outgoing.begun(folder)
+    sums = []
+    for name in mine:
+        content = (sent / name).read_bytes()
+        if name in said and hashlib.sha256(content).hexdigest() != said[name]:
+            raise Stop(f"{sent.name}/{name} er ændret, siden kørslen sendte den; genskab kørslen, før filerne hentes")
+        if bom and name.endswith(".csv") and parted(name)[0] in FOR_PEOPLE:
+            content = BOM + content
+        (copy.ready / name).parent.mkdir(exist_ok=True)
+        (copy.ready / name).write_bytes(content)
+        sums.append(f"{hashlib.sha256(content).hexdigest()}  {name}\n")
+    (copy.ready / SUMS).write_text("".join(sums), encoding="utf-8")
+    copy.show()
+    return folder
+
+
+def parted(name: str) -> tuple[str, str]:
+    """The kind and the municipality in the name of an outgoing file; both empty if it is none."""
+    parts = Path(name).name.split("-")
+    return (parts[2], parts[3]) if parts[:2] == ["yr", "ydelsesrefusion"] and len(parts) > 4 else ("", "")

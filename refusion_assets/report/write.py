@@ -14,12 +14,12 @@ from refusion_assets.domain.opfoelgning.small import leaving, municipalities, su
 from refusion_assets.domain.opfoelgning.views import VIEWS, Ugetal, smallest_group
 from refusion_assets.domain.opgoerelse.ledger import run_day, run_number, ydelse_navne
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.files.outgoing import file_name, kroner, write_table
+from refusion_assets.files.outgoing import INSIGHT, OPFOELGNING, file_name, kroner, write_table
 from refusion_assets.report.catalogue import LAND, visninger, words_of
 from refusion_assets.report.page import Report, Row, blank_rows, grouped, page
 from refusion_assets.report.workbook import workbook
 
-OPFOELGNING, INSIGHT, UGETAL = "opfoelgning", "insight", "ugetal"
+UGETAL = "ugetal"
 SETTLED = ("refusion_oere", "medfinansiering_oere", "rettelser_oere")
 INSIGHT_COLUMNS = ("Uge", "Antal", "Total", "Refusion", "Medfinansiering", "Ydelse")
 Views = Mapping[str, pl.DataFrame]

@@ -10,6 +10,7 @@ from refusion_assets.domain.findings.words import GRAENSER, REGLER
 from refusion_assets.domain.rules.change import EMNER
 from refusion_assets.domain.rules.entries import LAESNINGER, Rulebook, Ydelse, spans
 from refusion_assets.rulebook.prove import MOST_YEARS, RuleError, said
+from refusion_assets.rulebook.vouchers import never_met
 
 FIRST_YEAR, LAST_YEAR, MOST_WEEKS = 1970, 2100, 5200
 AT_LEAST_ONE = ("periode_dage", "raekkeantal_maaneder", "stikproeve_borgere", "ugebeloeb_oere", "linjebeloeb_oere")
@@ -264,7 +265,7 @@ def prove_edits(rules: Rulebook, today: date | None) -> None:
     every = (
         _edit_names, _edit_restarts, _edit_steps, _edit_senders,
         _edit_benefits, _edit_postings, _edit_municipalities, _edit_accounts, _edit_bounds, _edit_beginning,
-        _edit_unknown,
+        _edit_unknown, never_met,
     )  # fmt: skip
     for faults in every:
         for fault in faults(rules):

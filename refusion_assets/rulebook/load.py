@@ -14,20 +14,26 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date
 from enum import Enum
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from refusion_assets.domain.refusion.fleksbidrag import rule_faults
 from refusion_assets.domain.rules.change import EMNER
-from refusion_assets.domain.rules.entries import Cited, Rulebook
+from refusion_assets.domain.rules.cited import Cited
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.rules.posting import Bilagsform
 from refusion_assets.rulebook.improbable import prove_edits
 from refusion_assets.rulebook.prove import RuleError, prove, said
+from refusion_assets.rulebook.vouchers import voucher_faults
 
 __all__ = ["TOPICS", "RuleError", "load", "read_entries"]
 T = TypeVar("T")
 NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
 FORMS = (".toml", ".csv")
+# The forms of vouchers that come with the program; the rules may add others.
+FORMS_OF_VOUCHERS = Path(__file__).with_name("bilagsformer.toml")
 YEARS, MOST_DIGITS = (1900, 2100), 12
 DIGITS, DAY = re.compile("-?[0-9]+"), re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 TOML_REASONS = (  # signs in the message of the TOML reader, and the fault in words
@@ -55,7 +61,7 @@ class Form(Enum):
 def _value(text: Any, kind: Any, form: Form) -> Any:
     """One value as the declared type of its field; ValueError if unreadable."""
     origin, choices = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):  # the second where one of the two is a Literal
         if text == "" and form is Form.TOML:
             raise ValueError("er tom; skriv en værdi, eller fjern nøglen")
         return None if text in ("", None) else _value(text, choices[0], form)
@@ -66,13 +72,10 @@ def _value(text: Any, kind: Any, form: Form) -> Any:
         return chosen
     if origin is tuple:
         return _list(text, choices[0], form)
-    if kind is date:
-        return _day(text, form)
-    if kind is int:
-        return _number(text, form)
     if kind is bool and type(text) is not bool:
         raise ValueError("er ikke true eller false")
-    return _text(text, form) if kind is str else text
+    readers = {date: _day, int: _number, str: _text, dict[str, str]: _texts}
+    return readers[kind](text, form) if kind in readers else text
 
 
 def _list(values: Any, kind: Any, form: Form) -> tuple[Any, ...]:
@@ -87,6 +90,19 @@ def _list(values: Any, kind: Any, form: Form) -> tuple[Any, ...]:
             shown = f" = {said(part)}" if plain else ""
             raise ValueError(f"nr. {number}{shown}: {error}") from error
     return tuple(read)
+
+
+def _texts(values: Any, form: Form) -> dict[str, str]:
+    """Texts by name; ValueError on what is none."""
+    if not isinstance(values, dict):
+        raise ValueError('er ikke navne med værdier; skriv { navn = "værdi" }')  # noqa: TRY004  refused as the rest
+    read = {}
+    for name, value in values.items():
+        try:
+            read[name] = _text(value, form)
+        except ValueError as error:
+            raise ValueError(f"{name} = {said(value)}: {error}") from error
+    return read
 
 
 def _text(text: Any, form: Form) -> str:
@@ -148,14 +164,14 @@ def _entry(cls: type[T], record: dict[str, Any], form: Form) -> T:
         raise ValueError("linjen har færre felter end overskriften; tilføj de semikoloner, der mangler")
     values = {}
     for name, field in fields.items():
-        optional = field.default is not dataclasses.MISSING
+        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         if record.get(name, "") in ("", None) and not optional:
             raise ValueError(f"mangler {name}; skriv den i posten")
         if name in record:
             try:
                 values[name] = _value(record[name], field.type, form)
             except (ValueError, TypeError) as error:
-                shown = "" if isinstance(record[name], list) else f" = {said(record[name])}"
+                shown = "" if isinstance(record[name], (list, dict)) else f" = {said(record[name])}"
                 raise ValueError(f"{name}{shown}: {error}") from error
     return cls(**values)
 
@@ -314,6 +330,7 @@ def _parts(topics: dict[str, list[dict[str, Any]]], folder: Path, *, kept: bool)
         entries: tuple[Any, ...] = _entries(emne.post, topics.get(topic, []), f"{emne.fil}, {topic}", form)
         ordered = tuple(sorted(entries, key=attrgetter(*emne.orden))) if emne.orden else entries
         parts[emne.felt] = entries[0] if emne.once else ordered
+    parts["bilagsformer"] = read_entries(FORMS_OF_VOUCHERS, "bilagsform", Bilagsform) + parts["bilagsformer"]
     return parts
 
 
@@ -329,7 +346,7 @@ def load(folder: Path, today: date | None = None, *, kept: bool = False) -> Rule
     version = hashlib.sha256(canonical.encode()).hexdigest()
     rules = Rulebook(**parts, emner=topics, version=version)
     prove(rules)
-    if fault := next(rule_faults(rules), None):
+    if fault := next(chain(rule_faults(rules), voucher_faults(rules)), None):
         raise RuleError(fault)
     if not kept:
         prove_edits(rules, today)

@@ -93,10 +93,10 @@ def test_files_that_are_made_are_read_back_and_one_that_is_not_there_is_found(ro
     with root.place.warehouse.open() as session:
         session.run(CHANGE_OF_169)
         outgoing = write_files(session, root.place, month_of(MONTH))
-        assert filer_er_kladden(session, outgoing, 52).bestaaet
+        assert filer_er_kladden(session, outgoing, 52, root.place.rules).bestaaet
         for kind, rest in ((files.BEREGNINGSFIL, 1), (files.OPGOERELSESFIL, 2)):
             (outgoing.ready / files.file_name(kind, "169", month_of(MONTH), root.place.rules)).unlink()
-            found = filer_er_kladden(session, outgoing, 52)
+            found = filer_er_kladden(session, outgoing, 52, root.place.rules)
             assert (found.bestaaet, found.antal) == (False, rest)
             assert "for 169 er" in found.tekst
 

@@ -140,6 +140,12 @@ EMNER: dict[str, Emne] = {
     "kritisk_uge": Emne("drift.toml", "kritiske_uger", unik=("gaelder_fra",), orden=("gaelder_fra",)),
     "graense": Emne("drift.toml", "graenser", (), (View(_longest_period),), None, unik=NAMED),
     "kontrol": Emne("kontrol.toml", "kontroller", unik=NAMED, orden=NAMED),
+    "kommunekonto": Emne(
+        "kontering.toml", "kommunekonti",
+        unik=("kommunekode", "side", "ydelse_id", "funktion", "procent", "gaelder_fra"),
+    ),
+    "kommunebilag": Emne("kontering.toml", "kommunebilag", unik=("kommunekode", "gaelder_fra")),
+    "bilagsform": Emne("kontering.toml", "bilagsformer", dated=None, unik=NAMED),
     "kontering": Emne("kontering.toml", "konteringer", unik=("ydelse_id", "funktion", "side", "procent")),
     "ikke_modelleret": Emne("ikke_modelleret.toml", "ikke_modelleret"),
     "fleksbidrag": Emne(

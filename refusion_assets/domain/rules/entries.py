@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
-
-@dataclass(frozen=True, kw_only=True)
-class Cited:
-    """Where an entry comes from and how sure we are; required on every entry."""
-
-    hjemmel: str
-    kilde: str
-    kontrolleret: date
-    sikkerhed: str
+from refusion_assets.domain.rules.cited import Cited
+from refusion_assets.domain.rules.posting import (
+    Bilagsform,
+    Kommunebilag,
+    Kommunekonto,
+    Kontering,
+    OwnPostings,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,26 +261,6 @@ class Kontrol(Cited):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kontering(Cited):
-    """Where a side's money is posted in a municipality's books, for a benefit, a function or any (`*`)."""
-
-    ydelse_id: str = ""
-    funktion: str
-    side: Literal["refusion", "medfinansiering", "mellemregning"]
-    procent: int | None = None
-    dranst: str
-    gruppering: str
-    verificeret: bool
-    gaelder_fra: date
-    note: str = ""
-
-    def konto(self, funktion: str, procent: int) -> str:
-        """The account string; `funktion` is the benefit's own, for an entry that fits any function."""
-        own = funktion if self.funktion == "*" else self.funktion
-        return f"{own}.{self.dranst}.{self.gruppering.format(procent=f'{procent:02d}')}"
-
-
-@dataclass(frozen=True, kw_only=True)
 class IkkeModelleret(Cited):
     """A paragraph we knowingly leave out, and what that means."""
 
@@ -384,6 +364,9 @@ class Rulebook:
     foraeldelse: tuple[Foraeldelse, ...] = ()
     kritiske_uger: tuple[KritiskUge, ...] = ()
     gevinster: tuple[Gevinst, ...] = ()
+    kommunekonti: tuple[Kommunekonto, ...] = ()
+    kommunebilag: tuple[Kommunebilag, ...] = ()
+    bilagsformer: tuple[Bilagsform, ...] = ()
     version: str
     emner: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -439,6 +422,15 @@ class Rulebook:
         if found is None:
             raise KeyError(regel)
         return found
+
+    @cached_property
+    def own_postings(self) -> OwnPostings:
+        """The municipalities' own accounts and wishes for their vouchers."""
+        return OwnPostings(self.kommunekonti, self.kommunebilag)
+
+    def bilagsform(self, form_id: str) -> Bilagsform | None:
+        """The form of a voucher with an id; None if there is none."""
+        return next((form for form in self.bilagsformer if form.id == form_id), None)
 
     def kontering(self, ydelse_id: str, side: str, procent: int | None = None) -> Kontering:
         """The posting that fits a benefit's money best: its own entry before its function's, with a percentage first.

@@ -178,7 +178,7 @@ def _name(topic: str, entry: Any) -> tuple[Any, ...]:
         return (topic,)
     own = {field.name for field in fields(entry)}
     known = [name for name in NAMES if name in own and (topic, name) not in POINTS]
-    if topic == "konteringer":
+    if topic in ("konteringer", "kommunekonti", "kommunebilag"):
         return tuple(getattr(entry, name) for name in known)
     called = (getattr(entry, known[0]),) if known else (topic,)
     dated = "gaelder_fra" in own and topic not in ALWAYS | WITHOUT_MONEY

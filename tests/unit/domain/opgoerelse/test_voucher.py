@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refusion_assets.domain.findings.words import CPR_FORM
+from refusion_assets.domain.opgoerelse.form import shown
 from refusion_assets.domain.opgoerelse.voucher import DEBET, KREDIT, Bilagslinje, voucher
-from refusion_assets.domain.rules.entries import Kontering
-from refusion_assets.files.outgoing import BILAG, bogfoering_table
+from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.rules.posting import Kommunekonto, Kontering
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES
 from tests.kit.timeline import examples
@@ -25,6 +26,7 @@ NAVNE = pl.DataFrame({"ydelse_id": NAVN.keys(), "navn": NAVN.values()})
 REFUNDED = sorted({y.ydelse_id for y in RULEBOOK.ydelser if y.side == "refusion"})
 COFINANCED = sorted({y.ydelse_id for y in RULEBOOK.ydelser if y.side == "medfinansiering"})
 BALANCE = "8.25.12.0.X01"
+MONEY = ("refusion_oere", "medfinansiering_oere")
 Entry = tuple[str, str, int, int, int]
 
 
@@ -139,12 +141,15 @@ def test_the_contract_refuses_a_voucher_that_is_an_oere_off() -> None:
 
 
 def test_the_file_has_the_columns_of_the_contract_and_no_person() -> None:
-    table = bogfoering_table(posted(("101", "KTH", 80, 50_005, 0), ("101", "ADP", 20, 0, 5)))
-    assert tuple(table.columns) == BILAG
-    assert table.rows()[0] == (
-        "YR-0050-101", "2024-03-03", 1, "5.57.73.2.X80", "Kredit", "500,05",
-        "Refusion 2024-02: Kontanthjælp, 80 pct. (konto ikke verificeret)", "Kontanthjælp", "80,00", 50,
-    )  # fmt: skip
+    form = RULEBOOK.bilagsform("bogfoering")
+    assert form is not None
+    table = shown(posted(("101", "KTH", 80, 50_005, 0), ("101", "ADP", 20, 0, 5)), form, RULEBOOK)
+    assert dict(zip(table.columns, table.row(0), strict=True)) == {
+        "Bilagsnr": "YR-0050-101", "Bogføringsdato": "2024-03-03", "Linje": "1", "Konto": "5.57.73.2.X80",
+        "Debet/kredit": "Kredit", "Beløb": "500,05",
+        "Tekst": "Refusion 2024-02: Kontanthjælp, 80 pct. (konto ikke verificeret)", "Ydelse": "Kontanthjælp",
+        "Sats": "80,00", "Kørsel": "50",
+    }  # fmt: skip
     text = pl.Series([value for row in table.rows() for value in map(str, row)])
     assert not text.str.contains(CPR_FORM).any()
 
@@ -159,3 +164,49 @@ def test_an_entry_of_the_benefit_comes_before_its_function_s_and_a_percentage_be
     for place in range(len(ranked)):
         rules = replace(RULEBOOK, konteringer=tuple(reversed(ranked[place:])))
         assert rules.kontering("KTH", "refusion", 80).gruppering == "abcdef"[place]
+
+
+def own(kode: str, konto: str, fra: date = date(2020, 1, 1), **said: Any) -> Kommunekonto:
+    """A municipality's own account for some lines of refusion."""
+    cited = {"hjemmel": "x", "kilde": "x", "kontrolleret": fra, "sikkerhed": "x"}
+    return Kommunekonto(kommunekode=kode, konto=konto, gaelder_fra=fra, **({"side": "refusion"} | cited | said))
+
+
+def test_an_own_account_of_the_benefit_comes_before_its_function_s_and_a_percentage_before_none() -> None:
+    kth, funktion, alle = {"ydelse_id": "KTH"}, {"funktion": "5.57.73"}, dict[str, Any]()
+    ranked = [own("101", name, **what, **rate) for name, what, rate in zip(
+        "abcdef", [kth, kth, funktion, funktion, alle, alle], [{"procent": 80}, {}] * 3, strict=True)]  # fmt: skip
+    for place in range(len(ranked)):
+        rules = replace(RULEBOOK, kommunekonti=tuple(reversed(ranked[place:])))
+        ledger = [("101", "KTH", 80, 500, 0), ("169", "KTH", 80, 500, 0)]
+        assert konti(rules, ledger) == {"101": ["abcdef"[place], BALANCE], "169": ["5.57.73.2.X80", BALANCE]}
+
+
+def konti(rules: Rulebook, ledger: list[Entry], month: date = MONTH) -> dict[str, list[str]]:
+    """The accounts of the voucher of each municipality, in order of line."""
+    frame = pl.DataFrame(ledger, schema=["kommunekode", "ydelse_id", "procent", *MONEY], orient="row")
+    lines = voucher(frame, NAVNE, month, rules)
+    return {
+        str(kode): rows["konto"].to_list() for (kode,), rows in lines.partition_by("kommunekode", as_dict=True).items()
+    }
+
+
+def test_an_own_account_holds_from_the_day_the_voucher_is_posted_and_a_later_one_takes_over() -> None:
+    """Run 2024-02 is posted on 3 March 2024."""
+    ledger: list[Entry] = [("101", "KTH", 80, 500, 0)]
+    for day, expected in ((date(2024, 3, 3), "ny"), (date(2024, 3, 4), "gammel")):
+        entries = own("101", "ny", day, ydelse_id="KTH"), own("101", "gammel", ydelse_id="KTH")
+        assert konti(replace(RULEBOOK, kommunekonti=entries), ledger) == {"101": [expected, BALANCE]}
+    back = own("101", "", date(2024, 3, 3), ydelse_id="KTH"), own("101", "gammel", ydelse_id="KTH")
+    assert konti(replace(RULEBOOK, kommunekonti=back), ledger) == {"101": ["5.57.73.2.X80", BALANCE]}
+
+
+def test_an_own_account_is_in_no_doubt_and_the_line_that_balances_can_have_one() -> None:
+    entries = own("101", "1", ydelse_id="KTH"), own("101", "95", side="mellemregning")
+    frame = pl.DataFrame(
+        [("101", "KTH", 80, 500, 0)], schema=["kommunekode", "ydelse_id", "procent", *MONEY], orient="row"
+    )
+    lines = voucher(frame, NAVNE, MONTH, replace(RULEBOOK, kommunekonti=entries))
+    assert lines.select("konto", "tekst", "pladsholder").rows() == [
+        ("1", "Refusion 2024-02: Kontanthjælp, 80 pct.", False), ("95", "Mellemregning med staten 2024-02", False)
+    ]  # fmt: skip
