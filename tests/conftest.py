@@ -160,7 +160,7 @@ class DataRoot:
 
     def koer(self, month: str) -> Ran:
         """A run that must succeed."""
-        if not (home := self.path / "dagster").exists():
+        if not (home := self.path.expanduser() / "dagster").exists():
             shutil.copytree(empty_home(), home)
         ran = self.refusion("koer", month)
         assert (ran.code, ran.err) == (0, ""), ran.err
