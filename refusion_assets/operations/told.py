@@ -10,7 +10,8 @@ from datetime import date, datetime, timedelta
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.operations.board import LEVERET, SEN, Board, gigabytes, moment
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.operations.receivers import Alarm, Modtager, without_persons
+from refusion_assets.domain.wording import without_persons
+from refusion_assets.operations.receivers import Alarm, Modtager
 
 TITLES = {
     "stop": "STOPPET",

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refusion_assets.domain.wording import without_persons
 from refusion_assets.operations import receivers
-from refusion_assets.operations.receivers import EVERYTHING, Alarm, Modtager, deliver, without_persons
+from refusion_assets.operations.receivers import EVERYTHING, Alarm, Modtager, deliver
 from tests.conftest import DataRoot, Ran
 from tests.house.test_house import python
 from tests.kit import inbox
