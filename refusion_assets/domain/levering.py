@@ -96,7 +96,7 @@ class Modtager:
     modtager: str = ""
     it_system: str = ""
     infref: str = ""
-    kvittering: str = ""
+    kvittering: Literal["", "teknisk", "forretning"] = ""
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,6 @@ def _of_server(one: Modtager) -> Iterator[str]:
         yield f"port = {one.port}: skriv et tal fra 1 til 65535"
     if {"..", ""} & {*one.ud.split("/")[1:], *one.ind.split("/")[1:], one.ud, one.ind}:
         yield "ud, ind: skriv mappens navn på serveren, fx OUT og IN, uden .. og uden / til sidst"
-    if one.kvittering not in (TEKNISK, FORRETNING):
-        yield f"kvittering = '{one.kvittering}': skriv {TEKNISK} eller {FORRETNING}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any
 from lxml import etree  # type: ignore[import-untyped]  # it has no types of its own
 
 from refusion_assets.domain.levering import FEJL, FORRETNING, RUTE, SUCCES, TEKNISK, Afsender, Item, Modtager
-from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import without_persons
 
 NAMESPACE = "http://serviceplatformen.dk/xml/wsdl/soap11/SFTP/1/types"
@@ -23,8 +22,12 @@ Element = Any  # of lxml
 FORM = Path(__file__).with_name("sftp.xsd")
 
 
+class Refused(Exception):
+    """A file that gets no further for a reason of its own; one Danish sentence, and others go on."""
+
+
 def trigger(item: Item, modtager: Modtager, afsender: Afsender, now: datetime) -> bytes:
-    """The trigger of a delivery as XML, proved against our form (sftp.xsd); Stop if it cannot be right.
+    """The trigger of a delivery as XML, proved against our form (sftp.xsd); Refused if it cannot be right.
 
     Source: the facts of the transfer on Serviceplatformen, as docs/levering.md tells them.
     """
@@ -52,7 +55,7 @@ def trigger(item: Item, modtager: Modtager, afsender: Afsender, now: datetime) -
         }
         _put(content, "SFTPDynamicRoutingInfo", **{name: value for name, value in told.items() if value})
     if why := wrong(root):
-        raise Stop(f"triggeren til {item.fil.fil} ville være forkert ({why}); ret levering.toml")
+        raise Refused(f"triggeren til {item.fil.fil} ville være forkert ({why}); ret levering.toml")
     text: bytes = etree.tostring(root, xml_declaration=True, encoding="UTF-8")
     return text
 

@@ -25,7 +25,7 @@ from refusion_assets.domain.rules.entries import Cited, Rulebook
 from refusion_assets.rulebook.improbable import prove_edits
 from refusion_assets.rulebook.prove import RuleError, prove, said
 
-__all__ = ["TOPICS", "RuleError", "delivery", "load", "read_entries"]
+__all__ = ["DELIVERY", "TOPICS", "RuleError", "delivery", "load", "read_entries"]
 T = TypeVar("T")
 NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
 FORMS = (".toml", ".csv")
@@ -247,7 +247,7 @@ def delivery(folder: Path, rules: Rulebook) -> Levering:
     """
     path = folder / FILE
     tables = _tables(path) if path.exists() else {}
-    if unknown := sorted(set(tables) - {"afsender", "modtager"}):
+    if unknown := sorted(set(tables) - set(DELIVERY)):
         raise RuleError(f"{FILE}, {unknown[0]}: ukendt emne; skriv [[afsender]] eller [[modtager]]")
     afsendere = _of_topic(path, tables, "afsender", Afsender)
     modtagere = _of_topic(path, tables, "modtager", Modtager)
@@ -316,6 +316,8 @@ def read_topics(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return dict(topics)
 
 
+# The topics of the file of delivery.
+DELIVERY = {"afsender": Afsender, "modtager": Modtager}
 TOPICS = {topic: (emne.fil, emne.post) for topic, emne in EMNER.items()}
 CITATION = tuple(field.name for field in dataclasses.fields(Cited))
 
