@@ -63,8 +63,7 @@ class How:
 def ship(jobs: Sequence[Job], how: How) -> None:
     """Every delivery made as far as it can be, with its status kept; one that fails says why in its `fejl`.
 
-    Each item's status says where it must go on: nothing is begun before `keep` has it as begun, and no trigger is
-    written before `keep` has its file as laid.
+    Each item's status says where it must go on. No trigger is written before `keep` has its file as laid.
     """
     folders = [job for job in jobs if job.modtager.kanal == MAPPE]
     with ThreadPoolExecutor(AT_ONCE) as writers:

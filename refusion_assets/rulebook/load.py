@@ -241,7 +241,7 @@ def _of_topic(path: Path, tables: dict[str, Any], topic: str, cls: type[T]) -> t
 
 
 def delivery(folder: Path, rules: Rulebook) -> Levering:
-    """Who gets which files and how, by `levering.toml` in the folder of rules; nobody without the file.
+    """The receivers of files and their ways, by `levering.toml` in the folder of rules; none without the file.
 
     RuleError with file and entry for what is wrong. It is no part of the rules' version.
     """

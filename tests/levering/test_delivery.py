@@ -1,7 +1,5 @@
 """A delivery through a real OpenSSH server: each file once, its receipt read, and what may not be sent stays here."""
 
-import hashlib
-
 from tests.kit.sftp import needs_sshd
 from tests.levering.conftest import Shown
 

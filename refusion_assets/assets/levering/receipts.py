@@ -53,7 +53,7 @@ Receipts = Sequence[tuple[str, bytes | None]]
 def read_receipts(place: Place, month: date | None, say: Callable[[str], None]) -> tuple[Delivered, list[date]]:
     """The receipts of all receivers read and kept; what stands, of `month` or of all, and the months that moved.
 
-    Reading twice changes nothing. What cannot be read, or is of no file of ours, is told and left.
+    Reading twice changes nothing. A receipt that cannot be read, or is of no file of ours, is told and left.
     """
     from refusion_assets.levering import shipping  # noqa: PLC0415  SSH takes a while to load
 

@@ -232,7 +232,7 @@ def _keep(session: Session, items: Sequence[Item]) -> None:
 
 @dataclass(frozen=True)
 class Delivered:
-    """What a delivery came to: a line for each thing to know, and a line for each thing that went wrong."""
+    """The outcome of a delivery: a line for each thing to know, and a line for each thing that went wrong."""
 
     lines: tuple[str, ...]
     faults: tuple[str, ...]
@@ -307,7 +307,7 @@ def in_short(failed: Sequence[str]) -> list[str]:
 
 
 def tried(place: Place, month: date, koder: Sequence[str]) -> Delivered:
-    """What would be sent where, and if each receiver can be reached: keys, server and folders; nothing is sent."""
+    """The files that would go to each receiver, and if it can be reached: keys, server, folders; nothing is sent."""
     from refusion_assets.levering import shipping  # noqa: PLC0415  SSH takes a while to load
 
     levering = delivery(place.rules_folder, place.rules)
