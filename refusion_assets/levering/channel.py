@@ -58,11 +58,8 @@ class Keys:
             raise Stop(f"{KEY}: {ours} kan læses af andre; skriv chmod 600 {ours}")
         try:
             key = asyncssh.read_private_key(str(ours), os.environ.get(CODE) or None)
-        except asyncssh.KeyEncryptionError:
-            raise Stop(f"{KEY}: {ours} har en kode, og {CODE} er ikke den rigtige") from None
-        except (asyncssh.KeyImportError, ValueError):
-            why = f"har en kode; sæt {CODE}" if _encrypted(ours) else "er ingen privat nøgle i OpenSSH's form"
-            raise Stop(f"{KEY}: {ours} {why}") from None
+        except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as error:
+            raise Stop(f"{KEY}: {ours} {_unusable(str(error))}") from None
         try:
             asyncssh.read_known_hosts(str(known))
         except ValueError:
@@ -70,13 +67,13 @@ class Keys:
         return cls(key, known)
 
 
-def _encrypted(path: Path) -> bool:
-    """True if a private key is locked by a passphrase."""
-    try:
-        asyncssh.read_private_key(str(path))
-    except asyncssh.KeyImportError as error:
-        return "assphrase" in str(error)
-    return False
+def _unusable(said: str) -> str:
+    """Why a private key cannot be used, by the words of the library."""
+    if "bcrypt" in said:
+        return "er låst i en form, vi ikke kan åbne; lav nøglen med ssh-keygen -t ecdsa -b 521 -m PKCS8"
+    if "must be specified" in said:
+        return f"er låst med en kode; sæt {CODE}"
+    return f"er låst, og {CODE} er ikke dens kode" if "decrypt" in said else "er ingen privat nøgle i OpenSSH's form"
 
 
 def _file(variable: str, root: Path) -> Path:

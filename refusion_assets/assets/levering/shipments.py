@@ -277,8 +277,9 @@ def deliver(
             say(remark)
 
         def keep(items: Sequence[Item]) -> None:
-            with patiently(place, say) as session:
-                _keep(session, items)
+            if items:
+                with patiently(place, say) as session:
+                    _keep(session, items)
 
         jobs = [shipping.Job(item, one, made.files.folder / item.fil.fil) for item, one in made.items]
         if jobs:
