@@ -16,7 +16,7 @@ from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import without_persons
 from refusion_assets.rulebook.load import RuleError, read_entries
 
-Slags = Literal["stop", "advarsel", "fil", "sen", "frist", "ikke_opgjort", "disk"]
+Slags = Literal["stop", "advarsel", "fil", "sen", "frist", "ikke_opgjort", "disk", "levering"]
 EVERYTHING: tuple[Slags, ...] = get_args(Slags)
 FILE, ELSEWHERE = "alarm.toml", "REFUSION_ALARM"
 MOST_LETTERS_OF_A_SUBJECT = 150

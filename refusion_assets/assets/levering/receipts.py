@@ -41,10 +41,10 @@ from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural, without_persons
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import delivery
-from refusion_assets.store.publish import publish
+from refusion_assets.store.publish import publish_if_idle
 from refusion_assets.store.session import Session
 
-MOST_NAMED = 5
+MOST_NAMED, MONTHS_SHOWN = 5, 3
 # So long after its last receipt a delivery is not asked about any more.
 DAYS_ASKED = 60
 Receipts = Sequence[tuple[str, bytes | None]]
@@ -78,9 +78,10 @@ def read_receipts(place: Place, month: date | None, say: Callable[[str], None]) 
             why, strange = shipping.fetch(levering, keys_for(levering, koder, place.root), koder, wanted, book)
             told += _strange(name for name in strange if name not in known)
         if moved:
-            publish(place.warehouse)
+            publish_if_idle(place.warehouse)
         with patiently(place, say) as session:
-            lines, faults = standing(session, levering, month, now())
+            lines = standing(session, levering, month, now())
+            faults = list(wrongs(session, levering, month, now()).values())
     faults += [f"{kode}: {text}" for kode, text in sorted(why.items()) if text]
     return Delivered((*told, *lines), tuple(faults)), sorted(moved)
 
@@ -179,39 +180,69 @@ def _answered(session: Session, row: Row, said: Row) -> None:
     )  # fmt: skip
 
 
-def standing(session: Session, levering: Levering, month: date | None, at: datetime) -> tuple[list[str], list[str]]:
-    """A line for each municipality and month about what its deliveries lack, and a line for each that must be seen to.
+def wrongs(session: Session, levering: Levering, month: date | None, at: datetime) -> dict[str, str]:
+    """A sentence for each delivery, of run `month` or of all, that must be seen to; under month, municipality and kind.
 
-    Must be seen to: what was refused, what did not arrive, and what has had no receipt for `kvittering_timer`.
+    They are: what was refused, what did not arrive, and what has had no receipt for `kvittering_timer`.
     """
-    lines: list[str] = []
-    faults: list[str] = []
-    counts: dict[date, list[int]] = defaultdict(lambda: [0, 0])
+    found: dict[str, str] = {}
+    for (maaned, kode), rows in _groups(session, month).items():
+        cell = f"{maaned:%Y-%m}|{kode}"
+        since = _waits_since(rows, levering)
+        if since and at - since > timedelta(hours=levering.afsender.kvittering_timer):
+            found[f"{cell} kvittering"] = _waiting(kode, rows, levering)
+        for row in rows:
+            if row["status"] == AFVIST:
+                found[f"{cell} {row['fil']}"] = f"{kode}: {row['fil']}: {row['fejl']}"
+        if lost := [row for row in rows if row["status"] in ON_ITS_WAY]:
+            why = next((row["fejl"] for row in lost if row["fejl"]), "leveringen blev afbrudt")
+            text = f"{plural(len(lost), 'fil', 'filer')} for {maaned:%Y-%m} er ikke sendt ({why})"
+            found[f"{cell} ikke sendt"] = f"{kode}: {text}; skriv refusion lever {maaned:%Y-%m}"
+    return found
+
+
+def standing(session: Session, levering: Levering, month: date | None, at: datetime) -> list[str]:
+    """How many files are receipted, of run `month` or of the last ones, and a line for each municipality that waits."""
+    groups = _groups(session, month)
+    late = wrongs(session, levering, month, at)
+    lines = []
+    for maaned in sorted({maaned for maaned, _ in groups})[-MONTHS_SHOWN:]:
+        mine = {kode: rows for (one, kode), rows in groups.items() if one == maaned}
+        every = [row for rows in mine.values() for row in rows]
+        good = sum(done(row["status"], levering.modtagere.get(row["kommunekode"])) for row in every)
+        lines.append(f"Levering {maaned:%Y-%m}: {good} af {plural(len(every), 'fil', 'filer')} er kvitteret.")
+        lines += [
+            _waiting(kode, rows, levering)
+            for kode, rows in mine.items()
+            if _waits_since(rows, levering) and f"{maaned:%Y-%m}|{kode} kvittering" not in late
+        ]
+    return lines
+
+
+def _groups(session: Session, month: date | None) -> dict[tuple[date, str], list[Row]]:
+    """The last delivery of each file, by run month and municipality."""
     groups: dict[tuple[date, str], list[Row]] = defaultdict(list)
     for row in session.frame(f"SELECT * FROM ({LAST}) ORDER BY maaned, kommunekode, fil").iter_rows(named=True):
         if month in (None, row["maaned"]):
             groups[row["maaned"], row["kommunekode"]].append(row)
-            counts[row["maaned"]][0] += 1
-            counts[row["maaned"]][1] += done(row["status"], levering.modtagere.get(row["kommunekode"]))
-    for (maaned, kode), rows in groups.items():
-        one = levering.modtagere.get(kode)
-        waits = [row for row in rows if row["status"] in (SENDT, LEVERET) and not done(row["status"], one)]
-        if waits:
-            since = min(row["sendt"] or row["oprettet"] for row in waits)
-            text = f"{plural(len(waits), 'fil', 'filer')} for {maaned:%Y-%m} mangler kvittering siden {_danish(since)}"
-            late = at - since > timedelta(hours=levering.afsender.kvittering_timer)
-            (faults if late else lines).append(f"{kode}: {text}")
-        faults += [f"{kode}: {row['fil']}: {row['fejl']}" for row in rows if row["status"] == AFVIST]
-        lost = [row for row in rows if row["status"] in ON_ITS_WAY]
-        if lost:
-            why = next((row["fejl"] for row in lost if row["fejl"]), "leveringen blev afbrudt")
-            text = f"{plural(len(lost), 'fil', 'filer')} for {maaned:%Y-%m} er ikke sendt ({why})"
-            faults.append(f"{kode}: {text}; skriv refusion lever {maaned:%Y-%m}")
-    head = [
-        f"Levering {maaned:%Y-%m}: {good} af {plural(every, 'fil', 'filer')} er kvitteret."
-        for maaned, (every, good) in sorted(counts.items())
-    ]
-    return [*head, *lines], faults
+    return groups
+
+
+def _unanswered(rows: Sequence[Row], levering: Levering) -> list[Row]:
+    one = levering.modtagere.get(rows[0]["kommunekode"])
+    return [row for row in rows if row["status"] in (SENDT, LEVERET) and not done(row["status"], one)]
+
+
+def _waits_since(rows: Sequence[Row], levering: Levering) -> datetime | None:
+    """The moment since which a municipality's deliveries have waited for a receipt; None if none does."""
+    return min((row["sendt"] or row["oprettet"] for row in _unanswered(rows, levering)), default=None)
+
+
+def _waiting(kode: str, rows: Sequence[Row], levering: Levering) -> str:
+    """A line about the receipts that a municipality's deliveries lack, and since when."""
+    waits, since = _unanswered(rows, levering), _waits_since(rows, levering)
+    when = f" siden {_danish(since)}" if since else ""
+    return f"{kode}: {plural(len(waits), 'fil', 'filer')} for {rows[0]['maaned']:%Y-%m} mangler kvittering{when}"
 
 
 def _danish(at: datetime) -> str:

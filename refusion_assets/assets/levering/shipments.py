@@ -32,7 +32,7 @@ from refusion_assets.files.delivered import fingerprint
 from refusion_assets.files.outgoing import SUMS
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import delivery
-from refusion_assets.store.publish import publish
+from refusion_assets.store.publish import publish_if_idle
 from refusion_assets.store.session import Locked, Session
 
 LOCK = "levering.laas"
@@ -287,7 +287,7 @@ def deliver(
             try:
                 shipping.ship(jobs, shipping.How(levering.afsender, keys, keep, made.files.stands))
             finally:
-                publish(place.warehouse)
+                publish_if_idle(place.warehouse)
     failed = [f"{job.modtager.kommunekode}: {job.item.fil.fil}: {job.item.fejl}" for job in jobs if job.item.fejl]
     sent = sum(not job.item.fejl for job in jobs)
     told = [f"{month:%Y-%m}: {plural(sent, 'fil', 'filer')} sendt"]
