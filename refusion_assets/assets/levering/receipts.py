@@ -44,6 +44,7 @@ from refusion_assets.rulebook.load import delivery
 from refusion_assets.store.publish import publish_if_idle
 from refusion_assets.store.session import Session
 
+UNTOLD = "COULD_NOT_NOTIFY_RECIPIENT"
 MOST_NAMED, MONTHS_SHOWN = 5, 3
 # So long after its last receipt a delivery is not asked about any more.
 DAYS_ASKED = 60
@@ -166,7 +167,9 @@ def _answered(session: Session, row: Row, said: Row) -> None:
     row["transfer_id"] = said["transfer_id"] or row["transfer_id"]
     if row["status"] == AFVIST and said["udfald"] != SUCCES:
         who = "modtageren" if said["art"] == FORRETNING else "platformen"
-        what = {"COULD_NOT_NOTIFY_RECIPIENT": "kunne ikke give modtageren besked"}.get(said["udfald"], "afviste filen")
+        what = "afviste filen"
+        if said["udfald"] == UNTOLD:
+            who, what = "platformen", "kunne ikke give modtageren besked"
         kode = f" (kode {said['kode']})" if said["kode"] else ""
         text = f": {said['tekst']}" if said["tekst"] else ""
         row["fejl"] = f"{who} {what}{kode}{text}"
