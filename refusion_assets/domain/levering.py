@@ -190,7 +190,7 @@ def _of_server(one: Modtager) -> Iterator[str]:
             yield f"{name} mangler; skriv den her eller i [[afsender]]"
     if not 1 <= one.port <= 65535:
         yield f"port = {one.port}: skriv et tal fra 1 til 65535"
-    if {"..", ""} & {*one.ud.split("/")[1:], *one.ind.split("/")[1:], one.ud, one.ind}:
+    if {"..", ""} & {*one.ud.removeprefix("/").split("/"), *one.ind.removeprefix("/").split("/")}:
         yield "ud, ind: skriv mappens navn på serveren, fx OUT og IN, uden .. og uden / til sidst"
 
 
