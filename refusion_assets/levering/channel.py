@@ -60,6 +60,8 @@ class Keys:
             key = asyncssh.read_private_key(str(ours), os.environ.get(CODE) or None)
         except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as error:
             raise Stop(f"{KEY}: {ours} {_unusable(str(error))}") from None
+        if stat.S_IMODE(known.stat().st_mode) & 0o022:
+            raise Stop(f"{KNOWN}: {known} kan ændres af andre; skriv chmod 644 {known}")
         try:
             asyncssh.read_known_hosts(str(known))
         except ValueError:

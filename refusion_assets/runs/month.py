@@ -308,7 +308,7 @@ def deliver(place: Place, month: date, koder: Sequence[str], say: Callable[[str]
     """
     refuse_unknown(place, koder)
     home = Path(os.environ["DAGSTER_HOME"])
-    mine = chosen(delivery(place.rules_folder, place.rules), koder)
+    mine = sorted(chosen(delivery(place.rules_folder, place.rules), koder), key=place.rules.koder.index)
     with events.readable(home), events.instance(home) as instance:
         tags = {STARTED_BY: COMMAND_LINE, **settle_tags([mine[0], mine[-1]], f"{month:%Y-%m}")}
         config = {"ops": {"levering__forsendelse": {"config": {"igen": igen, "kommuner": mine}}}}

@@ -74,8 +74,12 @@ def test_a_folder_gets_its_files_whole_and_the_file_itself_is_the_receipt(
     mine = {path.name: path.read_bytes() for path in folder_of(shown).glob("*-101-*.csv")}
     assert {path.name: path.read_bytes() for path in target.iterdir()} == mine | {"andres.csv": b"x"}
     assert shown.statuses() == {"leveret"}
+    assert shown.root.rows("SELECT count(*), min(art), max(udfald) FROM levering.kvittering") == [
+        (2, "mappe", "SUCCESS")
+    ]
     with shown.root.place.warehouse.open() as session:
         assert receipts_in(session, shown.root.place, month_of(MONTH)) == {"101": True}
+    assert shown.deliver().lines == ("2026-10: 0 filer sendt, 2 filer var leveret i forvejen.",)
 
 
 def test_a_routed_transfer_finds_its_receiver_by_cvr(shown: Shown) -> None:

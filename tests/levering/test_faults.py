@@ -275,6 +275,14 @@ def test_a_key_with_a_passphrase_is_opened_by_the_one_of_the_environment(
     assert Keys.from_environment(shown.root.path).known == shown.server.known
 
 
+def test_a_file_of_known_hosts_that_others_may_change_is_not_used(shown: Shown) -> None:
+    shown.server.known.chmod(0o664)
+    with pytest.raises(Stop, match="kan ændres af andre"):
+        shown.deliver()
+    shown.server.known.chmod(0o644)
+    assert shown.deliver().faults == ()
+
+
 def test_without_known_hosts_nobody_is_trusted(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REFUSION_SFTP_KENDTE")
     with pytest.raises(Stop, match="REFUSION_SFTP_KENDTE er ikke sat"):

@@ -23,6 +23,7 @@ from refusion_assets.assets.levering.shipments import (
 from refusion_assets.domain.findings.outcome import Outcome
 from refusion_assets.domain.levering import (
     AFVIST,
+    FEJLET,
     FORRETNING,
     LEVERET,
     MAPPE,
@@ -31,6 +32,7 @@ from refusion_assets.domain.levering import (
     OUT_OF_HAND,
     SENDT,
     SUCCES,
+    UNDER,
     Kvittering,
     Levering,
     after,
@@ -158,7 +160,8 @@ def _about(rows: Sequence[Row], senders_file_id: str, transfer_id: str) -> Row |
         return next((row for row in rows if row["senders_file_id"] == senders_file_id), None)
     if transfer_id and (same := [row for row in rows if row["transfer_id"] == transfer_id]):
         return same[-1]
-    return rows[-1] if rows else None
+    gone = [row for row in rows if row["status"] not in (UNDER, FEJLET)]
+    return gone[-1] if gone else None
 
 
 def _answered(session: Session, row: Row, said: Row) -> None:

@@ -1,6 +1,7 @@
 """Shipments: the files that a run has for each receiver, and what has been sent of them."""
 
 import fcntl
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,12 +16,15 @@ from refusion_assets.assets.gate import AABEN, LUKKET
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.levering import (
     AFVIST,
+    LEVERET,
     MAPPE,
     OPFOELGNING,
+    SUCCES,
     UNDER,
     Fil,
     Forsendelse,
     Item,
+    Kvittering,
     Levering,
     Modtager,
     planned,
@@ -230,8 +234,22 @@ def _keep(session: Session, items: Sequence[Item]) -> None:
     with session.lending("kept", pl.DataFrame(rows, schema=schema, orient="row")):
         session.run(
             """UPDATE levering.forsendelse SET status = kept.status, forsoeg = kept.forsoeg, fejl = kept.fejl,
-            sendt = coalesce(kept.sendt, forsendelse.sendt) FROM kept WHERE senders_file_id = kept.id"""
+            sendt = coalesce(kept.sendt, forsendelse.sendt),
+            kvitteret = CASE WHEN kept.status = $done THEN kept.sendt ELSE kvitteret END
+            FROM kept WHERE senders_file_id = kept.id""",
+            done=LEVERET,
         )
+    # Only a folder is its own receipt; all others come back later.
+    lies = [
+        {
+            "kvittering_id": hashlib.sha256(item.senders_file_id.encode()).hexdigest(), "fil": item.fil.fil,
+            "senders_file_id": item.senders_file_id, "art": MAPPE, "udfald": SUCCES, "kode": None, "tekst": None,
+            "transfer_id": None, "laest": item.sendt,
+        }
+        for item in items
+        if item.status == LEVERET
+    ]  # fmt: skip
+    session.insert("levering.kvittering", pl.DataFrame(lies, schema=types_of(Kvittering)))
 
 
 @dataclass(frozen=True)
