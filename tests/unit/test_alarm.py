@@ -375,4 +375,4 @@ def test_names_of_files_months_amounts_and_commands_stay_as_they_are() -> None:
 def test_a_subject_is_one_short_line() -> None:
     alarm = Alarm("stop", "STOPPET\n2026-10: " + "x" * 500, "")
     assert (len(alarm.emne), "\n" in alarm.emne, alarm.emne[-1]) == (150, False, "…")
-    assert set(EVERYTHING) == {"stop", "advarsel", "fil", "sen", "frist", "ikke_opgjort", "disk"}
+    assert set(EVERYTHING) == {"stop", "advarsel", "fil", "sen", "frist", "ikke_opgjort", "disk", "levering"}
