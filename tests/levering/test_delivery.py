@@ -4,16 +4,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from refusion_assets.assets.gate import OPGJORT
+from refusion_assets.assets.gate import LEVERING, OPGJORT
 from refusion_assets.assets.levering import shipments
 from refusion_assets.assets.levering.receipts import leveret_er_kladden, receipts_in
+from refusion_assets.definitions import OPGOER, build_defs
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.levering import senders_file_id
 from refusion_assets.domain.stop import Stop
 from refusion_assets.operations.board import undelivered
 from refusion_assets.operations.told import changes
+from refusion_assets.partitions import range_tags
+from refusion_assets.runs.month import QUIET
 from refusion_assets.store import session as store
 from refusion_assets.store.publish import publish_if_idle
 from tests.kit.sftp import USER, levering_toml, needs_sshd
@@ -216,3 +220,23 @@ def test_a_file_that_is_not_in_order_is_told_by_status_and_alarm_until_it_is(sho
     assert undelivered(place) == {}
     [over] = changes(wrong, {}, {}, None, "rod")
     assert over.emne == "I ORDEN 2026-10: leveringen til 730 er i orden"
+
+
+def test_what_works_by_itself_is_off_and_then_sends_and_reads_as_the_commands_do(shown: Shown) -> None:
+    defs, month = build_defs(shown.root.place), MONTH
+    assert defs.resolve_sensor_def("lever_efter_filer").default_status == dg.DefaultSensorStatus.STOPPED
+    assert defs.resolve_schedule_def("kvitteringer_hvert_kvarter").default_status == dg.DefaultScheduleStatus.STOPPED
+    with dg.DagsterInstance.ephemeral() as instance:
+        tags = range_tags(f"101|{month}", f"860|{month}")
+        settled = instance.create_run_for_job(defs.resolve_job_def(OPGOER), tags=tags)
+        over = dg.DagsterEvent("PIPELINE_SUCCESS", job_name=OPGOER)
+        context = dg.build_run_status_sensor_context("lever_efter_filer", over, instance, settled)
+        asked = defs.resolve_sensor_def("lever_efter_filer")(context)
+        assert isinstance(asked, dg.RunRequest)
+        job = defs.resolve_job_def("lever")
+        assert job.execute_in_process(instance=instance, tags=asked.tags, run_config=QUIET).success
+        shown.server.platform.settled(4)
+        assert defs.resolve_job_def("kvitteringer").execute_in_process(instance=instance, run_config=QUIET).success
+        made = instance.get_materialized_partitions(dg.AssetKey(LEVERING))
+    assert made == {f"101|{month}", f"730|{month}"}
+    assert shown.statuses() == {"leveret"}
