@@ -12,6 +12,7 @@ from refusion_assets.assets import classified, konsekvens, opgoerelse, outgoing,
 from refusion_assets.assets.checks import asset, quality
 from refusion_assets.assets.findings.statement import stopped
 from refusion_assets.assets.gate import GENBEREGN, GENINDLAES
+from refusion_assets.assets.levering import asset as levering
 from refusion_assets.assets.opfoelgning import asset as opfoelgning
 from refusion_assets.assets.raw import registers, reports
 from refusion_assets.assets.raw.let_pass import FILE_CHECKS, REGISTER_CHECKS
@@ -60,14 +61,24 @@ def build_defs(place: Place) -> dg.Definitions:
     settled = [*opgoerelse.build(cut.cells, rules), *outgoing.build(cut.cells)]
     beregn, opgoer = _jobs(monthly, settled, place, cut)
     followed, follow_up = opfoelgning.build(months), opfoelgning.job()
+    sent, (lever, kvitteringer) = levering.build(cut.cells), levering.jobs()
     return dg.Definitions(
-        assets=[leverance, *rules_edited.build(rules, months), *monthly, *settled, *followed, *konsekvens.build()],
+        assets=[
+            leverance,
+            *rules_edited.build(rules, months),
+            *monthly,
+            *settled,
+            *followed,
+            *sent,
+            *konsekvens.build(),
+        ],
         asset_checks=[*asset.build(rules), automation.check()],
-        jobs=[beregn, opgoer, *_again(), *rules_edited.jobs(rules), follow_up, konsekvens.job()],
-        schedules=[automation.schedule(place, beregn)],
+        jobs=[beregn, opgoer, *_again(), *rules_edited.jobs(rules), follow_up, lever, kvitteringer, konsekvens.job()],
+        schedules=[automation.schedule(place, beregn), levering.schedule(kvitteringer)],
         sensors=[
             _chain(beregn, opgoer, rules.koder),
             _follow_up(opgoer, follow_up),
+            _deliver(opgoer, lever, rules.koder),
             automation.sensor(place),
             rules_edited.sensor(place),
             alarms.sensor(place),
@@ -211,6 +222,32 @@ def _follow_up(opgoer: Any, followed: Any) -> dg.SensorDefinition:
         return dg.RunRequest(run_key=context.dagster_run.run_id, partition_key=cell.split("|")[-1])
 
     return opfoelgning_efter_filer
+
+
+def _deliver(opgoer: Any, lever: Any, koder: list[str]) -> dg.SensorDefinition:
+    """The sensor that sends a month's files when they are in sight; off until a person turns it on."""
+
+    @dg.run_status_sensor(
+        name="lever_efter_filer",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=[opgoer],
+        request_job=lever,
+        description=(
+            "Send filerne til modtagerne i levering.toml, når en måneds filer er vist. Slå den til, når den første "
+            "levering er gået godt; er den fra, sendes der med refusion lever."
+        ),
+        minimum_interval_seconds=5,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+    )
+    def lever_efter_filer(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+        """Starts `lever` over the month's cells after a run of `opgoer`, whoever launched it."""
+        tags = context.dagster_run.tags
+        cell = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_end")
+        if not cell:
+            return dg.SkipReason("kørslen har ingen måned")
+        return dg.RunRequest(run_key=context.dagster_run.run_id, tags=settle_tags(koder, cell.split("|")[-1]))
+
+    return lever_efter_filer
 
 
 def _settled_since(instance: dg.DagsterInstance, calculation: dg.DagsterRun, month: str) -> bool:

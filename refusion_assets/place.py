@@ -11,6 +11,7 @@ from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
 
+from refusion_assets.domain.levering import FILE
 from refusion_assets.domain.rules.change import Topics
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
@@ -193,7 +194,7 @@ def keep_rules(place: Place) -> None:
     ready = folder.with_name(f".{folder.name}")
     shutil.rmtree(ready, ignore_errors=True)
     ready.mkdir(parents=True)
-    for path in sorted(path for form in FORMS for path in place.rules_folder.glob(form)):
+    for path in sorted(path for form in FORMS for path in place.rules_folder.glob(form) if path.name != FILE):
         shutil.copyfile(path, ready / path.name)
     if load(ready, kept=True).version != place.rules.version:
         shutil.rmtree(ready)

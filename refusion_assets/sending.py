@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from refusion_assets.domain.stop import Stop
 from refusion_assets.progress import Say
 from refusion_assets.usage import Command, Fil, Koder, OneMonth, wrong
 
@@ -30,6 +31,46 @@ def afstem(say: Say, maaned: list[date], bogfoert: Path, kommune: list[str]) -> 
         say(line)
     if result.forskelle:
         click.get_current_context().exit(1)
+
+
+@click.command(cls=Command)
+@click.argument("maaned", metavar="MÅNED", type=OneMonth(), required=False)
+@click.pass_obj
+def kvitteringer(say: Say, maaned: list[date] | None) -> None:
+    """Læs kvitteringerne for det, der er sendt, og sig for hver kommune, hvad der mangler, og siden hvornår."""
+    from refusion_assets.place import at_work  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.runs.month import receive_receipts  # noqa: PLC0415  Dagster takes seconds to load
+
+    receive_receipts(at_work(), maaned[0] if maaned else None, say)
+
+
+@click.command(cls=Command)
+@click.argument("maaned", metavar="MÅNED", type=OneMonth())
+@click.option("--kommune", type=Koder(), default="", help="Kun disse kommuner, fx 730,706; ellers alle modtagere.")
+@click.option(
+    "--proev", is_flag=True, help="Sig, hvad der ville blive sendt hvorhen, og prøv forbindelsen; send intet."
+)
+@click.option("--igen", is_flag=True, help="Send også det igen, som kom tilbage afvist.")
+@click.pass_obj
+def lever(say: Say, maaned: list[date], kommune: list[str], *, proev: bool, igen: bool) -> None:
+    """Send en vist måneds filer til de modtagere, levering.toml nævner; hver fil een gang."""
+    from refusion_assets.place import at_work  # noqa: PLC0415  Polars takes a while to load
+
+    if proev and igen:
+        wrong("--proev sender intet, så --igen gør ingen forskel")
+    if proev:
+        from refusion_assets.assets.levering.shipments import tried  # noqa: PLC0415  Dagster takes a while to load
+        from refusion_assets.place import Place  # noqa: PLC0415  as above
+
+        told = tried(Place.from_environment().begun(), maaned[0], kommune)
+        for line in (*told.lines, *told.faults):
+            say(line)
+        if told.faults:
+            raise Stop(f"{len(told.faults)} ting er i vejen for en levering; docs/levering.md siger, hvad der gøres")
+        return
+    from refusion_assets.runs.month import deliver  # noqa: PLC0415  Dagster takes seconds to load
+
+    deliver(at_work(), maaned[0], kommune, say, igen=igen)
 
 
 @click.command(cls=Command)
@@ -56,4 +97,4 @@ def opfoelgning(say: Say, maaned: list[date], kommune: list[str], *, aabn: bool)
             click.launch(str(page))
 
 
-COMMANDS = (afstem, opfoelgning)
+COMMANDS = (afstem, kvitteringer, lever, opfoelgning)

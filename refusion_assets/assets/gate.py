@@ -26,6 +26,7 @@ from refusion_assets.store.session import ContractError, Locked, Relation, Sessi
 
 POOL = "duckdb"
 GENBEREGN, GENINDLAES = "genberegn", "genindlaes"
+LEVERING = ["levering", "forsendelse"]
 FILER, POSTERING, FILES_CHECK = ["opgoerelse", "filer"], ["opgoerelse", "postering"], "filer_er_kladden"
 BEFORE_ALL = date.min  # only runs that are closed for good count as closed
 OPGJORT, AABEN, LUKKET = "opgjort", "åben", "lukket"
@@ -218,7 +219,7 @@ def take_back(context: dg.AssetExecutionContext, place: Place, month: date, *, a
     gone = (place.outgoing / f"{month:%Y-%m}").exists()
     withdraw(place, month)
     cells = [f"{kode}|{month:%Y-%m}" for kode in place.rules.koder]
-    for key in [FILER, POSTERING] if anew else [FILER]:
+    for key in [FILER, LEVERING, POSTERING] if anew else [FILER, LEVERING]:
         forget(context.instance, key, cells)
     if gone and anew:
         text = f"Filerne for {month:%Y-%m} er trukket tilbage, mens måneden køres igen."

@@ -1,6 +1,25 @@
-"""Understands how amounts, counts and percentages are written for people to read."""
+"""Understands how texts are written for people to read: amounts, counts, percentages, and no number of a person."""
+
+import re
+import unicodedata
 
 import polars as pl
+
+HIDDEN = "(personnummer)"
+# The name of a delivered file has ten digits in a row of another kind: no month of a person's birth is above 12.
+FILE_NAME = r"-(?:\d{8}|\d{3})-20(?:1[3-9]|[2-9]\d)(?:0[1-9]|1[0-2])-\d{4}\.(?:csv|txt|manifest)"
+DAY, MONTH, DASHES = (
+    r"(?:[0-2]\d|3[01]|[6-8]\d|9[01])",
+    r"(?:0[1-9]|1[0-2])",
+    r"[ \t]*[-\u2010-\u2015\u2212\ufe58\ufe63\uff0d_]+[ \t]*",
+)
+PERSON = re.compile(
+    rf"(?P<file>{FILE_NAME})"
+    r"|\d{10,}"
+    rf"|\d{{6,}}{DASHES}\d{{4,}}"
+    rf"|(?<!\d){DAY}{MONTH}\d\d(?:\d\d)?[\W_]{{1,3}}\d{{4}}(?!\d)"
+    rf"|(?<!\d){DAY}[\W_]{MONTH}[\W_]\d\d(?:\d\d)?[\W_]{{1,3}}\d{{4}}(?!\d)"
+)
 
 
 def kroner(oere: pl.Expr) -> pl.Expr:
@@ -30,3 +49,10 @@ def kroner_text(oere: int) -> str:
 def procent(column: pl.Expr) -> pl.Expr:
     """Whole per cent with decimal comma and two decimals."""
     return pl.concat_str(column.cast(pl.String), pl.lit(",00"))
+
+
+def without_persons(text: str) -> str:
+    """A text without ten digits that could be a person's number, however they are written; line breaks are kept."""
+    legible = text.encode("utf-8", "replace").decode("utf-8")
+    plain = (sign for sign in legible if sign == "\n" or unicodedata.category(sign) not in ("Cf", "Cc") or sign == "\t")
+    return PERSON.sub(lambda found: found[0] if found["file"] else HIDDEN, "".join(plain))

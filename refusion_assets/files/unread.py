@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from refusion_assets.domain.rules.entries import Kilde, Rulebook
+from refusion_assets.domain.wording import HIDDEN
 from refusion_assets.files.delivered import MANIFEST, month_named, register_name, report_name
 
 REGISTERS = ("bopael", "fleksgrundlag")
 # Ten or twelve digits with no digit beside them. A CPR number begins with day and month, a file's number does not.
 PERSON = re.compile(r"(?<!\d)(\d\d)(\d\d)(?:\d\d){1,2}[-_. ]?\d{4}(?!\d)")
-HIDDEN = "(personnummer)"
 Fits = Callable[[str], bool]
 
 

@@ -20,7 +20,7 @@ from refusion_assets.law_pages.markdown import Record, cited, entries, heading, 
 from refusion_assets.law_pages.proof import SECOND, case_table, funktion, of_topic, proeve_link, reading_cases, users
 from refusion_assets.law_pages.topics import PAGES, Emne, Emner, read_emner
 from refusion_assets.place import REPOSITORY
-from refusion_assets.rulebook.load import TOPICS, load
+from refusion_assets.rulebook.load import DELIVERY, TOPICS, load
 
 PAGE = "tests/data/laesninger.toml"
 SCHEMA = "regler.json"
@@ -231,7 +231,7 @@ def schema() -> str:
     It allows any topic in any file, as `load` does; only `load` proves conditions across entries.
     Hjemmel: none, technical.
     """
-    kinds = {topic: kind for topic, (file, kind) in TOPICS.items() if file.endswith(".toml")}
+    kinds = {topic: kind for topic, (file, kind) in TOPICS.items() if file.endswith(".toml")} | DELIVERY
     asked: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
         (topic, "validation", TypeAdapter(kind)) for topic, kind in kinds.items()
     ]
@@ -245,12 +245,14 @@ def schema() -> str:
             if "anyOf" in field:  # an optional number; TOML has no null
                 field.update(field.pop("anyOf")[0])
                 del field["default"]
-            elif name in form["required"] and field.get("type") == "string":
+            elif name in form.get("required", ()) and field.get("type") == "string":
                 field["minLength"] = 1
     topics = {
         topic: {
             "type": "array",
-            "description": " ".join(emner.of_file(TOPICS[topic][0]).regulerer.split()),
+            "description": " ".join(emner.of_file(TOPICS[topic][0]).regulerer.split())
+            if topic in TOPICS
+            else "Hvem der får filerne fra en kørsel, og hvordan; ingen del af reglernes version.",
             "items": entry[topic, "validation"],
         }
         for topic in kinds

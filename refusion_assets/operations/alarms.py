@@ -10,8 +10,9 @@ import dagster as dg
 
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.rules.entries import Rulebook
+from refusion_assets.domain.wording import without_persons
 from refusion_assets.operations.automation import SECONDS_TO_SETTLE, UNSEEN, unseen
-from refusion_assets.operations.board import board, coming_month
+from refusion_assets.operations.board import board, coming_month, undelivered
 from refusion_assets.operations.receivers import Modtager, deliver, file_of, nobody, receivers
 from refusion_assets.operations.told import OF_A_MONTH, Ended, Memory, changes, over_or_again, standing
 from refusion_assets.place import Place, unforeseen
@@ -165,6 +166,7 @@ def _month(
     if not boards:
         return memory
     stands = {key: line for key, line in memory.staar.items() if key.split("|")[0] == "stop"}
+    stands |= {f"levering|{key}": without_persons(line) for key, line in undelivered(place).items()}
     for one in boards.values():
         stands |= standing(one, memory.staar)
     if not calm:

@@ -31,8 +31,8 @@ from refusion_assets.domain.operations.board import (
 )
 from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.stop import Stop, of_the_system
+from refusion_assets.domain.wording import without_persons
 from refusion_assets.operations.board import board, coming_month, known, now_in_danish_time, runs
-from refusion_assets.operations.receivers import without_persons
 from refusion_assets.partitions import grids, kroner, sender_cell
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import RuleError

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 from refusion_assets.assets.findings.statement import held_back_lines, stops
 from refusion_assets.assets.gate import LUKKET, OPGJORT
+from refusion_assets.assets.levering.receipts import standing, wrongs
+from refusion_assets.assets.levering.shipments import now as utc_now
 from refusion_assets.assets.raw.let_pass import let_passed
 from refusion_assets.assets.raw.reports import senders_read
 from refusion_assets.domain.calendar import next_month
@@ -37,6 +39,7 @@ from refusion_assets.files.arrivals import Proof
 from refusion_assets.files.unread import unread
 from refusion_assets.partitions import last_month
 from refusion_assets.place import Place
+from refusion_assets.rulebook.load import delivery
 from refusion_assets.store.session import Locked, Session
 
 MONTHS_BEFORE, RUNS_SHOWN = 3, 3
@@ -253,6 +256,23 @@ def run_lines(place: Place) -> Iterator[str]:
             yield cut(f"Kørsel {said.maaned} er STOPPET (det hele står i {where}): {said.grund}", MOST_OF_A_REASON)
 
 
+def undelivered(place: Place) -> dict[str, str]:
+    """A sentence for each delivery that must be seen to (`receipts.wrongs`), by its key."""
+    levering = delivery(place.rules_folder, place.rules)
+    return known(place, lambda session: wrongs(session, levering, None, utc_now()), {})
+
+
+def _delivery_lines(place: Place) -> Iterator[str]:
+    """The state of the deliveries, if there are receivers: the last months, then what must be seen to."""
+    levering = delivery(place.rules_folder, place.rules)
+    nothing: list[str] = []
+    lines = known(place, lambda session: standing(session, levering, None, utc_now()), nothing)
+    yield from lines
+    yield from (f"  {line}" for line in undelivered(place).values())
+    if levering.modtagere and not lines:
+        yield f"Levering: {plural(len(levering.modtagere), 'modtager', 'modtagere')}, og intet er sendt endnu."
+
+
 def status_lines(place: Place, months: list[date], *, som_json: bool) -> Iterator[str]:
     """The lines of `refusion status`: the board of each month, and the last runs; one JSON object per month instead.
 
@@ -276,3 +296,4 @@ def status_lines(place: Place, months: list[date], *, som_json: bool) -> Iterato
             yield from board_lines(found)
     if not som_json:
         yield from run_lines(place)
+        yield from _delivery_lines(place)

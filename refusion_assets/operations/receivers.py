@@ -5,7 +5,6 @@ import os
 import re
 import threading
 import time
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,10 +13,10 @@ from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 from refusion_assets.domain.stop import Stop
-from refusion_assets.files.unread import HIDDEN
+from refusion_assets.domain.wording import without_persons
 from refusion_assets.rulebook.load import RuleError, read_entries
 
-Slags = Literal["stop", "advarsel", "fil", "sen", "frist", "ikke_opgjort", "disk"]
+Slags = Literal["stop", "advarsel", "fil", "sen", "frist", "ikke_opgjort", "disk", "levering"]
 EVERYTHING: tuple[Slags, ...] = get_args(Slags)
 FILE, ELSEWHERE = "alarm.toml", "REFUSION_ALARM"
 MOST_LETTERS_OF_A_SUBJECT = 150
@@ -28,20 +27,6 @@ SECONDS_FOR_AN_ANSWER, SECONDS_FOR_ALL = 10.0, 30.0
 SERVERS_NAMED = {"json", "jsons", "xml", "xmls", "form", "forms", "workflow", "workflows"}
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 WRITTEN_SECRET = re.compile(r"://[^/@?#]*:(?!\$\{)[^/@?#]+@")
-# The name of a delivered file has ten digits in a row of another kind: no month of a person's birth is above 12.
-FILE_NAME = r"-(?:\d{8}|\d{3})-20(?:1[3-9]|[2-9]\d)(?:0[1-9]|1[0-2])-\d{4}\.(?:csv|txt|manifest)"
-DAY, MONTH, DASHES = (
-    r"(?:[0-2]\d|3[01]|[6-8]\d|9[01])",
-    r"(?:0[1-9]|1[0-2])",
-    r"[ \t]*[-\u2010-\u2015\u2212\ufe58\ufe63\uff0d_]+[ \t]*",
-)
-PERSON = re.compile(
-    rf"(?P<file>{FILE_NAME})"
-    r"|\d{10,}"
-    rf"|\d{{6,}}{DASHES}\d{{4,}}"
-    rf"|(?<!\d){DAY}{MONTH}\d\d(?:\d\d)?[\W_]{{1,3}}\d{{4}}(?!\d)"
-    rf"|(?<!\d){DAY}[\W_]{MONTH}[\W_]\d\d(?:\d\d)?[\W_]{{1,3}}\d{{4}}(?!\d)"
-)
 # Signs in the words of the library, and the reason for the operator; those words may hold an address with a key.
 REASONS = (
     (r"\(535\b|\(534\b|\(530\b|Authentication", "serveren afviste login; er brugernavn og adgangskode rigtige?"),
@@ -56,13 +41,6 @@ REASONS = (
     (r"error=40[13]\b", "serveren afviste adgangen; er nøglen i adressen rigtig?"),
 )  # fmt: skip
 CODE = re.compile(r"(?:\(|error=|refused: )(?P<code>[45]\d\d)\b")
-
-
-def without_persons(text: str) -> str:
-    """A text without ten digits that could be a person's number, however they are written; line breaks are kept."""
-    legible = text.encode("utf-8", "replace").decode("utf-8")
-    plain = (sign for sign in legible if sign == "\n" or unicodedata.category(sign) not in ("Cf", "Cc") or sign == "\t")
-    return PERSON.sub(lambda found: found[0] if found["file"] else HIDDEN, "".join(plain))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from datetime import date, datetime, timedelta
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.operations.board import LEVERET, SEN, Board, gigabytes, moment
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.operations.receivers import Alarm, Modtager, without_persons
+from refusion_assets.domain.wording import without_persons
+from refusion_assets.operations.receivers import Alarm, Modtager
 
 TITLES = {
     "stop": "STOPPET",
@@ -20,6 +21,7 @@ TITLES = {
     "frist": "FRIST",
     "ikke_opgjort": "IKKE OPGJORT",
     "disk": "DISK",
+    "levering": "LEVERING",
 }
 OVER = "I ORDEN"
 OF_A_MONTH = ("fil", "sen", "frist", "ikke_opgjort")
@@ -192,6 +194,8 @@ def over(key: str, board: Board | None) -> str | None:
         return "der er igen plads på disken."
     if slags == "stop":
         return f"{subject} er gennemført."
+    if slags == "levering":
+        return f"leveringen til {subject.partition(' ')[0]} er i orden."
     sender = subject.partition(" ")[0]
     if board and slags in ("sen", "fil") and sender in [one.navn for one in board.i_stand(LEVERET)]:
         return f"{sender} har leveret for {month}."
@@ -235,6 +239,8 @@ def _act(slags: str, month: str, lines: Sequence[str], rules: Rulebook | None) -
             "Bed afsenderen om filen; en tom fil (kun overskriften) med sit manifest tæller som leveret.",
             f"Eller kør uden: refusion koer {month} --accepter FIL-006:AFSENDER --begrundelse ...",
         ]
+    if slags == "levering":
+        return [f"Se, hvad der står: refusion kvitteringer {month}. docs/levering.md siger, hvad der gøres ved det."]
     if slags == "disk":
         return ["Gør plads på disken, før den næste kørsel."]
     return [f"Se, hvad der mangler: refusion status {month}. Kør den: refusion koer {month}."]

@@ -19,6 +19,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from refusion_assets.domain.levering import FILE, KINDS, Afsender, Levering, Modtager, assembled, faults
 from refusion_assets.domain.refusion.fleksbidrag import rule_faults
 from refusion_assets.domain.rules.change import EMNER
 from refusion_assets.domain.rules.cited import Cited
@@ -28,7 +29,7 @@ from refusion_assets.rulebook.improbable import prove_edits
 from refusion_assets.rulebook.prove import RuleError, prove, said
 from refusion_assets.rulebook.vouchers import voucher_faults
 
-__all__ = ["TOPICS", "RuleError", "load", "read_entries"]
+__all__ = ["DELIVERY", "TOPICS", "RuleError", "delivery", "load", "read_entries"]
 T = TypeVar("T")
 NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
 FORMS = (".toml", ".csv")
@@ -187,7 +188,10 @@ def _entries(cls: type[T], records: Sequence[dict[str, Any]], where: str, form: 
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of rules in a folder, TOML before CSV; RuleError without such a folder."""
+    """The files of rules in a folder, TOML before CSV; RuleError without such a folder.
+
+    The file of delivery is none of them: a new address of a receiver is no new law (ADR 0031).
+    """
     there = "sæt REFUSION_REGLER til mappen med reglerne, eller fjern den, så bruges rules/"
     try:
         paths = sorted(folder.iterdir())
@@ -202,7 +206,8 @@ def _files(folder: Path) -> list[Path]:
             raise RuleError(f"{path.name}: endelsen er {path.suffix}; skriv den med små bogstaver")
     if not {path.name for path in paths} & (known := {file for file, _ in TOPICS.values()}):
         raise RuleError(f"{folder}: i mappen ligger ingen af reglernes filer ({', '.join(sorted(known))}); {there}")
-    return [path for form in FORMS for path in paths if path.suffix == form and not path.name.startswith(".")]
+    lawful = [path for path in paths if not path.name.startswith(".") and path.name != FILE]
+    return [path for form in FORMS for path in lawful if path.suffix == form]
 
 
 def _written(path: Path) -> str:
@@ -240,10 +245,31 @@ def read_entries(path: Path, topic: str, cls: type[T]) -> tuple[T, ...]:
     tables = _tables(path)
     if unknown := sorted(set(tables) - {topic}):
         raise RuleError(f"{path.name}, {unknown[0]}: ukendt emne; skriv [[{topic}]]")
+    return _of_topic(path, tables, topic, cls)
+
+
+def _of_topic(path: Path, tables: dict[str, Any], topic: str, cls: type[T]) -> tuple[T, ...]:
+    """The entries of one topic of a TOML file."""
     records = tables.get(topic, [])
     if not isinstance(records, list):
         raise RuleError(f"{path.name}, {topic}: er skrevet som een post; skriv [[{topic}]] med to klammer")
     return _entries(cls, records, f"{path.name}, {topic}", Form.TOML)
+
+
+def delivery(folder: Path, rules: Rulebook) -> Levering:
+    """The receivers of files and their ways, by `levering.toml` in the folder of rules; none without the file.
+
+    RuleError with file and entry for what is wrong. It is no part of the rules' version.
+    """
+    path = folder / FILE
+    tables = _tables(path) if path.exists() else {}
+    if unknown := sorted(set(tables) - set(DELIVERY)):
+        raise RuleError(f"{FILE}, {unknown[0]}: ukendt emne; skriv [[afsender]] eller [[modtager]]")
+    afsendere = _of_topic(path, tables, "afsender", Afsender)
+    modtagere = _of_topic(path, tables, "modtager", Modtager)
+    if fault := next(faults(afsendere, modtagere, rules.koder, KINDS), None):
+        raise RuleError(fault)
+    return assembled(afsendere, modtagere)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -306,6 +332,8 @@ def read_topics(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return dict(topics)
 
 
+# The topics of the file of delivery.
+DELIVERY = {"afsender": Afsender, "modtager": Modtager}
 TOPICS = {topic: (emne.fil, emne.post) for topic, emne in EMNER.items()}
 CITATION = tuple(field.name for field in dataclasses.fields(Cited))
 
@@ -350,4 +378,5 @@ def load(folder: Path, today: date | None = None, *, kept: bool = False) -> Rule
         raise RuleError(fault)
     if not kept:
         prove_edits(rules, today)
+        delivery(folder, rules)
     return rules

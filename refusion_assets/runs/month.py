@@ -29,6 +29,8 @@ from refusion_assets.assets.gate import (
 )
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
+from refusion_assets.assets.levering.asset import LEVER, receive
+from refusion_assets.assets.levering.shipments import chosen
 from refusion_assets.assets.opfoelgning.asset import JOB as OPFOELGNING
 from refusion_assets.assets.opfoelgning.asset import balances_kept, refuse_unsettled
 from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
@@ -48,7 +50,7 @@ from refusion_assets.operations.automation import COMMAND_LINE, STARTED_BY
 from refusion_assets.partitions import last_month, range_tags
 from refusion_assets.place import Place
 from refusion_assets.progress import patient
-from refusion_assets.rulebook.load import load
+from refusion_assets.rulebook.load import delivery, load
 from refusion_assets.store import events
 from refusion_assets.store.publish import publish
 
@@ -299,6 +301,33 @@ def follow_up(place: Place, month: date, say: Callable[[str], None]) -> Path:
     return place.outgoing / f"{month:%Y-%m}"
 
 
+def deliver(place: Place, month: date, koder: Sequence[str], say: Callable[[str], None], *, igen: bool = False) -> None:
+    """The files of run `month` sent to their receivers (`levering.shipments.deliver`), in the job that the UI has.
+
+    Stop at the end if a file did not arrive; the others have.
+    """
+    refuse_unknown(place, koder)
+    home = Path(os.environ["DAGSTER_HOME"])
+    mine = sorted(chosen(delivery(place.rules_folder, place.rules), koder), key=place.rules.koder.index)
+    with events.readable(home), events.instance(home) as instance:
+        tags = {STARTED_BY: COMMAND_LINE, **settle_tags([mine[0], mine[-1]], f"{month:%Y-%m}")}
+        config = {"ops": {"levering__forsendelse": {"config": {"igen": igen, "kommuner": mine}}}}
+        done = _execute(build_defs(replace(place, tell=say)), LEVER, instance, tags, config=config)
+    if wrong := [one.description for one in done.get_asset_check_evaluations() if not one.passed]:
+        raise Stop(" ".join(filter(None, wrong)))
+
+
+def receive_receipts(place: Place, month: date | None, say: Callable[[str], None]) -> None:
+    """The receipts of what was sent read, and what stands said; Stop at the end if something must be seen to."""
+    home = Path(os.environ["DAGSTER_HOME"])
+    with events.readable(home), events.instance(home) as instance:
+        told = receive(place, instance, month, say)
+    for line in (*told.lines, *told.faults):
+        say(line)
+    if told.faults:
+        raise Stop(f"{plural(len(told.faults), 'ting', 'ting')} skal ses efter; docs/levering.md siger, hvad der gøres")
+
+
 def _done_again(
     place: Place, job: str, months: Sequence[date], say: Callable[[str], None], config: Knowingly | None = None
 ) -> Iterator[str]:
@@ -368,8 +397,8 @@ def _execute(
     tags: dict[str, str],
     cell: str | None = None,
     config: dict[str, Any] | None = None,
-) -> None:
-    """One job run in this process and kept in the instance; Stop with its reason if it fails."""
+) -> dg.ExecuteInProcessResult:
+    """One job run in this process and kept in the instance; its result, or Stop with its reason if it fails."""
     # A person sees that a command has ended, and starts it again; a copy begun by Dagster would run into it.
     tags = {**tags, MAX_RETRIES_TAG: "0"}
     # It says in English, on standard error, which checks a stopped step did not make.
@@ -381,3 +410,4 @@ def _execute(
         reason = events.reason_of(result.all_events)
         events.last_word(instance, result.dagster_run, reason)
         raise Stop(reason)
+    return result

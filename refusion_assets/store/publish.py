@@ -6,17 +6,18 @@ import shutil
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
-from refusion_assets.store.session import Warehouse
+from refusion_assets.store.session import Locked, Warehouse
 
 HEADERS = 3 * 4096
 """Bytes before the first block of a DuckDB file: one main header and two database headers, 4096 bytes each."""
 
+LOCK = "udgivelse.laas"
 MAGIC = b"DUCK"
 CHECKSUM = 8
 PIECE = 4 * 2**20
@@ -27,9 +28,33 @@ BLOCK_SIZE_AT = 8 + 4 * 8
 
 def publish(warehouse: Warehouse) -> Path:
     """The published copy, made anew from the live file; readers keep the copy they have open."""
-    warehouse.checkpoint()
-    copy_changed(warehouse.path, warehouse.published)
+    with _alone(warehouse):
+        warehouse.checkpoint()
+        copy_changed(warehouse.path, warehouse.published)
     return warehouse.published
+
+
+def publish_if_idle(warehouse: Warehouse) -> bool:
+    """True if the published copy was made anew; not while a run has the live file open, which will do it itself.
+
+    For those outside the queue of runs: nobody can write the live file while it is copied.
+    """
+    try:
+        with _alone(warehouse):
+            warehouse.checkpoint(patience=1.0)
+            with warehouse.watching():
+                copy_changed(warehouse.path, warehouse.published)
+    except Locked:
+        return False
+    return True
+
+
+@contextmanager
+def _alone(warehouse: Warehouse) -> Iterator[None]:
+    """Within the block, nobody else makes the copy of the data root."""
+    with (warehouse.path.parent / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def copy_changed(live: Path, published: Path) -> None:

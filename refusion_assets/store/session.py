@@ -178,9 +178,9 @@ class Warehouse:
         connection.execute(f"SET threads = {THREADS}")
         return connection
 
-    def checkpoint(self) -> None:
-        """Move the log of commits into the live file."""
-        with self._readable(self.path), self._connect(self.path) as connection:
+    def checkpoint(self, patience: float = LOCK_PATIENCE_SECONDS) -> None:
+        """Move the log of commits into the live file; Locked if somebody has it open for longer than the patience."""
+        with self._readable(self.path), self._connect(self.path, patience=patience) as connection:
             connection.execute("CHECKPOINT")
 
 

@@ -11,6 +11,7 @@ from refusion_assets.domain.duration.count import Vindue
 from refusion_assets.domain.duration.spells import Forloeb, ForloebTaeller
 from refusion_assets.domain.findings.outcome import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.findings.words import Advis
+from refusion_assets.domain.levering import Forsendelse, Kvittering
 from refusion_assets.domain.opfoelgning.views import VIEWS
 from refusion_assets.domain.opgoerelse.ledger import (
     FilGrundlag,
@@ -79,6 +80,7 @@ OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
     },
     "assets.findings.advise": {"opgoerelse.advis": Advis},
     "assets.outgoing": {"opgoerelse.fil_grundlag": FilGrundlag},
+    "assets.levering": {"levering.forsendelse": Forsendelse, "levering.kvittering": Kvittering},
     "assets.opfoelgning": {f"opfoelgning.{name}": model for name, model in VIEWS.items()},
     "assets.checks.asset": {"kontrol.resultat": Resultat, "kontrol.tal": Tal},
     "assets.checks.quality": {"kontrol.kvalitet": Afsender},

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from refusion_assets.law_pages.page import SCHEMA, schema
-from refusion_assets.rulebook.load import TOPICS, load
+from refusion_assets.rulebook.load import DELIVERY, TOPICS, load
 from tests.kit.data_root import REPO, RULES
 
 FILES = sorted(RULES.glob("*.toml"))
@@ -54,7 +54,9 @@ def faults(content: Any, form: dict[str, Any], where: str = "") -> Iterator[str]
 def test_the_schema_beside_the_rules_is_what_the_program_reads() -> None:
     stands = (REPO / "docs" / "skema" / SCHEMA).read_text("utf-8")
     assert stands == schema(), "kør `make regelsider`"
-    assert set(FORM["properties"]) == {topic for topic, (file, _) in TOPICS.items() if file.endswith(".toml")}
+    assert set(FORM["properties"]) == {topic for topic, (file, _) in TOPICS.items() if file.endswith(".toml")} | {
+        *DELIVERY
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

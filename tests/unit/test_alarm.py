@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refusion_assets.domain.wording import without_persons
 from refusion_assets.operations import receivers
-from refusion_assets.operations.receivers import EVERYTHING, Alarm, Modtager, deliver, without_persons
+from refusion_assets.operations.receivers import EVERYTHING, Alarm, Modtager, deliver
 from tests.conftest import DataRoot, Ran
 from tests.house.test_house import python
 from tests.kit import inbox
@@ -374,4 +375,4 @@ def test_names_of_files_months_amounts_and_commands_stay_as_they_are() -> None:
 def test_a_subject_is_one_short_line() -> None:
     alarm = Alarm("stop", "STOPPET\n2026-10: " + "x" * 500, "")
     assert (len(alarm.emne), "\n" in alarm.emne, alarm.emne[-1]) == (150, False, "…")
-    assert set(EVERYTHING) == {"stop", "advarsel", "fil", "sen", "frist", "ikke_opgjort", "disk"}
+    assert set(EVERYTHING) == {"stop", "advarsel", "fil", "sen", "frist", "ikke_opgjort", "disk", "levering"}

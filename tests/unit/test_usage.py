@@ -29,7 +29,7 @@ WRONG = {
     ("koer", "2026-10", "--stille=3"): "tilvalget --stille tager ingen værdi",
     ("koer", "2026-10", "--begrundelse", "x"): "--begrundelse hører til --accepter eller --undtagen",
     ("koer", "2026-10", "--undtagen", "7"): "'7' er ikke en kommunekode",
-    ("koeer",): "kommandoen koeer findes ikke; mente du koer?",
+    ("koeer",): "kommandoen koeer findes ikke; mente du koer",
     ("opgoer", "2026-10"): "--kommuner mangler",
     ("opgoer", "2026-10", "--kommuner", ""): "skriv mindst een kommune",
     ("opgoer", "2026-09..2026-10", "--kommuner", "101"): "kommandoen tager een ad gangen, fx 2026-10",
