@@ -267,7 +267,8 @@ def delivery(folder: Path, rules: Rulebook) -> Levering:
         raise RuleError(f"{FILE}, {unknown[0]}: ukendt emne; skriv [[afsender]] eller [[modtager]]")
     afsendere = _of_topic(path, tables, "afsender", Afsender)
     modtagere = _of_topic(path, tables, "modtager", Modtager)
-    if fault := next(faults(afsendere, modtagere, rules.koder, KINDS), None):
+    kinds = [*KINDS, *(form.id for form in rules.bilagsformer)]
+    if fault := next(faults(afsendere, modtagere, rules.koder, kinds), None):
         raise RuleError(fault)
     return assembled(afsendere, modtagere)
 

@@ -8,13 +8,16 @@ import pytest
 
 from refusion_assets.assets.gate import LEVERING
 from refusion_assets.assets.levering.asset import ALL_SENT, SAME
-from refusion_assets.assets.levering.shipments import alone
+from refusion_assets.assets.levering.receipts import receipts_in
+from refusion_assets.assets.levering.shipments import alone, deliver
+from refusion_assets.domain.calendar import month_of
 from refusion_assets.store import events
 from tests.conftest import DataRoot, Example
 from tests.kit.sftp import Server, levering_toml, needs_sshd, sftp_server
 from tests.levering.conftest import rules_in
 
 pytestmark = needs_sshd
+CITED = 'hjemmel = "ingen: teknisk"\nkilde = "prøve"\nkontrolleret = 2026-11-28\nsikkerhed = "vores eget valg"\n'
 MONTH, KODER = "2024-04", ["169", "730"]
 
 
@@ -103,6 +106,29 @@ def test_a_delivery_with_a_fault_says_it_goes_on_with_the_others_and_has_exit_co
         ):
             ran = root.refusion(*words)
             assert (ran.code, line in ran.err) == (code, True), ran.err
+
+
+def test_a_voucher_with_a_line_without_an_account_stays_here_and_the_other_files_go(
+    example: Example, tmp_path: Path
+) -> None:
+    root = DataRoot(example.root.copy(tmp_path).path, rules_in(tmp_path))
+    (tmp_path / "ud").mkdir()
+    text = levering_toml(22, ["169"]).replace("sp-simpel", "mappe").replace('"advisering"', '"bogfoering"')
+    (root.rules / "levering.toml").write_text(f'{text}ud = "{tmp_path / "ud"}"\n', "utf-8")
+    told = deliver(root.place, month_of(MONTH), (), lambda _: None)
+    [fault] = told.faults
+    assert fault.startswith("169: bilaget ")
+    assert "kontering.toml" in fault
+    assert [path.name.split("-")[2] for path in (tmp_path / "ud").iterdir()] == ["beregning"]
+    with root.place.warehouse.open() as session:
+        assert receipts_in(session, root.place, month_of(MONTH)) == {"169": False}
+    with (root.rules / "kontering.toml").open("a", encoding="utf-8") as file:
+        file.write(
+            '\n[[kommunebilag]]\nkommunekode = "169"\ntillad_pladsholder = true\ngaelder_fra = 2020-01-01\n' + CITED
+        )
+    told = deliver(DataRoot(root.path, root.rules).place, month_of(MONTH), (), lambda _: None)
+    assert told.faults == ()
+    assert len(list((tmp_path / "ud").iterdir())) == 2
 
 
 def test_without_receivers_nothing_is_said_of_deliveries(example: Example, tmp_path: Path) -> None:

@@ -265,10 +265,10 @@ def receipts_in(session: Session, place: Place, month: date) -> dict[str, bool]:
         return {}
     rows = session.frame(f"SELECT * FROM ({LAST}) WHERE koersel = $n", n=files.koersel).rows(named=True)
     last = {(row["kommunekode"], row["fil"]): row for row in rows}
-    refused = refused_vouchers(session, place, files, list(levering.modtagere))
+    unbookable = refused_vouchers(session, place, files, levering.modtagere.values())
     found = {}
     for kode, one in levering.modtagere.items():
-        mine, faults = files_of(one, files, refused)
+        mine, faults = files_of(one, files, unbookable)
         there = [last.get((kode, fil.fil)) for fil in mine]
         found[kode] = (
             bool(mine)

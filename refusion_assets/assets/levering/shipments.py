@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from refusion_assets.assets.gate import AABEN, LUKKET
+from refusion_assets.assets.opgoerelse import ledger_of
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.levering import (
     AFVIST,
@@ -29,18 +30,21 @@ from refusion_assets.domain.levering import (
     Modtager,
     planned,
 )
-from refusion_assets.domain.opgoerelse.ledger import run_number
+from refusion_assets.domain.opgoerelse.ledger import run_day, run_number
+from refusion_assets.domain.opgoerelse.voucher import refused
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.files.delivered import fingerprint
 from refusion_assets.files.outgoing import SUMS
-from refusion_assets.place import Place
-from refusion_assets.rulebook.load import delivery
+from refusion_assets.place import Place, kept
+from refusion_assets.rulebook.load import delivery, load
 from refusion_assets.store.publish import publish_if_idle
 from refusion_assets.store.session import Locked, Session
 
 LOCK = "levering.laas"
 TIMES_TO_WAIT = 20
+# The kinds of files that are no vouchers.
+UNBOOKED = frozenset({"beregning", "advisering", "opgoerelse", OPFOELGNING})
 Row = dict[str, Any]
 Rows = dict[tuple[str, str], list[Row]]
 # The last delivery of each file of each run.
@@ -121,10 +125,10 @@ def _said(sums: Path) -> dict[str, str]:
     return {name: summed for summed, name in lines}
 
 
-def files_of(one: Modtager, files: Shown, refused: Mapping[str, str]) -> tuple[list[Fil], list[str]]:
+def files_of(one: Modtager, files: Shown, unbookable: Mapping[str, str]) -> tuple[list[Fil], list[str]]:
     """The files that a receiver gets of a run, and a sentence for each kind that it cannot get.
 
-    `refused`: by municipality, why its voucher may not be delivered.
+    `unbookable`: by municipality, why its voucher may not be delivered.
     """
     found, faults = [], []
     for kind in one.filer:
@@ -133,8 +137,8 @@ def files_of(one: Modtager, files: Shown, refused: Mapping[str, str]) -> tuple[l
             mine = {path.name: fingerprint(path) for path in sorted(files.folder.glob(f"{start}*"))}
         else:
             mine = {name: summed for name, summed in sorted(files.sums.items()) if name.startswith(start)}
-        if kind not in ("beregning", "advisering", "opgoerelse", OPFOELGNING) and one.kommunekode in refused:
-            faults.append(refused[one.kommunekode])
+        if kind not in UNBOOKED and one.kommunekode in unbookable:
+            faults.append(unbookable[one.kommunekode])
             continue
         if not mine:
             lacking = "opfølgningen er ikke lavet" if kind == OPFOELGNING else f"kørslen har ingen fil {kind}"
@@ -148,9 +152,27 @@ def files_of(one: Modtager, files: Shown, refused: Mapping[str, str]) -> tuple[l
     return found, faults
 
 
-def refused_vouchers(session: Session, place: Place, files: Shown, koder: Collection[str]) -> dict[str, str]:  # noqa: ARG001
-    """By municipality, why its voucher may not be delivered: a line of it has no account of its own."""
-    return {}
+def refused_vouchers(session: Session, place: Place, files: Shown, receivers: Iterable[Modtager]) -> dict[str, str]:
+    """By municipality, why its voucher may not be delivered: a line of it has no account of its own.
+
+    The accounts are those of the run's rules, as its files have them; the leave to take placeholders is today's.
+    """
+    koder = [one.kommunekode for one in receivers if not UNBOOKED.issuperset(one.filer)]
+    if not koder:
+        return {}
+    rows, rules = ledger_of(session, files.koersel, koder), place.rules
+    version = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE koersel = $n", n=files.koersel)
+    if version == rules.version:
+        return refused(rows, files.month, rules)
+    day = run_day(files.month, rules)
+    then = refused(rows, files.month, load(kept(place, str(version)), kept=True))
+    now_too = refused(rows, files.month, rules)
+    allowed = {kode for kode in then if (wish := rules.own_postings.bilag(kode, day)) and wish.tillad_pladsholder}
+    return {
+        kode: why if kode in now_too else f"{why}. Reglerne har den nu; kør måneden igen, så kommer den på bilaget"
+        for kode, why in then.items()
+        if kode not in allowed
+    }
 
 
 def rows_of(session: Session, koersel: int) -> Rows:
@@ -178,9 +200,9 @@ def plan(session: Session, place: Place, month: date, levering: Levering, koder:
     files = shown(session, place, month)
     made, before = Plan(files), rows_of(session, files.koersel)
     chosen = [levering.modtagere[kode] for kode in koder]
-    refused = refused_vouchers(session, place, files, [one.kommunekode for one in chosen])
+    unbookable = refused_vouchers(session, place, files, chosen)
     for one in chosen:
-        mine, faults = files_of(one, files, refused)
+        mine, faults = files_of(one, files, unbookable)
         made.faults += [f"{one.kommunekode}: {fault}" for fault in faults]
         for fil in mine:
             item, status = planned(fil, files.koersel, before[one.kommunekode, fil.fil], igen=igen)
