@@ -144,10 +144,10 @@ CONTENT: dict[str, tuple[str, str] | None] = {
     "classified.krav": (
         """borger_id, ydelse_id, konto, kilde_id, periode_start, periode_slut, pligt_se, kommunekode_betaler,
             beloeb_oere, antal_raekker""",
-        """SELECT {names} FROM landet.classified.krav k WHERE EXISTS (FROM {linjer} l WHERE l.slags = 'egen'
-            AND l.art = 'I' AND l.borger_id = k.borger_id AND l.konto = k.konto AND l.pligt_se = k.pligt_se
-            AND l.periode_start = k.periode_start AND l.periode_slut = k.periode_slut
-            AND l.kommunekode_betaler IS NOT DISTINCT FROM k.kommunekode_betaler)
+        """SELECT {names} FROM landet.classified.krav k
+            SEMI JOIN (FROM {linjer} WHERE slags = 'egen' AND art = 'I') l ON l.borger_id = k.borger_id
+            AND l.konto = k.konto AND l.pligt_se = k.pligt_se AND l.periode_start = k.periode_start
+            AND l.periode_slut = k.periode_slut AND l.kommunekode_betaler IS NOT DISTINCT FROM k.kommunekode_betaler
             UNION ALL SELECT {names} FROM krav_andre""",
     ),
     "classified.aendret": None,
@@ -219,7 +219,7 @@ Names = dict[str, object]
 
 
 def extract(place: Place, kode: str, target: Warehouse) -> dict[str, str]:
-    """The municipality's part of the published copy, written as the copy of `target`; sha256 of each table's rows."""
+    """Write the municipality's part of the published copy as that of `target`; the content of each table."""
     with place.warehouse.extracting(target) as session:
         _Part(session, place, kode).fill()
         tables = [*(table for table, chosen in CONTENT.items() if chosen), "pakke.udeladt"]

@@ -29,7 +29,7 @@ from refusion_assets.files.sealed import Recipient, is_sealed, seal
 from refusion_assets.place import FORMS, Place, archive, kept, program
 from refusion_assets.report.catalogue import package_guide
 from refusion_assets.report.write import INSIGHT, INSIGHT_COLUMNS
-from refusion_assets.runs.extract import extract
+from refusion_assets.runs.extract import CONTENT, extract
 from refusion_assets.store.session import Session, Warehouse
 
 FILES = {
@@ -132,7 +132,7 @@ def _last_run(place: Place, month: date, kode: str) -> Place:
 def _of_this_program(session: Session) -> None:
     """Stop if the published copy has other tables than this program's."""
     session.refuse_other_columns()
-    if not session.has("pakke.udeladt"):
+    if not all(session.has(table) for table, chosen in CONTENT.items() if chosen):
         raise Stop("kopien i udgivet er lavet af en tidligere udgave af programmet; kør den sidste måned igen")
 
 
