@@ -113,8 +113,8 @@ def test_it_is_listed_once_changed_when_it_changes_and_gone_when_the_difference_
     rows |= {"2024-05": [more(4, "50,00")], "2024-06": [back, more(5, "-50,00")]}
     for month, sent in rows.items():
         deliver(root, month, *sent)
-        for _ in range(2):  # a run that is made again lists the same
-            root.run(month)
+        root.run(month)
+    root.run("2024-06")  # a run that is made again lists the same
     assert root.rows(LISTED) == [
         (51, "N", january, 8_000, ENTRY),
         (53, "T", january, -8_000, ENTRY),
@@ -166,8 +166,9 @@ def test_the_command_passes_its_checks_and_tells_the_rest_by_forklar(root: DataR
     write_limit(root, "maaneder = 1")
     deliver(root, "2024-02")
     deliver(root, "2024-03", more(2, "100,00"))
-    for month in ("2024-01", "2024-02", "2024-03"):
-        root.koer(month)
+    for month in ("2024-01", "2024-02"):
+        root.run(month)
+    root.koer("2024-03")
     numbers = dict(
         root.rows("SELECT navn, vaerdi FROM kontrol.tal WHERE navn LIKE 'foraeldet%' AND maaned = '2024-03-01'")
     )

@@ -17,7 +17,7 @@ from tests.conftest import DataRoot
 from tests.kit.data_root import RULES
 
 TABLES = (*refusion.BY_PERSON, *refusion.BY_WEEK, "refusion.anden_betaler", "refusion.fleksbidrag")
-FIRST, LAST = date(2026, 6, 1), date(2026, 10, 1)
+FIRST, LAST = date(2026, 6, 1), date(2026, 8, 1)
 
 
 @pytest.fixture
