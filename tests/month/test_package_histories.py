@@ -17,10 +17,13 @@ from refusion_assets.store.publish import publish
 from refusion_assets.store.session import Warehouse
 from tests.conftest import DataRoot
 from tests.kit.data_root import RULES
-from tests.kit.timeline import KOMMUNER, PEOPLE, History, examples, histories
+from tests.kit.timeline import KOMMUNER, PEOPLE, History, examples, histories, row
+from tests.month.test_forklar import deliver as send
+from tests.month.test_forklar import live, root_of, run
 from tests.month.test_histories import deliver, few_kommuner
 
 RULEBOOK = load(RULES)
+GRANT = "urn:oio:kommune:konto:557711014"  # KontoArt 2: the person stands in Felt0216
 MONEY = "refusion.borger_uge_ydelse", "refusion.fleksbidrag", "opgoerelse.postering", "opgoerelse.foraeldet"
 OWN = " UNION ".join(f"SELECT cpr, maaned, kommunekode FROM {table} JOIN identitet.borger USING (borger_id)"
                      for table in MONEY)  # fmt: skip
@@ -91,3 +94,32 @@ def compare(root: DataRoot, kode: str, folder: Path) -> None:
         texts = as_text(own, "hvem", alt=True) + as_json(own)
         away = {navn for other, navn in root.place.rules.kommunenavne.items() if other != kode}
         assert not any(navn in texts for navn in away)
+
+
+def test_a_number_of_somebody_else_is_hidden_wherever_a_sender_wrote_it(tmp_path: Path) -> None:
+    root = root_of(tmp_path)
+    own, other, *_ = PEOPLE
+    days = date(2024, 2, 5), date(2024, 2, 11)
+    back = {"IndberetningsID": "T1", "Indberetningsart": "T", "Felt0115": ""}
+    send(root, "ky", "169", "2024-02", [
+        row("K", *days, 1, cpr=own, IndberetningsID=other, Indtaegtsart="9999"),  # a finding names the id
+        row("K", *days, 2, "", own, ReferenceID=f"x{other[:6]}-{other[6:]}", **back),
+    ])  # fmt: skip
+    grant = {"Felt0216": own, "Felt0014": "", "Felt0037": "1000,00", "Felt0214_start": "", "Felt0214_slut": ""}
+    start, slut = map(str, days)
+    send(root, "ksd", "169", "2024-02", [
+        row("K", *days, 5, cpr=other, Felt0115=GRANT, Felt0215_start=start, Felt0215_slut=slut, **grant),
+    ])  # fmt: skip
+    abroad = {"Kommunekode": "101", "Pligt_SE": "29101000"}
+    send(root, "ky", "101", "2024-02", [row("K", *days, 1, cpr=other, IndberetningsID="KBH1", **abroad)])
+    live(root, "2024-02", (own, "169", "2010-01-01"), (other, "101", "2010-01-01"))
+    run(root, "2024-02")
+    place = part(root, "169", tmp_path / "169")
+    data = place.warehouse.published.read_bytes()
+    assert own.encode() in data
+    assert other.encode() not in data
+    assert f"{other[:6]}-{other[6:]}".encode() not in data
+    told = look_up(place, own, date(2024, 2, 1))
+    assert {i.ydelse_id for i in told.indberetninger} >= {"KTH", "SYG_VIRK"}
+    assert [i.indberetning_id for i in told.indberetninger if i.ydelse_id == "KTH"] == ["udeladt-1"]
+    assert other.encode() in root.place.warehouse.published.read_bytes()
