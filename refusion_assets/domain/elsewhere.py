@@ -31,7 +31,7 @@ Kinds = npt.NDArray[np.int64]
 
 
 class Udeladt(Contract, key=["borger_id", "maaned"]):
-    """One row per person and benefit month with money of other municipalities, which a package leaves out."""
+    """One row per person and benefit month of which a package leaves out money or lines of other municipalities."""
 
     borger_id: pl.Int64
     maaned: pl.Date = pa.Field(description="benefit month, first day")

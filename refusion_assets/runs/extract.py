@@ -82,7 +82,8 @@ LEFT_OUT = """SELECT DISTINCT borger_id, maaned FROM (
     SELECT borger_id, maaned, kommunekode FROM landet.refusion.borger_uge_ydelse
     UNION ALL SELECT borger_id, maaned, kommunekode FROM landet.refusion.fleksbidrag
     UNION ALL SELECT borger_id, maaned, kommunekode FROM landet.opgoerelse.postering
-    UNION ALL SELECT borger_id, maaned, kommunekode FROM landet.opgoerelse.foraeldet)
+    UNION ALL SELECT borger_id, maaned, kommunekode FROM landet.opgoerelse.foraeldet
+    UNION ALL SELECT borger_id, maaned, '' FROM andres)
     SEMI JOIN {borgere} USING (borger_id) WHERE kommunekode <> '{kode}'"""
 _OWN = "SELECT {names} FROM landet.{table} WHERE kommunekode = '{kode}'"
 _OF_CITIZENS = "SELECT {names} FROM landet.{table} SEMI JOIN {borgere} b USING (borger_id)"
@@ -272,7 +273,8 @@ class _Part:
                 if chosen:
                     columns, query = chosen
                     session.take(table, columns, query.format(**names | {"names": columns, "table": table}))
-        session.insert("pakke.udeladt", session.frame(LEFT_OUT.format(**names)))
+        with session.lending("andres", self._months_elsewhere(lines)):
+            session.insert("pakke.udeladt", session.frame(LEFT_OUT.format(**names)))
 
     def _hide(self, names: Names) -> None:
         """Put another word for each text with the number of somebody who is no citizen of the municipality."""
@@ -310,6 +312,17 @@ class _Part:
         )
         follows = pl.col("national") & (pl.col("art") == "T") & pl.col("maal").is_not_null()
         return lines.with_columns(egen=pl.when(follows).then("maal").otherwise("egen"))
+
+    def _months_elsewhere(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """The months (borger_id, maaned) with a week that a line of others is about, whether it is used or not."""
+        basis = self.place.rules.optaelling.gaelder_fra
+        through = last_day(self.session.day("SELECT maaned FROM landet.refusion.beregnet") or basis)
+        first, last = (pl.col(name).clip(basis, through).dt.truncate("1w") for name in ("fra", "til"))
+        told = lines.filter(
+            ~pl.col("egen"), pl.col("art").ne_missing("T") | pl.col("maal").is_null(), pl.col("fra") <= pl.col("til")
+        )
+        months = pl.date_ranges(first.dt.truncate("1mo"), last.dt.offset_by("6d"), "1mo")
+        return told.select("borger_id", maaned=months).explode("maaned").unique()
 
     def _at_home(self, lines: pl.DataFrame, names: Names) -> pl.Series:
         """Whether the person of each line lived in the municipality in one of its weeks, or nowhere that is known."""

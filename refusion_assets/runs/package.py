@@ -40,6 +40,7 @@ FILES = {
     INSIGHT: INSIGHT_COLUMNS,
 }
 README, GUIDE, OF_THE_RUN = "LAES-MIG.txt", "KOLONNER.md", "filer"
+RECEIVERS = "levering.toml"  # no part of the version of the rules, and no business of the others
 HIDDEN = ".yr-pakke-*.klar"
 TEXT = """Pakke til {navn} ({kode}) fra kørsel {koersel} ({maaned:%Y-%m})
 
@@ -177,12 +178,15 @@ def _rules(place: Place, inside: Path) -> None:
     with Warehouse(inside).reading() as session:
         versions = {*session.frame("SELECT DISTINCT regelversion FROM opgoerelse.koersel")["regelversion"]}
     for version in sorted(versions):
-        source = place.rules_folder if version == place.rules.version else archive(place) / version
+        source = archive(place) / version
+        if version == place.rules.version and not source.exists():
+            source = place.rules_folder
         if source.exists():
             folder = inside / archive(place).name / version
             folder.mkdir(parents=True)
             for path in sorted(path for form in FORMS for path in source.glob(form)):
-                shutil.copyfile(path, folder / path.name)
+                if path.name != RECEIVERS:
+                    shutil.copyfile(path, folder / path.name)
 
 
 def _files(place: Place, month: date, kode: str, folder: Path) -> None:
