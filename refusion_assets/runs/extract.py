@@ -319,7 +319,9 @@ class _Part:
         through = last_day(self.session.day("SELECT maaned FROM landet.refusion.beregnet") or basis)
         first, last = (pl.col(name).clip(basis, through).dt.truncate("1w") for name in ("fra", "til"))
         told = lines.filter(
-            ~pl.col("egen"), pl.col("art").ne_missing("T") | pl.col("maal").is_null(), pl.col("fra") <= pl.col("til")
+            ~pl.col("egen") | pl.col("fremmed"),
+            pl.col("art").ne_missing("T") | pl.col("maal").is_null(),
+            pl.col("fra") <= pl.col("til"),
         )
         months = pl.date_ranges(first.dt.truncate("1mo"), last.dt.offset_by("6d"), "1mo")
         return told.select("borger_id", maaned=months).explode("maaned").unique()
