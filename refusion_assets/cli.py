@@ -274,15 +274,25 @@ def genindlaes(say: Say, accepter: tuple[str, ...], begrundelse: str) -> None:
 @click.option("--formaal", metavar="TEKST", help="Hvad opslaget er til; det gemmes. Udelades det, bliver der spurgt.")
 @click.option("--alt", is_flag=True, help="Det hele, uge for uge; ellers svaret i fem linjer.")
 @click.option("--json", "som_json", is_flag=True, help="Svaret som JSON; nøglerne står i docs/forklar.md.")
-def forklar(hvem: tuple[str, ...], formaal: str | None, *, alt: bool, som_json: bool) -> None:
+@click.option("--pakke", type=click.Path(path_type=Path), metavar="FIL", help="Slå op i en kommunes pakke, "
+              "eller i mappen den er pakket ud i; dataroden bruges ikke.")  # fmt: skip
+@click.option("--log", type=Mappe(), help="Hvor opslag i en pakke gemmes; ellers i mappen opslag ved siden af pakken.")
+def forklar(
+    hvem: tuple[str, ...], formaal: str | None, pakke: Path | None, log: Path | None, *, alt: bool, som_json: bool
+) -> None:
     """Forklar en borgers ydelsesmåned i fem linjer, eller med --alt uge for uge.
 
     Hvert opslag gemmes i opslag/opslag.jsonl.
     """
     from refusion_assets import look_up  # noqa: PLC0415  only this command needs it
 
+    if log and not pakke:
+        wrong("--log hører til --pakke; ellers gemmes opslag i dataroden")
     inquiry = look_up.inquiry_of(hvem, formaal, _purpose)
-    click.echo(look_up.explanation(_here(), inquiry, som_json=som_json, alt=alt), nl=False)
+    if pakke:
+        click.echo(look_up.in_package(pakke, inquiry, log, sending.ask_key, som_json=som_json, alt=alt), nl=False)
+    else:
+        click.echo(look_up.explanation(_here(), inquiry, som_json=som_json, alt=alt), nl=False)
 
 
 def _purpose() -> str:

@@ -6,7 +6,7 @@ import os
 import pwd
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import polars as pl
 
 from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.classified import judge
+from refusion_assets.domain.elsewhere import ANDRE, is_elsewhere, with_elsewhere
 from refusion_assets.domain.forklar.explain import explain, unknown, weeks_of
 from refusion_assets.domain.forklar.history import JUDGEMENT, PersonFacts
 from refusion_assets.domain.forklar.model import Forklaring, as_json
@@ -23,8 +24,8 @@ from refusion_assets.domain.raw import is_possible_cpr
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
-from refusion_assets.place import Place, archive, kept
-from refusion_assets.rulebook.load import load
+from refusion_assets.files.sealed import opened
+from refusion_assets.place import Place, rules_of_runs
 from refusion_assets.store.batches import sql_list
 from refusion_assets.store.session import Session
 
@@ -61,6 +62,7 @@ TOO_OLD = """SELECT * FROM opgoerelse.foraeldet WHERE borger_id = $borger AND ma
     ORDER BY uge, koersel, ydelse_id, kommunekode"""
 BASES = """SELECT modtaget_maaned, raekke, beregningsgrundlag_oere, loen_oere FROM raw.fleksgrundlag
     WHERE cpr = $cpr AND maaned = $maaned ORDER BY ALL"""
+LEFT_OUT = "SELECT count(*) FROM pakke.udeladt WHERE borger_id = $borger AND maaned = $maaned"
 STAYS = """SELECT modtaget_maaned, kommunekode, bopael_start, bopael_slut FROM raw.bopael
     WHERE cpr = $cpr AND modtaget_maaned IN (SELECT unnest($maaneder::DATE[])) ORDER BY ALL"""
 
@@ -74,7 +76,11 @@ def look_up(place: Place, cpr: str, maaned: date) -> Forklaring:
         borger = session.value("SELECT borger_id FROM identitet.borger WHERE cpr = $cpr", cpr=cpr)
         if not isinstance(borger, int):
             return unknown(maaned, beregnet[0]["maaned"], beregnet[0]["regelversion"], place.rules)
-        return explain(person_facts(session, place, borger, cpr, maaned), maaned, place.rules)
+        facts = person_facts(session, place, borger, cpr, maaned)
+    # A package tells of weeks in other municipalities in benefits of its own.
+    more = tuple(sorted({one for part in (facts.krav, facts.linjer) for one in part["ydelse_id"] if is_elsewhere(one)}))
+    regler = {version: with_elsewhere(rules, more) for version, rules in facts.regler.items()}
+    return explain(replace(facts, regler=regler), maaned, with_elsewhere(place.rules, more))
 
 
 def person_facts(session: Session, place: Place, borger: int, cpr: str, maaned: date) -> PersonFacts:
@@ -112,6 +118,7 @@ def person_facts(session: Session, place: Place, borger: int, cpr: str, maaned: 
         raa=_raw(session, linjer, maaned, koersler),
         bopael=_stays(session, cpr, posteringer, koersler, [beregnet["bopael_maaned"], *maaneder]),
         bopael_maaneder=maaneder,
+        udeladt=session.has("pakke.udeladt") and bool(session.value(LEFT_OUT, borger=borger, maaned=maaned)),
     )
 
 
@@ -121,15 +128,6 @@ def _lines(session: Session, borger: int) -> pl.DataFrame:
     if not ids:
         return mine
     return pl.concat([mine, _judged(session, session.frame(POINTING, ids=ids))])
-
-
-def rules_of_runs(place: Place, versions: Sequence[str]) -> dict[str, Rulebook]:
-    """The rules of some runs by version; those in force where a run's were not kept."""
-    found = dict.fromkeys(versions, place.rules)
-    for version in versions:
-        if version != place.rules.version and (archive(place) / version).exists():
-            found[version] = load(kept(place, version))
-    return found
 
 
 def _judged_then(
@@ -143,8 +141,10 @@ def _judged_then(
     with session.lending("vist", linjer.select("fil_id", "linje")):
         rows = session.frame(AS_RECEIVED.format(filer=sql_list(linjer["fil_id"])))
     mine = pl.when(pl.col("subjekt") == cpr).then(pl.lit(borger, pl.Int64)).alias("borger_id")
+    columns = ["fil_id", "linje", *JUDGEMENT]
+    weeks = linjer.filter(pl.col("kilde_id") == ANDRE).select(columns)
     return {
-        version: judge(rows, rules).with_columns(mine).select("fil_id", "linje", *JUDGEMENT)
+        version: pl.concat([judge(rows, rules).with_columns(mine).select(columns), weeks], how="vertical_relaxed")
         for version, rules in other.items()
     }
 
@@ -246,12 +246,32 @@ def explanation(place: Place, inquiry: Inquiry, *, som_json: bool, alt: bool = F
     The look-up is logged first; Stop if that fails.
     """
     found = look_up(place, inquiry.cpr, inquiry.maaned)
-    log(place, inquiry, found)
+    log(place.root / LOG, inquiry, found)
+    return _told(found, inquiry, som_json=som_json, alt=alt)
+
+
+def in_package(
+    path: Path, inquiry: Inquiry, keep: Path | None, ask: Callable[[], str], *, som_json: bool, alt: bool = False
+) -> str:
+    """The explanation from a municipality's package, as from the country's copy but for other municipalities' money.
+
+    `keep`: the folder of the log, else `opslag` beside the package. `ask` asks for the key if none is named.
+    """
+    with opened(path, ask) as place:
+        found = look_up(place, inquiry.cpr, inquiry.maaned)
+    log(keep / LOG.name if keep else path.resolve().parent / LOG, inquiry, found, path.name)
+    if found.svar == "ukendt_borger" and not som_json:
+        known = f"{found.viden_til:%Y-%m}"
+        return f"Personnummeret er ikke i pakken; den har kun kommunens egne borgere til og med {known}.\n"
+    return _told(found, inquiry, som_json=som_json, alt=alt)
+
+
+def _told(found: Forklaring, inquiry: Inquiry, *, som_json: bool, alt: bool) -> str:
     hvem = f"borger {found.borger_id} ({inquiry.cpr[:6]}-xxxx)" if found.borger_id is not None else "en ukendt borger"
     return as_json(found) + "\n" if som_json else as_text(found, hvem, alt=alt)
 
 
-def log(place: Place, inquiry: Inquiry, found: Forklaring) -> None:
+def log(path: Path, inquiry: Inquiry, found: Forklaring, pakke: str = "") -> None:
     """Add a line to the log of look-ups, on the disk when this returns; Stop if it cannot be written.
 
     Never the CPR number: the person is the surrogate, or nobody where the number is unknown.
@@ -267,8 +287,10 @@ def log(place: Place, inquiry: Inquiry, found: Forklaring) -> None:
         "svar": found.svar,
         "viden_til": f"{found.viden_til:%Y-%m}",
     }
+    if pakke:
+        entry["pakke"] = pakke
     try:
-        _append(place.root / LOG, json.dumps(entry, ensure_ascii=False))
+        _append(path, json.dumps(entry, ensure_ascii=False))
     except OSError as error:
         raise Stop(
             f"opslaget kan ikke skrives i loggen ({error.strerror}), så intet vises; sig det til driften"

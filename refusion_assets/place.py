@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, cached_property
@@ -223,3 +223,12 @@ def topics_of(place: Place, version: str) -> Topics | None:
         return place.rules.emner
     folder = archive(place) / version
     return read_topics(folder) if folder.exists() else None
+
+
+def rules_of_runs(place: Place, versions: Sequence[str]) -> dict[str, Rulebook]:
+    """The rules of some runs by version; those in force where a run's were not kept."""
+    found = dict.fromkeys(versions, place.rules)
+    for version in versions:
+        if version != place.rules.version and (archive(place) / version).exists():
+            found[version] = load(kept(place, version))
+    return found

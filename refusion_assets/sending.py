@@ -10,7 +10,7 @@ import click
 
 from refusion_assets.domain.stop import Stop
 from refusion_assets.progress import Say
-from refusion_assets.usage import Command, Fil, Koder, OneMonth, wrong
+from refusion_assets.usage import Command, Fil, Koder, Mappe, OneMonth, wrong
 
 
 @click.command(cls=Command)
@@ -97,4 +97,48 @@ def opfoelgning(say: Say, maaned: list[date], kommune: list[str], *, aabn: bool)
             click.launch(str(page))
 
 
-COMMANDS = (afstem, kvitteringer, lever, opfoelgning)
+def ask_key() -> str:
+    """The key of a package as the user types it, unseen; nothing where nobody can answer."""
+    try:
+        return str(click.prompt("Nøglen til pakken", default="", show_default=False, hide_input=True, err=True))
+    except click.Abort:
+        return ""
+
+
+@click.command(cls=Command)
+@click.argument("fil", metavar="FIL", type=click.Path(path_type=Path))
+@click.option("--til", type=Mappe(), required=True, help="En tom mappe, som kun du kan læse.")
+def pakud(fil: Path, til: Path) -> None:
+    """Pak en kommunes pakke ud. Nøglen nævnes i REFUSION_PAKKE_NOEGLE; ellers bliver der spurgt."""
+    from refusion_assets.files.sealed import unpack  # noqa: PLC0415  only this command needs it
+
+    names = unpack(fil, til, ask_key)
+    click.echo(f"{len(names)} filer i {til}; begynd med LAES-MIG.txt")
+
+
+@click.command(cls=Command)
+@click.argument("kommune", metavar="KOMMUNE", type=Koder())
+@click.argument("maaned", metavar="MÅNED", type=OneMonth())
+@click.option("--til", type=Mappe(), required=True, help="Mappen, pakken lægges i.")
+@click.option("--modtager", metavar="NØGLE", help="Modtagerens offentlige nøgle (age1..., ssh-ed25519, ssh-rsa), eller "
+              "en fil med den; ellers REFUSION_PAKKE_MODTAGER.")  # fmt: skip
+def udlever(kommune: list[str], maaned: list[date], til: Path, modtager: str | None) -> None:
+    """Lav en kommunes krypterede pakke af den sidste kørsel: dens filer, kolonneguide og egne borgere.
+
+    Uden offentlig nøgle bruges adgangssætningen i filen REFUSION_PAKKE_NOEGLE. Uden den laves en ny, som kun står her.
+    """
+    from refusion_assets.files.sealed import recipient  # noqa: PLC0415  only this command needs it
+    from refusion_assets.place import Place  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.runs.package import package  # noqa: PLC0415  the same
+
+    if not kommune:
+        wrong("skriv mindst een kommune, fx refusion udlever 630 2026-10 --til MAPPE")
+    place = Place.from_environment()
+    for kode in kommune:
+        to = recipient(modtager, til, place.root)
+        click.echo(f"Pakken: {package(place, maaned[0], kode, til, to)}")
+        if to.made:
+            click.echo(f"Nøglen til pakken står kun her og gemmes ikke: {to.passphrase}")
+
+
+COMMANDS = (afstem, kvitteringer, lever, opfoelgning, pakud, udlever)

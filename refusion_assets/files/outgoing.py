@@ -171,7 +171,7 @@ def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[st
 
 def not_as_sent(folder: Path) -> list[str]:
     """The names of files in a run's folder that differ from its SHA256SUMS, are not in it, or are missing."""
-    return apart(sums_of(folder), _said(folder / SUMS) if (folder / SUMS).exists() else {})
+    return apart(sums_of(folder), said_of(folder / SUMS) if (folder / SUMS).exists() else {})
 
 
 def apart(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
@@ -194,7 +194,7 @@ def _sums(paths: Sequence[Path]) -> dict[str, str]:
         return {path.name: summed for path, summed in zip(paths, readers.map(fingerprint, paths), strict=True)}
 
 
-def _said(sums: Path) -> dict[str, str]:
+def said_of(sums: Path) -> dict[str, str]:
     """The sha256 of each file by name, as listed in a SHA256SUMS."""
     lines = (line.split() for line in sums.read_text("utf-8", errors="replace").splitlines())
     return {line[-1]: line[0] for line in lines if line}
@@ -210,7 +210,7 @@ def use_again(
     sums = withdrawn / SUMS
     if not sums.exists() or fingerprint(sums) != filsum:
         return
-    said = _said(sums)
+    said = said_of(sums)
 
     def move(kode: str) -> None:
         kinds = [*OF_THE_LEDGER, *([outgoing.forms[kode]] if kode in outgoing.forms else [])]

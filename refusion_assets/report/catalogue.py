@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -21,8 +21,10 @@ from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.wording import thousands
 from refusion_assets.figures import table
+from refusion_assets.store.tables import TABLES
 
 TEXTS = Path(__file__).with_name("visninger.toml")
+COLUMN_TEXTS = Path(__file__).with_name("kolonner.toml")
 MONTHS = ("jan.", "feb.", "marts", "april", "maj", "juni", "juli", "aug.", "sept.", "okt.", "nov.", "dec.")
 MINUS, SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 NOTHING = "\N{EN DASH}"
@@ -193,6 +195,48 @@ def guide() -> str:
         head = ["Kolonne", "Overskrift", "Enhed", "Betydning"]
         parts.append(f"### `opfoelgning.{visning.id}`\n\n{grain}\n\nNøgle: {key}.\n\n{table(head, rows)}")
     return "\n\n".join(parts)
+
+
+def package_guide(files: Mapping[str, Sequence[str]], tables: Sequence[str]) -> str:
+    """The column guide of a package in Danish Markdown: of its files by kind, and of its tables as their contracts are.
+
+    KeyError if a file, table or column has no text.
+    """
+    texts = tomllib.loads(COLUMN_TEXTS.read_text("utf-8"))
+    means = texts["kolonner"]
+    parts = ["# Kolonnerne i pakken", "## Filerne"]
+    for kind, columns in files.items():
+        rows = [(f"`{name}`", _unit_of_file(name), means[name]) for name in columns]
+        parts += [f"### `{kind}`\n\n{texts['filer'][kind]}", table(["Kolonne", "Enhed", "Betydning"], rows)]
+    parts.append("## Tabellerne i `udgivet/ydelsesrefusion.duckdb`")
+    for name in tables:
+        contract = TABLES[name].to_schema()
+        rows = [
+            (f"`{column}`", _unit_of_table(column, kept.dtype.type), means[column])
+            for column, kept in contract.columns.items()
+        ]
+        key = f" Nøgle: {', '.join(f'`{column}`' for column in contract.unique)}." if contract.unique else ""
+        parts += [f"### `{name}`\n\n{texts['tabeller'][name]}{key}", table(["Kolonne", "Enhed", "Betydning"], rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _unit_of_file(heading: str) -> str:
+    """The unit of a column of a file by its heading."""
+    if re.search(r"[Bb]eløb|Rettelser|^(Total|Refusion|Medfinansiering)$", heading):
+        return "kr."
+    if heading in ("Uge", "Uge fra", "Uge til", "Bogføringsdato"):
+        return "dato"
+    return "procent" if "ats" in heading else "antal" if heading.startswith("Antal") else "tekst"
+
+
+def _unit_of_table(column: str, dtype: Any) -> str:
+    """The unit of a column of a table by its name and type."""
+    if column.endswith("_oere") or re.fullmatch(r"Felt00\d\d", column):
+        return "øre"
+    if column == "procent":
+        return "procent"
+    kinds = {pl.Date: "dato", pl.Datetime: "tidspunkt", pl.Boolean: "ja/nej", pl.Int64: "tal"}
+    return kinds.get(dtype, "tekst")
 
 
 def _unit(kolonne: Kolonne) -> str:

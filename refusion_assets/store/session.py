@@ -178,6 +178,22 @@ class Warehouse:
         connection.execute(f"SET threads = {THREADS}")
         return connection
 
+    @contextmanager
+    def extracting(self, target: "Warehouse") -> Iterator["Session"]:
+        """A session on the new published copy of another data root, which can also read this one's, named `landet`.
+
+        All is in one transaction; the new file has no log beside it when the block has ended well.
+        """
+        with self._readable(self.published), self._connect(target.published) as connection:
+            session = Session(connection)
+            session.prepare()
+            connection.execute(f"ATTACH {_literal(str(self.published))} AS landet (READ_ONLY)")
+            connection.execute("BEGIN")
+            yield session
+            connection.execute("COMMIT")
+            connection.execute("DETACH landet")
+            connection.execute("CHECKPOINT")
+
     def checkpoint(self, patience: float = LOCK_PATIENCE_SECONDS) -> None:
         """Move the log of commits into the live file; Locked if somebody has it open for longer than the patience."""
         with self._readable(self.path), self._connect(self.path, patience=patience) as connection:
@@ -384,6 +400,23 @@ class Session:
         names = ", ".join(f'"{name}"' for name in TABLES[table].to_schema().columns)
         self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM proved")
         return frame.height
+
+    def take(self, table: str, columns: str, query: str) -> None:
+        """The rows of a query on named columns, sorted, put in a table; ContractError if it has other columns."""
+        schema = TABLES[table].to_schema()
+        if odd := {name.strip() for name in columns.split(",")} ^ set(schema.columns):
+            raise ContractError(f"{table} har andre kolonner: {sorted(odd)}")
+        order = ", ".join(schema.unique or ["ALL"])
+        self.connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({query}) ORDER BY {order}")
+
+    def reword(self, relation: object, column: str, text: str, word: str) -> None:
+        """Another word for a text in a column of a temporary table."""
+        self.connection.execute(f"UPDATE {relation} SET {column} = $word WHERE {column} = $text",
+                                {"word": word, "text": text})  # fmt: skip
+
+    def content(self, table: str) -> str:
+        """The number of a table's rows and the sum of their hashes: the same for the same rows in any order."""
+        return str(self.value(f"SELECT concat(count(*), ' ', sum(hash(t)::HUGEINT)) FROM {table} t"))
 
     def breaches(self, table: str) -> dict[str, int]:
         """The number of rows of a table that break each part of its contract, asked of DuckDB; only broken parts.

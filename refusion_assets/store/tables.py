@@ -9,6 +9,7 @@ import pandera.polars as pa
 from refusion_assets.domain.classified import Aendret, Dom, Grundlag, Krav, Linje
 from refusion_assets.domain.duration.count import Vindue
 from refusion_assets.domain.duration.spells import Forloeb, ForloebTaeller
+from refusion_assets.domain.elsewhere import Udeladt
 from refusion_assets.domain.findings.outcome import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.findings.words import Advis
 from refusion_assets.domain.levering import Forsendelse, Kvittering
@@ -82,6 +83,7 @@ OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
     "assets.outgoing": {"opgoerelse.fil_grundlag": FilGrundlag},
     "assets.levering": {"levering.forsendelse": Forsendelse, "levering.kvittering": Kvittering},
     "assets.opfoelgning": {f"opfoelgning.{name}": model for name, model in VIEWS.items()},
+    "runs.extract": {"pakke.udeladt": Udeladt},
     "assets.checks.asset": {"kontrol.resultat": Resultat, "kontrol.tal": Tal},
     "assets.checks.quality": {"kontrol.kvalitet": Afsender},
 }

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from refusion_assets.domain.calendar import last_day, monday, years_before
+from refusion_assets.domain.elsewhere import ANDRE, NAVN
 from refusion_assets.domain.forklar.cause import changes, contribution_row
 from refusion_assets.domain.forklar.history import Historie, PersonFacts
 from refusion_assets.domain.forklar.model import (
@@ -15,7 +16,9 @@ from refusion_assets.domain.forklar.model import (
     ForaeldetTold,
     Forklaring,
     GenoptjeningTold,
+    IndberetningTold,
     PosteringTold,
+    Stykke,
     Svar,
     UdenKommuneTold,
     Uge,
@@ -89,6 +92,7 @@ def explain(facts: PersonFacts, maaned: date, rules: Rulebook) -> Forklaring:
     too_old = facts.foraeldet.group_by(group).agg(net).sort(group)
     koersel = facts.koersler.filter(pl.col("maaned") == facts.viden).rows(named=True)
     pieces = history(uger, krav, weeks_of(maaned)[0], min(weeks_of(maaned)[-1], through), navne, rules)
+    told = linjer.shown()
     return replace(
         unknown(maaned, facts.viden, facts.regelversion, rules),
         svar=_answer(shown, maaned, facts),
@@ -97,10 +101,21 @@ def explain(facts: PersonFacts, maaned: date, rules: Rulebook) -> Forklaring:
         koersel_status=koersel[0]["status"] if koersel else None,
         forfra=restarted(uger, pieces[0].taelling, rules) if pieces else None,
         forloeb=pieces,
-        indberetninger=linjer.shown(),
+        indberetninger=told,
         uger=shown,
         foraeldet=[navne.filled(ForaeldetTold, row) for row in too_old.iter_rows(named=True)],
+        udeladt=_left_out(facts, told, shown, pieces),
     )
+
+
+def _left_out(
+    facts: PersonFacts, told: Sequence[IndberetningTold], uger: Sequence[Uge], forloeb: Sequence[Stykke]
+) -> Literal["maaned", "optaelling"] | None:
+    """The part of the answer that a package cuts for other municipalities: the month, or only the count."""
+    homes = {home for u in uger for a in u.aendringer for c in a.aarsager for home in (c.kommune_foer, c.kommune_efter)}
+    if facts.udeladt or NAVN in homes or any(report.kilde == ANDRE for report in told):
+        return "maaned"
+    return "optaelling" if any(NAVN in ydelse for piece in forloeb for ydelse in piece.ydelser) else None
 
 
 def _answer(uger: Sequence[Uge], maaned: date, facts: PersonFacts) -> Svar:
@@ -181,7 +196,7 @@ class _Sag:
                 til_dag=days[1],
                 krav_start=k["periode_start"],
                 krav_slut=k["periode_slut"],
-                krav_oere=k["beloeb_oere"],
+                krav_oere=0 if k["kilde_id"] == ANDRE else k["beloeb_oere"],
                 indberetninger=self.linjer.nrs(self.linjer.of_claim(k)),
             )
             for k in self.krav

@@ -37,6 +37,7 @@ class PersonFacts:
     reversal that points at one (`Linje` with verdict and file). There, `regel` is the verdict's and `egen_regel` the
     line's own. `andre`, `regler` and `bedoemt`: as in `Historie`. `raa`: the raw columns of the lines that are shown.
     `bopael`: stays by snapshot (`modtaget_maaned`), `bopael_maaned` the one in use, `bopael_maaneder` all there are.
+    `udeladt`: money of the month is left out, as it is another municipality's (a package).
     """
 
     borger_id: int
@@ -60,6 +61,7 @@ class PersonFacts:
     raa: pl.DataFrame
     bopael: pl.DataFrame
     bopael_maaneder: list[date]
+    udeladt: bool = False
 
 
 @dataclass(frozen=True)

@@ -344,7 +344,10 @@ class ForaeldetTold:
 
 @dataclass(frozen=True, kw_only=True)
 class Forklaring:
-    """The explanation of a person and a benefit month."""
+    """The explanation of a person and a benefit month.
+
+    `udeladt`: in a package, that others' amounts are left out of the month, or only weeks of others out of the count.
+    """
 
     svar: Svar
     borger_id: int | None
@@ -360,8 +363,15 @@ class Forklaring:
     indberetninger: list[IndberetningTold]
     uger: list[Uge]
     foraeldet: list[ForaeldetTold]
+    udeladt: Literal["maaned", "optaelling"] | None = None
 
 
 def as_json(forklaring: Forklaring) -> str:
-    """The explanation as JSON text: the fields by name, dates as `YYYY-MM-DD`, øre as integers."""
-    return json.dumps(dataclasses.asdict(forklaring), default=lambda day: day.isoformat(), ensure_ascii=False, indent=2)
+    """The explanation as JSON text: the fields by name, dates as `YYYY-MM-DD`, øre as integers.
+
+    The field `udeladt` is left out where nothing is.
+    """
+    fields = dataclasses.asdict(forklaring)
+    if forklaring.udeladt is None:
+        del fields["udeladt"]
+    return json.dumps(fields, default=lambda day: day.isoformat(), ensure_ascii=False, indent=2)

@@ -11,6 +11,7 @@ import polars as pl
 
 from refusion_assets.domain.calendar import monday, years_before
 from refusion_assets.domain.classified import BRUGT, CLAIM, KARANTAENE, TILBAGEFOERT, VIRKET
+from refusion_assets.domain.elsewhere import ANDRE
 from refusion_assets.domain.findings.lines import line_findings
 from refusion_assets.domain.findings.words import found, worded
 from refusion_assets.domain.forklar.model import (
@@ -356,7 +357,7 @@ class Linjer:
             kilde=row["kilde_id"],
             kilde_navn=self.navne.kilde(row["kilde_id"]),
             afsender=self.navne.afsender(row),
-            beloeb_oere=0 if row["art"] == "T" else row["beloeb_oere"],
+            beloeb_oere=0 if row["art"] == "T" or row["kilde_id"] == ANDRE else row["beloeb_oere"],
             fil=row["filnavn"],
             modtaget_tidspunkt=row["Modtaget_tidspunkt"],
             regel=row["regel"] if row["status"] == KARANTAENE else None,

@@ -4,23 +4,27 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from refusion_assets.domain.calendar import last_day
+from refusion_assets.domain.elsewhere import ANDRE, is_elsewhere
 from refusion_assets.domain.forklar.model import Beroering, Forklaring, IndberetningTold, Stykke, Uge
 from refusion_assets.domain.forklar.short import REST, counters, short
 from refusion_assets.domain.forklar.text_money import contribution, finances, money, settled
 from refusion_assets.domain.forklar.words import day, kroner, listed, month, plural, rulings, small, span, wrapped
 
 RULE = "-" * 78
+LEFT_OUT = "Oplysninger fra andre kommuner er udeladt."
 
 
 def as_text(sag: Forklaring, hvem: str, *, alt: bool = False) -> str:
     """The answer in at most five lines, or with `alt` everything; `hvem` is the person's designation."""
     if not alt:
-        return "\n".join(line.replace("kr..", "kr.") for line in short(sag, hvem)) + "\n"
+        told = [*short(sag, hvem), *([LEFT_OUT] if sag.udeladt == "maaned" else [])]
+        return "\n".join(line.replace("kr..", "kr.") for line in told) + "\n"
     head, *answer = (line.removesuffix(REST).rstrip() for line in short(sag, hvem))
     lines = [
         head,
         RULE,
         f"Regelversion {sag.regelversion}.",
+        *([LEFT_OUT] if sag.udeladt else []),
         "",
         "KORT FORTALT",
         *(f"  {line}" for line in answer if line),
@@ -83,6 +87,11 @@ def _piece(piece: Stykke) -> list[str]:
 
 
 def _report(i: IndberetningTold) -> Iterator[str]:
+    if i.kilde == ANDRE:
+        weeks = span(i.periode_start, i.periode_slut) if i.periode_start and i.periode_slut else "ikke længere"
+        what = i.ydelse if i.ydelse_id else "Uger"
+        yield f"  [{i.nr}] {what} fra {i.afsender}, {weeks}, kendt fra {month(i.modtaget_maaned)}. {_fate(i)}"
+        return
     period = span(i.periode_start, i.periode_slut) if i.periode_start and i.periode_slut else "uden ydelsesperiode"
     received = day(i.modtaget_tidspunkt.date()) if i.modtaget_tidspunkt else month(i.modtaget_maaned)
     what = f"{i.ydelse} fra {i.afsender}, {period}: {kroner(i.beloeb_oere)}"
@@ -142,12 +151,12 @@ def _kind(uge: Uge, sag: Forklaring) -> Iterator[str]:
 
 
 def _claim(claim: Beroering) -> str:
+    says = {"A": "", "B": " (tæller ikke, men er støtte)", "-": " (siger intet om ugen)"}[claim.kategori]
+    numbers = "".join(f"[{nr}]" for nr in claim.indberetninger)
+    if is_elsewhere(claim.ydelse_id):
+        return f"{small(claim.ydelse)} fra {claim.afsender}{says} {numbers}"
     whole = (claim.til_dag - claim.fra_dag).days == 6
     days = "alle ugens dage" if whole else span(claim.fra_dag, claim.til_dag)
-    says = {"A": "", "B": " (tæller ikke, men er støtte)", "-": " (siger intet om ugen)"}[claim.kategori]
     whole_claim = (claim.fra_dag, claim.til_dag) == (claim.krav_start, claim.krav_slut)
     period = "" if whole_claim else f" for {span(claim.krav_start, claim.krav_slut)}"
-    return (
-        f"{small(claim.ydelse)} fra {claim.afsender}, {days}{says}; {kroner(claim.krav_oere)}{period} "
-        f"{''.join(f'[{nr}]' for nr in claim.indberetninger)}"
-    )
+    return f"{small(claim.ydelse)} fra {claim.afsender}, {days}{says}; {kroner(claim.krav_oere)}{period} {numbers}"

@@ -6,6 +6,7 @@ from datetime import date
 import numpy as np
 
 from refusion_assets.domain.calendar import last_day
+from refusion_assets.domain.elsewhere import ANDRE
 from refusion_assets.domain.forklar.model import (
     Aarsag,
     Aendring,
@@ -276,11 +277,13 @@ def _weeks(cause: Aarsag, *, short: bool) -> str:
 
 def _reported(mentioned: Sequence[IndberetningTold], *, short: bool) -> str:
     """The first reports by number, in short by id, with benefit, sender and month of receipt, and how many more."""
-    return few(
-        [
-            f"{f'indberetning {i.indberetning_id}:' if short else f'[{i.nr}]'} "
-            f"{'tilbageførsel' if i.art == 'tilbagefoersel' else small(i.ydelse)} fra {i.afsender}, "
-            f"modtaget i {month(i.modtaget_maaned)}"
-            for i in mentioned
-        ]
-    )
+    return few([_one_reported(i, short=short) for i in mentioned])
+
+
+def _one_reported(i: IndberetningTold, *, short: bool) -> str:
+    what = "tilbageførsel" if i.art == "tilbagefoersel" else small(i.ydelse)
+    if i.kilde == ANDRE:
+        what = "ikke længere ydelse" if i.art == "tilbagefoersel" else what
+        return f"{'' if short else f'[{i.nr}] '}{what} fra {i.afsender}, kendt fra {month(i.modtaget_maaned)}"
+    number = f"indberetning {i.indberetning_id}:" if short else f"[{i.nr}]"
+    return f"{number} {what} fra {i.afsender}, modtaget i {month(i.modtaget_maaned)}"
