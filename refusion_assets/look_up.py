@@ -24,7 +24,7 @@ from refusion_assets.domain.raw import is_possible_cpr
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
-from refusion_assets.files.sealed import opened
+from refusion_assets.levering.sealed import opened
 from refusion_assets.place import Place, rules_of_runs
 from refusion_assets.store.batches import sql_list
 from refusion_assets.store.session import Session

@@ -110,7 +110,7 @@ def ask_key() -> str:
 @click.option("--til", type=Mappe(), required=True, help="En tom mappe, som kun du kan læse.")
 def pakud(fil: Path, til: Path) -> None:
     """Pak en kommunes pakke ud. Nøglen nævnes i REFUSION_PAKKE_NOEGLE; ellers bliver der spurgt."""
-    from refusion_assets.files.sealed import unpack  # noqa: PLC0415  only this command needs it
+    from refusion_assets.levering.sealed import unpack  # noqa: PLC0415  only this command needs it
 
     names = unpack(fil, til, ask_key)
     click.echo(f"{len(names)} filer i {til}; begynd med LAES-MIG.txt")
@@ -127,7 +127,7 @@ def udlever(kommune: list[str], maaned: list[date], til: Path, modtager: str | N
 
     Uden offentlig nøgle bruges adgangssætningen i filen REFUSION_PAKKE_NOEGLE. Uden den laves en ny, som kun står her.
     """
-    from refusion_assets.files.sealed import recipient  # noqa: PLC0415  only this command needs it
+    from refusion_assets.levering.sealed import recipient  # noqa: PLC0415  only this command needs it
     from refusion_assets.place import Place  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.runs.package import package  # noqa: PLC0415  the same
 

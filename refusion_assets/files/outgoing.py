@@ -278,7 +278,7 @@ def copied(place: Place, month: date, koder: Iterable[str], target: Path, *, bom
         raise Stop(f"kørsel {month:%Y-%m} har ingen filer i udgaaende; kør måneden først")
     if target.resolve().is_relative_to(place.outgoing.resolve()):
         raise Stop(f"{target} ligger i udgaaende, hvor kun kørslerne skriver; vælg en anden mappe")
-    said, names = _said(sent / SUMS), sorted(str(path.relative_to(sent)) for path in sent.rglob("*-*"))
+    said, names = said_of(sent / SUMS), sorted(str(path.relative_to(sent)) for path in sent.rglob("*-*"))
     return {kode: _copy(sent, said, names, kode, target / kode / sent.name, bom=bom) for kode in koder}
 
 

@@ -202,7 +202,7 @@ CONTENT: dict[str, tuple[str, str] | None] = {
         "SELECT * FROM {fund}",
     ),
     "opgoerelse.fil_grundlag": None,
-    **{table: None for table in TABLES if table.startswith("opfoelgning.")},
+    **{table: None for table in TABLES if table.startswith(("opfoelgning.", "levering."))},
     "kontrol.resultat": None,
     "kontrol.tal": None,
     "kontrol.kvalitet": None,

@@ -5,12 +5,13 @@ import hashlib
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from refusion_assets.domain.opgoerelse.ledger import run_day, run_number
+from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files.delivered import fingerprint
 from refusion_assets.files.outgoing import (
@@ -18,17 +19,17 @@ from refusion_assets.files.outgoing import (
     ADVISERING,
     BEREGNING,
     BEREGNINGSFIL,
-    BILAG,
     BOGFOERING,
+    INSIGHT,
     OPGOERELSE,
     OPGOERELSESFIL,
     SUMS,
-    said_of,
+    copied,
 )
-from refusion_assets.files.sealed import Recipient, is_sealed, seal
+from refusion_assets.levering.sealed import Recipient, is_sealed, seal
 from refusion_assets.place import FORMS, Place, archive, kept, program
 from refusion_assets.report.catalogue import package_guide
-from refusion_assets.report.write import INSIGHT, INSIGHT_COLUMNS
+from refusion_assets.report.write import INSIGHT_COLUMNS
 from refusion_assets.runs.extract import CONTENT, extract
 from refusion_assets.store.session import Session, Warehouse
 
@@ -36,7 +37,6 @@ FILES = {
     BEREGNINGSFIL: BEREGNING,
     ADVISERING: ADVIS,
     OPGOERELSESFIL: OPGOERELSE,
-    BOGFOERING: BILAG,
     INSIGHT: INSIGHT_COLUMNS,
 }
 README, GUIDE, OF_THE_RUN = "LAES-MIG.txt", "KOLONNER.md", "filer"
@@ -91,8 +91,8 @@ def package(place: Place, month: date, kode: str, target: Path, recipient: Recip
         inside = ready / "pakke"
         hashes = extract(then, kode, Warehouse(inside))
         _rules(then, inside)
-        _files(then, month, kode, inside / OF_THE_RUN)
-        (inside / GUIDE).write_text(package_guide(FILES, list(hashes)), encoding="utf-8")
+        copied(then, month, [kode], ready)[kode].rename(inside / OF_THE_RUN)
+        (inside / GUIDE).write_text(package_guide(columns_of(then.rules), list(hashes)), encoding="utf-8")
         (inside / README).write_text(_readme(then, month, kode, path.name, inside, hashes), encoding="utf-8")
         names = sorted(str(found.relative_to(inside)) for found in inside.rglob("*") if found.is_file())
         sums = "".join(f"{fingerprint(inside / name)}  {name}\n" for name in names)
@@ -189,20 +189,10 @@ def _rules(place: Place, inside: Path) -> None:
                     shutil.copyfile(path, folder / path.name)
 
 
-def _files(place: Place, month: date, kode: str, folder: Path) -> None:
-    """The municipality's files of the run and its follow-up; Stop if one is not as it was sent."""
-    sent = place.outgoing / f"{month:%Y-%m}"
-    said = said_of(sent / SUMS)
-    for path in sorted(sent.rglob(f"yr-ydelsesrefusion-*-{kode}-*")):
-        name = str(path.relative_to(sent))
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        content = path.read_bytes()
-        if name in said and hashlib.sha256(content).hexdigest() != said[name]:
-            raise Stop(f"{sent.name}/{name} er ændret, siden kørslen sendte den; genskab kørslen først")
-        (folder / name).write_bytes(content)
-    gone = [name for name in said if f"-{kode}-" in name and not (folder / name).exists()]
-    if gone or not folder.exists():
-        raise Stop(f"{sent.name}/{(gone or ['filerne'])[0]} mangler i udgaaende; genskab kørslen først")
+def columns_of(rules: Rulebook) -> dict[str, Sequence[str]]:
+    """The columns of each kind of file that every municipality gets, by kind; a form of its own is its own matter."""
+    form = rules.bilagsform(BOGFOERING)
+    return {**FILES, BOGFOERING: [kolonne.navn for kolonne in form.kolonner] if form else []}
 
 
 def _readme(place: Place, month: date, kode: str, name: str, inside: Path, hashes: Mapping[str, str]) -> str:

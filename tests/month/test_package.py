@@ -20,16 +20,18 @@ from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.forklar.model import Forklaring, as_json
 from refusion_assets.domain.forklar.text import LEFT_OUT, as_text
 from refusion_assets.domain.stop import Stop
-from refusion_assets.files import sealed
-from refusion_assets.files.sealed import Recipient, recipient
+from refusion_assets.levering import sealed
+from refusion_assets.levering.sealed import Recipient, recipient
 from refusion_assets.look_up import LOG, look_up
 from refusion_assets.report.catalogue import package_guide
+from refusion_assets.rulebook.load import load
 from refusion_assets.runs import package as packages
 from refusion_assets.runs.extract import CONTENT
 from refusion_assets.store.publish import publish
 from refusion_assets.store.session import Warehouse
 from refusion_assets.store.tables import TABLES
 from tests.conftest import DataRoot, Example
+from tests.kit.data_root import RULES
 
 MONTH, KODE = "2024-04", "161"
 NAME = f"yr-pakke-{KODE}-0052-2024-05-03.tar.age"
@@ -107,7 +109,7 @@ def test_every_byte_and_every_table_of_a_package_is_free_of_other_peoples_number
 
 def test_a_package_holds_the_files_as_sent_its_sums_and_a_guide_of_every_column(root: DataRoot, unpacked: Path) -> None:
     sent = {name: data for name, data in root.files(MONTH).items() if f"-{KODE}-" in name}
-    assert {path.name: path.read_bytes() for path in (unpacked / "filer").iterdir()} == sent
+    assert {path.name: path.read_bytes() for path in (unpacked / "filer").glob("*.csv")} == sent
     said = dict(line.split("  ")[::-1] for line in (unpacked / "SHA256SUMS").read_text("utf-8").splitlines())
     there = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()} - {"SHA256SUMS"}
     assert said.keys() == there
@@ -339,7 +341,7 @@ def test_every_table_and_column_has_been_judged_and_has_a_text() -> None:
     kept = {table: set(model.to_schema().columns) for table, model in TABLES.items()}
     assert judged.keys() | {"pakke.udeladt"} == TABLES.keys()
     assert {table: names for table, names in judged.items() if names} == {t: kept[t] for t, n in judged.items() if n}
-    package_guide(packages.FILES, [table for table, names in judged.items() if names])
+    package_guide(packages.columns_of(load(RULES)), [table for table, names in judged.items() if names])
 
 
 def _names(columns: str) -> set[Any]:
