@@ -121,6 +121,7 @@ class Platform:
         self._seen.add(own)
         data = (self.home / "OUT" / name).read_bytes()
         (self.home / "OUT" / name).unlink()
+        taken = []
         for one in told.findall("FileDescriptor/Recipients"):
             modtager = str(one.text)
             if modtager == "ROUTING_V1_0_0":
@@ -128,8 +129,10 @@ class Platform:
                 modtager = modtager.rpartition(":")[2]
             (self.inbox(modtager) / name).write_bytes(data)
             (self.inbox(modtager) / f"{name}.metadata").write_text("<FileMetadata/>")
-            self.given.append(Transfer(modtager, name, hashlib.sha256(data).hexdigest(), own))
+            taken.append(Transfer(modtager, name, hashlib.sha256(data).hexdigest(), own))
         self.answer(name, own, "<Receipt><Message>SUCCESS</Message></Receipt>")
+        # Told only now: a test that sees the file given may read its receipt.
+        self.given += taken
 
     def _wrong(self, name: str, told: ET.Element) -> tuple[int, str] | None:
         """Why a trigger is refused: code and text."""
