@@ -22,6 +22,8 @@ KNOWN, KEY, CODE = "REFUSION_SFTP_KENDTE", "REFUSION_SFTP_NOEGLE", "REFUSION_SFT
 SECONDS_TO_CONNECT, SECONDS_OF_SILENCE = 20.0, 20.0
 PIECE = 1 << 20
 HIDDEN = ".{}.undervejs"
+# No answer of the server: the connection is gone.
+CUT = (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection)
 RENAME_REFUSED = (asyncssh.SFTPOpUnsupported, asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure)
 
 
@@ -162,6 +164,8 @@ class Far:
                     written += len(piece)
                     await file.write(piece)
             size = (await self.sftp.stat(path)).size
+        except CUT:
+            raise
         except asyncssh.SFTPError as error:
             with suppress(asyncssh.SFTPError, OSError):
                 await self.sftp.remove(path)
@@ -198,6 +202,8 @@ class Far:
                 await self._small(final, xml)
                 with suppress(asyncssh.SFTPError):
                     await self.sftp.remove(ready)
+        except CUT:
+            raise
         except asyncssh.SFTPError as error:
             raise Refused(await self._why_not(error, final, len(xml))) from None
 
@@ -244,7 +250,7 @@ REASONS: tuple[tuple[tuple[type[BaseException], ...], str, bool], ...] = (
     ((socket.gaierror,), "serverens navn {vaert} kendes ikke; ret vaert i levering.toml", False),
     ((TimeoutError,), "{vaert} svarede ikke i tide", True),
     ((ConnectionRefusedError,), "der er ingen SFTP-server på {vaert}, port {port}", True),
-    ((asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.DisconnectError, OSError),
+    ((*CUT, asyncssh.DisconnectError, OSError),
      "forbindelsen til {vaert} blev afbrudt", True),
     ((asyncssh.Error,), "serveren {vaert} afviste det ({kind})", False),
 )  # fmt: skip

@@ -83,6 +83,7 @@ class Platform:
     quiet: bool = False
     holding: bool = False
     _seen: set[str] = field(default_factory=set)
+    _taking: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def inbox(self, modtager: str) -> Path:
@@ -97,10 +98,14 @@ class Platform:
             if not self.holding:
                 self.step()
 
+    def triggers(self) -> list[Path]:
+        """The triggers that are there."""
+        return [path for path in sorted((self.home / "OUT").glob("*.trigger")) if not path.name.startswith(".")]
+
     def step(self) -> None:
         """Take the triggers that are there."""
-        for path in sorted((self.home / "OUT").glob("*.trigger")):
-            if not path.name.startswith("."):
+        with self._taking:
+            for path in self.triggers():
                 self._take(path)
 
     def _take(self, path: Path) -> None:
@@ -121,6 +126,7 @@ class Platform:
         self._seen.add(own)
         data = (self.home / "OUT" / name).read_bytes()
         (self.home / "OUT" / name).unlink()
+        taken = []
         for one in told.findall("FileDescriptor/Recipients"):
             modtager = str(one.text)
             if modtager == "ROUTING_V1_0_0":
@@ -128,8 +134,9 @@ class Platform:
                 modtager = modtager.rpartition(":")[2]
             (self.inbox(modtager) / name).write_bytes(data)
             (self.inbox(modtager) / f"{name}.metadata").write_text("<FileMetadata/>")
-            self.given.append(Transfer(modtager, name, hashlib.sha256(data).hexdigest(), own))
+            taken.append(Transfer(modtager, name, hashlib.sha256(data).hexdigest(), own))
         self.answer(name, own, "<Receipt><Message>SUCCESS</Message></Receipt>")
+        self.given += taken
 
     def _wrong(self, name: str, told: ET.Element) -> tuple[int, str] | None:
         """Why a trigger is refused: code and text."""
@@ -163,9 +170,12 @@ class Platform:
         ready.rename(self.home / "IN" / f"{name}.sftpreceipt")
 
     def settled(self, files: int, seconds: float = 20) -> None:
-        """Wait until so many files have been given to receivers."""
+        """Wait until so many files have been given to receivers, and every trigger has its answer."""
         end = time.monotonic() + seconds
-        while len(self.given) < files:
+        while True:
+            with self._taking:
+                if len(self.given) >= files and not self.triggers():
+                    return
             assert time.monotonic() < end, (len(self.given), self.refused)
             time.sleep(0.02)
 
