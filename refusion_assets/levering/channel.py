@@ -73,8 +73,6 @@ class Keys:
 
 def _unusable(said: str) -> str:
     """Why a private key cannot be used, by the words of the library."""
-    if "bcrypt" in said:
-        return "er låst i en form, vi ikke kan åbne; lav nøglen med ssh-keygen -t ecdsa -b 521 -m PKCS8"
     if "must be specified" in said:
         return f"er låst med en kode; sæt {CODE}"
     return f"er låst, og {CODE} er ikke dens kode" if "decrypt" in said else "er ingen privat nøgle i OpenSSH's form"

@@ -53,8 +53,7 @@ def free_port() -> int:
 
 def make_key(path: Path, code: str = "") -> Path:
     """A new key pair at a path."""
-    kind = ["-t", "ecdsa", "-m", "PKCS8"] if code else ["-t", "ed25519"]
-    command = [str(KEYGEN), "-q", *kind, "-N", code, "-C", "", "-f", str(path)]
+    command = [str(KEYGEN), "-q", "-t", "ed25519", "-N", code, "-C", "", "-f", str(path)]
     subprocess.run(command, check=True, capture_output=True)  # noqa: S603
     return path
 
