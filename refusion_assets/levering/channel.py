@@ -75,7 +75,8 @@ def _unusable(said: str) -> str:
     """Why a private key cannot be used, by the words of the library."""
     if "must be specified" in said:
         return f"er låst med en kode; sæt {CODE}"
-    return f"er låst, og {CODE} er ikke dens kode" if "decrypt" in said else "er ingen privat nøgle i OpenSSH's form"
+    wrong = "decrypt" in said or "Incorrect passphrase" in said
+    return f"er låst, og {CODE} er ikke dens kode" if wrong else "er ingen privat nøgle i OpenSSH's form"
 
 
 def _file(variable: str, root: Path) -> Path:
