@@ -51,11 +51,27 @@ def kvitteringer(say: Say, maaned: list[date] | None) -> None:
     "--proev", is_flag=True, help="Sig, hvad der ville blive sendt hvorhen, og prøv forbindelsen; send intet."
 )
 @click.option("--igen", is_flag=True, help="Send også det igen, som kom tilbage afvist.")
+@click.option("--til", type=Mappe(), help="Send intet; læg hver kommunes filer i en mappe for sig, med egne SHA256SUMS.")
+@click.option("--bom", is_flag=True, help="Med --til: begynd CSV-filerne med et BOM-mærke, så Excel læser æ, ø og å.")
 @click.pass_obj
-def lever(say: Say, maaned: list[date], kommune: list[str], *, proev: bool, igen: bool) -> None:
+def lever(
+    say: Say, maaned: list[date], kommune: list[str], til: Path | None, *, proev: bool, igen: bool, bom: bool
+) -> None:
     """Send en vist måneds filer til de modtagere, levering.toml nævner; hver fil een gang."""
     from refusion_assets.place import at_work  # noqa: PLC0415  Polars takes a while to load
 
+    if bom and not til:
+        wrong("--bom hører til --til: det, der sendes, er kørslens egne filer byte for byte")
+    if til:
+        from refusion_assets.files.outgoing import copied  # noqa: PLC0415  Polars takes a while to load
+        from refusion_assets.place import Place  # noqa: PLC0415  as above
+
+        if proev or igen:
+            wrong("--til sender intet, så --proev og --igen gør ingen forskel")
+        place = Place.from_environment().begun()
+        for kode, folder in copied(place, maaned[0], kommune, til, bom=bom).items():
+            say(f"{kode} {place.rules.kommunenavne.get(kode, '')}: {folder}")
+        return
     if proev and igen:
         wrong("--proev sender intet, så --igen gør ingen forskel")
     if proev:

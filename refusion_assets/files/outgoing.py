@@ -268,6 +268,7 @@ def write_table(path: Path, rows: pl.DataFrame) -> None:
 def copied(place: Place, month: date, koder: Iterable[str], target: Path, *, bom: bool = False) -> dict[str, Path]:
     """The folder `<target>/<kommunekode>/<YYYY-MM>` of each municipality, by code: its files of run `month`, copied.
 
+    Without codes, of every municipality that has files.
     Its files of the run, its follow-up if there, and a SHA256SUMS of its own. A folder from before is replaced in one
     step. With `bom`, the CSV files for people begin with a byte order mark, so that Excel reads their letters right. A
     voucher in a municipality's own form has none. Stop, with nothing replaced for the municipality, if it has no files
@@ -279,7 +280,8 @@ def copied(place: Place, month: date, koder: Iterable[str], target: Path, *, bom
     if target.resolve().is_relative_to(place.outgoing.resolve()):
         raise Stop(f"{target} ligger i udgaaende, hvor kun kørslerne skriver; vælg en anden mappe")
     said, names = said_of(sent / SUMS), sorted(str(path.relative_to(sent)) for path in sent.rglob("*-*"))
-    return {kode: _copy(sent, said, names, kode, target / kode / sent.name, bom=bom) for kode in koder}
+    asked = sorted(koder) or sorted({parted(name)[1] for name in said} & set(place.rules.koder))
+    return {kode: _copy(sent, said, names, kode, target / kode / sent.name, bom=bom) for kode in asked}
 
 
 def _copy(sent: Path, said: Mapping[str, str], names: Iterable[str], kode: str, folder: Path, *, bom: bool) -> Path:

@@ -122,3 +122,15 @@ def test_the_reader_of_a_municipality_takes_a_folder_of_its_own_as_it_takes_the_
         )
         for oere in [tuple(oere_)]
     }
+
+
+def test_the_command_gives_every_municipality_with_files_a_folder_and_sends_nothing(
+    run: DataRoot, tmp_path: Path
+) -> None:
+    ran = run.refusion("lever", MONTH, "--til", str(tmp_path), "--bom")
+    assert (ran.code, ran.err) == (0, "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(run.place.rules.koder)
+    [booked] = (tmp_path / KOM / MONTH).glob("*-bogfoering-*")
+    assert booked.read_bytes().startswith(BOM)
+    assert run.refusion("lever", MONTH, "--bom").code == 2
+    assert run.rows("SELECT count(*) FROM levering.forsendelse") == [(0,)]
