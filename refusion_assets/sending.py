@@ -51,8 +51,8 @@ def kvitteringer(say: Say, maaned: list[date] | None) -> None:
     "--proev", is_flag=True, help="Sig, hvad der ville blive sendt hvorhen, og prøv forbindelsen; send intet."
 )
 @click.option("--igen", is_flag=True, help="Send også det igen, som kom tilbage afvist.")
-@click.option("--til", type=Mappe(), help="Send intet; læg hver kommunes filer i en mappe for sig, med egne SHA256SUMS.")
-@click.option("--bom", is_flag=True, help="Med --til: begynd CSV-filerne med et BOM-mærke, så Excel læser æ, ø og å.")
+@click.option("--til", type=Mappe(), help="Send intet; læg hver kommunes filer i sin egen mappe med SHA256SUMS.")
+@click.option("--bom", is_flag=True, help="Med --til: et BOM-mærke forrest i CSV-filerne, så Excel læser æ, ø og å.")
 @click.pass_obj
 def lever(
     say: Say, maaned: list[date], kommune: list[str], til: Path | None, *, proev: bool, igen: bool, bom: bool
