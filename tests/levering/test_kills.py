@@ -1,9 +1,12 @@
 """A delivery killed anywhere and started again: every file is delivered once."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -13,43 +16,69 @@ from tests.levering.conftest import MONTH, Shown
 
 pytestmark = needs_sshd
 
-# The delivery in a process of its own, which kills itself at the n-th call of a function, before or after it.
+# A process that has loaded the program once, and makes each delivery in a child, as loading costs six seconds. The
+# child kills itself at the n-th call of a function, before or after it.
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 from refusion_assets.assets.levering import shipments
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.levering import channel, shipping
 from refusion_assets.place import Place
 
-name, when, left = sys.argv[2], sys.argv[3], int(sys.argv[4])
+def deliver(month, name, when, left):
+    left = [left]
 
-def killing(function):
-    def count():
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def count(now):
+        if now == when:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    home = shipments if name in ("begin", "_keep") else channel.Far
+    function = getattr(home, name)
+
     async def slow(*arguments):
-        if when == "before":
-            count()
-        done = await function(*arguments)
-        if when == "after":
-            count()
-        return done
-    def quick(*arguments):
-        if when == "before":
-            count()
-        done = function(*arguments)
-        if when == "after":
-            count()
-        return done
-    return slow if name in ("put", "send", "_whole") else quick
+        count("before")
+        await function(*arguments)
+        count("after")
 
-shipping.AT_ONCE, shipping.FILES_A_STEP, shipping.SECONDS_TO_TAKE = 1, 2, 0.2
-home = shipments if name in ("begin", "_keep") else channel.Far
-setattr(home, name, killing(getattr(home, name)))
-shipments.deliver(Place.from_environment(), month_of(sys.argv[1]), (), lambda _: None)
+    def quick(*arguments):
+        count("before")
+        function(*arguments)
+        count("after")
+
+    setattr(home, name, quick if home is shipments else slow)
+    shipping.AT_ONCE, shipping.FILES_A_STEP, shipping.SECONDS_TO_TAKE = 1, 2, 0.2
+    shipments.deliver(Place.from_environment(), month_of(month), (), lambda _: None)
+
+for line in sys.stdin:
+    environment, *asked = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.environ.update(environment)
+        deliver(*asked)
+        os._exit(0)
+    print(os.WTERMSIG(os.waitpid(child, 0)[1]), flush=True)
 """
+
+
+@pytest.fixture(scope="module")
+def killed() -> Iterator[Callable[..., int]]:
+    """A delivery that is killed at a point; the signal that ended it, 0 if none did."""
+    environment = os.environ | {"POLARS_MAX_THREADS": "1"}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", KILLED], cwd=REPO, env=environment, **pipes) as process:  # noqa: S603
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def kill(*asked: Any) -> int:
+            print(json.dumps(asked), file=process.stdin, flush=True)
+            return int(process.stdout.readline())  # type: ignore[union-attr]  # seen above
+
+        yield kill
+        process.stdin.close()
+
+
 POINTS = [
     ("put", "after", 1),  # a file under its own name, not kept
     ("_keep", "after", 2),  # kept as laid, no trigger
@@ -67,15 +96,13 @@ MORE = [
 @pytest.mark.parametrize("holding", [False, True] if os.environ.get("REFUSION_FLERE") else [False])
 @pytest.mark.parametrize("point", MORE if os.environ.get("REFUSION_FLERE") else POINTS, ids=str)
 def test_a_delivery_that_was_killed_is_made_up_for_and_no_file_goes_twice(
-    shown: Shown, point: tuple[str, str, int], *, holding: bool
+    shown: Shown, killed: Callable[..., int], point: tuple[str, str, int], *, holding: bool
 ) -> None:
     platform = shown.server.platform
     platform.holding = holding
     name, when, number = point
-    command = [sys.executable, "-c", KILLED, MONTH, name, when, str(number)]
-    environment = shown.root.environment | shown.server.environment | {"POLARS_MAX_THREADS": "1"}
-    done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    environment = shown.root.environment | shown.server.environment
+    assert killed(environment, MONTH, name, when, number) == signal.SIGKILL
     assert shown.deliver().faults == ()
     platform.holding = False
     platform.settled(4)
