@@ -215,11 +215,10 @@ def _follow_up(opgoer: Any, followed: Any) -> dg.SensorDefinition:
     )
     def opfoelgning_efter_filer(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
         """Starts `opfoelgning` for the month of a run of `opgoer`, whoever launched it."""
-        tags = context.dagster_run.tags
-        cell = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_end")
-        if not cell:
+        month = _month_of(context.dagster_run)
+        if not month:
             return dg.SkipReason("kørslen har ingen måned")
-        return dg.RunRequest(run_key=context.dagster_run.run_id, partition_key=cell.split("|")[-1])
+        return dg.RunRequest(run_key=context.dagster_run.run_id, partition_key=month)
 
     return opfoelgning_efter_filer
 
@@ -241,13 +240,18 @@ def _deliver(opgoer: Any, lever: Any, koder: list[str]) -> dg.SensorDefinition:
     )
     def lever_efter_filer(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
         """Starts `lever` over the month's cells after a run of `opgoer`, whoever launched it."""
-        tags = context.dagster_run.tags
-        cell = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_end")
-        if not cell:
+        month = _month_of(context.dagster_run)
+        if not month:
             return dg.SkipReason("kørslen har ingen måned")
-        return dg.RunRequest(run_key=context.dagster_run.run_id, tags=settle_tags(koder, cell.split("|")[-1]))
+        return dg.RunRequest(run_key=context.dagster_run.run_id, tags=settle_tags(koder, month))
 
     return lever_efter_filer
+
+
+def _month_of(run: dg.DagsterRun) -> str:
+    """The month of the cells that a run makes; empty if it has none."""
+    cell = run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_end") or ""
+    return cell.rpartition("|")[-1]
 
 
 def _settled_since(instance: dg.DagsterInstance, calculation: dg.DagsterRun, month: str) -> bool:

@@ -1,11 +1,13 @@
 """Understands where a run works: the data root, the rules folder, and the warehouse between them."""
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, cached_property
@@ -176,6 +178,23 @@ def environment(place: Place) -> dict[str, str]:
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "DAGSTER_EVENT_BATCH_SIZE": "1000",
     }
+
+
+@contextmanager
+def alone(place: Place, say: Callable[[str], None], name: str) -> Iterator[None]:
+    """Within the block, no other command with the same lock works on the data root; it waits for a running one.
+
+    Mixed steps of two commands would settle or send each other's work. The system releases the lock however the command
+    ends.
+    """
+    place.warehouse.path.parent.mkdir(parents=True, exist_ok=True)
+    with (place.warehouse.path.parent / name).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("venter på en anden kommando, som er i gang ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 FORMS = ("*.toml", "*.csv")

@@ -1,6 +1,5 @@
 """Understands the critical week as the command line runs it: the same jobs, one after the other."""
 
-import fcntl
 import logging
 import os
 import time
@@ -48,7 +47,7 @@ from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.files.estimate import RESULTAT, folder_of
 from refusion_assets.operations.automation import COMMAND_LINE, STARTED_BY
 from refusion_assets.partitions import last_month, range_tags
-from refusion_assets.place import Place
+from refusion_assets.place import Place, alone
 from refusion_assets.progress import patient
 from refusion_assets.rulebook.load import delivery, load
 from refusion_assets.store import events
@@ -291,7 +290,7 @@ def follow_up(place: Place, month: date, say: Callable[[str], None]) -> Path:
     with place.warehouse.reading() as session:
         refuse_unsettled(session, month)
     home = Path(os.environ["DAGSTER_HOME"])
-    with _alone(place, say, FOLLOW_UP_LOCK), events.readable(home), events.instance(home) as instance:
+    with alone(place, say, FOLLOW_UP_LOCK), events.readable(home), events.instance(home) as instance:
         events.bury_dead(instance, POOL)  # a killed follow-up keeps its place in the pool
         defs = build_defs(replace(place, tell=patient(say)))
         _execute(defs, OPFOELGNING, instance, {STARTED_BY: COMMAND_LINE}, f"{month:%Y-%m}")
@@ -341,27 +340,10 @@ def _done_again(
 
 
 @contextmanager
-def _alone(place: Place, say: Callable[[str], None], name: str = LOCK) -> Iterator[None]:
-    """Within the block, no other command runs months of the data root; it waits for a running one.
-
-    Mixed steps of two commands would settle each other's calculation. The system releases the lock however the command
-    ends.
-    """
-    place.warehouse.path.parent.mkdir(parents=True, exist_ok=True)
-    with (place.warehouse.path.parent / name).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("venter på en anden kommando, som er i gang ...")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
 def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterInstance]:
     """Dagster's instance in the home of the environment, once no other run uses the warehouse."""
     home = Path(os.environ["DAGSTER_HOME"])
-    with _alone(place, say), events.readable(home), events.instance(home) as opened:
+    with alone(place, say, LOCK), events.readable(home), events.instance(home) as opened:
         others = events.living_runs(opened, POOL)
         if others:
             say(f"venter på kørsel {min(others)[:8]}, som er i gang i brugerfladen ...")

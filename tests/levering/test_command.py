@@ -9,8 +9,9 @@ import pytest
 from refusion_assets.assets.gate import LEVERING
 from refusion_assets.assets.levering.asset import ALL_SENT, SAME
 from refusion_assets.assets.levering.receipts import receipts_in
-from refusion_assets.assets.levering.shipments import alone, deliver
+from refusion_assets.assets.levering.shipments import LOCK, deliver
 from refusion_assets.domain.calendar import month_of
+from refusion_assets.place import alone
 from refusion_assets.store import events
 from tests.conftest import DataRoot, Example
 from tests.kit.sftp import Server, levering_toml, needs_sshd, sftp_server
@@ -83,14 +84,14 @@ def test_a_delivery_with_a_fault_says_it_goes_on_with_the_others_and_has_exit_co
         text = levering_toml(server.port, KODER).replace('modtager = "K730"', 'modtager = "K730"\nud = "ANDEN"')
         (root.rules / "levering.toml").write_text(text, "utf-8")
         said: list[str] = []
-        held = alone(root.place, said.append)
+        held = alone(root.place, said.append, LOCK)
         held.__enter__()
         threading.Timer(1.0, lambda: held.__exit__(None, None, None)).start()
         ran = root.refusion("lever", MONTH)
         assert ran.code == 1
         why = "730: 2 filer kom ikke frem: mappen ANDEN findes ikke på serveren"
         assert ran.err == f"STOPPET: {why}. Ret årsagen, og lever igen.\n"
-        assert "venter på en anden levering, som er i gang ..." in ran.out
+        assert "venter på en anden kommando, som er i gang ..." in ran.out
         assert "2024-04: 2 filer sendt." in ran.out
         server.platform.settled(2)
         ran = root.refusion("kvitteringer")

@@ -9,9 +9,9 @@ import polars as pl
 
 from refusion_assets.assets.levering.shipments import (
     LAST,
+    LOCK,
     Delivered,
     Row,
-    alone,
     files_of,
     keys_for,
     now,
@@ -41,7 +41,7 @@ from refusion_assets.domain.levering import (
 from refusion_assets.domain.operations.board import moment
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural, without_persons
-from refusion_assets.place import Place
+from refusion_assets.place import Place, alone
 from refusion_assets.rulebook.load import delivery
 from refusion_assets.store.publish import publish_if_idle
 from refusion_assets.store.session import Session
@@ -62,7 +62,7 @@ def read_receipts(place: Place, month: date | None, say: Callable[[str], None]) 
 
     told: list[str] = []
     moved: set[date] = set()
-    with alone(place, say):
+    with alone(place, say, LOCK):
         levering = delivery(place.rules_folder, place.rules)
         koder = sorted(kode for kode, one in levering.modtagere.items() if one.kanal != MAPPE)
         with patiently(place, say) as session:

@@ -1,6 +1,5 @@
 """Shipments: the files that a run has for each receiver, and what has been sent of them."""
 
-import fcntl
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,7 +35,7 @@ from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.files.delivered import fingerprint
 from refusion_assets.files.outgoing import SUMS
-from refusion_assets.place import Place, kept
+from refusion_assets.place import Place, alone, kept
 from refusion_assets.rulebook.load import delivery, load
 from refusion_assets.store.publish import publish_if_idle
 from refusion_assets.store.session import Locked, Session
@@ -55,19 +54,6 @@ QUALIFY row_number() OVER (PARTITION BY koersel, kommunekode, fil ORDER BY opret
 def now() -> datetime:
     """The present moment in UTC, without a zone, as the warehouse keeps it."""
     return datetime.now(UTC).replace(tzinfo=None)
-
-
-@contextmanager
-def alone(place: Place, say: Callable[[str], None]) -> Iterator[None]:
-    """Within the block, nobody else delivers from the data root; it waits for a running delivery."""
-    place.warehouse.path.parent.mkdir(parents=True, exist_ok=True)
-    with (place.warehouse.path.parent / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("venter på en anden levering, som er i gang ...")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager
@@ -310,7 +296,7 @@ def deliver(
     """
     from refusion_assets.levering import shipping  # noqa: PLC0415  SSH takes a while to load
 
-    with alone(place, say):
+    with alone(place, say, LOCK):
         levering = delivery(place.rules_folder, place.rules)
         mine = chosen(levering, koder)
         keys = keys_for(levering, mine, place.root)
