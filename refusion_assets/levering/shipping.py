@@ -108,6 +108,8 @@ async def _to_server(to: Endpoint, jobs: Sequence[Job], how: How) -> None:
                 await _send_all(far, left, how)
         except Exception as error:  # noqa: BLE001  `reason` raises again what it does not know
             why, again = reason(error, to)
+            # Some of them may have gone before the connection did.
+            await asyncio.to_thread(how.keep, [job.item for job in left])
         else:
             return
         left = [job for job in left if job.item.status in (UNDER, LAGT) and not job.item.fejl]

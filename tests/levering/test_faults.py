@@ -3,11 +3,12 @@
 from datetime import timedelta
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from refusion_assets.assets.levering.shipments import now
 from refusion_assets.domain.stop import Stop
-from refusion_assets.levering.channel import Keys
+from refusion_assets.levering.channel import Far, Keys
 from tests.kit.sftp import USER, cutting, free_port, levering_toml, make_key, needs_sshd, sftp_server
 from tests.levering.conftest import MONTH, Shown
 
@@ -84,6 +85,22 @@ def test_a_connection_that_is_cut_every_time_is_told_and_the_next_delivery_makes
         assert all(fault.endswith("forbindelsen til 127.0.0.1 blev afbrudt") for fault in faults)
     shown.receivers(["101", "730"])
     shown.deliver()
+    delivered(shown)
+
+
+def test_what_went_before_a_connection_was_cut_is_kept_as_sent(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = Far.send, []
+
+    async def send(far: Far, folder: str, name: str, xml: bytes) -> None:
+        calls.append(name)
+        if len(calls) == 3:
+            raise asyncssh.SFTPConnectionLost("afbrudt")
+        await real(far, folder, name, xml)
+
+    monkeypatch.setattr(Far, "send", send)
+    assert shown.deliver().faults == ()
+    assert len(calls) > 4
+    assert shown.statuses() == {"sendt"}
     delivered(shown)
 
 
