@@ -1,5 +1,6 @@
 """The faults of a delivery: each is one Danish line, the others go on, and nothing is lost or sent twice."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from refusion_assets.assets.levering.shipments import now
 from refusion_assets.domain.stop import Stop
+from refusion_assets.levering import channel
 from refusion_assets.levering.channel import Far, Keys
 from tests.kit.sftp import USER, cutting, free_port, levering_toml, make_key, needs_sshd, sftp_server
 from tests.levering.conftest import MONTH, Shown
@@ -101,6 +103,21 @@ def test_what_went_before_a_connection_was_cut_is_kept_as_sent(shown: Shown, mon
     assert shown.deliver().faults == ()
     assert len(calls) > 4
     assert shown.statuses() == {"sendt"}
+    delivered(shown)
+
+
+def test_a_server_that_stands_still_is_given_up_in_time_and_the_next_delivery_makes_up_for_it(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "SECONDS_OF_STANDSTILL", 0.8)
+    shown.receivers(["101", "730"], forsoeg="1")
+    pipe = shown.server.inn / f"{beregning('730')}.sftpreceipt"
+    os.mkfifo(pipe)  # the server's opening of it never ends, and its host still answers
+    faults = shown.deliver().faults
+    cut = "forbindelsen til 127.0.0.1 blev afbrudt"
+    assert [fault.partition(" kom ikke frem: ")[2] for fault in faults] == [cut, cut]
+    pipe.unlink()
+    assert shown.deliver().faults == ()
     delivered(shown)
 
 
