@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from refusion_assets.assets.levering import shipments
 from refusion_assets.assets.levering.shipments import now
 from refusion_assets.domain.stop import Stop
 from refusion_assets.levering import channel
@@ -119,6 +120,19 @@ def test_a_server_that_stands_still_is_given_up_in_time_and_the_next_delivery_ma
     pipe.unlink()
     assert shown.deliver().faults == ()
     delivered(shown)
+
+
+def test_a_clock_set_back_between_two_editions_sends_neither_again(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown.deliver()
+    delivered(shown)
+    shown.files(["101", "730"], "en anden udgave\n")
+    monkeypatch.setattr(shipments, "now", lambda: now() - timedelta(hours=1))
+    assert shown.deliver().lines == ("2026-10: 4 filer sendt.",)
+    shown.server.platform.settled(8)
+    assert shown.deliver().lines == ("2026-10: 0 filer sendt, 4 filer var sendt i forvejen.",)
+    assert len(shown.server.platform.given) == 8
 
 
 def test_a_full_disk_stops_the_file_that_is_too_large_and_no_other(

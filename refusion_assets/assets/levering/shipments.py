@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +220,9 @@ def plan(session: Session, place: Place, month: date, levering: Levering, koder:
 def begin(session: Session, made: Plan) -> None:
     """Keep the deliveries of a plan as begun, before the first byte of them leaves the house."""
     ids = [item.senders_file_id for item, _ in made.items]
+    # The last delivery of a file is the one made last, also where the clock has been set back since the one before.
+    latest = session.frame("SELECT max(oprettet) AS at FROM levering.forsendelse")["at"].item()
+    at = max(now(), latest + timedelta(microseconds=1)) if latest else now()
     known = set(session.frame("SELECT senders_file_id FROM levering.forsendelse")["senders_file_id"])
     _keep(session, [item for item, _ in made.items if item.senders_file_id in known])
     rows = [
@@ -227,7 +230,7 @@ def begin(session: Session, made: Plan) -> None:
             "koersel": item.koersel, "maaned": made.files.month, "kommunekode": item.fil.kommunekode,
             "fil": item.fil.fil, "sha256": item.fil.sha256, "stoerrelse": item.fil.stoerrelse, "gang": item.gang,
             "senders_file_id": item.senders_file_id, "kanal": one.kanal, "status": UNDER, "forsoeg": 0,
-            "oprettet": now(), "sendt": None, "kvitteret": None, "transfer_id": None, "fejl": None,
+            "oprettet": at, "sendt": None, "kvitteret": None, "transfer_id": None, "fejl": None,
         }
         for item, one in made.items
         if item.senders_file_id not in known
