@@ -121,6 +121,15 @@ class Far:
             return None
         return data if len(data) <= most else None
 
+    async def answer(self, path: str) -> bytes | None:
+        """The bytes of a receipt; None if it is gone, too large, or cannot be read: one holds no others up."""
+        try:
+            return await self.content(path, MOST_BYTES)
+        except CUT:
+            raise
+        except asyncssh.SFTPError:
+            return None
+
     async def pending(self, folder: str, name: str) -> str | None:
         """The id in the trigger of a file that the platform has not taken yet; None if there is none."""
         data = await self.content(f"{folder}/{name}{TRIGGER}", MOST_BYTES)
