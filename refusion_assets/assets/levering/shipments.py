@@ -296,6 +296,13 @@ def chosen(levering: Levering, koder: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
+def asked(levering: Levering, koder: Sequence[str]) -> list[str]:
+    """The municipalities that somebody names (`chosen`); Stop if one of them is no receiver."""
+    if koder and (lacking := [kode for kode in koder if kode not in levering.modtagere]):
+        raise Stop(f"levering.toml nævner ikke {', '.join(lacking)}, så intet sendes; ret --kommune, eller tilføj dem")
+    return chosen(levering, koder)
+
+
 def keys_for(levering: Levering, koder: Iterable[str], root: Path) -> Any:
     """The keys of the environment, if one of the receivers needs them; Stop if they cannot be used."""
     from refusion_assets.levering.channel import Keys  # noqa: PLC0415  SSH takes a while to load
@@ -359,7 +366,7 @@ def tried(place: Place, month: date, koder: Sequence[str]) -> Delivered:
     from refusion_assets.levering import shipping  # noqa: PLC0415  SSH takes a while to load
 
     levering = delivery(place.rules_folder, place.rules)
-    mine = chosen(levering, koder)
+    mine = asked(levering, koder)
     with patiently(place, lambda _: None) as session:
         made = plan(session, place, month, levering, mine, igen=False)
     answers = shipping.tried(levering, keys_for(levering, mine, place.root), mine)
