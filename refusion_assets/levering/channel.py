@@ -20,6 +20,8 @@ from refusion_assets.levering.trigger import MOST_BYTES, TRIGGER, Refused, id_of
 
 KNOWN, KEY, CODE = "REFUSION_SFTP_KENDTE", "REFUSION_SFTP_NOEGLE", "REFUSION_SFTP_NOEGLE_KODE"
 SECONDS_TO_CONNECT, SECONDS_OF_SILENCE = 20.0, 20.0
+# So long a server may leave a request unanswered while its host still answers; large pieces may lie before it.
+SECONDS_OF_STANDSTILL = 120.0
 PIECE = 1 << 20
 HIDDEN = ".{}.undervejs"
 # No answer of the server: the connection is gone.
@@ -118,6 +120,15 @@ class Far:
         except asyncssh.SFTPNoSuchFile:
             return None
         return data if len(data) <= most else None
+
+    async def answer(self, path: str) -> bytes | None:
+        """The bytes of a receipt; None if it is gone, too large, or cannot be read: one holds no others up."""
+        try:
+            return await self.content(path, MOST_BYTES)
+        except CUT:
+            raise
+        except asyncssh.SFTPError:
+            return None
 
     async def pending(self, folder: str, name: str) -> str | None:
         """The id in the trigger of a file that the platform has not taken yet; None if there is none."""
@@ -220,24 +231,43 @@ class Far:
 async def connected(to: Endpoint, keys: Keys) -> AsyncIterator[Far]:
     """A connection to a server whose key is known; no other way in than our key, and nobody is trusted at sight."""
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
-    async with (
-        asyncssh.connect(
-            to.vaert,
-            to.port,
-            username=to.bruger,
-            known_hosts=str(keys.known),
-            client_keys=[keys.ours],
-            agent_path=None,
-            config=None,
-            preferred_auth="publickey",
-            connect_timeout=SECONDS_TO_CONNECT,
-            login_timeout=SECONDS_TO_CONNECT,
-            keepalive_interval=SECONDS_OF_SILENCE / 2,
-            keepalive_count_max=2,
-        ) as connection,
-        connection.start_sftp_client() as sftp,
-    ):
-        yield Far(sftp)
+    async with asyncssh.connect(
+        to.vaert,
+        to.port,
+        username=to.bruger,
+        known_hosts=str(keys.known),
+        client_keys=[keys.ours],
+        agent_path=None,
+        config=None,
+        preferred_auth="publickey",
+        connect_timeout=SECONDS_TO_CONNECT,
+        login_timeout=SECONDS_TO_CONNECT,
+        keepalive_interval=SECONDS_OF_SILENCE / 2,
+        keepalive_count_max=2,
+    ) as connection:
+        async with asyncio.timeout(SECONDS_TO_CONNECT):
+            client = await connection.start_sftp_client()
+        pulse = asyncio.create_task(_cut_at_standstill(connection, client))
+        try:
+            async with client as sftp:
+                yield Far(sftp)
+        finally:
+            pulse.cancel()
+
+
+async def _cut_at_standstill(connection: asyncssh.SSHClientConnection, sftp: asyncssh.SFTPClient) -> None:
+    """Cut a connection whose server answers as a host, but no longer as SFTP, as where its disk hangs."""
+    answers = True
+    while answers:
+        await asyncio.sleep(SECONDS_OF_STANDSTILL / 4)
+        try:
+            async with asyncio.timeout(SECONDS_OF_STANDSTILL):
+                await sftp.realpath(".")
+        except (TimeoutError, *CUT):
+            answers = False
+        except asyncssh.SFTPError:
+            pass  # a refusal is an answer too
+    connection.abort()
 
 
 # The kinds of error, the first that fits first: the sentence, and if another attempt is worth it.

@@ -24,7 +24,7 @@ from refusion_assets.domain.levering import (
 )
 from refusion_assets.domain.stop import Stop
 from refusion_assets.levering.channel import Endpoint, Far, Keys, connected, copied, laid, reason
-from refusion_assets.levering.trigger import MOST_BYTES, RECEIPT, Refused, receipt, trigger
+from refusion_assets.levering.trigger import RECEIPT, Refused, receipt, trigger
 
 AT_ONCE, FILES_A_STEP = 8, 40
 SECONDS_TO_TAKE = 2.0
@@ -108,6 +108,8 @@ async def _to_server(to: Endpoint, jobs: Sequence[Job], how: How) -> None:
                 await _send_all(far, left, how)
         except Exception as error:  # noqa: BLE001  `reason` raises again what it does not know
             why, again = reason(error, to)
+            # Some of them may have gone before the connection did.
+            await asyncio.to_thread(how.keep, [job.item for job in left])
         else:
             return
         left = [job for job in left if job.item.status in (UNDER, LAGT) and not job.item.fejl]
@@ -223,14 +225,14 @@ def _now() -> datetime:
 
 
 Receipts = Sequence[tuple[str, bytes | None]]
-"""The receipts of a folder by the name of their file; None for one that is too large to be one."""
+"""The receipts of a folder by the name of their file; None for one that is too large, or cannot be read."""
 
 
 async def _receipts(far: Far, folder: str, wanted: Collection[str]) -> tuple[Receipts, list[str]]:
     """The receipts of some files in a folder, and the names of all other receipts there."""
     named = sorted(name.removesuffix(RECEIPT) for name in await far.names(folder) if name.endswith(RECEIPT))
     mine = [name for name in named if name in wanted]
-    found = await asyncio.gather(*(far.content(f"{folder}/{name}{RECEIPT}", MOST_BYTES) for name in mine))
+    found = await asyncio.gather(*(far.answer(f"{folder}/{name}{RECEIPT}") for name in mine))
     return list(zip(mine, found, strict=True)), [name for name in named if name not in wanted]
 
 

@@ -29,7 +29,7 @@ from refusion_assets.assets.gate import (
 from refusion_assets.assets.konsekvens import JOB as KONSEKVENS
 from refusion_assets.assets.konsekvens import STEP
 from refusion_assets.assets.levering.asset import LEVER, receive
-from refusion_assets.assets.levering.shipments import chosen
+from refusion_assets.assets.levering.shipments import asked
 from refusion_assets.assets.opfoelgning.asset import JOB as OPFOELGNING
 from refusion_assets.assets.opfoelgning.asset import balances_kept, refuse_unsettled
 from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
@@ -307,7 +307,7 @@ def deliver(place: Place, month: date, koder: Sequence[str], say: Callable[[str]
     """
     refuse_unknown(place, koder)
     home = Path(os.environ["DAGSTER_HOME"])
-    mine = sorted(chosen(delivery(place.rules_folder, place.rules), koder), key=place.rules.koder.index)
+    mine = sorted(asked(delivery(place.rules_folder, place.rules), koder), key=place.rules.koder.index)
     with events.readable(home), events.instance(home) as instance:
         tags = {STARTED_BY: COMMAND_LINE, **settle_tags([mine[0], mine[-1]], f"{month:%Y-%m}")}
         config = {"ops": {"levering__forsendelse": {"config": {"igen": igen, "kommuner": mine}}}}

@@ -17,7 +17,7 @@ from refusion_assets.domain.stop import Stop
 from refusion_assets.operations.board import undelivered
 from refusion_assets.operations.told import changes
 from refusion_assets.partitions import range_tags
-from refusion_assets.runs.month import QUIET
+from refusion_assets.runs.month import QUIET, deliver
 from refusion_assets.store import session as store
 from refusion_assets.store.publish import publish_if_idle
 from tests.kit.sftp import USER, levering_toml, needs_sshd
@@ -240,3 +240,15 @@ def test_what_works_by_itself_is_off_and_then_sends_and_reads_as_the_commands_do
         made = instance.get_materialized_partitions(dg.AssetKey(LEVERING))
     assert made == {f"101|{month}", f"730|{month}"}
     assert shown.statuses() == {"leveret"}
+
+
+def test_a_municipality_that_is_no_receiver_is_refused_before_anything_is_sent(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(shown.root.place.root / "dagster"))
+    said = "levering.toml nævner ikke 860, så intet sendes"
+    with pytest.raises(Stop, match=said):
+        shipments.tried(shown.root.place, month_of(MONTH), ["101", "860"])
+    with pytest.raises(Stop, match=said):
+        deliver(shown.root.place, month_of(MONTH), ["101", "860"], shown.said.append)
+    assert shown.rows("fil") == []

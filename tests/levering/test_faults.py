@@ -1,13 +1,17 @@
 """The faults of a delivery: each is one Danish line, the others go on, and nothing is lost or sent twice."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
+import asyncssh
 import pytest
 
+from refusion_assets.assets.levering import shipments
 from refusion_assets.assets.levering.shipments import now
 from refusion_assets.domain.stop import Stop
-from refusion_assets.levering.channel import Keys
+from refusion_assets.levering import channel
+from refusion_assets.levering.channel import Far, Keys
 from tests.kit.sftp import USER, cutting, free_port, levering_toml, make_key, needs_sshd, sftp_server
 from tests.levering.conftest import MONTH, Shown
 
@@ -85,6 +89,50 @@ def test_a_connection_that_is_cut_every_time_is_told_and_the_next_delivery_makes
     shown.receivers(["101", "730"])
     shown.deliver()
     delivered(shown)
+
+
+def test_what_went_before_a_connection_was_cut_is_kept_as_sent(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = Far.send, []
+
+    async def send(far: Far, folder: str, name: str, xml: bytes) -> None:
+        calls.append(name)
+        if len(calls) == 3:
+            raise asyncssh.SFTPConnectionLost("afbrudt")
+        await real(far, folder, name, xml)
+
+    monkeypatch.setattr(Far, "send", send)
+    assert shown.deliver().faults == ()
+    assert len(calls) > 4
+    assert shown.statuses() == {"sendt"}
+    delivered(shown)
+
+
+def test_a_server_that_stands_still_is_given_up_in_time_and_the_next_delivery_makes_up_for_it(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "SECONDS_OF_STANDSTILL", 0.8)
+    shown.receivers(["101", "730"], forsoeg="1")
+    pipe = shown.server.inn / f"{beregning('730')}.sftpreceipt"
+    os.mkfifo(pipe)  # the server's opening of it never ends, and its host still answers
+    faults = shown.deliver().faults
+    cut = "forbindelsen til 127.0.0.1 blev afbrudt"
+    assert [fault.partition(" kom ikke frem: ")[2] for fault in faults] == [cut, cut]
+    pipe.unlink()
+    assert shown.deliver().faults == ()
+    delivered(shown)
+
+
+def test_a_clock_set_back_between_two_editions_sends_neither_again(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown.deliver()
+    delivered(shown)
+    shown.files(["101", "730"], "en anden udgave\n")
+    monkeypatch.setattr(shipments, "now", lambda: now() - timedelta(hours=1))
+    assert shown.deliver().lines == ("2026-10: 4 filer sendt.",)
+    shown.server.platform.settled(8)
+    assert shown.deliver().lines == ("2026-10: 0 filer sendt, 4 filer var sendt i forvejen.",)
+    assert len(shown.server.platform.given) == 8
 
 
 def test_a_full_disk_stops_the_file_that_is_too_large_and_no_other(

@@ -127,7 +127,7 @@ def test_receipts_of_others_cut_short_or_too_large_are_told_and_left(shown: Show
     assert [line for line in told.lines if "ladt ligge" in line] == [
         f"Kvitteringen for {names[0]} kan ikke læses; ladt ligge.",
         f"Kvitteringen for {names[1]} er til en anden forsendelse end vores; ladt ligge.",
-        f"Kvitteringen for {names[2]} kan ikke læses, den er tom eller for stor; ladt ligge.",
+        f"Kvitteringen for {names[2]} kan ikke læses, tom, for stor eller spærret; ladt ligge.",
         "Kvitteringer for filer, vi ikke har sendt, er ladt ligge: fra-en-anden-(personnummer).csv.",
     ]
     assert shown.statuses() == {"sendt"}
@@ -173,3 +173,19 @@ def test_a_receiver_that_answers_for_itself_is_waited_for(shown: Shown) -> None:
     assert sorted(fault.partition(": ")[2] for fault in told.faults) == sorted(
         f"{fil}: {whys[answers[fil]]}" for fil in refused
     )
+
+
+def test_a_receipt_that_the_server_does_not_let_us_read_holds_up_no_other_and_no_delivery(shown: Shown) -> None:
+    blocked = shown.server.inn / "yr-ydelsesrefusion-beregning-730-0082-2026-11-03.csv.sftpreceipt"
+    blocked.mkdir()
+    shown.server.platform.quiet = True
+    assert shown.deliver().faults == ()
+    shown.server.platform.settled(4)
+    shown.server.platform.quiet = False
+    for fil, own in shown.rows("fil, senders_file_id"):
+        if "beregning-730" not in fil:
+            shown.server.platform.answer(fil, own, "<Receipt><Message>SUCCESS</Message></Receipt>")
+    told = shown.receipts()
+    assert told.faults == ()
+    assert any("beregning-730" in line and "kan ikke læses" in line for line in told.lines)
+    assert "Levering 2026-10: 3 af 4 filer er kvitteret." in told.lines

@@ -129,7 +129,7 @@ def booked(session: Session, koder: Collection[str], found: Receipts) -> tuple[l
         said = receipt(data) if data else None
         if said is None or data is None:
             lines.append(
-                f"Kvitteringen for {fil} kan ikke læses{'' if data else ', den er tom eller for stor'}; ladt ligge."
+                f"Kvitteringen for {fil} kan ikke læses{'' if data else ', tom, for stor eller spærret'}; ladt ligge."
             )
             continue
         about = _about(rows[fil], said.senders_file_id, said.transfer_id)

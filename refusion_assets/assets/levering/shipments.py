@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +206,9 @@ def plan(session: Session, place: Place, month: date, levering: Levering, koder:
 def begin(session: Session, made: Plan) -> None:
     """Keep the deliveries of a plan as begun, before the first byte of them leaves the house."""
     ids = [item.senders_file_id for item, _ in made.items]
+    # The last delivery of a file is the one made last, also where the clock has been set back since the one before.
+    latest = session.frame("SELECT max(oprettet) AS at FROM levering.forsendelse")["at"].item()
+    at = max(now(), latest + timedelta(microseconds=1)) if latest else now()
     known = set(session.frame("SELECT senders_file_id FROM levering.forsendelse")["senders_file_id"])
     _keep(session, [item for item, _ in made.items if item.senders_file_id in known])
     rows = [
@@ -213,7 +216,7 @@ def begin(session: Session, made: Plan) -> None:
             "koersel": item.koersel, "maaned": made.files.month, "kommunekode": item.fil.kommunekode,
             "fil": item.fil.fil, "sha256": item.fil.sha256, "stoerrelse": item.fil.stoerrelse, "gang": item.gang,
             "senders_file_id": item.senders_file_id, "kanal": one.kanal, "status": UNDER, "forsoeg": 0,
-            "oprettet": now(), "sendt": None, "kvitteret": None, "transfer_id": None, "fejl": None,
+            "oprettet": at, "sendt": None, "kvitteret": None, "transfer_id": None, "fejl": None,
         }
         for item, one in made.items
         if item.senders_file_id not in known
@@ -279,6 +282,13 @@ def chosen(levering: Levering, koder: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
+def asked(levering: Levering, koder: Sequence[str]) -> list[str]:
+    """The municipalities that somebody names (`chosen`); Stop if one of them is no receiver."""
+    if koder and (lacking := [kode for kode in koder if kode not in levering.modtagere]):
+        raise Stop(f"levering.toml nævner ikke {', '.join(lacking)}, så intet sendes; ret --kommune, eller tilføj dem")
+    return chosen(levering, koder)
+
+
 def keys_for(levering: Levering, koder: Iterable[str], root: Path) -> Any:
     """The keys of the environment, if one of the receivers needs them; Stop if they cannot be used."""
     from refusion_assets.levering.channel import Keys  # noqa: PLC0415  SSH takes a while to load
@@ -342,7 +352,7 @@ def tried(place: Place, month: date, koder: Sequence[str]) -> Delivered:
     from refusion_assets.levering import shipping  # noqa: PLC0415  SSH takes a while to load
 
     levering = delivery(place.rules_folder, place.rules)
-    mine = chosen(levering, koder)
+    mine = asked(levering, koder)
     with patiently(place, lambda _: None) as session:
         made = plan(session, place, month, levering, mine, igen=False)
     answers = shipping.tried(levering, keys_for(levering, mine, place.root), mine)
