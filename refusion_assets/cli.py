@@ -100,7 +100,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, (Stop, RuleError, Locked)):
         return str(error)
     if isinstance(error, OSError):
-        return of_the_system(error)
+        return of_the_disk(error) or of_the_system(error)
     return of_the_disk(error) or unforeseen(error)
 
 

@@ -22,6 +22,8 @@ MODTAGER, NOEGLE = "REFUSION_PAKKE_MODTAGER", "REFUSION_PAKKE_NOEGLE"
 BEGINS = b"age-encryption.org/v1\n"
 PRIVATE = ("AGE-SECRET-KEY-", "-----BEGIN")
 LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that can be taken for another
+# Fewer signs are guessed at home.
+SHORTEST = 12
 GROUPS, IN_A_GROUP = 6, 5
 PIECE = 2**20
 # The words of pyrage for a key that does not fit; a damaged head sounds the same.
@@ -51,6 +53,8 @@ def recipient(said: str | None, target: Path, root: Path) -> Recipient:
         text = _secret((target, root)).decode("utf-8", "replace").strip()
         if text.startswith(PRIVATE) or not text:
             raise Stop(f"{NOEGLE} skal nævne en fil med en adgangssætning; en offentlig nøgle gives med --modtager")
+        if len(text) < SHORTEST:
+            raise Stop(f"adgangssætningen er for kort; skriv mindst {SHORTEST} tegn i filen, som {NOEGLE} nævner")
         return Recipient(passphrase=text)
     groups = ("".join(secrets.choice(LETTERS) for _ in range(IN_A_GROUP)) for _ in range(GROUPS))
     return Recipient(passphrase="-".join(groups), made=True)
@@ -209,19 +213,27 @@ def _place(root: Path) -> Place:
 
 
 def unpack(path: Path, folder: Path, ask: Callable[[], str]) -> list[str]:
-    """Write the files of a package in an empty folder, which only the owner can read; their names, sorted."""
-    if folder.exists() and any(folder.iterdir()):
-        raise Stop(f"{folder} er ikke tom; vælg en anden mappe med --til")
-    ready = folder.with_name(f".{folder.name}.klar")
+    """Write the files of a package in an empty folder, which only the owner can read; their names, sorted.
+
+    A folder that is there stays the same one: it can be a disk of its own, or the one that the user stands in.
+    """
+    folder = folder.resolve()
+    there = folder.is_dir()
+    ready = folder / ".klar" if there else folder.with_name(f".{folder.name}.klar")
     shutil.rmtree(ready, ignore_errors=True)
+    if folder.exists() and (not there or any(folder.iterdir())):
+        raise Stop(f"{folder} er ikke tom; vælg en anden mappe med --til")
     ready.mkdir(mode=0o700, parents=True)
     try:
         with _decrypted(path, ask) as plain, _tar(plain, path) as tar:
             tar.extractall(ready, filter="data")
             names = sorted(tar.getnames())
-        if folder.exists():
-            folder.rmdir()
-        os.rename(ready, folder)
+        if there:
+            folder.chmod(0o700)
+            for part in sorted(ready.iterdir()):
+                os.rename(part, folder / part.name)
+        else:
+            os.rename(ready, folder)
     finally:
         shutil.rmtree(ready, ignore_errors=True)
     return names

@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from refusion_assets.assets import opgoerelse, outgoing
+from refusion_assets.cli import _reason
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files import outgoing as files
 from refusion_assets.store import events
@@ -144,3 +145,8 @@ def test_a_table_that_dagster_misses_is_a_full_disk_where_there_is_no_room(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     with pytest.raises(Stop, match="kan ikke skrives, da disken er fuld; gør plads"), events.readable(tmp_path):
         raise lost
+
+
+def test_a_command_that_only_copies_says_in_danish_that_the_disk_is_full() -> None:
+    assert _reason(OSError(errno.ENOSPC, "No space left on device")) == "disken er fuld; gør plads"
+    assert "systemet siger Permission denied: x" in _reason(OSError(errno.EACCES, "Permission denied", "x"))

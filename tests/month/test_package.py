@@ -301,6 +301,36 @@ def test_a_wrong_key_a_damaged_package_and_a_folder_in_use_are_one_line_each(mad
     assert "findes ikke" in said(tmp_path / "ingen.age")
 
 
+def test_a_package_is_unpacked_into_the_folder_that_is_there_and_the_user_stands_in(
+    made: Path,
+    opener: None,  # noqa: ARG001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "her"
+    (folder / ".klar").mkdir(parents=True)  # left by one that was killed
+    monkeypatch.chdir(folder)
+    same = folder.stat().st_ino
+    names = sealed.unpack(made, Path(), str)
+    assert (folder.stat().st_ino, folder.stat().st_mode & 0o777) == (same, 0o700)
+    assert all((folder / name).is_file() for name in names)
+    assert not (folder / ".klar").exists()
+
+
+@pytest.mark.parametrize(("signs", "short"), [(11, True), (12, False)])
+def test_a_passphrase_that_is_soon_guessed_is_refused(tmp_path: Path, signs: int, short: bool) -> None:
+    word = tmp_path / "saetning.txt"
+    word.write_text("x" * signs, encoding="utf-8")
+    word.chmod(0o600)
+    folder = tmp_path / "pakker"
+    with mock.patch.dict(os.environ, {sealed.NOEGLE: str(word)}):
+        if not short:
+            assert recipient(None, folder, folder).passphrase == "x" * signs
+            return
+        with pytest.raises(Stop, match="mindst 12 tegn"):
+            recipient(None, folder, folder)
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [

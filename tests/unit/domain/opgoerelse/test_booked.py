@@ -14,6 +14,7 @@ KTH = Posted(2, ("5.57.73.2.021",), -50_005, NR, "Kontanthjælp", "80,00", "Refu
 LOW = Posted(3, ("5.57.73.2.022",), -700, NR, "Kontanthjælp", "20,00", "Refusion 2024-04: Kontanthjælp, 20 pct.")
 STATE = Posted(4, ("8.25.12.0.001",), 50_705, NR, "", "", "Mellemregning med staten 2024-04")
 ALL = [KTH, LOW, STATE]
+KEYS = ["0000000730", "6101000730", "0000000732"]
 
 
 def found(booked: list[Posted], settled: list[Posted] = ALL) -> list[tuple[str, str, int, int, tuple[int, ...]]]:
@@ -93,6 +94,27 @@ def test_a_text_of_a_ledger_that_may_hold_a_person_s_number_is_not_told() -> Non
     lines = list(told(reconciled(bare(ALL), [*bare(ALL), odd], NR), "kasse.csv", NR))
     assert lines[1] == "  Bogført, ikke opgjort: 5.99; (vises ikke); bogført 1,00 kr. i debet (linje 7)"
     assert "680482" not in "".join(lines)
+
+
+def test_an_account_that_is_the_municipality_s_own_is_told_also_if_it_has_ten_digits() -> None:
+    own = [replace(line, konto=("29700000", f"XG-{number}-00001")) for line, number in zip(ALL, KEYS, strict=True)]
+    [first, *_] = reconciled(own, own[1:], NR).forskelle
+    assert first.konto == "29700000 / XG-0000000730-00001"
+    [second] = reconciled(own, [own[0], replace(own[1], oere=-1), own[2]], NR).forskelle
+    assert second.konto == second.bogfoert_konto == "29700000 / XG-6101000730-00001"
+    [third] = reconciled(own, [*own, replace(own[0], konto=("XG-0000000731",), oere=9, ydelse="Andet")], NR).forskelle
+    assert third.bogfoert_konto == "XG-0000000731"
+
+
+def test_what_an_account_has_under_another_name_is_no_difference_and_the_rest_is() -> None:
+    same = [replace(line, konto=("XG",)) for line in bare([KTH, LOW])] + bare([STATE])
+    cut = [replace(line, tekst="Refusion 2024-04: Kont") for line in same[:2]]
+    assert found([*cut, STATE], same) == []
+    assert found([replace(cut[0], oere=-50_705), STATE], same) == []
+    assert found([cut[0], STATE], same) == [("Opgjort, ikke bogført", "", -700, 0, ())]
+    assert found([*cut, cut[0], STATE], same) == [("Bogført, ikke opgjort", "XG", 0, -50_005, (2,))]
+    halves = [replace(line, konto=("XG",), procent="0,5") for line in (KTH, LOW)]
+    assert found([*halves, STATE], [replace(line, konto=("XG",)) for line in (KTH, LOW)] + [STATE]) == []
 
 
 def test_the_differences_are_told_with_both_amounts_and_the_sums() -> None:
