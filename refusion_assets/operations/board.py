@@ -17,6 +17,7 @@ from refusion_assets.assets.raw.let_pass import let_passed
 from refusion_assets.assets.raw.reports import senders_read
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings.statement import cut
+from refusion_assets.domain.levering import FILE
 from refusion_assets.domain.operations.bankdays import DANISH, window
 from refusion_assets.domain.operations.board import (
     FEJL,
@@ -39,7 +40,7 @@ from refusion_assets.files.arrivals import Proof
 from refusion_assets.files.unread import unread
 from refusion_assets.partitions import last_month
 from refusion_assets.place import Place
-from refusion_assets.rulebook.load import delivery
+from refusion_assets.rulebook.load import RuleError, delivery
 from refusion_assets.store.session import Locked, Session
 
 MONTHS_BEFORE, RUNS_SHOWN = 3, 3
@@ -258,17 +259,24 @@ def run_lines(place: Place) -> Iterator[str]:
 
 def undelivered(place: Place) -> dict[str, str]:
     """A sentence for each delivery that must be seen to (`receipts.wrongs`), by its key."""
-    levering = delivery(place.rules_folder, place.rules)
+    try:
+        levering = delivery(place.rules_folder, place.rules)
+    except RuleError as fault:
+        return {FILE: f"levering: {fault}"}
     return known(place, lambda session: wrongs(session, levering, None, utc_now()), {})
 
 
 def _delivery_lines(place: Place) -> Iterator[str]:
     """The state of the deliveries, if there are receivers: the last months, then what must be seen to."""
+    wrong = undelivered(place)
+    if FILE in wrong:
+        yield f"  {wrong[FILE]}"
+        return
     levering = delivery(place.rules_folder, place.rules)
     nothing: list[str] = []
     lines = known(place, lambda session: standing(session, levering, None, utc_now()), nothing)
     yield from lines
-    yield from (f"  {line}" for line in undelivered(place).values())
+    yield from (f"  {line}" for line in wrong.values())
     if levering.modtagere and not lines:
         yield f"Levering: {plural(len(levering.modtagere), 'modtager', 'modtagere')}, og intet er sendt endnu."
 

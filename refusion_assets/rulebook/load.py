@@ -379,5 +379,4 @@ def load(folder: Path, today: date | None = None, *, kept: bool = False) -> Rule
         raise RuleError(fault)
     if not kept:
         prove_edits(rules, today)
-        delivery(folder, rules)
     return rules

@@ -1,6 +1,7 @@
 """levering.toml: who gets what and how; what is wrong in it is named, and it is no part of the law's version."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from refusion_assets.domain.levering import Modtager
 from refusion_assets.place import Place, keep_rules
 from refusion_assets.rulebook.load import RuleError, delivery, load
+from tests.conftest import Example
 from tests.kit.data_root import RULES
 from tests.levering.conftest import rules_in
 
@@ -77,7 +79,7 @@ WRONG = {
 def test_what_is_wrong_is_named_with_its_entry(rules: Path, text: str, said: str) -> None:
     write(rules, f"{SENDER}{'forsoeg = 0' if not text else ''}\n{text}")
     with pytest.raises(RuleError) as caught:
-        load(rules)
+        delivery(rules, load(rules))
     assert said in str(caught.value)
     assert str(caught.value).startswith("levering.toml, ")
 
@@ -85,7 +87,16 @@ def test_what_is_wrong_is_named_with_its_entry(rules: Path, text: str, said: str
 def test_no_host_is_named_when_nobody_says_one(rules: Path) -> None:
     write(rules, ONE)
     with pytest.raises(RuleError, match="vaert mangler; skriv den her eller i"):
-        load(rules)
+        delivery(rules, load(rules))
+
+
+def test_a_fault_in_it_is_told_by_regler_and_status_and_stops_no_month(example: Example, tmp_path: Path) -> None:
+    root = replace(example.root, rules=rules_in(tmp_path))
+    write(root.rules, ONE)
+    assert "vaert mangler" in root.refusion("regler").err
+    told = root.refusion("status")
+    assert (told.code, "levering: levering.toml, modtager, post 1: vaert mangler" in told.out) == (0, True), told
+    assert root.place.rules.version == load(RULES).version
 
 
 def test_a_new_receiver_is_no_new_law_and_is_not_kept_with_it(rules: Path, tmp_path: Path) -> None:
