@@ -284,9 +284,10 @@ def chosen(levering: Levering, koder: Sequence[str]) -> list[str]:
 
 def asked(levering: Levering, koder: Sequence[str]) -> list[str]:
     """The municipalities that somebody names (`chosen`); Stop if one of them is no receiver."""
-    if koder and (lacking := [kode for kode in koder if kode not in levering.modtagere]):
+    mine = chosen(levering, koder)
+    if lacking := [kode for kode in koder if kode not in mine]:
         raise Stop(f"levering.toml nævner ikke {', '.join(lacking)}, så intet sendes; ret --kommune, eller tilføj dem")
-    return chosen(levering, koder)
+    return mine
 
 
 def keys_for(levering: Levering, koder: Iterable[str], root: Path) -> Any:
