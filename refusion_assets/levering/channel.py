@@ -132,7 +132,12 @@ class Far:
 
     async def pending(self, folder: str, name: str) -> str | None:
         """The id in the trigger of a file that the platform has not taken yet; None if there is none."""
-        data = await self.content(f"{folder}/{name}{TRIGGER}", MOST_BYTES)
+        try:
+            data = await self.content(f"{folder}/{name}{TRIGGER}", MOST_BYTES)
+        except CUT:
+            raise
+        except asyncssh.SFTPError:
+            raise Refused(f"{name}{TRIGGER} på serveren kan ikke læses; se på den dér") from None
         return None if data is None else id_of(data)
 
     async def lies_there(self, folder: str, fil: Fil) -> bool:
@@ -201,11 +206,24 @@ class Far:
                 return "disken på serveren er fuld; bed modtagerens drift om plads"
         return "serveren ville ikke tage hele filen; er dens disk fuld, eller er kvoten brugt?"
 
+    async def ready(self, folder: str, name: str, xml: bytes) -> None:
+        """Put the trigger of a file beside it under a name that nobody takes; `send` gives it its own."""
+        path = f"{folder}/{HIDDEN.format(name + TRIGGER)}"
+        try:
+            await self._small(path, xml)
+        except CUT:
+            raise
+        except asyncssh.SFTPError as error:
+            raise Refused(await self._why_not(error, path, len(xml))) from None
+
+    async def is_ready(self, folder: str, name: str) -> bool:
+        """True if a trigger lies there that was made ready and has not got its name."""
+        return bool(await self.sftp.exists(f"{folder}/{HIDDEN.format(name + TRIGGER)}"))
+
     async def send(self, folder: str, name: str, xml: bytes) -> None:
-        """Put the trigger of a file beside it; from then on the platform may take both."""
+        """Give the trigger that is ready its name in one step; from then on the platform may take file and trigger."""
         ready, final = f"{folder}/{HIDDEN.format(name + TRIGGER)}", f"{folder}/{name}{TRIGGER}"
         try:
-            await self._small(ready, xml)
             try:
                 await self.sftp.posix_rename(ready, final)
             except RENAME_REFUSED:

@@ -27,7 +27,6 @@ from refusion_assets.levering.channel import Endpoint, Far, Keys, connected, cop
 from refusion_assets.levering.trigger import RECEIPT, Refused, receipt, trigger
 
 AT_ONCE, FILES_A_STEP = 8, 40
-SECONDS_TO_TAKE = 2.0
 # Seconds before another attempt at a connection that was cut.
 PAUSES = (1.0, 5.0, 20.0)
 T = TypeVar("T")
@@ -177,23 +176,19 @@ async def _each(jobs: Sequence[Job], work: Callable[[Job], Awaitable[None]], how
 
 
 async def _lay(far: Far, job: Job, how: How, there: Collection[str]) -> None:
-    """Lay a file where the platform takes it, or see that it is there or has been taken."""
+    """Lay a file and make its trigger ready where the platform takes both, or see that they have been taken."""
     item, ud, name = job.item, job.modtager.ud, job.item.fil.fil
-    if item.status == LAGT and name in there:
-        # Its trigger may just have been taken, and the file be next.
-        await asyncio.sleep(SECONDS_TO_TAKE)
-        there = await far.names(ud)
     pending = await far.pending(ud, name)
     if pending == item.senders_file_id:
         _sent(job)
         return
     if pending is not None:
         raise Refused(f"den forrige udgave af {name} er ikke hentet af platformen endnu; lever igen, når den er")
-    if item.status == LAGT and name not in there:
-        # It was laid and is gone: only its trigger makes the platform take it.
+    if item.status == LAGT and (name not in there or not await far.is_ready(ud, name)):
+        # Its trigger was ready before it was kept as laid, and has got its name since: the platform has taken it.
         _sent(job)
         return
-    trigger(item, job.modtager, how.afsender, datetime.now(UTC))  # refused before the file leaves the house
+    xml = trigger(item, job.modtager, how.afsender, datetime.now(UTC))  # refused before the file leaves the house
     if name not in there or not await far.lies_there(ud, item.fil):
         try:
             source = await asyncio.to_thread(job.path.open, "rb")
@@ -201,11 +196,12 @@ async def _lay(far: Far, job: Job, how: How, there: Collection[str]) -> None:
             raise Refused(_gone(job)) from None
         with source:
             await far.put(ud, item.fil, source)
+    await far.ready(ud, name, xml)
     item.status = LAGT
 
 
 async def _trigger(far: Far, job: Job, how: How) -> None:
-    """Write the trigger of a file that is laid."""
+    """Give the trigger of a file that is laid its name."""
     xml = trigger(job.item, job.modtager, how.afsender, datetime.now(UTC))
     await far.send(job.modtager.ud, job.item.fil.fil, xml)
     _sent(job)

@@ -89,7 +89,6 @@ def rules_in(folder: Path) -> Path:
 def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
     """A shown run of two municipalities, and a server; pauses between attempts are short."""
     monkeypatch.setattr(shipping, "PAUSES", (0.05,))
-    monkeypatch.setattr(shipping, "SECONDS_TO_TAKE", 0.1)
     with sftp_server(tmp_path / "sp") as server:
         made = Shown(DataRoot(tmp_path / "data", rules_in(tmp_path)), server)
         for name, value in server.environment.items():

@@ -48,7 +48,7 @@ def deliver(month, name, when, left):
         count("after")
 
     setattr(home, name, quick if home is shipments else slow)
-    shipping.AT_ONCE, shipping.FILES_A_STEP, shipping.SECONDS_TO_TAKE = 1, 2, 0.2
+    shipping.AT_ONCE, shipping.FILES_A_STEP = 1, 2
     shipments.deliver(Place.from_environment(), month_of(month), (), lambda _: None)
 
 for line in sys.stdin:
@@ -87,7 +87,7 @@ POINTS = [
 ]
 MORE = [
     (name, when, number)
-    for name, numbers in (("begin", 1), ("put", 4), ("send", 4), ("_whole", 4), ("_keep", 5))
+    for name, numbers in (("begin", 1), ("put", 4), ("ready", 4), ("send", 4), ("_whole", 4), ("_keep", 5))
     for when in ("before", "after")
     for number in range(1, numbers + 1)
 ]
@@ -112,3 +112,18 @@ def test_a_delivery_that_was_killed_is_made_up_for_and_no_file_goes_twice(
     names = [(one.modtager, one.fil) for one in platform.given]
     assert len(names) == len(set(names)) == 4
     assert not list(shown.server.out.iterdir())
+
+
+def test_a_trigger_that_a_slow_platform_has_taken_before_its_file_is_not_written_again(
+    shown: Shown, killed: Callable[..., int]
+) -> None:
+    platform = shown.server.platform
+    platform.holding = True
+    assert killed(shown.root.environment | shown.server.environment, MONTH, "send", "after", 1) == signal.SIGKILL
+    [taken] = shown.server.out.glob("*.trigger")
+    taken.unlink()
+    assert (shown.server.out / taken.stem).exists()
+    assert shown.deliver().faults == ()
+    assert shown.statuses() == {"sendt"}
+    assert not taken.exists()
+    assert len(list(shown.server.out.glob("*.trigger"))) == 3

@@ -85,7 +85,7 @@ def read_receipts(place: Place, month: date | None, say: Callable[[str], None]) 
         with patiently(place, say) as session:
             lines = standing(session, levering, month, now())
             faults = list(wrongs(session, levering, month, now()).values())
-    faults += [f"{kode}: {text}" for kode, text in sorted(why.items()) if text]
+    faults += _by_reason(why)
     return Delivered((*told, *lines), tuple(faults)), sorted(moved)
 
 
@@ -100,6 +100,16 @@ def _asked(session: Session, levering: Levering) -> tuple[set[str], set[str]]:
         or (row["status"] == LEVERET and (row["kvitteret"] or row["oprettet"]) > since)
     }
     return {row["fil"] for row in every}, wanted
+
+
+def _by_reason(why: Mapping[str, str]) -> list[str]:
+    """A line for each reason, with the municipalities whose server could not be asked."""
+    koder: dict[str, list[str]] = defaultdict(list)
+    for kode, text in sorted(why.items()):
+        if text:
+            koder[text].append(kode)
+    more = {text: f" og {len(every) - MOST_NAMED} til" for text, every in koder.items() if len(every) > MOST_NAMED}
+    return [f"{', '.join(every[:MOST_NAMED])}{more.get(text, '')}: {text}" for text, every in koder.items()]
 
 
 def _strange(names: Iterable[str]) -> list[str]:
