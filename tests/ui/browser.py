@@ -79,6 +79,8 @@ class Operator:
             self.page.get_by_placeholder("Filter partitions").fill(key)
             self.page.get_by_role("menuitem").filter(has_text=key).last.click()
         self.page.keyboard.press("Escape")
+        # The list fades out; the next one would be found beside it.
+        self.page.get_by_placeholder("Filter partitions").first.wait_for(state="hidden")
 
     def start(self, job: str) -> str:
         """Launch a job without cells by its launchpad; the id of its run."""
