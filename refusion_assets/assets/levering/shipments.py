@@ -34,7 +34,7 @@ from refusion_assets.domain.opgoerelse.voucher import refused
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.files.delivered import fingerprint
-from refusion_assets.files.outgoing import SUMS
+from refusion_assets.files.outgoing import SUMS, said_of
 from refusion_assets.place import Place, alone, kept
 from refusion_assets.rulebook.load import delivery, load
 from refusion_assets.store.publish import publish_if_idle
@@ -96,19 +96,10 @@ def shown(session: Session, place: Place, month: date) -> Shown:
     folder = place.outgoing / f"{month:%Y-%m}"
     if not row or row[0]["status"] not in (AABEN, LUKKET) or not (folder / SUMS).exists():
         raise Stop(f"{month:%Y-%m} har ingen viste filer, så intet kan leveres; kør måneden først")
-    try:
-        said = _said(folder / SUMS)
-    except ValueError:
-        said = {}
-    files = Shown(run_number(month, place.rules), month, folder, said, row[0]["filsum"])
+    files = Shown(run_number(month, place.rules), month, folder, said_of(folder / SUMS), row[0]["filsum"])
     if not files.stands():
         raise Stop(f"filerne for {month:%Y-%m} er ikke dem, kørslen viste (SHA256SUMS er en anden); kør måneden igen")
     return files
-
-
-def _said(sums: Path) -> dict[str, str]:
-    lines = (line.split() for line in sums.read_text("utf-8", errors="replace").splitlines())
-    return {name: summed for summed, name in lines}
 
 
 def files_of(one: Modtager, files: Shown, unbookable: Mapping[str, str]) -> tuple[list[Fil], list[str]]:
