@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandera.errors
+import pandera.polars as pa
 import polars as pl
 import pytest
 
@@ -10,7 +12,7 @@ from refusion_assets.assets.checks.calculated import SQL_MADE, kontrakter_holder
 from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.place import Place
-from refusion_assets.store.session import ContractError, Session, validate
+from refusion_assets.store.session import BREAKS, ContractError, Session, validate
 from refusion_assets.store.tables import TABLES
 from tests.kit.data_root import RULES
 
@@ -67,6 +69,49 @@ def test_a_row_that_pandera_refuses_is_found_in_the_table_too(
     with pytest.raises(ContractError):
         validate(table, typed(table, good | wrong))
     assert sum(session.breaches(table).values()) == 1
+
+
+ASKED = {
+    repr(check.statistics) + check.name: (column, check)
+    for model in TABLES.values()
+    for column in model.to_schema().columns.values()
+    for check in column.checks
+}
+
+
+@pytest.mark.parametrize("asked", sorted(ASKED))
+def test_each_check_breaks_on_the_values_that_pandera_refuses_one_by_one(asked: str) -> None:
+    column, check = ASKED[asked]
+    dtype, said = column.dtype.type, check.statistics
+    bounds = [said.get(name) or 0 for name in ("min_value", "max_value")]
+    words = [*said.get("allowed_values", ()), "", "1", "16", "169", "1690", "0" * 24, "YR-0001-001", "6101901111", "x"]
+    values = (
+        words if dtype == pl.String else [*said.get("allowed_values", ()), *(b + d for b in bounds for d in (-1, 0, 1))]
+    )
+    alone = pa.DataFrameSchema({"v": pa.Column(dtype, checks=check)})
+    verdicts = set()
+    for value in values:
+        frame = pl.DataFrame({"v": [value]}, schema={"v": dtype})
+        broken = frame.select(BREAKS[check.name](pl.col("v"), said)).item()
+        verdicts.add(broken)
+        if broken:
+            with pytest.raises(pandera.errors.SchemaError):
+                alone.validate(frame)
+        else:
+            alone.validate(frame)
+    assert verdicts == {True, False}
+
+
+def test_a_frame_of_other_columns_types_or_keys_breaks_its_contract() -> None:
+    good = typed("classified.krav", KRAV)
+    for frame in (
+        good.drop("konto"),
+        good.with_columns(ny=1),
+        good.with_columns(pl.col("konto").cast(pl.Binary)),
+        pl.concat([good, good]),
+    ):
+        with pytest.raises(ContractError):
+            validate("classified.krav", frame)
 
 
 def test_a_broken_contract_stops_the_month_and_names_the_column(session: Session, tmp_path: Path) -> None:
