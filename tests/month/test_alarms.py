@@ -14,7 +14,7 @@ from refusion_assets.domain.stop import Stop
 from refusion_assets.operations import alarms
 from refusion_assets.operations.told import Memory
 from refusion_assets.rulebook.load import RuleError
-from refusion_assets.store.events import DIED
+from refusion_assets.store.processes import DIED
 from tests.conftest import DataRoot
 from tests.kit import inbox
 from tests.kit.inbox import Mail, mail_server, webhook
