@@ -389,8 +389,8 @@ def _execute(
 ) -> dg.ExecuteInProcessResult:
     """One job run in this process and kept in the instance; its result, or Stop with its reason if it fails."""
     # A person sees that a command has ended, and starts it again; a copy begun by Dagster would run into it.
-    tags = {**tags, MAX_RETRIES_TAG: "0", MARK: str(os.getpid())}
     run_id = str(uuid4())
+    tags = {**tags, MAX_RETRIES_TAG: "0", MARK: run_id}
     # It says in English, on standard error, which checks a stopped step did not make.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
     found, run_config = defs.resolve_job_def(job), {**QUIET, **(config or {})}

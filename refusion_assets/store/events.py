@@ -1,7 +1,6 @@
 """Understands Dagster's event log on one small machine: few transactions, cells forgotten, and why a run failed."""
 
 import logging
-import os
 import re
 import shutil
 import sqlite3
@@ -357,7 +356,7 @@ class _InDanish(InProcessExecutor):
         ending = _Ending(instance, run, self._told)
         plan_context.log.addHandler(ending)
         with carrying_out(self._root, run.run_id):
-            instance.add_run_tags(run.run_id, {MARK: str(os.getpid())})
+            instance.add_run_tags(run.run_id, {MARK: run.run_id})
             for event in super().execute(plan_context, execution_plan):
                 yield ending.hear(event)
 

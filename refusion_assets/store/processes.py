@@ -23,7 +23,7 @@ from refusion_assets.store.session import WAREHOUSE
 
 LOCK = "koersler.laas"
 MARK = "refusion/proces"
-"""The tag of a run whose process holds its byte, or has ended."""
+"""The tag of a run whose process holds its byte, or has ended: its own id, as a run that is begun again copies tags."""
 
 SECONDS_TO_BEGIN, SECONDS_TO_START = 60, 180
 DIED = "Kørslens proces er væk; den nåede ikke at sige, hvorfor."
@@ -61,6 +61,11 @@ def carrying_out(root: Path, run_id: str) -> Iterator[None]:
     with _locks(root) as file:
         _lock(file, run_id, fcntl.F_OFD_SETLKW)
         yield
+
+
+def marked(run: dg.DagsterRun) -> bool:
+    """True if a process has taken the byte of the run."""
+    return run.tags.get(MARK) == run.run_id
 
 
 def has_process(root: Path, run_id: str) -> bool:
@@ -126,7 +131,7 @@ def _gone(instance: dg.DagsterInstance, record: RunRecord) -> bool:
     that it told; it is left in peace while it may still be loading.
     """
     run = record.dagster_run
-    if MARK in run.tags:
+    if marked(run):
         return True
     loading = run.status in (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
     patience = SECONDS_TO_START if loading else SECONDS_TO_BEGIN
@@ -171,4 +176,4 @@ def abandoned(home: Path, root: Path) -> list[str]:
     except sqlite3.Error:
         return []
     runs = [deserialize_value(body, dg.DagsterRun) for (body,) in bodies]
-    return [named(run) for run in runs if MARK in run.tags and not has_process(root, run.run_id)]
+    return [named(run) for run in runs if marked(run) and not has_process(root, run.run_id)]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from uuid import uuid4
 
 import dagster as dg
 import pytest
@@ -69,14 +70,11 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 def run_in(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, *, marked: bool) -> str:
     """The id of a run of 2024-02 in a state, of a process that took its byte or has not yet."""
-    tags = {"dagster/partition": "2024-02", MAX_RETRIES_TAG: "0"} | ({MARK: "1"} if marked else {})
+    run_id = str(uuid4())
+    tags = {"dagster/partition": "2024-02", MAX_RETRIES_TAG: "0", MARK: run_id if marked else "the run before"}
     home = events._origin("kritisk_uge")
-    return instance.create_run_for_job(
-        kritisk_uge,
-        tags=tags,
-        status=status,
-        remote_job_origin=home,
-    ).run_id
+    instance.create_run_for_job(kritisk_uge, run_id=run_id, tags=tags, status=status, remote_job_origin=home)
+    return run_id
 
 
 def state(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
