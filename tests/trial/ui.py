@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,8 @@ MONTH, JOB, SETTLES = "2024-03", "kritisk_uge", "opgoer"
 START_SECONDS, SECONDS, LONGEST_WAIT = 120, 300, 8.0
 LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
 __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+# The server keeps the board, Dagster makes a file without a name, and the follow-up comes when the files are in sight.
+BESIDE = re.compile(r"\btavle/|runs/\.db|opfoelgning|-insight-|insight/")
 OVER = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
@@ -117,7 +120,6 @@ def trial(program: Program, bed: Bed, here: Bed, times: int, dice: random.Random
     found, began = Figures("brugerfladen"), time.monotonic()
     here.again(bed)
     right(program.run(here.environment, ["koer", MONTH], NONE))
-    right(program.run(here.environment, ["opfoelgning", MONTH], NONE))
     undisturbed = State.of(here)
     with served(here) as address, events.instance(here.root.path / "dagster") as instance:
         for number in range(times):
@@ -137,10 +139,10 @@ def trial(program: Program, bed: Bed, here: Bed, times: int, dice: random.Random
                 found.wrong.append(f"{what}: måneden blev ikke opgjort af sig selv")
         _until(lambda: not going_on(here.root.path / "dagster"), SECONDS)
     after = State.of(here)
-    if differences := undisturbed.differs(after):
+    if differences := [one for one in undisturbed.differs(after) if not BESIDE.search(one)]:
         found.differs += 1
         found.wrong.append(f"brugerfladen: {', '.join(differences[:6])}")
-    if left := left_over(here, undisturbed, after):
+    if left := [one for one in left_over(here, undisturbed, after) if not BESIDE.search(one)]:
         found.left += 1
         found.wrong.append(f"brugerfladen: tilbage er {', '.join(left[:6])}")
     found.seconds = time.monotonic() - began
