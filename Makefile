@@ -6,7 +6,7 @@ DATA := $(abspath $(if $(REFUSION_DATA),$(REFUSION_DATA),data))
 WORKERS := $(shell expr $$(nproc) + 1)
 LAST_MONTHS = $(if $(wildcard $(DATA)/udgaaende/2026-10),2026-10,2026-08..2026-10)
 
-.PHONY: setup run test unit soak ui-test check regelsider bench ui format clean
+.PHONY: setup run test unit soak ui-test check regelsider bench trial ui format clean
 
 setup: $(VENV)/klar
 
@@ -52,6 +52,10 @@ regelsider: setup
 bench: setup
 	test -d $(VENV)/kun-bench || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $(VENV)/kun-bench -r bench/requirements.lock
 	$(BIN)/python bench/run.py --borgere $(or $(BORGERE),60000) --gem bench/RESULTS.md
+
+# Kills, full disks and spoiled values, on Debian's C compiler: another seed with REFUSION_FROE=2. It writes docs/proevet.md.
+trial: setup
+	POLARS_MAX_THREADS=1 $(BIN)/python -m tests.trial $(PROEVE)
 
 ui: setup
 	REFUSION_DATA=$(DATA) $(BIN)/refusion ui

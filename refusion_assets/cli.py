@@ -355,12 +355,12 @@ def ui(port: int) -> None:
     """Start Dagsters brugerflade på 127.0.0.1."""
     from refusion_assets.assets.gate import POOL  # noqa: PLC0415  as above
     from refusion_assets.place import PACKAGE  # noqa: PLC0415  as above
-    from refusion_assets.store import events  # noqa: PLC0415  Dagster takes a while to load
+    from refusion_assets.store import events, processes  # noqa: PLC0415  Dagster takes a while to load
 
-    _place()
+    place = _place()
     home = Path(os.environ["DAGSTER_HOME"])
     with events.readable(home), events.instance(home) as instance:
-        events.living_runs(instance, POOL)
+        processes.living_runs(instance, place.root, POOL, click.echo)
     workspace = home / "workspace.yaml"
     shutil.copyfile(PACKAGE / workspace.name, workspace)
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]

@@ -84,7 +84,7 @@ def build_defs(place: Place) -> dg.Definitions:
             alarms.sensor(place),
         ],
         resources={"place": place},
-        executor=in_danish(_told_of_a_stop(place)),
+        executor=in_danish(place.root, _told_of_a_stop(place)),
     )
 
 

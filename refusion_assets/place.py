@@ -162,11 +162,16 @@ def at_work() -> Place:
     return place
 
 
+def home_of(place: Place) -> Path:
+    """Dagster's home: the folder that the environment names, or the one in the data root. Nothing is made."""
+    elsewhere = os.environ.get("DAGSTER_HOME")
+    return (Path(elsewhere).expanduser() if elsewhere else place.root / "dagster").resolve()
+
+
 def environment(place: Place) -> dict[str, str]:
     """What Dagster must find in the environment; its home lies in the data root unless it is set."""
-    elsewhere = os.environ.get("DAGSTER_HOME")
-    home = (Path(elsewhere).expanduser() if elsewhere else place.root / "dagster").resolve()
-    fit(home, "DAGSTER_HOME" if elsewhere else DATA)
+    home = home_of(place)
+    fit(home, "DAGSTER_HOME" if os.environ.get("DAGSTER_HOME") else DATA)
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
     if not settings.exists() or hashlib.sha256(settings.read_bytes()).hexdigest() in FORMER_SETTINGS:
@@ -195,6 +200,18 @@ def alone(place: Place, say: Callable[[str], None], name: str) -> Iterator[None]
             say("venter på en anden kommando, som er i gang ...")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def at_work_now(place: Place, name: str) -> bool:
+    """True if a command holds the lock `name` of a data root. Nothing is made; false where the lock cannot be read."""
+    try:
+        with (place.warehouse.path.parent / name).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 FORMS = ("*.toml", "*.csv")

@@ -12,12 +12,13 @@ from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.wording import without_persons
 from refusion_assets.operations.automation import SECONDS_TO_SETTLE, UNSEEN, unseen
-from refusion_assets.operations.board import board, coming_month, undelivered
+from refusion_assets.operations.board import board, coming_month, delivering, undelivered
 from refusion_assets.operations.receivers import Modtager, deliver, file_of, nobody, receivers
 from refusion_assets.operations.told import OF_A_MONTH, Ended, Memory, changes, over_or_again, standing
 from refusion_assets.place import Place, unforeseen
 from refusion_assets.rulebook.load import RuleError
-from refusion_assets.store.events import DIED, STOPPED, reason_of
+from refusion_assets.store.events import STOPPED, reason_of
+from refusion_assets.store.processes import DIED, settle
 
 SECONDS_BETWEEN_LOOKS, SECONDS_TO_PROVE = 60, 10.0
 UI = "REFUSION_UI"
@@ -45,6 +46,7 @@ def sensor(place: Place) -> dg.SensorDefinition:
     )
     def alarmer(context: dg.SensorEvaluationContext) -> Iterator[dg.SkipReason]:
         """Tells what is new since the last look, and what could not be sent then."""
+        settle(context.instance, place.root)  # somebody may have turned the other sensor off
         if not (everybody := receivers(place.root)):
             yield dg.SkipReason(nobody(file_of(place.root)))
             return
@@ -167,6 +169,9 @@ def _month(
         return memory
     stands = {key: line for key, line in memory.staar.items() if key.split("|")[0] == "stop"}
     stands |= {f"levering|{key}": without_persons(line) for key, line in undelivered(place).items()}
+    if delivering(place):
+        # A file that is not sent is neither over nor told anew before the delivery has ended.
+        stands |= {key: line for key, line in memory.staar.items() if key.split("|")[0] == "levering"}
     for one in boards.values():
         stands |= standing(one, memory.staar)
     if not calm:

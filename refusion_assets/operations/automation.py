@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -36,7 +37,8 @@ from refusion_assets.operations.board import board, coming_month, known, now_in_
 from refusion_assets.partitions import grids, kroner, sender_cell
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import RuleError
-from refusion_assets.store.events import bury_dead, forget, living_runs
+from refusion_assets.store.events import forget
+from refusion_assets.store.processes import living_runs
 from refusion_assets.store.session import Locked
 
 STARTED_BY, COMMAND_LINE, TIMETABLE = "refusion/startet_af", "kommandolinje", "tidsplan"
@@ -149,23 +151,23 @@ def schedule(place: Place, beregn: Any) -> dg.ScheduleDefinition:
             return dg.SkipReason(unseen(error))
         if isinstance(start, str):
             return dg.SkipReason(start)
-        if why := next(_begun(context.instance, start), None):
+        if why := next(_begun(context.instance, here.root, start), None):
             return dg.SkipReason(why)
         return request(start)
 
     return kritisk_uge_klar
 
 
-def busy_with(instance: dg.DagsterInstance) -> str:
+def busy_with(instance: dg.DagsterInstance, root: Path) -> str:
     """The id of a run that is at work or in the queue; empty if none is. A run in the queue has no place in a pool."""
-    living = living_runs(instance, POOL)
+    living = living_runs(instance, root, POOL)
     waiting = instance.get_runs(dg.RunsFilter(statuses=list(NOT_ENDED)), limit=1)
     return min([*living, *(run.run_id for run in waiting)], default="")
 
 
-def _begun(instance: dg.DagsterInstance, start: Start) -> Iterator[str]:
+def _begun(instance: dg.DagsterInstance, root: Path, start: Start) -> Iterator[str]:
     """Why a month may not start, by the runs that Dagster remembers."""
-    if busy := busy_with(instance):
+    if busy := busy_with(instance, root):
         yield f"kørsel {busy[:8]} er i gang eller i kø"
     # A person who began the month perhaps holds a municipality back; the warehouse does not know before it settles.
     for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: f"{start.maaned:%Y-%m}"})):
@@ -203,7 +205,7 @@ def sensor(place: Place) -> dg.SensorDefinition:
         ),
     )
     def nye_leverancer(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        bury_dead(context.instance, POOL)
+        living_runs(context.instance, place.root, POOL)
         here = place.reread()
         try:
             here.rules  # noqa: B018  read here, so that rules that cannot stand are told

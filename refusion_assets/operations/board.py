@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from refusion_assets.assets.findings.statement import held_back_lines, stops
 from refusion_assets.assets.gate import LUKKET, OPGJORT
-from refusion_assets.assets.levering.receipts import standing, wrongs
+from refusion_assets.assets.levering.receipts import NOT_SENT, standing, wrongs
+from refusion_assets.assets.levering.shipments import LOCK as DELIVERING
 from refusion_assets.assets.levering.shipments import now as utc_now
 from refusion_assets.assets.raw.let_pass import let_passed
 from refusion_assets.assets.raw.reports import senders_read
@@ -39,8 +40,9 @@ from refusion_assets.files import arrivals, delivered
 from refusion_assets.files.arrivals import Proof
 from refusion_assets.files.unread import unread
 from refusion_assets.partitions import last_month
-from refusion_assets.place import Place
+from refusion_assets.place import Place, at_work_now, home_of
 from refusion_assets.rulebook.load import RuleError, delivery
+from refusion_assets.store.processes import abandoned
 from refusion_assets.store.session import Locked, Session
 
 MONTHS_BEFORE, RUNS_SHOWN = 3, 3
@@ -255,15 +257,28 @@ def run_lines(place: Place) -> Iterator[str]:
         if said.maaned > done:
             where = f"{place.statements.name}/{said.maaned}.txt"
             yield cut(f"Kørsel {said.maaned} er STOPPET (det hele står i {where}): {said.grund}", MOST_OF_A_REASON)
+    for name in abandoned(home_of(place), place.root):
+        yield f"{name} blev afbrudt, og dens proces er væk; den næste kommando fører den som fejlet."
 
 
 def undelivered(place: Place) -> dict[str, str]:
-    """A sentence for each delivery that must be seen to (`receipts.wrongs`), by its key."""
+    """A sentence for each delivery that must be seen to (`receipts.wrongs`), by its key.
+
+    A file that is not sent is no wrong while a command or a run delivers.
+    """
     try:
         levering = delivery(place.rules_folder, place.rules)
     except RuleError as fault:
         return {FILE: f"levering: {fault}"}
-    return known(place, lambda session: wrongs(session, levering, None, utc_now()), {})
+    going_on = delivering(place)
+    found: dict[str, str] = {}
+    found = known(place, lambda session: wrongs(session, levering, None, utc_now()), found)
+    return {key: line for key, line in found.items() if not (going_on and key.endswith(NOT_SENT))}
+
+
+def delivering(place: Place) -> bool:
+    """True while a command or a run delivers files of the data root."""
+    return at_work_now(place, DELIVERING)
 
 
 def _delivery_lines(place: Place) -> Iterator[str]:
@@ -277,7 +292,9 @@ def _delivery_lines(place: Place) -> Iterator[str]:
     lines = known(place, lambda session: standing(session, levering, None, utc_now()), nothing)
     yield from lines
     yield from (f"  {line}" for line in wrong.values())
-    if levering.modtagere and not lines:
+    if delivering(place):
+        yield "Levering: der sendes filer eller læses kvitteringer lige nu."
+    elif levering.modtagere and not lines:
         yield f"Levering: {plural(len(levering.modtagere), 'modtager', 'modtagere')}, og intet er sendt endnu."
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import dagster as dg
 import polars as pl
@@ -51,6 +52,7 @@ from refusion_assets.place import Place, alone
 from refusion_assets.progress import patient
 from refusion_assets.rulebook.load import delivery, load
 from refusion_assets.store import events
+from refusion_assets.store.processes import MARK, carrying_out, living_runs
 from refusion_assets.store.publish import publish
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -89,7 +91,7 @@ def critical_week(
         defs = build_defs(place)
         say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
         with _said_in_the_statement(place, month):
-            _execute(defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, _as_config(config))
+            _execute(place, defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, _as_config(config))
             return _settle(place, month, koder, defs, instance, begrundelse if undtagen else "", say)
 
 
@@ -178,7 +180,7 @@ def _settle(
     remarks = []
     for number, part in enumerate(stretches(place.rules.koder, koder)):
         try:
-            _execute(defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(part, cell)}, config=why)
+            _execute(place, defs, OPGOER, instance, {STARTED_BY: COMMAND_LINE, **settle_tags(part, cell)}, config=why)
         except Exception as error:
             if not _have_files(place, month, part):
                 if number:
@@ -276,7 +278,7 @@ def consequence(
     config = {"ops": {STEP: {"config": asked | ({"mappe": str(til.resolve())} if til else {})}}}
     place = replace(place, tell=patient(say))
     with _instance(place, say) as instance:
-        _execute(build_defs(place), KONSEKVENS, instance, {STARTED_BY: COMMAND_LINE}, config=config)
+        _execute(place, build_defs(place), KONSEKVENS, instance, {STARTED_BY: COMMAND_LINE}, config=config)
     folder = til.resolve() if til else folder_of(place.root, load(regler))
     yield from (folder / RESULTAT).read_text("utf-8").splitlines()
     yield f"Filer: {folder}"
@@ -289,11 +291,9 @@ def follow_up(place: Place, month: date, say: Callable[[str], None]) -> Path:
     """
     with place.warehouse.reading() as session:
         refuse_unsettled(session, month)
-    home = Path(os.environ["DAGSTER_HOME"])
-    with alone(place, say, FOLLOW_UP_LOCK), events.readable(home), events.instance(home) as instance:
-        events.bury_dead(instance, POOL)  # a killed follow-up keeps its place in the pool
+    with alone(place, say, FOLLOW_UP_LOCK), _dagster(place, say) as instance:
         defs = build_defs(replace(place, tell=patient(say)))
-        _execute(defs, OPFOELGNING, instance, {STARTED_BY: COMMAND_LINE}, f"{month:%Y-%m}")
+        _execute(place, defs, OPFOELGNING, instance, {STARTED_BY: COMMAND_LINE}, f"{month:%Y-%m}")
     for outcome in balances_kept(place, month).values():
         if not outcome.bestaaet:
             say(f"Bemærk: {outcome.tekst} {outcome.handling}")
@@ -306,20 +306,18 @@ def deliver(place: Place, month: date, koder: Sequence[str], say: Callable[[str]
     Stop at the end if a file did not arrive; the others have.
     """
     refuse_unknown(place, koder)
-    home = Path(os.environ["DAGSTER_HOME"])
     mine = sorted(asked(delivery(place.rules_folder, place.rules), koder), key=place.rules.koder.index)
-    with events.readable(home), events.instance(home) as instance:
+    with _dagster(place, say) as instance:
         tags = {STARTED_BY: COMMAND_LINE, **settle_tags([mine[0], mine[-1]], f"{month:%Y-%m}")}
         config = {"ops": {"levering__forsendelse": {"config": {"igen": igen, "kommuner": mine}}}}
-        done = _execute(build_defs(replace(place, tell=say)), LEVER, instance, tags, config=config)
+        done = _execute(place, build_defs(replace(place, tell=say)), LEVER, instance, tags, config=config)
     if wrong := [one.description for one in done.get_asset_check_evaluations() if not one.passed]:
         raise Stop(" ".join(filter(None, wrong)))
 
 
 def receive_receipts(place: Place, month: date | None, say: Callable[[str], None]) -> None:
     """The receipts of what was sent read, and what stands said; Stop at the end if something must be seen to."""
-    home = Path(os.environ["DAGSTER_HOME"])
-    with events.readable(home), events.instance(home) as instance:
+    with _dagster(place, say) as instance:
         told = receive(place, instance, month, say)
     for line in (*told.lines, *told.faults):
         say(line)
@@ -335,21 +333,29 @@ def _done_again(
     tags = {STARTED_BY: COMMAND_LINE, **range_tags(f"{months[0]:%Y-%m}", f"{months[-1]:%Y-%m}")}
     with _instance(place, say) as instance:
         knowingly = _as_config(config) if config else None
-        _execute(build_defs(replace(place, tell=patient(say))), job, instance, tags, config=knowingly)
+        _execute(place, build_defs(replace(place, tell=patient(say))), job, instance, tags, config=knowingly)
     yield from difference(moved_money(before, _sums(place, months)), place.rules)
 
 
 @contextmanager
 def _instance(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterInstance]:
     """Dagster's instance in the home of the environment, once no other run uses the warehouse."""
-    home = Path(os.environ["DAGSTER_HOME"])
-    with alone(place, say, LOCK), events.readable(home), events.instance(home) as opened:
-        others = events.living_runs(opened, POOL)
+    with alone(place, say, LOCK), _dagster(place, say) as opened:
+        others = living_runs(opened, place.root, POOL)
         if others:
             say(f"venter på kørsel {min(others)[:8]}, som er i gang i brugerfladen ...")
         while others:
             time.sleep(SECONDS_BETWEEN_LOOKS)
-            others = events.living_runs(opened, POOL)
+            others = living_runs(opened, place.root, POOL, say)
+        yield opened
+
+
+@contextmanager
+def _dagster(place: Place, say: Callable[[str], None]) -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance in the home of the environment, where runs that were killed have been ended and said."""
+    home = Path(os.environ["DAGSTER_HOME"])
+    with events.readable(home), events.instance(home) as opened:
+        living_runs(opened, place.root, POOL, say)
         yield opened
 
 
@@ -373,6 +379,7 @@ def _may_run(place: Place, month: date, config: Knowingly) -> None:
 
 
 def _execute(
+    place: Place,
     defs: dg.Definitions,
     job: str,
     instance: dg.DagsterInstance,
@@ -382,12 +389,15 @@ def _execute(
 ) -> dg.ExecuteInProcessResult:
     """One job run in this process and kept in the instance; its result, or Stop with its reason if it fails."""
     # A person sees that a command has ended, and starts it again; a copy begun by Dagster would run into it.
-    tags = {**tags, MAX_RETRIES_TAG: "0"}
+    run_id = str(uuid4())
+    tags = {**tags, MAX_RETRIES_TAG: "0", MARK: run_id}
     # It says in English, on standard error, which checks a stopped step did not make.
     logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
-    result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance, tags=tags, partition_key=cell, raise_on_error=False, run_config={**QUIET, **(config or {})}
-    )
+    found, run_config = defs.resolve_job_def(job), {**QUIET, **(config or {})}
+    with carrying_out(place.root, run_id):
+        result = found.execute_in_process(
+            run_config, instance, partition_key=cell, raise_on_error=False, run_id=run_id, tags=tags
+        )
     if not result.success:
         reason = events.reason_of(result.all_events)
         events.last_word(instance, result.dagster_run, reason)

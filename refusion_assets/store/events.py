@@ -5,14 +5,12 @@ import re
 import shutil
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
-import psutil  # type: ignore[import-untyped]
 from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
 from dagster._core.events import EngineEventData
 from dagster._core.execution.context.system import PlanOrchestrationContext
@@ -31,10 +29,10 @@ from sqlalchemy import Connection, Engine, create_engine, delete
 from sqlalchemy.exc import DatabaseError
 
 from refusion_assets.domain.stop import DISK_IS_FULL, Stop, of_the_disk
+from refusion_assets.store.processes import MARK, carrying_out
 
 Told = Callable[[dg.DagsterRun, str], None]
-BUSY_SECONDS, SECONDS_TO_BEGIN = 60, 60
-DIED = "Kørslens proces er væk; den nåede ikke at sige, hvorfor."
+BUSY_SECONDS = 60
 STOPPED = "STOPPET"
 LOCATION, MODULE, REPOSITORY = "ydelsesrefusion", "refusion_assets.definitions", "__repository__"
 """The code location as `workspace.yaml` names it; Dagster gives a module's definitions the name of the repository."""
@@ -345,78 +343,35 @@ class _Ending(logging.Handler):
 class _InDanish(InProcessExecutor):
     """Runs all steps in one process, as Dagster's own executor does; a failed run ends with its reason."""
 
-    def __init__(self, told: Told, **as_configured: Any) -> None:
+    def __init__(self, root: Path, told: Told, **as_configured: Any) -> None:
         super().__init__(**as_configured)
-        self._told = told
+        self._root, self._told = root, told
 
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """The events of the run."""
-        _quicken(plan_context.instance)
-        ending = _Ending(plan_context.instance, plan_context.dagster_run, self._told)
+        instance, run = plan_context.instance, plan_context.dagster_run
+        _quicken(instance)
+        ending = _Ending(instance, run, self._told)
         plan_context.log.addHandler(ending)
-        for event in super().execute(plan_context, execution_plan):
-            yield ending.hear(event)
+        with carrying_out(self._root, run.run_id):
+            instance.add_run_tags(run.run_id, {MARK: run.run_id})
+            for event in super().execute(plan_context, execution_plan):
+                yield ending.hear(event)
 
 
-def in_danish(told: Told) -> dg.ExecutorDefinition:
+def in_danish(root: Path, told: Told) -> dg.ExecutorDefinition:
     """The executor of the code location: Dagster's `in_process`, whose failed runs end with a Danish reason.
 
-    `told` is called with each failed run and its reason.
+    The process of a run holds its place in the data root `root` (`processes.carrying_out`). `told` is called with each
+    failed run and its reason.
     """
 
     @dg.executor(name="in_process", config_schema=IN_PROC_CONFIG)
     def executor(context: dg.InitExecutorContext) -> _InDanish:
         config: Any = context.executor_config
         retries, marker = RetryMode.from_config(config["retries"]), config.get("marker_to_close")
-        return _InDanish(told, retries=retries, marker_to_close=marker)
+        return _InDanish(root, told, retries=retries, marker_to_close=marker)
 
     return executor
-
-
-def living_runs(instance: dg.DagsterInstance, pool: str) -> set[str]:
-    """The runs that hold or await a place in a pool. Runs without a process lose it, and are marked as failed.
-
-    A killed process gives no place back, and the next run would wait for ever.
-    """
-    log = instance.event_log_storage
-    info = log.get_concurrency_info(pool)
-    living = set()
-    for run_id in info.active_run_ids | info.assigned_run_ids | info.pending_run_ids:
-        run = instance.get_run_by_id(run_id)
-        if run and not run.is_finished:
-            if _lives(instance, run_id):
-                living.add(run_id)
-                continue
-            instance.report_run_failed(run, DIED)
-        log.free_concurrency_slots_for_run(run_id)
-    return living
-
-
-def bury_dead(instance: dg.DagsterInstance, pool: str) -> None:
-    """Mark runs without a process as failed, and give back their places in a pool.
-
-    A killed process leaves its run as begun, and the queue would count it for ever.
-    """
-    living_runs(instance, pool)
-    begun = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
-    for record in instance.get_run_records(begun):
-        run, since = record.dagster_run, record.start_time or record.create_timestamp.timestamp()
-        # The process of a run that has just begun has perhaps not told its number yet.
-        if time.time() - since > SECONDS_TO_BEGIN and not _lives(instance, run.run_id):
-            instance.report_run_failed(run, DIED)
-
-
-def _lives(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """True if the process of a run still lives; a process begun later has reused its number."""
-    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
-    told = [(entry, entry.get_dagster_event().engine_event_data.metadata.get("pid")) for entry in entries]
-    for entry, pid in reversed(told):
-        if pid:
-            try:
-                process = psutil.Process(int(str(pid.value)))
-                return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= entry.timestamp + 1)
-            except psutil.NoSuchProcess:
-                return False
-    return False

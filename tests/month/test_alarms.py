@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
+from uuid import uuid4
 
 import dagster as dg
 import pytest
@@ -14,7 +15,7 @@ from refusion_assets.domain.stop import Stop
 from refusion_assets.operations import alarms
 from refusion_assets.operations.told import Memory
 from refusion_assets.rulebook.load import RuleError
-from refusion_assets.store.events import DIED
+from refusion_assets.store.processes import DIED, MARK
 from tests.conftest import DataRoot
 from tests.kit import inbox
 from tests.kit.inbox import Mail, mail_server, webhook
@@ -177,6 +178,18 @@ def test_a_run_that_lost_its_process_or_was_interrupted_is_told(root: DataRoot, 
             end(instance.create_run_for_job(job_def=job, tags={"dagster/partition": MONTH}))
     tick(root, cursor)
     assert [letter.get_content().splitlines()[0] for letter in mail.letters] == [DIED, alarms.INTERRUPTED]
+
+
+def test_a_killed_run_is_ended_and_told_once(root: DataRoot, mail: Mail) -> None:
+    inbox.write(root.path, MAIL.format(port=mail.port))
+    cursor, _ = tick(root, None)
+    with opened(root) as instance:
+        job, run_id = build_defs(root.place).resolve_job_def(KRITISK_UGE), str(uuid4())
+        tags = {"dagster/partition": MONTH, MARK: run_id}
+        instance.create_run_for_job(job_def=job, run_id=run_id, tags=tags, status=dg.DagsterRunStatus.STARTED)
+    for _ in range(2):
+        cursor, _ = tick(root, cursor)
+    assert [letter.get_content().splitlines()[0] for letter in mail.letters] == [DIED]
 
 
 def test_a_file_of_receivers_that_cannot_stand_makes_the_tick_fail_in_danish(root: DataRoot) -> None:

@@ -16,6 +16,7 @@ import pytest
 from refusion_assets.assets.gate import POOL
 from refusion_assets.place import PACKAGE
 from refusion_assets.store import events
+from refusion_assets.store.processes import living_runs
 from tests.conftest import DataRoot
 from tests.month.test_month_stops import deliver
 from tests.ui.conftest import free_port
@@ -97,7 +98,7 @@ def test_a_month_leaves_its_runs_cells_and_checks_in_the_database_and_none_in_fi
         key = dg.AssetCheckKey(FILER, "filer_er_kladden")
         [said] = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
         assert said.status.value == "SUCCEEDED"
-        assert events.living_runs(instance, POOL) == set()
+        assert living_runs(instance, root.path, POOL) == set()
         events.forget(instance, FILER.path, [f"101|{MONTH}"])
         assert instance.get_materialized_partitions(FILER) == everyone - {f"101|{MONTH}"}
     assert not list(root.path.glob("dagster/**/*.db"))

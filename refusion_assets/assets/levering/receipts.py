@@ -48,6 +48,9 @@ from refusion_assets.store.session import Session
 
 UNTOLD = "COULD_NOT_NOTIFY_RECIPIENT"
 MOST_NAMED, MONTHS_SHOWN = 5, 3
+NOT_SENT = "ikke sendt"
+"""The kind of a wrong in `wrongs`: the end of its key."""
+
 # So long after its last receipt a delivery is not asked about any more.
 DAYS_ASKED = 60
 Receipts = Sequence[tuple[str, bytes | None]]
@@ -213,7 +216,7 @@ def wrongs(session: Session, levering: Levering, month: date | None, at: datetim
         if lost := [row for row in rows if row["status"] in ON_ITS_WAY]:
             why = next((row["fejl"] for row in lost if row["fejl"]), "leveringen blev afbrudt")
             text = f"{plural(len(lost), 'fil', 'filer')} for {maaned:%Y-%m} er ikke sendt ({why})"
-            found[f"{cell} ikke sendt"] = f"{kode}: {text}; skriv refusion lever {maaned:%Y-%m}"
+            found[f"{cell} {NOT_SENT}"] = f"{kode}: {text}; skriv refusion lever {maaned:%Y-%m}"
     return found
 
 
