@@ -294,7 +294,7 @@ class _Said:
 
 
 class _SameOrigin:
-    """What a page of another origin may send: a link that is followed, and nothing else."""
+    """The rule of the same origin: another page may link here, and send nothing else."""
 
     def __init__(self, app: ASGIApp, origins: frozenset[str]) -> None:
         self.app = app
