@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Page
 
 from refusion_assets.door import users
-from tests.ui.browser import Operator, log_in, operator
+from tests.ui.browser import Operator, log_in, logged_in, operator
 from tests.ui.conftest import ANNA, BO, PASSWORD, Served, answers, free_port
 from tests.ui.test_pages import CUT, DESK, FAINT, PHONE
 
@@ -170,17 +170,20 @@ def test_a_link_from_elsewhere_opens_the_page_without_a_new_login(victim: Operat
     page.close()
 
 
-def test_a_reader_sees_all_and_can_turn_nothing_on_or_off(served: Served) -> None:
-    with operator(served.address, BO, PASSWORD) as reader:
-        reader.open("Automation", "opgoer_efter_beregning")
-        reader.page.locator("label:has(input[type=checkbox]:disabled)").first.wait_for()
-        assert reader.page.locator("input[type=checkbox]:enabled").count() == 0
-        body = json.dumps({"query": CHANGE})
-        init = {"method": "POST", "headers": {"Content-Type": "application/json"}, "body": body}
-        assert reader.page.evaluate(FETCHED, ["/graphql", init]) == "basic 403"
-        reader.page.goto(f"{served.address}/log-ud")
-        reader.page.get_by_role("button", name="Log ud").click()
-        reader.page.get_by_label("Brugernavn").wait_for()
+def test_a_reader_sees_all_and_can_turn_nothing_on_or_off(served: Served, victim: Operator) -> None:
+    browser = victim.page.context.browser
+    assert browser is not None
+    reader = logged_in(browser, served.address, BO, PASSWORD)
+    reader.open("Automation", "opgoer_efter_beregning")
+    reader.page.locator("label:has(input[type=checkbox]:disabled)").first.wait_for()
+    assert reader.page.locator("input[type=checkbox]:enabled").count() == 0
+    body = json.dumps({"query": CHANGE})
+    init = {"method": "POST", "headers": {"Content-Type": "application/json"}, "body": body}
+    assert reader.page.evaluate(FETCHED, ["/graphql", init]) == "basic 403"
+    reader.page.goto(f"{served.address}/log-ud")
+    reader.page.get_by_role("button", name="Log ud").click()
+    reader.page.get_by_label("Brugernavn").wait_for()
+    reader.page.context.close()
     noted = [json.loads(line) for line in (served.root.path / "dagster" / users.LOG).read_text("utf-8").splitlines()]
     assert [line["hvad"] for line in noted if line["bruger"] == BO] == ["log ind", "afvist ændring", "log ud"]
 
