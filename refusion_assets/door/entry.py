@@ -102,7 +102,7 @@ class Door(AuthenticationBackend):
         return sorted({urlsplit(origin).hostname or "" for origin in self.origins})
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, Inside] | None:
-        """Who sends a request; None for nobody. An error if the users cannot be read."""
+        """The user who sends a request; None for nobody. An error if the users cannot be read."""
         try:
             found = self._machine(conn) or (self._handed_over(conn) if self.header else self._session(conn))
         except Stop as error:

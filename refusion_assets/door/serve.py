@@ -60,7 +60,7 @@ class _Fields(Visitor):
 
 
 class Asked(WorkspaceRequestContext):
-    """What a request of a user may do: Dagster itself refuses all changes of a reader."""
+    """The rights of one request: Dagster itself refuses all changes of a reader."""
 
     def get_viewer_tags(self) -> dict[str, str]:
         """The tags of what the user launches."""
@@ -72,7 +72,7 @@ class Asked(WorkspaceRequestContext):
 
 
 def _user(source: object) -> Inside:
-    """Who sent a request; the door has let it in."""
+    """The user who sent a request; the door has let it in."""
     assert isinstance(source, HTTPConnection)  # noqa: S101  Dagster hands on what it got
     user = source.user
     assert isinstance(user, Inside)  # noqa: S101  the door lets in nobody else
@@ -113,7 +113,7 @@ class Webserver(DagsterWebserver[WorkspaceProcessContext, Asked]):
         return dump
 
     async def download_captured_logs_endpoint(self, request: Request) -> Response:
-        """What a run printed; nothing for a path that leads out of their folder."""
+        """The output of a run; nothing for a path that leads out of their folder."""
         try:
             printed: Response = await super().download_captured_logs_endpoint(request)
         except ValueError:

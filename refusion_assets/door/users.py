@@ -39,7 +39,7 @@ class Bruger:
 
     @property
     def mark(self) -> str:
-        """What a session is bound to: it ends when the role or the password is another."""
+        """The print that a session is bound to: it ends when the role or the password is another."""
         return hashlib.sha256(f"{self.rolle}:{self.kode}".encode()).hexdigest()[:16]
 
 

@@ -15,8 +15,6 @@ LOCKS = [
 PINNED = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==(?P<version>[A-Za-z0-9.+!]+)(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n"
 )
-    r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.+!]+)(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n"
-)
 ALLOWED = {
     *("0BSD", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "EPL-2.0", "ISC", "MIT", "MIT-0"),
     *("MIT-CMU", "MPL-2.0", "PSF-2.0", "Zlib"),
