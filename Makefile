@@ -4,9 +4,11 @@ BIN := $(VENV)/bin
 DATA := $(abspath $(if $(REFUSION_DATA),$(REFUSION_DATA),data))
 # A test waits for the disk now and then: one worker more than there are cores keeps them all at work.
 WORKERS := $(shell expr $$(nproc) + 1)
+AUDIT := $(VENV)/audit/bin
+LOCKS := requirements.lock tests/ui/requirements.lock bench/requirements.lock .ci/requirements.lock
 LAST_MONTHS = $(if $(wildcard $(DATA)/udgaaende/2026-10),2026-10,2026-08..2026-10)
 
-.PHONY: setup run test unit soak ui-test check regelsider bench trial ui format clean
+.PHONY: setup run test unit soak ui-test check audit sbom secrets regelsider bench trial ui format clean
 
 setup: $(VENV)/klar
 
@@ -45,6 +47,28 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/refusion regler
+
+# Known weaknesses are asked of PyPI over the network: there is no list to keep here. The rest needs none.
+audit: sbom secrets
+	$(BIN)/python -m pytest tests/house/test_supply.py
+	@for lock in $(LOCKS); do \
+	  $(AUDIT)/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r $$lock || \
+	  { echo "STOPPET: $$lock er ikke prøvet til ende, eller har en kendt svaghed; se ovenfor (kræver adgang til pypi.org)"; exit 1; }; \
+	done
+
+sbom: setup $(VENV)/audit/klar
+	mkdir -p build
+	$(AUDIT)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
+	@echo "Varedeklaration (CycloneDX): build/sbom.json"
+
+# What looks like one and is none stands in the baseline, written by: detect-secrets scan --slim (docs/sikkerhed.md).
+secrets: $(VENV)/audit/klar
+	git ls-files -z -- ':!*.lock' ':!*.csv' ':!*.json' ':!*.svg' ':!*.png' | xargs -0 -P 2 -n 100 $(AUDIT)/detect-secrets-hook --baseline .ci/secrets.json
+
+$(VENV)/audit/klar: .ci/requirements.lock
+	test -x $(AUDIT)/python || $(PYTHON) -m venv $(VENV)/audit
+	$(AUDIT)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
 
 regelsider: setup
 	$(BIN)/refusion regler --sider docs/regler --skema docs/skema

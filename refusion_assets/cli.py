@@ -19,7 +19,7 @@ import click
 from refusion_assets import sending
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.progress import Say, each, saying, tinted
-from refusion_assets.usage import Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong
+from refusion_assets.usage import Fil, Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong
 
 if TYPE_CHECKING:
     from refusion_assets.domain.findings.statement import Oversigt
@@ -351,23 +351,35 @@ def eksempel(
 
 @main.command()
 @click.option("--port", type=Tal(), default=3000, show_default=True)
-def ui(port: int) -> None:
-    """Start Dagsters brugerflade på 127.0.0.1."""
+@click.option("--ny-bruger", metavar="NAVN", help="Opret en bruger, eller giv en ny rolle og adgangskode; der spørges.")
+@click.option("--rolle", type=Valg(["laeser", "drift"]), help="Med --ny-bruger: laeser ser alt, drift kan også køre.")
+@click.option("--workspace", type=Fil(), help="Kun brugerfladen; filen nævner kodeserveren, og dæmonen er sin egen.")
+def ui(port: int, ny_bruger: str | None, rolle: str | None, workspace: Path | None) -> None:
+    """Start Dagsters brugerflade på 127.0.0.1, bag et login, eller opret en bruger til den."""
+    from refusion_assets.door import users  # noqa: PLC0415  only this command needs it
+
+    if (ny_bruger is None) != (rolle is None):
+        wrong("--ny-bruger NAVN og --rolle hører sammen")
+    if ny_bruger is not None and rolle is not None:
+        new = users.add(_here().begun().root, ny_bruger, rolle, sending.ask_new_password())
+        click.echo(f"{ny_bruger} er {'oprettet' if new else 'ændret'} med rollen {rolle}.")
+        return
     from refusion_assets.assets.gate import POOL  # noqa: PLC0415  as above
+    from refusion_assets.door.serve import serve  # noqa: PLC0415  Dagster takes a while to load
     from refusion_assets.place import PACKAGE  # noqa: PLC0415  as above
-    from refusion_assets.store import events, processes  # noqa: PLC0415  Dagster takes a while to load
+    from refusion_assets.store import events, processes  # noqa: PLC0415  as above
 
     place = _place()
     home = Path(os.environ["DAGSTER_HOME"])
     with events.readable(home), events.instance(home) as instance:
         processes.living_runs(instance, place.root, POOL, click.echo)
-    workspace = home / "workspace.yaml"
-    shutil.copyfile(PACKAGE / workspace.name, workspace)
-    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
     for name in ("REFUSION_UI", "REFUSION_UI_LOKAL"):
         os.environ.setdefault(name, f"http://127.0.0.1:{port}")
-    os.chdir(workspace.parent)
-    os.execv(command[0], command)  # noqa: S606  a fixed command of this venv
+    ours = home / "workspace.yaml"
+    if workspace is None:
+        shutil.copyfile(PACKAGE / ours.name, ours)
+    os.chdir(home)
+    serve(place.root, home, port, workspace or ours, click.echo, alone=workspace is not None)
 
 
 @main.command()

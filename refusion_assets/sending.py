@@ -3,6 +3,7 @@
 Everything that takes long to load is imported where it is used, as in `cli`.
 """
 
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -111,6 +112,19 @@ def opfoelgning(say: Say, maaned: list[date], kommune: list[str], *, aabn: bool)
         say(f"Siden: {page}")
         if aabn:
             click.launch(str(page))
+
+
+def ask_new_password() -> str:
+    """A new password as the user types it twice, unseen, or as a script writes it: one line. Stop if they differ."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    first, second = (
+        str(click.prompt(text, default="", show_default=False, hide_input=True, err=True))
+        for text in ("Adgangskode", "Skriv den igen")
+    )
+    if first != second:
+        raise Stop("de to adgangskoder er ikke ens; intet er ændret")
+    return first
 
 
 def ask_key() -> str:

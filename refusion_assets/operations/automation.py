@@ -33,6 +33,7 @@ from refusion_assets.domain.operations.board import (
 from refusion_assets.domain.rules.change import as_ranges
 from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.domain.wording import without_persons
+from refusion_assets.door.users import of_the_machine
 from refusion_assets.operations.board import board, coming_month, known, now_in_danish_time, runs
 from refusion_assets.partitions import grids, kroner, sender_cell
 from refusion_assets.place import Place
@@ -236,7 +237,8 @@ def reload_code() -> str:
     if not address.startswith(("http://", "https://")):
         return f"Der er nye måneder eller afsendere: tryk Reload definitions, eller sæt {ADDRESS_HERE}."
     body = json.dumps({"query": RELOAD}).encode()
-    asked = urllib.request.Request(f"{address.rstrip('/')}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310
+    headers = {"Content-Type": "application/json", **of_the_machine(Path(os.environ.get("DAGSTER_HOME", "")))}
+    asked = urllib.request.Request(f"{address.rstrip('/')}/graphql", body, headers)  # noqa: S310
     try:
         with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310  http or https, as seen above
             answer.read()

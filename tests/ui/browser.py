@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 PICTURES = Path(__file__).parents[2] / "docs" / "billeder"
 CHROMIUM = "/usr/bin/chromium"
@@ -139,16 +139,32 @@ class Operator:
             )
 
 
+def log_in(page: Page, address: str, navn: str, kode: str) -> None:
+    """Type a name and a password on the page that a visitor is led to."""
+    page.goto(address)
+    page.get_by_label("Brugernavn").fill(navn)
+    page.get_by_label("Adgangskode").fill(kode)
+    page.get_by_role("button", name="Log ind").click()
+
+
+def logged_in(browser: Browser, address: str, navn: str, kode: str) -> Operator:
+    """A user who has logged in, with cookies of its own."""
+    context = browser.new_context(
+        viewport={"width": WIDE, "height": HIGH}, locale="da-DK", timezone_id="Europe/Copenhagen"
+    )
+    page = context.new_page()
+    page.set_default_timeout(CLICK_SECONDS * 1000)
+    log_in(page, address, navn, kode)
+    page.get_by_label("Adgangskode").wait_for(state="detached")
+    return Operator(page, address)
+
+
 @contextmanager
-def operator(address: str) -> Iterator[Operator]:
-    """An operator with a new browser, which is closed at the end."""
+def operator(address: str, navn: str, kode: str, *flags: str) -> Iterator[Operator]:
+    """A user with a new browser who has logged in; it is closed at the end."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=[*FLAGS, *flags])
         try:
-            page = browser.new_page(
-                viewport={"width": WIDE, "height": HIGH}, locale="da-DK", timezone_id="Europe/Copenhagen"
-            )
-            page.set_default_timeout(CLICK_SECONDS * 1000)
-            yield Operator(page, address)
+            yield logged_in(browser, address, navn, kode)
         finally:
             browser.close()

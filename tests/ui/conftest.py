@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 
+from refusion_assets.door import users
 from tests.conftest import DataRoot, Example
 from tests.kit.data_root import EXAMPLE, RULES
 from tests.ui.browser import Operator, operator
 
 START_SECONDS, STOP_SECONDS = 240, 60
+ANNA, BO, PASSWORD = "anna", "bo", "en lang sætning"
 SHOWN = pytest.StashKey[tuple[Operator, Path]]()
 
 
@@ -43,8 +45,8 @@ def free_port() -> int:
 def answers(address: str) -> bool:
     """True if a server answers at an address."""
     try:
-        with urllib.request.urlopen(f"{address}/server_info", timeout=5) as answer:  # noqa: S310  loopback only
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(f"{address}/sundhed", timeout=5) as answer:  # noqa: S310  loopback only
+            return bool(answer.status == 204)
     except OSError:
         return False
 
@@ -56,11 +58,20 @@ def served(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     root = DataRoot(folder / "data", Path(shutil.copytree(RULES, folder / "regler")))
     shutil.copytree(EXAMPLE / "data" / "raw", root.path / "raw")
     root.run(next(iter(example.said)))
-    port, log = free_port(), folder / "brugerflade.log"
+    for navn, rolle in ((ANNA, users.DRIFT), (BO, users.LAESER)):
+        users.add(root.path, navn, rolle, PASSWORD)
+    with serving(root.environment, folder / "brugerflade.log") as address:
+        yield Served(root, address, folder / "brugerflade.log")
+
+
+@contextlib.contextmanager
+def serving(environment: dict[str, str], log: Path, *more: str) -> Iterator[str]:
+    """`refusion ui` with an environment, until the end of the block: its address."""
+    port = free_port()
     with log.open("w") as told:
         server = subprocess.Popen(  # noqa: S603  our own command
-            [str(Path(sys.executable).with_name("refusion")), "ui", "--port", str(port)],
-            env=root.environment,
+            [str(Path(sys.executable).with_name("refusion")), "ui", "--port", str(port), *more],
+            env=environment,
             stdout=told,
             stderr=told,
             start_new_session=True,
@@ -72,7 +83,7 @@ def served(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             assert server.poll() is None, f"the user interface ended at once; see {log}"
             assert time.monotonic() < end, f"the user interface never answered; see {log}"
             time.sleep(0.5)
-        yield Served(root, address, log)
+        yield address
     finally:
         _end(server)
 
@@ -89,7 +100,7 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="module")
 def _browser(served: Served) -> Iterator[Operator]:
     """One browser for the journeys of a module; Dagster in this process wants no other event loop beside its own."""
-    with operator(served.address) as made:
+    with operator(served.address, ANNA, PASSWORD) as made:
         yield made
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from refusion_assets.door import users
 from tests.kit.data_root import RULES
-from tests.ui.conftest import Served, free_port
+from tests.ui.conftest import Served, free_port, serving
 
 SERVICE = RULES.parent / "docs" / "service"
 UNITS = ("refusion-code.service", "refusion-web.service", "refusion-daemon.service")
-NAMED = {"user": "refusion", "pass": "prøve"}
+NAMED, NAME, SECRET = {"user": "refusion", "pass": "prøve"}, "refusion.example.dk", "hemmelig" * 5
 UPGRADE = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
@@ -59,6 +60,7 @@ class Proxy:
     """nginx with the settings of docs/service in front of the user interface."""
 
     port: int
+    behind: str
 
     def status(self, path: str, headers: dict[str, str]) -> int:
         """The status that a request is answered with."""
@@ -79,7 +81,22 @@ def with_password(user: str, password: str) -> dict[str, str]:
 
 @pytest.fixture
 def proxy(served: Served, tmp_path: Path) -> Iterator[Proxy]:
-    """The proxy with one user, a certificate of its own and a free port."""
+    """The proxy with one user, a certificate of its own and a free port, before a door that believes it."""
+    (tmp_path / "workspace.yaml").write_text("load_from: []\n", encoding="utf-8")
+    (tmp_path / "secret.conf").write_text(f'proxy_set_header X-Refusion-Hemmelighed "{SECRET}";\n', encoding="utf-8")
+    root = served.root.copy(tmp_path / "bag")
+    users.file_of(root.path).write_text(f'["{NAMED["user"]}"]\nrolle = "laeser"\n', encoding="utf-8")
+    environment = root.environment | {
+        "REFUSION_UI": "https://refusion.example.dk",
+        "REFUSION_UI_BRUGERHOVED": "X-Bruger",
+        "REFUSION_UI_HEMMELIGHED": SECRET,
+    }
+    with serving(environment, tmp_path / "log", "--workspace", str(tmp_path / "workspace.yaml")) as address:
+        yield from nginx_before(address, tmp_path)
+
+
+def nginx_before(address: str, tmp_path: Path) -> Iterator[Proxy]:
+    """Nginx as docs/service sets it, before an address."""
     nginx, openssl, port = shutil.which("nginx", path="/usr/sbin:/usr/bin"), "/usr/bin/openssl", free_port()
     assert nginx, "apt-get install nginx-light"
     key = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=refusion"]
@@ -93,7 +110,7 @@ def proxy(served: Served, tmp_path: Path) -> Iterator[Proxy]:
     text = (SERVICE / "nginx.conf").read_text("utf-8")
     for said, here in {
         "listen 443": f"listen 127.0.0.1:{port}",
-        "http://127.0.0.1:3000": served.address,
+        "http://127.0.0.1:3000": address,
         "/etc/refusion/tls/": f"{tmp_path}/",
         "/etc/refusion/": f"{tmp_path}/",
     }.items():
@@ -107,16 +124,27 @@ def proxy(served: Served, tmp_path: Path) -> Iterator[Proxy]:
         while not (tmp_path / "pid").exists():
             assert server.poll() is None
             time.sleep(0.1)
-        yield Proxy(port)
+        yield Proxy(port, address)
     finally:
         server.terminate()
         server.wait(30)
 
 
-def test_the_proxy_asks_for_a_login_and_carries_the_live_log_of_a_run(proxy: Proxy) -> None:
-    own = with_password(NAMED["user"], NAMED["pass"])
-    assert proxy.status("/server_info", {}) == 401
-    assert proxy.status("/server_info", with_password(NAMED["user"], "gæt")) == 401
+def test_the_proxy_asks_for_a_login_hands_it_over_and_carries_the_live_log_of_a_run(proxy: Proxy) -> None:
+    own = {"Host": NAME, **with_password(NAMED["user"], NAMED["pass"])}
+    assert proxy.status("/server_info", {"Host": NAME}) == 401
+    assert proxy.status("/server_info", {"Host": NAME, **with_password(NAMED["user"], "gæt")}) == 401
     assert proxy.status("/server_info", own) == 200
+    assert proxy.status("/server_info", {**own, "Host": "ond.example"}) == 400
     assert proxy.status("/graphql", UPGRADE) == 401
-    assert proxy.status("/graphql", {**own, **UPGRADE}) == 101
+    assert proxy.status("/graphql", {**own, **UPGRADE, "Origin": f"https://{NAME}"}) == 101
+    assert proxy.status("/graphql", {**own, **UPGRADE, "Origin": "https://ond.example"}) == 403
+
+
+def test_a_name_without_the_secret_of_the_proxy_is_not_believed(proxy: Proxy) -> None:
+    asked = http.client.HTTPConnection(proxy.behind.removeprefix("http://"), timeout=60)
+    for secret, status in ((SECRET, 200), (SECRET[:-1], 401), ("", 401)):
+        asked.request("GET", "/server_info", headers={"X-Bruger": NAMED["user"], "X-Refusion-Hemmelighed": secret})
+        answer = asked.getresponse()
+        assert (answer.read() and answer.status) == status
+    asked.close()
