@@ -140,7 +140,8 @@ def _telling(say: Say, months: Sequence[date], *, stille: bool, som_json: bool) 
     multiple=True,
     metavar=IN_THE_WAY,
     help="Lad et stop passere: FIL-006:<kilde>-<enhed> (afsenderen mangler), REG-001:<filnavn> (færre borgere i "
-    "bopælsregistret), EI-017:<filnavn>:<linje> (beløb over grænsen). Kan gentages.",
+    "bopælsregistret), EI-017:<filnavn>:<linje> (beløb over grænsen), EI-020:<filnavn>:<linje> (en borgers uge "
+    "over grænsen), OPG-001:<kommunekode>:<ydelse> (en kommunes måned over grænsen). Kan gentages.",
 )
 @click.option(
     "--undtagen", type=Koder(), default="", help="Kommuner, der holdes tilbage, fx 706,630; de får ingen filer."
@@ -199,11 +200,12 @@ def status(maaned: list[date] | None, *, som_json: bool) -> None:
 
     Hver fil prøves mod sit manifest. Uden MÅNED siges det for den måned, der skal køres.
     """
-    from refusion_assets.operations import board  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.domain.wording import visible, visible_json  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.operations import board  # noqa: PLC0415  the same
 
     place = _here().begun()
     for line in board.status_lines(place, maaned or [], som_json=som_json):
-        click.echo(line)
+        click.echo(visible_json(line) if som_json else visible(line, lines=True))
 
 
 @main.command()

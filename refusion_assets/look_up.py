@@ -24,6 +24,7 @@ from refusion_assets.domain.raw import is_possible_cpr
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.wording import visible, visible_json
 from refusion_assets.levering.sealed import opened
 from refusion_assets.place import Place, rules_of_runs
 from refusion_assets.store.batches import sql_list
@@ -268,7 +269,7 @@ def in_package(
 
 def _told(found: Forklaring, inquiry: Inquiry, *, som_json: bool, alt: bool) -> str:
     hvem = f"borger {found.borger_id} ({inquiry.cpr[:6]}-xxxx)" if found.borger_id is not None else "en ukendt borger"
-    return as_json(found) + "\n" if som_json else as_text(found, hvem, alt=alt)
+    return visible_json(as_json(found)) + "\n" if som_json else visible(as_text(found, hvem, alt=alt), lines=True)
 
 
 def log(path: Path, inquiry: Inquiry, found: Forklaring, pakke: str = "") -> None:

@@ -1,5 +1,6 @@
-"""Understands how texts are written for people to read: amounts, counts, percentages, and no number of a person."""
+"""Understands how texts are written for people to read: amounts, counts, no number of a person, no hidden sign."""
 
+import json
 import re
 import unicodedata
 
@@ -20,6 +21,38 @@ PERSON = re.compile(
     rf"|(?<!\d){DAY}{MONTH}\d\d(?:\d\d)?[\W_]{{1,3}}\d{{4}}(?!\d)"
     rf"|(?<!\d){DAY}[\W_]{MONTH}[\W_]\d\d(?:\d\d)?[\W_]{{1,3}}\d{{4}}(?!\d)"
 )
+
+# A sign that a reader does not see, or that moves the rest of the line, stands as one that is seen.
+UNSEEN = ("Cc", "Cf", "Zl", "Zp")
+SEEN = {
+    chr(code): chr(0x2400 + code) if code < 32 else "\u2421" if code == 127 else f"<U+{code:04X}>"
+    for code in (*range(0x10000), *range(0xE0000, 0xE0080))
+    if unicodedata.category(chr(code)) in UNSEEN
+}
+# A spreadsheet takes a cell for a formula by its first sign, also after blanks and quotes, and also if it is wide.
+FORMULA = r"^[\s'\"\x{2018}\x{2019}\x{201c}\x{201d}`]*[=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
+PLAIN_NUMBER = r"^[+-]?[0-9]+([.][0-9]+)*(,[0-9]+)?$"
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    """A text in which every control character and every sign without a width is seen; `lines` keeps line breaks."""
+    return "".join(sign if lines and sign == "\n" else SEEN.get(sign, sign) for sign in text)
+
+
+def visible_json(text: str) -> str:
+    """A JSON text with every hidden sign within its strings as an escape, which reads back as the sign."""
+    return "".join(json.dumps(sign)[1:-1] if sign in SEEN and sign != "\n" else sign for sign in text)
+
+
+def as_cell(text: pl.Expr) -> pl.Expr:
+    """A sender's text as a cell that a spreadsheet shows and never works out, with every hidden sign seen.
+
+    An apostrophe goes before what would be a formula; a plain number stays. To read it back, take the first apostrophe
+    away where the rest begins as a formula.
+    """
+    seen = text.str.replace_many(list(SEEN), list(SEEN.values()))
+    formula = seen.str.contains(FORMULA) & ~seen.str.contains(PLAIN_NUMBER)
+    return pl.when(formula).then(pl.concat_str(pl.lit("'"), seen)).otherwise(seen)
 
 
 def kroner(oere: pl.Expr) -> pl.Expr:

@@ -152,15 +152,17 @@ def opgoerelse_table(rows: pl.DataFrame, koersel: int) -> pl.DataFrame:
 def advisering_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of the advice file of a municipality, or of nobody (000), as text.
 
-    `rows`: its advice (`Advis`) with cpr and navn. Source: output.md section 3.2.
+    `rows`: its advice (`Advis`) with cpr and navn. A sender's text is shown by `as_cell`. Source: output.md section 3.2.
     """
+    written = ("cpr", "konto", "indberetning_id", "kilde", "felt", "vaerdi", "tekst", "handling")
     order = ["regel", "cpr", "uge_fra", "konto", "indberetning_id", "fil", "linje", "noegle"]
     day = {name: pl.col(name).cast(pl.String) for name in ("uge_fra", "uge_til")}
     values: list[str | pl.Expr] = [
         "koersel", "regel", "alvor", "cpr", day["uge_fra"], day["uge_til"], "navn", "konto", "indberetning_id", "kilde",
         "felt", "vaerdi", kroner(pl.col("beloeb_oere")), "tekst", "handling", "status",
     ]  # fmt: skip
-    return _as_text(rows.sort(order), values, ADVIS)
+    shown = rows.sort(order).with_columns(wording.as_cell(pl.col(name)).alias(name) for name in written)
+    return _as_text(shown, values, ADVIS)
 
 
 def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[str]) -> pl.DataFrame:

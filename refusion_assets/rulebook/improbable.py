@@ -13,7 +13,17 @@ from refusion_assets.rulebook.prove import MOST_YEARS, RuleError, said
 from refusion_assets.rulebook.vouchers import never_met
 
 FIRST_YEAR, LAST_YEAR, MOST_WEEKS = 1970, 2100, 5200
-AT_LEAST_ONE = ("periode_dage", "raekkeantal_maaneder", "stikproeve_borgere", "ugebeloeb_oere", "linjebeloeb_oere")
+AT_LEAST_ONE = (
+    "periode_dage",
+    "raekkeantal_maaneder",
+    "stikproeve_borgere",
+    "ugebeloeb_oere",
+    "linjebeloeb_oere",
+    "ugestop_oere",
+    "kommuneydelse_oere_pr_indbygger",
+    "kommune_oere_pr_indbygger",
+    "kommune_gange_middel",
+)
 MUNICIPALITIES, MOST_INHABITANTS = 98, 10_000_000
 ALL_MUNICIPALITIES = "000"  # the code of advice to the operator
 YEARS_AHEAD = 10

@@ -8,7 +8,7 @@ from datetime import date
 import dagster as dg
 import polars as pl
 
-from refusion_assets.assets.checks import calculated, received, sample
+from refusion_assets.assets.checks import calculated, plausible, received, sample
 from refusion_assets.assets.gate import Asked, month_asked, stopping
 from refusion_assets.domain.findings import words
 from refusion_assets.domain.findings.outcome import ADVARSEL, FEJL, Outcome
@@ -40,12 +40,18 @@ STOPS: Asks = {
         calculated.procenter_findes: "Hver procent er en, reglerne giver ydelsen.",
         calculated.kravets_dele_er_kravet: "Hver borgers dele summer til borgerens krav.",
         calculated.brugt_er_fordelt: "Hver brugt øre er afregnet, eller det er sagt, hvorfor den ikke er.",
+        plausible.uger_er_under_graensen: (
+            "Ingen borgers uge er over sin ydelses stopgrænse (EI-020), uden at det er accepteret."
+        ),
         sample.efterregning_enig: "Den anden beregning er enig i hver række hos månedens stikprøve.",
     },
     "opgoerelse.postering": {
         calculated.kladde_er_tilstand: "Alle kørslers kladder summer til tilstanden, nøgle for nøgle.",
         calculated.kommuner_er_kladden: "Kommunernes summer er kladdens.",
         calculated.bilag_balancerer: "Debet er kredit på hvert bilag.",
+        plausible.kommuner_er_under_graensen: (
+            "Ingen kommunes måned er over grænserne (OPG-001), uden at det er accepteret."
+        ),
     },
 }
 WARNS: Asks = {

@@ -168,7 +168,7 @@ def leveret_til_tiden(asked: Asked) -> Outcome:
     )
 
 
-def bounds(rules: Rulebook) -> pl.DataFrame:
+def line_bounds(rules: Rulebook) -> pl.DataFrame:
     """The most that a line of each benefit may amount to: ydelse_id, graense_oere."""
     rows = [(ydelse, rules.graense_for("linjebeloeb_oere", ydelse)) for ydelse in rules.ydelse_ids]
     return pl.DataFrame(rows, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
@@ -179,7 +179,7 @@ def large_lines(session: Session, rules: Rulebook, month: date) -> list[Fault]:
 
     Reads the delivered lines, before reversals and other lines are applied. Øre.
     """
-    graenser = bounds(rules)
+    graenser = line_bounds(rules)
     rows = session.frame(LARGE, month=month, least=graenser["graense_oere"].min())
     if rows.is_empty():
         return []
@@ -189,7 +189,7 @@ def large_lines(session: Session, rules: Rulebook, month: date) -> list[Fault]:
 
 def large_lines_used(session: Session, rules: Rulebook, month: date) -> list[Fault]:
     """EI-017 of each line that is new in run `month`, is used, and has not been let pass. Øre."""
-    with session.lending("graenser", bounds(rules)):
+    with session.lending("graenser", line_bounds(rules)):
         rows = session.frame(
             f"""SELECT f.filnavn, l.linje, l.ydelse_id, l.beloeb_oere, g.graense_oere FROM classified.linje l
             JOIN raw.fil f USING (fil_id) JOIN graenser g USING (ydelse_id) {queries.ONLY_USED}

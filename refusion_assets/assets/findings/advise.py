@@ -75,7 +75,7 @@ WHERE f.kendt_fra = $month"""
 
 
 def of_files(session: Session, rules: Rulebook, month: date) -> pl.DataFrame:
-    """Findings in files (`FOUND`): FIL-003 to FIL-008, and the stops EI-017 and REG-001 that an operator let pass."""
+    """Findings in files (`FOUND`): FIL-003 to FIL-008, and the stops that an operator let pass."""
     parts = [
         file_findings(session.frame(queries.FILES, month=month), queries.expected(session, month), month, rules),
         folder_findings(session.frame(queries.NOTICED, month=month)),

@@ -14,8 +14,8 @@ from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import CLAIM, KARANTAENE, VENTER
 from refusion_assets.domain.findings.lines import line_findings
 from refusion_assets.domain.findings.weeks import double_stretches, fails_modulus_11
+from refusion_assets.domain.findings.words import ACCEPTEREDE, OTHER_PERSON, found
 from refusion_assets.domain.findings.words import OTHER_PAYER as ANOTHERS
-from refusion_assets.domain.findings.words import OTHER_PERSON, found
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place
 from refusion_assets.store.batches import sql_list
@@ -65,11 +65,11 @@ ACCEPTED = "SELECT genstand, begrundelse FROM kontrol.accept WHERE maaned = $mon
 
 NOTICED = "SELECT regel, hvad, kilde, vaerdi FROM kontrol.bemaerket WHERE maaned = $month"
 
-# The stops EI-017 and REG-001 that an operator let pass, with sender and amount if the stop is a line.
-PASSED = """
+# The stops (`ACCEPTEREDE`) that an operator let pass, with sender and amount if the stop is a line.
+PASSED = f"""
 SELECT a.regel, a.genstand, a.begrundelse, f.kilde, f.enhed, l.beloeb_oere
 FROM (SELECT *, split_part(genstand, ':', 1) AS fil, TRY_CAST(split_part(genstand, ':', 2) AS BIGINT) AS linje
-    FROM kontrol.accept WHERE maaned = $month AND regel IN ('EI-017', 'REG-001')) a
+    FROM kontrol.accept WHERE maaned = $month AND regel IN {ACCEPTEREDE}) a
 LEFT JOIN raw.fil f ON f.filnavn = a.fil
 LEFT JOIN classified.linje l ON l.fil_id = f.fil_id AND l.linje = a.linje
     AND l.fil_id IN (SELECT fil_id FROM raw.fil WHERE kendt_fra = $month)

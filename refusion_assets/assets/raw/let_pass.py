@@ -20,12 +20,16 @@ ACCEPTABLE = {
     "REG-001": "<filnavn>",
     "EI-017": "<filnavn>:<linje>",
     "FIL-008": "<filnavn>",
+    "EI-020": "<filnavn>:<linje>",
+    "OPG-001": "<kommunekode>:<ydelse>",
 }
 # The rules that stop a run before any line is read; FIL-008 stops a reload only.
 BEFORE_READING = ("FIL-006", "REG-001", "FIL-008")
 # A decision on this rule holds for one command only.
 BY_COMMAND = "FIL-008"
-BY_LINE = "EI-017"
+BY_LINE, BY_WEEK, BY_MONTH = "EI-017", "EI-020", "OPG-001"
+# Known only when lines have been judged, weeks priced, or a month settled: their checks stop the month then.
+AFTER_READING = (BY_LINE, BY_WEEK, BY_MONTH)
 FILE_CHECKS: dict[str, tuple[tuple[str, ...], str]] = {
     "filer_er_hele": (("FIL-001", "FIL-002"), "Hver fil er den, manifestet siger, og har den aftalte form."),
     "afsendere_har_leveret": (("FIL-006",), "Hver afsender, der leverede sidste måned, har leveret."),

@@ -8,6 +8,7 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
+from refusion_assets.assets.checks.plausible import stood_before
 from refusion_assets.assets.checks.received import large_lines
 from refusion_assets.assets.classified import forget_files, forget_lines
 from refusion_assets.assets.findings import queries
@@ -24,9 +25,9 @@ from refusion_assets.assets.gate import (
 from refusion_assets.assets.opgoerelse import reopen
 from refusion_assets.assets.raw import files_read
 from refusion_assets.assets.raw.let_pass import (
+    AFTER_READING,
     BEFORE_READING,
     BY_COMMAND,
-    BY_LINE,
     FILE_CHECKS,
     Knowingly,
     answers,
@@ -91,10 +92,13 @@ def ingest(
     Does not read files of closed runs again; `look_around` lists those that changed, and unread files. Refused if the
     operator lets something pass that does not stop the run. Source: input.md sections 1 and 4.
     """
-    done, stops = _read_in(session, place, month, progress, knowingly)
-    standing = let_pass(session, month, knowingly or Knowingly(), stops)
-    # Only the classification decides if a line above its bound is used and stops the month.
-    standing = [fault for fault in standing if fault.regel != BY_LINE]
+    config = knowingly or Knowingly()
+    # The weeks and months that stopped an earlier attempt are in the warehouse until its lines are read again.
+    stood = stood_before(session, place, month) if config.accepter or decided(session, month) else []
+    done, stops = _read_in(session, place, month, progress, config)
+    standing = let_pass(session, month, config, [*stops, *stood])
+    # Their own checks decide if a used line, a week or a municipality's month stops the month.
+    standing = [fault for fault in standing if fault.regel not in AFTER_READING]
     if standing:
         raise Faulty(standing)
     files_read.look_around(session, place, month)

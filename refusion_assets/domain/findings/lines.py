@@ -196,16 +196,17 @@ def folder_findings(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def passed_findings(rows: pl.DataFrame, month: date, rules: Rulebook) -> pl.DataFrame:
-    """Findings EI-017 and REG-001 that an operator let pass, with the reason (`FOUND`). Øre.
+    """Findings EI-017, EI-020, OPG-001 and REG-001 that an operator let pass, with the reason (`FOUND`). Øre.
 
     `rows`: regel, genstand, begrundelse, and for a line kilde, enhed, beloeb_oere. The municipal sender of a line gets
-    its finding. Source: input.md section 4.
+    its finding, and the municipality of a month gets that. Source: input.md section 4.
     """
+    of_month = pl.col("regel") == "OPG-001"
     municipal = pl.col("kilde").is_in([k.id for k in rules.kilder if k.art == "kommunal"])
     return found(
         rows.with_columns(maaned=pl.lit(month)),
         pl.col("regel"),
         ["genstand", "maaned"],
         vaerdi=pl.format("{} (accepteret: {})", "genstand", "begrundelse"),
-        kommunekode=pl.when(municipal).then(pl.col("enhed")),
+        kommunekode=pl.when(of_month).then(pl.col("genstand").str.head(3)).when(municipal).then(pl.col("enhed")),
     )

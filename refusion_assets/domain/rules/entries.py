@@ -411,6 +411,10 @@ class Rulebook:
         """The value of one bound."""
         return next(entry.vaerdi for entry in self.graenser if entry.id == graense_id)
 
+    def has_bounds(self, *ids: str) -> bool:
+        """True if the rules have all these bounds; rules of before a bound lack it."""
+        return set(ids) <= {entry.id for entry in self.graenser}
+
     def graense_for(self, graense_id: str, ydelse_id: str) -> int:
         """The value of a bound for one benefit: its own entry (`id:YDELSE`) if it has one, else the common one."""
         own = (entry.vaerdi for entry in self.graenser if entry.id == f"{graense_id}:{ydelse_id}")
