@@ -225,8 +225,8 @@ def luk(maaned: list[date], *, ja: bool) -> None:
     ):
         click.echo("Intet er ændret.")
         return
-    close_run(place, maaned[0])
-    click.echo(f"Kørsel {maaned[0]:%Y-%m} er lukket.")
+    told = close_run(place, maaned[0])
+    click.echo(f"Kørsel {maaned[0]:%Y-%m} er lukket. Skriv ned et andet sted: {told}")
 
 
 @main.command()

@@ -14,6 +14,7 @@ from refusion_assets.domain.findings.outcome import Accept, Afsender, Resultat, 
 from refusion_assets.domain.findings.words import Advis
 from refusion_assets.domain.levering import Forsendelse, Kvittering
 from refusion_assets.domain.opfoelgning.views import VIEWS
+from refusion_assets.domain.opgoerelse.chain import Kaede
 from refusion_assets.domain.opgoerelse.ledger import (
     FilGrundlag,
     Foraeldet,
@@ -78,6 +79,7 @@ OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
         "opgoerelse.kommune": KommuneKoersel,
         "opgoerelse.tilbageholdt": Tilbageholdt,
         "opgoerelse.kendt_fil": KendtFil,
+        "opgoerelse.kaede": Kaede,
     },
     "assets.findings.advise": {"opgoerelse.advis": Advis},
     "assets.outgoing": {"opgoerelse.fil_grundlag": FilGrundlag},
