@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from refusion_assets import sending
+from refusion_assets import keeping, sending
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.progress import Say, each, saying, tinted
 from refusion_assets.usage import Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong
@@ -435,5 +435,5 @@ def _place() -> "Place":
     return at_work()
 
 
-for command in sending.COMMANDS:
+for command in (*keeping.COMMANDS, *sending.COMMANDS):
     main.add_command(command)

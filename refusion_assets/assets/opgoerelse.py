@@ -371,13 +371,14 @@ def head(session: Session) -> str:
     return f"kædens hoved efter {rows[0][0]:%Y-%m} er {rows[0][1]}" if rows else ""
 
 
-def closed_runs(session: Session, after: int = 0) -> list[dict[str, Any]]:
+def closed_runs(session: Session, after: int = 0, through: int | None = None) -> list[dict[str, Any]]:
     """The closed runs after a number, in order: run, month, rules, sum of the files, and hashes (`Kaede`)."""
     runs = session.frame(
         """SELECT koersel, maaned, regelversion, filsum FROM opgoerelse.koersel
-        WHERE status = $s AND koersel > $n ORDER BY 1""",
+        WHERE status = $s AND koersel > $n AND koersel <= coalesce($to, koersel) ORDER BY 1""",
         s=LUKKET,
         n=after,
+        to=through,
     ).rows(named=True)
     first = session.integer("SELECT min(koersel) FROM opgoerelse.koersel")
     return [run | _hashes(session, run["koersel"], run["maaned"], opening=run["koersel"] == first) for run in runs]
