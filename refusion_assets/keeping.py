@@ -3,12 +3,16 @@
 Everything that takes long to load is imported where it is used, as in `cli`.
 """
 
+import os
 from datetime import date
+from pathlib import Path
 
 import click
 
 from refusion_assets.domain.stop import Stop
-from refusion_assets.usage import Command, Months
+from refusion_assets.progress import Say
+from refusion_assets.sending import ask_key
+from refusion_assets.usage import Command, Mappe, Months, Tal, wrong
 
 
 @click.command(cls=Command)
@@ -35,4 +39,47 @@ def efterse(maaneder: list[date] | None, hoved: str, *, som_json: bool) -> None:
         raise Stop(f"{faults} fejl i det, der er lukket; docs/sikkerhedskopi.md siger, hvad der gøres")
 
 
-COMMANDS = (efterse,)
+@click.command(cls=Command)
+@click.argument("til", metavar="TIL", type=Mappe())
+@click.option("--modtager", metavar="NØGLE", help="Offentlig nøgle (age1..., ssh-ed25519, ssh-rsa), eller en fil med "
+              "den; ellers REFUSION_KOPI_MODTAGER.")  # fmt: skip
+@click.option("--behold", type=Tal(), metavar="ANTAL", help="Slet alle kopier i TIL undtagen de sidste ANTAL.")
+@click.pass_obj
+def sikkerhedskopi(say: Say, til: Path, modtager: str | None, behold: int | None) -> None:
+    """Tag en krypteret sikkerhedskopi af dataroden i TIL; kun det, der er nyt, skrives. En kørsel må være i gang.
+
+    Uden offentlig nøgle bruges adgangssætningen i filen, som REFUSION_KOPI_NOEGLE nævner.
+    """
+    from refusion_assets.levering.sealed import recipient  # noqa: PLC0415  only this command needs it
+    from refusion_assets.place import Place  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.runs.backup import MODTAGER, NOEGLE, back_up  # noqa: PLC0415  the same
+
+    if behold is not None and behold < 1:
+        wrong("--behold skal være mindst 1")
+    place = Place.from_environment().begun()
+    for line in back_up(place, til, recipient(modtager, til, place.root, (MODTAGER, NOEGLE)), behold, say):
+        click.echo(line)
+
+
+@click.command(cls=Command)
+@click.argument("fra", metavar="FRA", type=Mappe())
+@click.option("--nr", type=Tal(), metavar="NR", help="En tidligere kopi end den sidste.")
+@click.pass_obj
+def genopret(say: Say, fra: Path, nr: int | None) -> None:
+    """Genopret en datarod fra en sikkerhedskopi i den tomme mappe, REFUSION_DATA nævner, og efterse den.
+
+    REFUSION_KOPI_NOEGLE nævner filen med den hemmelige nøgle eller adgangssætningen; ellers bliver der spurgt.
+    """
+    from refusion_assets.levering.sealed import secret  # noqa: PLC0415  only this command needs it
+    from refusion_assets.place import Place  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.runs.backup import NOEGLE, restore  # noqa: PLC0415  the same
+
+    root = Place.from_environment().root
+    key = secret((fra, root), NOEGLE) if os.environ.get(NOEGLE) else ask_key("Nøglen til kopien").encode()
+    if not key.strip():
+        raise Stop(f"der skal en nøgle til at genoprette; sæt {NOEGLE} til en fil med den")
+    for line in restore(fra, root, key, nr, say):
+        click.echo(line)
+
+
+COMMANDS = (efterse, genopret, sikkerhedskopi)

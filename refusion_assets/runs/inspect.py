@@ -140,6 +140,8 @@ class _Inspection:
         if run["status"] == OPGJORT:
             return Report(name, "ikke færdig", chain, {"": "efterses, når den er kørt færdig"})
         found = Report(name, run["status"], list(chain))
+        if run["status"] != LUKKET and not (self.place.outgoing / name).exists():
+            return Report(name, run["status"], chain, {"": "uden filer; køres igen, før den næste kan køres"})
         self._raw(month, found)
         self._outgoing(month, run, found)
         self._rules(run["regelversion"], found)
