@@ -392,11 +392,12 @@ def regler(sider: Path | None, skema: Path | None) -> None:
     from refusion_assets.assets.stale import touched_in_words  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.domain.wording import plural  # noqa: PLC0415  as above
     from refusion_assets.rulebook.improbable import doubts  # noqa: PLC0415  as above
-    from refusion_assets.rulebook.load import delivery  # noqa: PLC0415  as above
+    from refusion_assets.rulebook.load import delivery, retention  # noqa: PLC0415  as above
 
     place = _here()
     rules = place.rules
     delivery(place.rules_folder, rules)
+    retention(place.rules_folder)
     if sider:
         from refusion_assets.law_pages.page import write  # noqa: PLC0415  only this option needs it
         from refusion_assets.report.catalogue import freshen  # noqa: PLC0415  the same

@@ -4,6 +4,7 @@ Everything that takes long to load is imported where it is used, as in `cli`.
 """
 
 import os
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -82,4 +83,35 @@ def genopret(say: Say, fra: Path, nr: int | None) -> None:
         click.echo(line)
 
 
-COMMANDS = (efterse, genopret, sikkerhedskopi)
+@click.command(cls=Command)
+@click.option("--efter-reglerne", is_flag=True, required=True, help="Kun det, opbevaring.toml siger er gemt længe nok.")
+@click.option("--proev", is_flag=True, help="Sig, hvad der ville blive slettet; slet intet.")
+@click.option("--ja", is_flag=True, help="Slet uden at spørge; i et script skal det stå der.")
+@click.pass_obj
+def slet(say: Say, *, efter_reglerne: bool, proev: bool, ja: bool) -> None:
+    """Slet det, reglerne siger er gemt længe nok. Kladder, summer og kæden står, så efterse stadig kan prøve dem."""
+    from refusion_assets.place import Place  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.runs.retention import delete, told  # noqa: PLC0415  Dagster takes seconds to load
+
+    if not efter_reglerne:
+        wrong("skriv --efter-reglerne; intet andet kan slettes herfra")
+    today = date.today()  # noqa: DTZ011  the day here
+    place = Place.from_environment().begun()
+    lines, files = told(place, today)
+    for line in lines:
+        click.echo(line)
+    if proev or not files:
+        click.echo(f"{files} filer ville blive slettet; intet er slettet.")
+        return
+    if not ja and not (
+        sys.stdin is not None
+        and sys.stdin.isatty()
+        and click.prompt(f"Slet {files} filer (ja/nej)", default="nej").strip().lower() in ("ja", "j")
+    ):
+        click.echo("Intet er slettet; skriv --ja, hvor ingen kan svare.")
+        return
+    for line in delete(place, today, say):
+        click.echo(line)
+
+
+COMMANDS = (efterse, genopret, sikkerhedskopi, slet)

@@ -360,7 +360,12 @@ def _close(session: Session, place: Place, which: str, month: date) -> None:
     session.run(f"UPDATE opgoerelse.koersel SET status = $s WHERE {which}", m=month, s=LUKKET)
     before = next(iter(session.frame("FROM opgoerelse.kaede ORDER BY koersel DESC LIMIT 1").rows(named=True)), None)
     for said in closed_runs(session, before["koersel"] if before else 0):
-        row = {**said, "opslag": log_stood(place), "eftertid": said["maaned"] not in closing}
+        row = {
+            **said,
+            "opslag": log_stood(place),
+            "slettet": deleted(session),
+            "eftertid": said["maaned"] not in closing,
+        }
         before = linked(before, row)
         session.insert("opgoerelse.kaede", pl.DataFrame([before]))
 
@@ -369,6 +374,12 @@ def head(session: Session) -> str:
     """The head of the chain in words, to be written down elsewhere: month and hash; empty before the first closing."""
     rows = session.frame("SELECT maaned, aftryk FROM opgoerelse.kaede ORDER BY koersel DESC LIMIT 1").rows()
     return f"kædens hoved efter {rows[0][0]:%Y-%m} er {rows[0][1]}" if rows else ""
+
+
+def deleted(session: Session, first: int | None = None) -> str:
+    """The number of the `first` deletions by the rules, or of all, and the sha256 of their rows; empty if none."""
+    rows = session.frame("FROM opgoerelse.slettet WHERE nr <= coalesce($n, nr) ORDER BY nr", n=first)
+    return f"{rows.height} {sha256(rows.write_csv().encode()).hexdigest()}" if rows.height else ""
 
 
 def closed_runs(session: Session, after: int = 0, through: int | None = None) -> list[dict[str, Any]]:

@@ -175,10 +175,11 @@ def not_as_sent(folder: Path) -> list[str]:
     return apart(sums_of(folder), said_of(folder / SUMS) if (folder / SUMS).exists() else {})
 
 
-def departures(folder: Path, filsum: str) -> list[str]:
+def departures(folder: Path, filsum: str, *, deleted: bool = False) -> list[str]:
     """A phrase for each way a run's folder differs from what the run made: the file's name, and what is wrong.
 
     `filsum`: the sha256 of the run's SHA256SUMS. The follow-up may lie beside, and hidden files that systems leave.
+    With `deleted`, all files but SHA256SUMS may be gone.
     """
     if not folder.is_dir():
         return [f"mappen {folder.name} mangler"]
@@ -190,6 +191,8 @@ def departures(folder: Path, filsum: str) -> list[str]:
     beside = {name for name in there if Path(name).name[0] == "." or parted(name)[0] in (OPFOELGNING, INSIGHT)}
     for name in sorted(said.keys() | there.keys() - beside - {SUMS}):
         if name not in there:
+            if deleted:
+                continue
             found.append(f"{name} mangler")
         elif name not in said:
             found.append(f"{name} er ikke en af dem")

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from refusion_assets.assets.gate import LUKKET, OPGJORT
-from refusion_assets.assets.opgoerelse import closed_runs, other_sums
+from refusion_assets.assets.opgoerelse import closed_runs, deleted, other_sums
 from refusion_assets.assets.outgoing import filer_er_kladden
+from refusion_assets.domain.operations.opbevaring import UDGAAENDE
 from refusion_assets.domain.opgoerelse.chain import SAID, broken
 from refusion_assets.domain.opgoerelse.ledger import run_day
 from refusion_assets.domain.opgoerelse.voucher import wished
@@ -99,6 +100,8 @@ class _Inspection:
         self.runs = self._ask(lambda session: session.frame("FROM opgoerelse.koersel ORDER BY 1").rows(named=True))
         self.chain = self._ask(lambda session: session.frame("FROM opgoerelse.kaede ORDER BY 1").rows(named=True))
         self.rules: dict[str, str] = {}
+        of_files = "SELECT maaned, dato FROM opgoerelse.slettet WHERE slag = $s"
+        self.deleted: dict[date, date] = self._ask(lambda session: session.pairs(of_files, s=UDGAAENDE))
 
     def _ask(self, question: Callable[[Session], T]) -> T:
         with _session(self.place) as session:
@@ -176,19 +179,25 @@ class _Inspection:
     def _outgoing(self, month: date, run: Mapping[str, Any], found: Report) -> None:
         """The outgoing files by hash, and their sums against the ledger, which must have those of the settling."""
         folder = self.place.outgoing / f"{month:%Y-%m}"
-        wrong = departures(folder, run["filsum"])
+        gone = self.deleted.get(month)
+        wrong = departures(folder, run["filsum"], deleted=gone is not None)
         found.fejl += [f"{folder.parent.name}/{folder.name}/{one}" for one in wrong]
         said = said_of(folder / SUMS) if (folder / SUMS).is_file() else {}
         found.hele["filer"] = len(said)
         found.hele["kommuner"] = len({parted(name)[1] for name in said} - {"000"})
 
+        if gone:
+            found.bemaerk.append(f"filerne er slettet efter reglerne {gone}; {SUMS} og kladden står")
+
         def against_the_ledger(session: Session) -> list[str]:
             rules = load(kept(self.place, run["regelversion"]), kept=True)
             settled = session.frame("SELECT kommunekode FROM opgoerelse.kommune WHERE koersel = $n", n=run["koersel"])
             forms = wished(settled["kommunekode"].to_list(), run_day(month, rules), rules)
-            outcome = filer_er_kladden(session, Outgoing(folder, folder, {}, forms), run["koersel"], rules)
             other = other_sums(session, run["koersel"])
             faults = [f"kladden for {', '.join(other)} har andre rækker eller beløb, end kørslen opgjorde"]
+            if gone:
+                return faults if other else []
+            outcome = filer_er_kladden(session, Outgoing(folder, folder, {}, forms), run["koersel"], rules)
             return [*([] if outcome.bestaaet else [outcome.tekst]), *(faults if other else [])]
 
         try:
@@ -219,6 +228,11 @@ class _Inspection:
         if last:
             found.hele["hoved"] = f"kædens hoved efter {last['maaned']:%Y-%m} er {last['aftryk']}"
         self._log(found)
+        for link in (one for one in self.chain if one["slettet"]):
+            number = int(link["slettet"].split()[0])
+            if link["slettet"] != self._ask(lambda session, n=number: deleted(session, n)):  # type: ignore[misc]
+                found.fejl.append(f"listen over sletninger er ændret siden lukningen af {link['maaned']:%Y-%m}")
+                break
         return found
 
     def _log(self, found: Report) -> None:

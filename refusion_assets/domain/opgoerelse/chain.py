@@ -10,7 +10,18 @@ import polars as pl
 from refusion_assets.domain.contract import Contract
 
 Link = Mapping[str, Any]
-COVERED = ("koersel", "maaned", "forrige", "kladde", "raafiler", "regelversion", "filsum", "opslag", "eftertid")
+COVERED = (
+    "koersel",
+    "maaned",
+    "forrige",
+    "kladde",
+    "raafiler",
+    "regelversion",
+    "filsum",
+    "opslag",
+    "slettet",
+    "eftertid",
+)
 # The words for a column of a link that no longer holds.
 SAID = {
     "maaned": "kørslens måned",
@@ -32,6 +43,9 @@ class Kaede(Contract, key=["koersel"]):
     regelversion: pl.String
     filsum: pl.String = pa.Field(description="sha256 of the run's SHA256SUMS")
     opslag: pl.String = pa.Field(description="bytes and sha256 of the log of look-ups at the closing; empty if none")
+    slettet: pl.String = pa.Field(
+        description="rows of opgoerelse.slettet at the closing, and their sha256; empty if none"
+    )
     eftertid: pl.Boolean = pa.Field(description="an earlier version of the program closed the run, without a link")
     aftryk: pl.String = pa.Field(description="sha256 of the other columns: the head of the chain up to the run")
 
