@@ -284,15 +284,15 @@ def forklar(
 
     Hvert opslag gemmes i opslag/opslag.jsonl.
     """
-    from refusion_assets import look_up  # noqa: PLC0415  only this command needs it
+    from refusion_assets.look_up import explanation, inquiry  # noqa: PLC0415  only this command needs it
 
     if log and not pakke:
         wrong("--log hører til --pakke; ellers gemmes opslag i dataroden")
-    inquiry = look_up.inquiry_of(hvem, formaal, _purpose)
+    asked = inquiry.inquiry_of(hvem, formaal, _purpose)
     if pakke:
-        click.echo(look_up.in_package(pakke, inquiry, log, sending.ask_key, som_json=som_json, alt=alt), nl=False)
+        click.echo(explanation.in_package(pakke, asked, log, sending.ask_key, som_json=som_json, alt=alt), nl=False)
     else:
-        click.echo(look_up.explanation(_here(), inquiry, som_json=som_json, alt=alt), nl=False)
+        click.echo(explanation.explanation(_here(), asked, som_json=som_json, alt=alt), nl=False)
 
 
 def _purpose() -> str:
