@@ -84,6 +84,25 @@ def genopret(say: Say, fra: Path, nr: int | None) -> None:
 
 
 @click.command(cls=Command)
+@click.option("--cpr", metavar="-", default="", help="Skriv -, så læses personnummeret fra standard ind; ellers bliver "
+              "der spurgt.")  # fmt: skip
+@click.option("--formaal", metavar="TEKST", required=True, help="Hvad indsigten er til, fx sagens nummer; det gemmes.")
+@click.option("--til", type=Mappe(), required=True, help="En tom mappe, som kun du kan læse.")
+def indsigt(cpr: str, formaal: str, til: Path) -> None:
+    """Giv alt, hvad der vides om een borger, i en mappe: linjer, uger, kladder, adviser og opslag. Det logges."""
+    from refusion_assets.look_up.access import give_access, last_month  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.look_up.inquiry import inquiry_of  # noqa: PLC0415  the same
+    from refusion_assets.place import Place  # noqa: PLC0415  the same
+
+    if cpr not in ("", "-"):
+        wrong("skriv ikke personnummeret i kommandoen, hvor andre kan se det; skriv --cpr -, eller svar på spørgsmålet")
+    said = sys.stdin.readline().strip() if cpr else ask_key("Personnummeret")
+    place = Place.from_environment()
+    for line in give_access(place, inquiry_of((said, f"{last_month(place):%Y-%m}"), formaal, lambda: ""), til):
+        click.echo(line)
+
+
+@click.command(cls=Command)
 @click.option("--efter-reglerne", is_flag=True, required=True, help="Kun det, opbevaring.toml siger er gemt længe nok.")
 @click.option("--proev", is_flag=True, help="Sig, hvad der ville blive slettet; slet intet.")
 @click.option("--ja", is_flag=True, help="Slet uden at spørge; i et script skal det stå der.")
@@ -114,4 +133,4 @@ def slet(say: Say, *, efter_reglerne: bool, proev: bool, ja: bool) -> None:
         click.echo(line)
 
 
-COMMANDS = (efterse, genopret, sikkerhedskopi, slet)
+COMMANDS = (efterse, genopret, indsigt, sikkerhedskopi, slet)

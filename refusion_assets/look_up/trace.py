@@ -14,7 +14,7 @@ from refusion_assets.look_up.inquiry import Inquiry
 LOG = Path("opslag") / "opslag.jsonl"
 
 
-def log(path: Path, inquiry: Inquiry, found: Forklaring, pakke: str = "") -> None:
+def log(path: Path, inquiry: Inquiry, found: Forklaring, pakke: str = "", opslag: str = "forklar") -> None:
     """Add a line to the log of look-ups, on the disk when this returns; Stop if it cannot be written.
 
     Never the CPR number: the person is the surrogate, or nobody where the number is unknown.
@@ -22,7 +22,7 @@ def log(path: Path, inquiry: Inquiry, found: Forklaring, pakke: str = "") -> Non
     entry = {
         "tidspunkt": datetime.now().astimezone().isoformat(timespec="seconds"),
         "bruger": user(),
-        "opslag": "forklar",
+        "opslag": opslag,
         "borger_id": found.borger_id,
         "maaned": f"{inquiry.maaned:%Y-%m}",
         "formaal": inquiry.formaal,

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 from refusion_assets.assets.gate import LUKKET, OPGJORT
 from refusion_assets.assets.opgoerelse import closed_runs, deleted, other_sums
 from refusion_assets.assets.outgoing import filer_er_kladden
-from refusion_assets.domain.operations.opbevaring import UDGAAENDE
 from refusion_assets.domain.opgoerelse.chain import SAID, broken
 from refusion_assets.domain.opgoerelse.ledger import run_day
 from refusion_assets.domain.opgoerelse.voucher import wished
@@ -26,6 +25,7 @@ from refusion_assets.files.delivered import fingerprint_if_there, manifest_of, m
 from refusion_assets.files.outgoing import LOG, SUMS, Outgoing, departures, parted, said_of
 from refusion_assets.place import Place, kept
 from refusion_assets.rulebook.load import load
+from refusion_assets.runs.retention import deleted_files
 from refusion_assets.store.session import Locked, Session
 
 T = TypeVar("T")
@@ -100,8 +100,7 @@ class _Inspection:
         self.runs = self._ask(lambda session: session.frame("FROM opgoerelse.koersel ORDER BY 1").rows(named=True))
         self.chain = self._ask(lambda session: session.frame("FROM opgoerelse.kaede ORDER BY 1").rows(named=True))
         self.rules: dict[str, str] = {}
-        of_files = "SELECT maaned, dato FROM opgoerelse.slettet WHERE slag = $s"
-        self.deleted: dict[date, date] = self._ask(lambda session: session.pairs(of_files, s=UDGAAENDE))
+        self.deleted = self._ask(deleted_files)
 
     def _ask(self, question: Callable[[Session], T]) -> T:
         with _session(self.place) as session:

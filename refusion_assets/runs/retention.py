@@ -63,6 +63,11 @@ def _files(place: Place, slag: str, month: date) -> tuple[Path, ...]:
     return tuple(path for path in every if path.is_file() and path.name != SUMS)
 
 
+def deleted_files(session: Session) -> dict[date, date]:
+    """The run months whose outgoing files were deleted by the rules, each with the day."""
+    return session.pairs("SELECT maaned, dato FROM opgoerelse.slettet WHERE slag = $s", s=UDGAAENDE)
+
+
 def told(place: Place, today: date) -> tuple[list[str], int]:
     """A line for each kind and month that may go, and for each kind that is kept; and the number of files."""
     with place.warehouse.open() as session:
