@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from refusion_assets import sending
+from refusion_assets import keeping, sending
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.progress import Say, each, saying, tinted
 from refusion_assets.usage import Fil, Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong
@@ -227,8 +227,8 @@ def luk(maaned: list[date], *, ja: bool) -> None:
     ):
         click.echo("Intet er ændret.")
         return
-    close_run(place, maaned[0])
-    click.echo(f"Kørsel {maaned[0]:%Y-%m} er lukket.")
+    told = close_run(place, maaned[0])
+    click.echo(f"Kørsel {maaned[0]:%Y-%m} er lukket. Skriv ned et andet sted: {told}")
 
 
 @main.command()
@@ -286,15 +286,15 @@ def forklar(
 
     Hvert opslag gemmes i opslag/opslag.jsonl.
     """
-    from refusion_assets import look_up  # noqa: PLC0415  only this command needs it
+    from refusion_assets.look_up import explanation, inquiry  # noqa: PLC0415  only this command needs it
 
     if log and not pakke:
         wrong("--log hører til --pakke; ellers gemmes opslag i dataroden")
-    inquiry = look_up.inquiry_of(hvem, formaal, _purpose)
+    asked = inquiry.inquiry_of(hvem, formaal, _purpose)
     if pakke:
-        click.echo(look_up.in_package(pakke, inquiry, log, sending.ask_key, som_json=som_json, alt=alt), nl=False)
+        click.echo(explanation.in_package(pakke, asked, log, sending.ask_key, som_json=som_json, alt=alt), nl=False)
     else:
-        click.echo(look_up.explanation(_here(), inquiry, som_json=som_json, alt=alt), nl=False)
+        click.echo(explanation.explanation(_here(), asked, som_json=som_json, alt=alt), nl=False)
 
 
 def _purpose() -> str:
@@ -406,11 +406,12 @@ def regler(sider: Path | None, skema: Path | None) -> None:
     from refusion_assets.assets.stale import touched_in_words  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.domain.wording import plural  # noqa: PLC0415  as above
     from refusion_assets.rulebook.improbable import doubts  # noqa: PLC0415  as above
-    from refusion_assets.rulebook.load import delivery  # noqa: PLC0415  as above
+    from refusion_assets.rulebook.load import delivery, retention  # noqa: PLC0415  as above
 
     place = _here()
     rules = place.rules
     delivery(place.rules_folder, rules)
+    retention(place.rules_folder)
     if sider:
         from refusion_assets.law_pages.page import write  # noqa: PLC0415  only this option needs it
         from refusion_assets.report.catalogue import freshen  # noqa: PLC0415  the same
@@ -449,5 +450,5 @@ def _place() -> "Place":
     return at_work()
 
 
-for command in sending.COMMANDS:
+for command in (*keeping.COMMANDS, *sending.COMMANDS):
     main.add_command(command)

@@ -13,11 +13,10 @@ from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
 
-from refusion_assets.domain.levering import FILE
 from refusion_assets.domain.rules.change import Topics
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
-from refusion_assets.rulebook.load import RuleError, load, read_topics
+from refusion_assets.rulebook.load import ASIDE, RuleError, load, read_topics
 from refusion_assets.store.session import Warehouse
 
 PACKAGE = Path(__file__).resolve().parent
@@ -230,7 +229,7 @@ def keep_rules(place: Place) -> None:
     ready = folder.with_name(f".{folder.name}")
     shutil.rmtree(ready, ignore_errors=True)
     ready.mkdir(parents=True)
-    for path in sorted(path for form in FORMS for path in place.rules_folder.glob(form) if path.name != FILE):
+    for path in sorted(path for form in FORMS for path in place.rules_folder.glob(form) if path.name not in ASIDE):
         shutil.copyfile(path, ready / path.name)
     if load(ready, kept=True).version != place.rules.version:
         shutil.rmtree(ready)

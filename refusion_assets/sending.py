@@ -127,10 +127,10 @@ def ask_new_password() -> str:
     return first
 
 
-def ask_key() -> str:
-    """The key of a package as the user types it, unseen; nothing where nobody can answer."""
+def ask_key(what: str = "Nøglen til pakken") -> str:
+    """The key of a package, or of something else, as the user types it, unseen; nothing where nobody can answer."""
     try:
-        return str(click.prompt("Nøglen til pakken", default="", show_default=False, hide_input=True, err=True))
+        return str(click.prompt(what, default="", show_default=False, hide_input=True, err=True))
     except click.Abort:
         return ""
 

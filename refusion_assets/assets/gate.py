@@ -17,6 +17,7 @@ from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.opgoerelse.ledger import run_number
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
 from refusion_assets.files.delivered import month_named
+from refusion_assets.files.outgoing import departures
 from refusion_assets.partitions import KINDS, OWNER, of_table, on_board, sender_cell
 from refusion_assets.partitions import senders as known_senders
 from refusion_assets.place import Place, unforeseen
@@ -240,13 +241,15 @@ def take_back(context: dg.AssetExecutionContext, place: Place, month: date, *, a
 def gate(session: Session, place: Place, month: date) -> int:
     """The run number of a month that may be run; Stop if it is closed, out of order or before the first.
 
-    Stop too if the rules change a run that is closed, or is closed by this one, without saying so.
+    Stop too if the rules change a run that is closed, or is closed by this one, without saying so. Stop if the files
+    of a run that this one closes are not those it made.
     Source: output.md section 2.
     """
     number = run_number(month, place.rules)
     if number < 1:
         raise Stop(f"kørsler før {place.rules.koersel.gaelder_fra:%Y-%m} afvises")
     runs = session.pairs("SELECT maaned, status FROM opgoerelse.koersel")
+    filsum = session.pairs("SELECT maaned, filsum FROM opgoerelse.koersel")
     if runs.get(month) == LUKKET:
         raise Stop(f"kørsel {month:%Y-%m} er lukket og ændres ikke; en senere indsigt kommer med i næste kørsel")
     if not runs:
@@ -257,13 +260,25 @@ def gate(session: Session, place: Place, month: date) -> int:
     if runs and month not in (max(runs), next_month(max(runs))):
         raise Stop(f"{month:%Y-%m} er ikke næste kørsel; den næste er {next_month(max(runs)):%Y-%m}")
     refuse_held_back(session, place, next_month(month, -1), f"før {month:%Y-%m} kan køres")
-    if before == AABEN and not (place.outgoing / f"{next_month(month, -1):%Y-%m}").exists():
-        # So it is after the warehouse was taken back from the published copy in the middle of a run.
-        raise Stop(
-            f"filerne for kørsel {next_month(month, -1):%Y-%m} mangler i {place.outgoing.name}; kør den igen først"
-        )
+    if before == AABEN:
+        before_month = next_month(month, -1)
+        refuse_touched(place, before_month, filsum[before_month])
     refuse_undeclared(session, place, month)
     return number
+
+
+def refuse_touched(place: Place, month: date, filsum: str) -> None:
+    """Stop if the shown files of run `month` are not those it made, by name, with the command that makes them again.
+
+    Proved by hash alone: the check `filer_er_kladden` proved the files against the ledger before they had the sum.
+    """
+    folder = place.outgoing / f"{month:%Y-%m}"
+    if wrong := departures(folder, filsum):
+        more = f" (og {len(wrong) - 1} mere)" if len(wrong) > 1 else ""
+        raise Stop(
+            f"filerne i {place.outgoing.name}/{folder.name} er ikke kørslens: {wrong[0]}{more}; kør den igen med "
+            f"refusion koer {folder.name}, eller læg de rigtige tilbage (refusion genskab {folder.name})"
+        )
 
 
 def _refuse_lost(place: Place, month: date) -> None:

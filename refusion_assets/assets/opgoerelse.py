@@ -9,6 +9,8 @@ municipality of it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -24,6 +26,7 @@ from refusion_assets.assets.gate import (
     gate,
     held_back,
     refuse_held_back,
+    refuse_touched,
     settled,
     stopping,
     table_asset,
@@ -41,6 +44,7 @@ from refusion_assets.assets.touched import (
     week_of_most,
 )
 from refusion_assets.domain.findings.words import NOBODY
+from refusion_assets.domain.opgoerelse.chain import linked
 from refusion_assets.domain.opgoerelse.ledger import (
     AABNING,
     LEDGER,
@@ -59,12 +63,12 @@ from refusion_assets.domain.opgoerelse.ledger import (
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
-from refusion_assets.files import outgoing
-from refusion_assets.files.delivered import fingerprint
+from refusion_assets.files.outgoing import log_stood
 from refusion_assets.partitions import MAANED, kroner, names_of_benefits
 from refusion_assets.place import Place, keep_rules
 from refusion_assets.store.batches import ranges
 from refusion_assets.store.session import Relation, Session, among
+from refusion_assets.store.tables import TABLES
 
 # The files of a run with a hash that the last earlier run with the file did not have.
 NEW_TO_THE_RUN = """
@@ -130,7 +134,7 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     koder = sorted({*koder, *settled(session, number)})
     refuse_other_rules(session, place, month)
     refuse_other_month(session, month)
-    session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned < $m", s=LUKKET, m=month)
+    _close(session, place, "maaned < $m AND status <> $s", month)
     if not everybody(place, koder):
         _leave_out(session, month, number, koder)
     if first_run(session, month):
@@ -307,7 +311,7 @@ def reopen(session: Session, place: Place, month: date) -> None:
 def close(session: Session, place: Place, month: date) -> None:
     """Close run `month` for good; Stop if it cannot be closed (`refuse_to_close`)."""
     refuse_to_close(session, place, month)
-    session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=LUKKET, m=month)
+    _close(session, place, "maaned = $m AND status <> $s", month)
 
 
 def refuse_to_close(session: Session, place: Place, month: date) -> None:
@@ -318,10 +322,109 @@ def refuse_to_close(session: Session, place: Place, month: date) -> None:
     if row["status"][0] == LUKKET:
         raise Stop(f"kørsel {month:%Y-%m} er allerede lukket")
     refuse_held_back(session, place, month, "før kørslen kan lukkes")
-    folder = place.outgoing / f"{month:%Y-%m}"
-    sums = folder / outgoing.SUMS
-    if not sums.exists() or fingerprint(sums) != row["filsum"][0] or outgoing.not_as_sent(folder):
-        raise Stop(f"filerne for {month:%Y-%m} mangler eller er ikke kørslens; kør måneden igen, og luk så")
+    refuse_touched(place, month, row["filsum"][0])
+    _refuse_other_sums(session, month)
+
+
+# Per municipality: rows and sums of the ledger that are not those the run counted when it settled.
+OTHER_SUMS = """
+SELECT kommunekode FROM (
+    SELECT kommunekode, count(*) AS raekker, sum(refusion_oere)::BIGINT AS refusion,
+           sum(medfinansiering_oere)::BIGINT AS medfinansiering
+    FROM opgoerelse.postering WHERE koersel = $n GROUP BY 1) p
+FULL JOIN (FROM opgoerelse.kommune WHERE koersel = $n) k USING (kommunekode)
+WHERE (coalesce(p.raekker, 0), coalesce(refusion, 0), coalesce(medfinansiering, 0))
+    IS DISTINCT FROM (k.raekker, k.refusion_oere, k.medfinansiering_oere) ORDER BY 1"""
+
+
+def other_sums(session: Session, number: int) -> list[str]:
+    """The municipalities whose ledger rows of a run no longer have the number and sums that it settled with."""
+    return session.frame(OTHER_SUMS, n=number)["kommunekode"].to_list()
+
+
+def _refuse_other_sums(session: Session, month: date) -> None:
+    """Stop if the ledger of run `month` is not what its files were proved against (`filer_er_kladden`)."""
+    number = session.integer("SELECT koersel FROM opgoerelse.koersel WHERE maaned = $m", m=month)
+    if wrong := other_sums(session, number):
+        raise Stop(
+            f"kladden for kørsel {month:%Y-%m} er ændret, siden filerne blev skrevet ({', '.join(wrong)}); den lukkes "
+            f"ikke. Skriv refusion koer {month:%Y-%m}, så den opgøres igen"
+        )
+
+
+def _close(session: Session, place: Place, which: str, month: date) -> None:
+    """Close the runs of a condition, and give every closed run without a link its link in `opgoerelse.kaede`."""
+    closing = session.frame(f"SELECT maaned FROM opgoerelse.koersel WHERE {which}", m=month, s=LUKKET)["maaned"]
+    for one in closing:
+        _refuse_other_sums(session, one)
+    session.run(f"UPDATE opgoerelse.koersel SET status = $s WHERE {which}", m=month, s=LUKKET)
+    before = next(iter(session.frame("FROM opgoerelse.kaede ORDER BY koersel DESC LIMIT 1").rows(named=True)), None)
+    for said in closed_runs(session, before["koersel"] if before else 0):
+        row = {
+            **said,
+            "opslag": log_stood(place),
+            "slettet": deleted(session),
+            "eftertid": said["maaned"] not in closing,
+        }
+        before = linked(before, row)
+        session.insert("opgoerelse.kaede", pl.DataFrame([before]))
+
+
+def head(session: Session) -> str:
+    """The head of the chain in words, to be written down elsewhere: month and hash; empty before the first closing."""
+    rows = session.frame("SELECT maaned, aftryk FROM opgoerelse.kaede ORDER BY koersel DESC LIMIT 1").rows()
+    return f"kædens hoved efter {rows[0][0]:%Y-%m} er {rows[0][1]}" if rows else ""
+
+
+def deleted(session: Session, first: int | None = None) -> str:
+    """The number of the `first` deletions by the rules, or of all, and the sha256 of their rows; empty if none."""
+    rows = session.frame("FROM opgoerelse.slettet WHERE nr <= coalesce($n, nr) ORDER BY nr", n=first)
+    return f"{rows.height} {sha256(rows.write_csv().encode()).hexdigest()}" if rows.height else ""
+
+
+def closed_runs(session: Session, after: int = 0, through: int | None = None) -> list[dict[str, Any]]:
+    """The closed runs after a number, in order: run, month, rules, sum of the files, and hashes (`Kaede`)."""
+    runs = session.frame(
+        """SELECT koersel, maaned, regelversion, filsum FROM opgoerelse.koersel
+        WHERE status = $s AND koersel > $n AND koersel <= coalesce($to, koersel) ORDER BY 1""",
+        s=LUKKET,
+        n=after,
+        to=through,
+    ).rows(named=True)
+    first = session.integer("SELECT min(koersel) FROM opgoerelse.koersel")
+    return [run | _hashes(session, run["koersel"], run["maaned"], opening=run["koersel"] == first) for run in runs]
+
+
+def _hashes(session: Session, number: int, month: date, *, opening: bool) -> dict[str, str]:
+    """The hashes of a run's ledger and of its known files; the first run has the opening too."""
+    known = session.frame("SELECT sti, sha256 FROM opgoerelse.kendt_fil WHERE maaned = $m ORDER BY 1", m=month)
+    told = sha256()
+    for table in ("opgoerelse.postering", "opgoerelse.foraeldet"):
+        for low, high in _blocks(session, table, which := (0 if opening else number, number)):
+            told.update(_rows_hash(session, table, which, low, high).encode())
+    counted = session.frame("FROM opgoerelse.kommune WHERE koersel = $n ORDER BY kommunekode", n=number)
+    told.update(counted.write_csv().encode())
+    return {"kladde": told.hexdigest(), "raafiler": sha256(known.write_csv().encode()).hexdigest()}
+
+
+def _blocks(session: Session, table: str, which: tuple[int, int]) -> list[tuple[int, int]]:
+    """The first and last person of each block of a run's rows: a country's opening is larger than the memory."""
+    each = f"SELECT borger_id, count(*) AS antal FROM {table} WHERE koersel IN ($a, $b) GROUP BY 1 ORDER BY 1"
+    people = session.frame(each, a=which[0], b=which[1])
+    return list(ranges(people["borger_id"], people["antal"], ROWS_PER_BLOCK))
+
+
+def _rows_hash(session: Session, table: str, which: tuple[int, int], low: int, high: int) -> str:
+    """The hash of some people's rows of a run as text, whatever their order; the same in every version of DuckDB."""
+    columns = TABLES[table].to_schema().columns
+    row = ", ".join(f"coalesce({name}::VARCHAR, '')" for name in columns)
+    return str(session.value(
+        f"""SELECT sha256(string_agg(h, '' ORDER BY borger_id)) FROM (
+            SELECT borger_id, sha256(string_agg(r, chr(10) ORDER BY r)) AS h FROM (
+                SELECT borger_id, concat_ws('|', {row}) AS r FROM {table}
+                WHERE koersel IN ($a, $b) AND borger_id BETWEEN $low AND $high) GROUP BY 1)""",
+        a=which[0], b=which[1], low=low, high=high,
+    ))  # fmt: skip
 
 
 BY_BENEFIT = """
@@ -376,7 +479,10 @@ def build(cells: dg.MultiPartitionsDefinition, rules: Rulebook) -> list[dg.Asset
         """
         for month, koder in chosen_cells(context).items():
             with stopping(), place.warehouse.open() as session:
+                before = head(session)
                 done = settle_month(session, place, month, koder)
+                if (now := head(session)) != before:
+                    place.telling(context.log.info)(f"{month:%Y-%m}: den forrige kørsel er lukket; {now}")
                 hold_back(session, place, month, config.begrundelse)
                 by_benefit = session.frame(BY_BENEFIT, n=done.koersel)
             take_back(context, place, month)

@@ -16,7 +16,7 @@ from refusion_assets.domain import wording
 from refusion_assets.domain.opgoerelse.ledger import SIDE, run_day, run_number
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
-from refusion_assets.files.delivered import fingerprint
+from refusion_assets.files.delivered import fingerprint, fingerprint_if_there
 from refusion_assets.place import Place
 
 kroner, procent = wording.kroner, wording.procent
@@ -24,6 +24,7 @@ kroner, procent = wording.kroner, wording.procent
 Text = Callable[[pl.DataFrame], pl.DataFrame | bytes]
 
 SUMS = "SHA256SUMS"
+LOG = Path("opslag") / "opslag.jsonl"
 BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING = "beregning", "opgoerelse", "advisering", "bogfoering"
 FOR_PEOPLE = (BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING)
 OPFOELGNING, INSIGHT = "opfoelgning", "insight"
@@ -174,6 +175,45 @@ def _as_text(rows: pl.DataFrame, values: list[str | pl.Expr], names: Iterable[st
 def not_as_sent(folder: Path) -> list[str]:
     """The names of files in a run's folder that differ from its SHA256SUMS, are not in it, or are missing."""
     return apart(sums_of(folder), said_of(folder / SUMS) if (folder / SUMS).exists() else {})
+
+
+def departures(folder: Path, filsum: str, *, deleted: bool = False) -> list[str]:
+    """A phrase for each way a run's folder differs from what the run made: the file's name, and what is wrong.
+
+    `filsum`: the sha256 of the run's SHA256SUMS. The follow-up may lie beside, and hidden files that systems leave.
+    With `deleted`, all files but SHA256SUMS may be gone.
+    """
+    if not folder.is_dir():
+        return [f"mappen {folder.name} mangler"]
+    said, found = said_of(folder / SUMS) if (folder / SUMS).is_file() else {}, []
+    if fingerprint_if_there(folder / SUMS) != filsum:
+        found.append(f"{SUMS} er ændret" if said else f"{SUMS} mangler")
+    there = {str(path.relative_to(folder)): path for path in folder.rglob("*") if not path.is_dir()}
+    sums = _sums([path for name, path in there.items() if name in said and path.is_file()])
+    beside = {name for name in there if Path(name).name[0] == "." or parted(name)[0] in (OPFOELGNING, INSIGHT)}
+    for name in sorted(said.keys() | there.keys() - beside - {SUMS}):
+        if name not in there:
+            if deleted:
+                continue
+            found.append(f"{name} mangler")
+        elif name not in said:
+            found.append(f"{name} er ikke en af dem")
+        elif sums.get(name) != said[name]:
+            found.append(f"{name} er ændret")
+    return found
+
+
+def log_stood(place: Place) -> str:
+    """The number of bytes of the log of look-ups, and their sha256; empty where nobody has looked anybody up.
+
+    Lines are only added, so that the log must begin with the same bytes ever after.
+    """
+    try:
+        content = (place.root / LOG).read_bytes()
+    except OSError:
+        return ""
+    whole = content[: content.rfind(b"\n") + 1]
+    return f"{len(whole)} {hashlib.sha256(whole).hexdigest()}"
 
 
 def apart(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

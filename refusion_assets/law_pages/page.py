@@ -20,7 +20,7 @@ from refusion_assets.law_pages.markdown import Record, cited, entries, heading, 
 from refusion_assets.law_pages.proof import SECOND, case_table, funktion, of_topic, proeve_link, reading_cases, users
 from refusion_assets.law_pages.topics import PAGES, Emne, Emner, read_emner
 from refusion_assets.place import REPOSITORY
-from refusion_assets.rulebook.load import DELIVERY, TOPICS, load
+from refusion_assets.rulebook.load import DELIVERY, RETENTION, TOPICS, load
 
 PAGE = "tests/data/laesninger.toml"
 SCHEMA = "regler.json"
@@ -231,7 +231,7 @@ def schema() -> str:
     It allows any topic in any file, as `load` does; only `load` proves conditions across entries.
     Hjemmel: none, technical.
     """
-    kinds = {topic: kind for topic, (file, kind) in TOPICS.items() if file.endswith(".toml")} | DELIVERY
+    kinds = {topic: kind for topic, (file, kind) in TOPICS.items() if file.endswith(".toml")} | DELIVERY | RETENTION
     asked: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
         (topic, "validation", TypeAdapter(kind)) for topic, kind in kinds.items()
     ]

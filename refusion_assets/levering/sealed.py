@@ -39,22 +39,23 @@ class Recipient:
     made: bool = False
 
 
-def recipient(said: str | None, target: Path, root: Path) -> Recipient:
+def recipient(said: str | None, target: Path, root: Path, named: tuple[str, str] = (MODTAGER, NOEGLE)) -> Recipient:
     """The recipient that an option or the environment names; a new passphrase if neither does.
 
     `said`, or REFUSION_PAKKE_MODTAGER: public keys (age1..., ssh-ed25519 or ssh-rsa), or a file of them.
     REFUSION_PAKKE_NOEGLE: a file with a passphrase, which nobody else can read, outside `target` and the data root.
-    Stop with the reason if a key is none.
+    `named`: the two variables, where others are meant. Stop with the reason if a key is none.
     """
-    said = said or os.environ.get(MODTAGER, "").strip()
+    modtager, noegle = named
+    said = said or os.environ.get(modtager, "").strip()
     if said:
         return Recipient(keys=tuple(_public(line) for line in _lines(said)))
-    if os.environ.get(NOEGLE):
-        text = _secret((target, root)).decode("utf-8", "replace").strip()
+    if os.environ.get(noegle):
+        text = secret((target, root), noegle).decode("utf-8", "replace").strip()
         if text.startswith(PRIVATE) or not text:
-            raise Stop(f"{NOEGLE} skal nævne en fil med en adgangssætning; en offentlig nøgle gives med --modtager")
+            raise Stop(f"{noegle} skal nævne en fil med en adgangssætning; en offentlig nøgle gives med --modtager")
         if len(text) < SHORTEST:
-            raise Stop(f"adgangssætningen er for kort; skriv mindst {SHORTEST} tegn i filen, som {NOEGLE} nævner")
+            raise Stop(f"adgangssætningen er for kort; skriv mindst {SHORTEST} tegn i filen, som {noegle} nævner")
         return Recipient(passphrase=text)
     groups = ("".join(secrets.choice(LETTERS) for _ in range(IN_A_GROUP)) for _ in range(GROUPS))
     return Recipient(passphrase="-".join(groups), made=True)
@@ -83,13 +84,13 @@ def _public(line: str) -> pyrage.x25519.Recipient | pyrage.ssh.Recipient:
         raise Stop("modtageren er ingen offentlig nøgle (age1..., ssh-ed25519 eller ssh-rsa)") from None
 
 
-def _secret(never_in: Sequence[Path]) -> bytes:
-    """The content of the file of REFUSION_PAKKE_NOEGLE; Stop if others can read it, or it lies in a wrong folder."""
-    path = Path(os.environ[NOEGLE]).expanduser()
+def secret(never_in: Sequence[Path], named: str = NOEGLE) -> bytes:
+    """The content of the file that a variable names; Stop if others can read it, or it lies in a wrong folder."""
+    path = Path(os.environ[named]).expanduser()
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            raise Stop(f"{NOEGLE} nævner ikke en fil: {path}")
+            raise Stop(f"{named} nævner ikke en fil: {path}")
         if mode & 0o077:
             raise Stop(f"andre kan læse {path}; skriv chmod 600 {path}")
         for folder in never_in:
@@ -97,7 +98,7 @@ def _secret(never_in: Sequence[Path]) -> bytes:
                 raise Stop(f"nøglen {path} ligger i {folder}; den må aldrig ligge ved pakken eller i dataroden")
         return path.read_bytes()
     except OSError as error:
-        raise Stop(f"{NOEGLE} kan ikke læses ({error.strerror}): {path}") from None
+        raise Stop(f"{named} kan ikke læses ({error.strerror}): {path}") from None
 
 
 def seal(plain: Path, target: Path, to: Recipient) -> None:
@@ -135,12 +136,12 @@ def _decrypted(path: Path, ask: Callable[[], str]) -> Iterator[BinaryIO]:
         raise Stop(f"{path} findes ikke")
     if not is_sealed(path):
         raise Stop(f"{path} er ingen krypteret pakke")
-    secret = _secret((path.parent,)) if os.environ.get(NOEGLE) else ask().encode()
-    if not secret.strip():
+    key = secret((path.parent,)) if os.environ.get(NOEGLE) else ask().encode()
+    if not key.strip():
         raise Stop(f"der skal en nøgle til at åbne pakken; sæt {NOEGLE} til en fil med den")
     with os.fdopen(os.memfd_create("pakke"), "w+b") as plain:
         try:
-            _decrypt(path, secret, plain)
+            _decrypt(path, key, plain)
         except (pyrage.DecryptError, OSError, ValueError) as error:
             why = "nøglen passer ikke" if str(error).startswith(OTHER_KEY) else "filen er beskadiget"
             raise Stop(f"{path.name} kan ikke åbnes: {why}; er nøglen rigtig, så hent pakken igen") from None
@@ -148,19 +149,23 @@ def _decrypted(path: Path, ask: Callable[[], str]) -> Iterator[BinaryIO]:
         yield plain
 
 
-def _decrypt(path: Path, secret: bytes, plain: BinaryIO) -> None:
-    text = secret.decode("utf-8", "replace").strip()
+def identity(said: bytes) -> pyrage.x25519.Identity | pyrage.ssh.Identity | None:
+    """The private key in some bytes; None where they are a passphrase. Stop if it is a key that cannot be read."""
+    text = said.decode("utf-8", "replace").strip()
     line = next((one.strip() for one in text.splitlines() if one.startswith(PRIVATE[0])), "")
     try:
         if line:
-            key = pyrage.x25519.Identity.from_str(line)
-        elif text.startswith(PRIVATE[1]):
-            key = pyrage.ssh.Identity.from_buffer(secret)
-        else:
-            plain.write(pyrage.passphrase.decrypt(path.read_bytes(), text))
-            return
+            return pyrage.x25519.Identity.from_str(line)
+        return pyrage.ssh.Identity.from_buffer(said) if text.startswith(PRIVATE[1]) else None
     except pyrage.IdentityError:
         raise Stop("nøglen kan ikke læses; en SSH-nøgle skal være uden adgangskode") from None
+
+
+def _decrypt(path: Path, said: bytes, plain: BinaryIO) -> None:
+    key = identity(said)
+    if key is None:
+        plain.write(pyrage.passphrase.decrypt(path.read_bytes(), said.decode("utf-8", "replace").strip()))
+        return
     with path.open("rb") as sealed:
         pyrage.decrypt_io(sealed, plain, [key])
 

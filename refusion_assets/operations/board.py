@@ -14,6 +14,7 @@ from refusion_assets.assets.gate import LUKKET, OPGJORT
 from refusion_assets.assets.levering.receipts import NOT_SENT, standing, wrongs
 from refusion_assets.assets.levering.shipments import LOCK as DELIVERING
 from refusion_assets.assets.levering.shipments import now as utc_now
+from refusion_assets.assets.opgoerelse import head
 from refusion_assets.assets.raw.let_pass import let_passed
 from refusion_assets.assets.raw.reports import senders_read
 from refusion_assets.domain.calendar import next_month
@@ -252,6 +253,8 @@ def run_lines(place: Place) -> Iterator[str]:
         stage = "ikke færdig" if run.status == OPGJORT else run.status
         yield f"Kørsel {run.maaned:%Y-%m}: {stage}, {plural(run.kommuner, 'kommune', 'kommuner')} opgjort, {shown}"
         yield from (f"  Holdt tilbage: {line}" for line in run.tilbageholdt)
+    if told := known(place, head, ""):
+        yield f"Lukkede kørsler: {told}"
     done = max((f"{run.maaned:%Y-%m}" for run in every if run.faerdig), default="")
     for said in stops(place):
         if said.maaned > done:

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from refusion_assets.domain.levering import FILE, KINDS, Afsender, Levering, Modtager, assembled, faults
+from refusion_assets.domain.operations import opbevaring
+from refusion_assets.domain.operations.opbevaring import Opbevaring, retention_faults
 from refusion_assets.domain.refusion.fleksbidrag import rule_faults
 from refusion_assets.domain.rules.change import EMNER
 from refusion_assets.domain.rules.cited import Cited
@@ -29,10 +31,12 @@ from refusion_assets.rulebook.improbable import prove_edits
 from refusion_assets.rulebook.prove import RuleError, prove, said
 from refusion_assets.rulebook.vouchers import voucher_faults
 
-__all__ = ["DELIVERY", "TOPICS", "RuleError", "delivery", "load", "read_entries"]
+__all__ = ["DELIVERY", "RETENTION", "TOPICS", "RuleError", "delivery", "load", "read_entries", "retention"]
 T = TypeVar("T")
 NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
 FORMS = (".toml", ".csv")
+# Files in the folder of rules that are no part of their version.
+ASIDE = (FILE, opbevaring.FILE)
 # The forms of vouchers that come with the program; the rules may add others.
 FORMS_OF_VOUCHERS = Path(__file__).with_name("bilagsformer.toml")
 YEARS, MOST_DIGITS = (1900, 2100), 12
@@ -206,7 +210,7 @@ def _files(folder: Path) -> list[Path]:
             raise RuleError(f"{path.name}: endelsen er {path.suffix}; skriv den med små bogstaver")
     if not {path.name for path in paths} & (known := {file for file, _ in TOPICS.values()}):
         raise RuleError(f"{folder}: i mappen ligger ingen af reglernes filer ({', '.join(sorted(known))}); {there}")
-    lawful = [path for path in paths if not path.name.startswith(".") and path.name != FILE]
+    lawful = [path for path in paths if not path.name.startswith(".") and path.name not in ASIDE]
     return [path for form in FORMS for path in lawful if path.suffix == form]
 
 
@@ -273,6 +277,18 @@ def delivery(folder: Path, rules: Rulebook) -> Levering:
     return assembled(afsendere, modtagere)
 
 
+def retention(folder: Path) -> tuple[Opbevaring, ...]:
+    """The years that each kind of data is kept, by `opbevaring.toml`; none without the file.
+
+    RuleError with file and entry for what is wrong. It is no part of the rules' version.
+    """
+    path = folder / opbevaring.FILE
+    entries = read_entries(path, opbevaring.EMNE, Opbevaring) if path.exists() else ()
+    if fault := next(retention_faults(entries), None):
+        raise RuleError(fault)
+    return entries
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
     """The lines of one CSV file by its header; RuleError if it is not CSV with semicolons."""
     reader = csv.DictReader(io.StringIO(_written(path), newline=""), delimiter=";", strict=True)
@@ -335,6 +351,7 @@ def read_topics(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 # The topics of the file of delivery.
 DELIVERY = {"afsender": Afsender, "modtager": Modtager}
+RETENTION = {opbevaring.EMNE: Opbevaring}
 TOPICS = {topic: (emne.fil, emne.post) for topic, emne in EMNER.items()}
 CITATION = tuple(field.name for field in dataclasses.fields(Cited))
 

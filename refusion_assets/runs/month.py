@@ -33,7 +33,7 @@ from refusion_assets.assets.levering.asset import LEVER, receive
 from refusion_assets.assets.levering.shipments import asked
 from refusion_assets.assets.opfoelgning.asset import JOB as OPFOELGNING
 from refusion_assets.assets.opfoelgning.asset import balances_kept, refuse_unsettled
-from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
+from refusion_assets.assets.opgoerelse import close, head, refuse_to_close, reopen
 from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand
 from refusion_assets.assets.raw.let_pass import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
 from refusion_assets.assets.raw.reports import stops_before_reading
@@ -147,11 +147,13 @@ def to_be_closed(place: Place, month: date) -> Iterator[str]:
     yield "  Derefter ændres hverken rækker eller filer; det, der opdages senere, rettes i næste kørsel."
 
 
-def close_run(place: Place, month: date) -> None:
-    """Run `month` closed for good, and the copy for analysts renewed."""
+def close_run(place: Place, month: date) -> str:
+    """Run `month` closed for good, and the copy for analysts renewed; the head of the chain (`head`)."""
     with place.warehouse.open() as session:
         close(session, place, month)
+        told = head(session)
     publish(place.warehouse)
+    return told
 
 
 def refuse_unknown(place: Place, kommuner: Sequence[str]) -> None:

@@ -42,6 +42,7 @@ COMMITTED_LIMIT = "1MB"
 # A thread that waits for the disk leaves its core to another.
 THREADS = 2 * (os.cpu_count() or 1)
 WAREHOUSE = "lager"
+PIECE = 1_000_000  # rows of a Parquet file in memory at a time
 VIEWS = Path(__file__).parent / "views.sql"
 
 
@@ -440,6 +441,19 @@ class Session:
         names = ", ".join(f'"{name}"' for name in TABLES[table].to_schema().columns)
         self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM proved")
         return frame.height
+
+    def save(self, query: str, path: Path, **parameters: object) -> int:
+        """The rows of a query written to a Parquet file, in their order; the number of rows."""
+        found: Any = self.value(
+            f"COPY ({query}) TO {_literal(str(path))} (FORMAT parquet, COMPRESSION zstd)", **parameters
+        )
+        return int(found)
+
+    def fill(self, table: str, path: Path) -> int:
+        """The rows of a Parquet file added to a table, proved against its contract piece by piece; their number."""
+        rows = pl.scan_parquet(path)
+        total: int = rows.select(pl.len()).collect().item()
+        return sum(self.insert(table, rows.slice(at, PIECE).collect()) for at in range(0, total, PIECE))
 
     def take(self, table: str, columns: str, query: str) -> None:
         """The rows of a query on named columns, sorted, put in a table; ContractError if it has other columns."""

@@ -13,7 +13,9 @@ from refusion_assets.domain.elsewhere import Udeladt
 from refusion_assets.domain.findings.outcome import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.findings.words import Advis
 from refusion_assets.domain.levering import Forsendelse, Kvittering
+from refusion_assets.domain.operations.opbevaring import Slettet
 from refusion_assets.domain.opfoelgning.views import VIEWS
+from refusion_assets.domain.opgoerelse.chain import Kaede
 from refusion_assets.domain.opgoerelse.ledger import (
     FilGrundlag,
     Foraeldet,
@@ -78,11 +80,13 @@ OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
         "opgoerelse.kommune": KommuneKoersel,
         "opgoerelse.tilbageholdt": Tilbageholdt,
         "opgoerelse.kendt_fil": KendtFil,
+        "opgoerelse.kaede": Kaede,
     },
     "assets.findings.advise": {"opgoerelse.advis": Advis},
     "assets.outgoing": {"opgoerelse.fil_grundlag": FilGrundlag},
     "assets.levering": {"levering.forsendelse": Forsendelse, "levering.kvittering": Kvittering},
     "assets.opfoelgning": {f"opfoelgning.{name}": model for name, model in VIEWS.items()},
+    "runs.retention": {"opgoerelse.slettet": Slettet},
     "runs.extract": {"pakke.udeladt": Udeladt},
     "assets.checks.asset": {"kontrol.resultat": Resultat, "kontrol.tal": Tal},
     "assets.checks.quality": {"kontrol.kvalitet": Afsender},

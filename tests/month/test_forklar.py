@@ -13,7 +13,7 @@ from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.domain.forklar.model import Forklaring, Uge
 from refusion_assets.domain.forklar.text_money import money
 from refusion_assets.domain.forklar.words import few, listed, small, span, weeks
-from refusion_assets.look_up import look_up
+from refusion_assets.look_up.explanation import look_up
 from refusion_assets.store.publish import publish
 from tests.conftest import DataRoot
 from tests.kit import rule_edits, timeline

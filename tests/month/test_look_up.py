@@ -15,14 +15,14 @@ import click
 import pytest
 from hypothesis import Phase, given
 
-from refusion_assets import look_up as opslag
 from refusion_assets.domain.calendar import last_day, month_of
 from refusion_assets.domain.forklar import model as forklaring
 from refusion_assets.domain.forklar.model import Forklaring
 from refusion_assets.domain.forklar.rows import counted_weeks
 from refusion_assets.domain.rules.entries import LOVENS_TAELLER
 from refusion_assets.domain.stop import Stop
-from refusion_assets.look_up import look_up
+from refusion_assets.look_up import inquiry, trace
+from refusion_assets.look_up.explanation import look_up
 from refusion_assets.rulebook.load import load
 from refusion_assets.store.publish import publish
 from tests.conftest import DataRoot, Example
@@ -50,7 +50,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
 
 def log_of(root: DataRoot) -> list[dict[str, Any]]:
     """The look-ups that are logged."""
-    path = root.path / opslag.LOG
+    path = root.path / trace.LOG
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
 
@@ -62,7 +62,7 @@ def test_a_look_up_is_logged_with_who_when_whom_what_and_why(root: DataRoot) -> 
     when = found.pop("tidspunkt")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", when)
     assert found == {
-        "bruger": opslag.user(),
+        "bruger": trace.user(),
         "opslag": "forklar",
         "borger_id": 0,
         "maaned": "2024-01",
@@ -72,14 +72,14 @@ def test_a_look_up_is_logged_with_who_when_whom_what_and_why(root: DataRoot) -> 
         "viden_til": "2024-02",
     }
     assert (missed["borger_id"], missed["fundet"], missed["svar"]) == (None, False, "ukendt_borger")
-    text = (root.path / opslag.LOG).read_text("utf-8")
+    text = (root.path / trace.LOG).read_text("utf-8")
     assert CPR not in text
     assert UKENDT not in text
-    assert (root.path / opslag.LOG).stat().st_mode & 0o077 == 0
+    assert (root.path / trace.LOG).stat().st_mode & 0o077 == 0
 
 
 def test_nothing_is_shown_when_the_look_up_cannot_be_logged(root: DataRoot) -> None:
-    with mock.patch.object(opslag.os, "fsync", side_effect=OSError(5, "Input/output error")):
+    with mock.patch.object(trace.os, "fsync", side_effect=OSError(5, "Input/output error")):
         ran = root.refusion("forklar", CPR, "2024-01", "--formaal", FORMAAL)
     assert (ran.code, ran.out) == (1, "")
     assert (
@@ -89,7 +89,7 @@ def test_nothing_is_shown_when_the_look_up_cannot_be_logged(root: DataRoot) -> N
 
 
 def test_a_line_cut_short_does_not_spoil_the_next_one(root: DataRoot) -> None:
-    path = root.path / opslag.LOG
+    path = root.path / trace.LOG
     root.refusion("forklar", CPR, "2024-01", "--formaal", FORMAAL)
     whole = path.read_text("utf-8")
     path.write_text(whole + '{"tidspunkt": "20', encoding="utf-8")
@@ -136,19 +136,19 @@ def test_a_purpose_must_say_something_and_never_hold_a_personal_number(root: Dat
 
 @pytest.mark.parametrize("formaal", ["klage", FORMAAL, "sag 2024-123456 af 2024-03-01", "journal 99991231235"])
 def test_a_case_number_is_no_personal_number(formaal: str) -> None:
-    assert opslag.purpose(formaal, CPR) == formaal
+    assert inquiry.purpose(formaal, CPR) == formaal
 
 
 def test_the_purpose_is_asked_for_when_it_is_not_typed() -> None:
-    assert opslag.inquiry_of((CPR, "2024-01"), None, lambda: FORMAAL).formaal == FORMAAL
+    assert inquiry.inquiry_of((CPR, "2024-01"), None, lambda: FORMAAL).formaal == FORMAAL
     with pytest.raises(Stop, match="hvad opslaget er til"):
-        opslag.inquiry_of((CPR, "2024-01"), None, lambda: "")
+        inquiry.inquiry_of((CPR, "2024-01"), None, lambda: "")
 
 
 @pytest.mark.parametrize(("formaal", "why"), [("x", "for kort"), ("24-1234", "for kort"), (" ", "tomt"), ("", "tomt")])
 def test_a_purpose_that_says_nothing_is_answered_by_what_is_wrong_with_it(formaal: str, why: str) -> None:
     with pytest.raises(Stop, match=f"^formålet er {why}; skriv"):
-        opslag.inquiry_of((CPR, "2024-01"), formaal, lambda: FORMAAL)
+        inquiry.inquiry_of((CPR, "2024-01"), formaal, lambda: FORMAAL)
 
 
 def test_nobody_to_answer_is_no_purpose(root: DataRoot) -> None:
@@ -181,7 +181,7 @@ def test_a_look_up_neither_waits_for_a_run_nor_stops_one(root: DataRoot) -> None
 
 
 def test_a_look_up_loads_no_dagster() -> None:
-    assert python("import sys, refusion_assets.look_up; print('dagster' in sys.modules)") == "False"
+    assert python("import sys, refusion_assets.look_up.explanation; print('dagster' in sys.modules)") == "False"
 
 
 def keys_of(model: type) -> set[str]:
@@ -282,6 +282,6 @@ def test_whatever_happened_the_explanation_holds_the_rows_and_the_weeks_and_a_ca
                     assert (cause.ydelsestaeller_foer, cause.ydelsestaeller_efter) == (before, after)
         for cpr, maaned in root.rows(MONTHS)[::4]:
             assert root.refusion("forklar", cpr, f"{maaned:%Y-%m}", "--formaal", FORMAAL).code == 0
-        log = root.path / opslag.LOG
+        log = root.path / trace.LOG
         written = log.read_text("utf-8") if log.exists() else ""
         assert not any(cpr in written for cpr in PEOPLE)

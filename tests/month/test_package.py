@@ -22,7 +22,8 @@ from refusion_assets.domain.forklar.text import LEFT_OUT, as_text
 from refusion_assets.domain.stop import Stop
 from refusion_assets.levering import sealed
 from refusion_assets.levering.sealed import Recipient, recipient
-from refusion_assets.look_up import LOG, look_up
+from refusion_assets.look_up.explanation import look_up
+from refusion_assets.look_up.trace import LOG
 from refusion_assets.report.catalogue import package_guide
 from refusion_assets.rulebook.load import load
 from refusion_assets.runs import package as packages
@@ -168,7 +169,7 @@ def test_a_number_that_is_not_in_the_package_gets_an_answer_of_its_own_and_a_cho
     ran = root.refusion("forklar", cpr, MONTH, *WHY, "--pakke", str(made), "--log", str(tmp_path / "log"))
     assert ran.out == f"Personnummeret er ikke i pakken; den har kun kommunens egne borgere til og med {MONTH}.\n"
     assert '"fundet": false' in (tmp_path / "log" / LOG.name).read_text("utf-8")
-    with mock.patch("refusion_assets.look_up.os.fsync", side_effect=OSError(5, "Input/output error")):
+    with mock.patch("refusion_assets.look_up.trace.os.fsync", side_effect=OSError(5, "Input/output error")):
         ran = root.refusion("forklar", cpr, MONTH, *WHY, "--pakke", str(made))
     assert (ran.code, ran.out) == (1, "")
 

@@ -9,7 +9,7 @@ from hypothesis import Phase, given
 
 from refusion_assets.domain.forklar.model import Forklaring, as_json
 from refusion_assets.domain.forklar.text import as_text
-from refusion_assets.look_up import look_up
+from refusion_assets.look_up.explanation import look_up
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import load
 from refusion_assets.runs.extract import extract

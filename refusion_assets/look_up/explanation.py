@@ -1,18 +1,13 @@
 """Understands how one person is looked up in the published copy: a few queries by person, never a whole table."""
 
-import fcntl
-import json
-import os
-import pwd
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import polars as pl
 
-from refusion_assets.domain.calendar import month_of, next_month
+from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.classified import judge
 from refusion_assets.domain.elsewhere import ANDRE, is_elsewhere, with_elsewhere
 from refusion_assets.domain.forklar.explain import explain, unknown, weeks_of
@@ -20,12 +15,13 @@ from refusion_assets.domain.forklar.history import JUDGEMENT, PersonFacts
 from refusion_assets.domain.forklar.model import Forklaring, as_json
 from refusion_assets.domain.forklar.text import as_text
 from refusion_assets.domain.opgoerelse.ledger import Foraeldet, not_taken_back
-from refusion_assets.domain.raw import is_possible_cpr
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import visible, visible_json
 from refusion_assets.levering.sealed import opened
+from refusion_assets.look_up.inquiry import Inquiry
+from refusion_assets.look_up.trace import LOG, log
 from refusion_assets.place import Place, rules_of_runs
 from refusion_assets.store.batches import sql_list
 from refusion_assets.store.session import Session
@@ -179,68 +175,6 @@ def _stays(
     return session.frame(STAYS, cpr=cpr, maaneder=sorted(filter(None, wanted)))
 
 
-LOG = Path("opslag") / "opslag.jsonl"
-MOST_CHARACTERS = 300
-# Ten digits with at most a few separators between them, read at every place they can begin.
-TEN_DIGITS = re.compile(r"(?<!\d)(?=((?:\d[ .\-/]{0,3}){9}\d)(?!\d))")
-EXAMPLE = "--formaal 'klage, sag 24-1234'"
-USAGE = "skriv refusion forklar CPR ÅÅÅÅ-MM, fx med måneden 2026-10"
-
-
-@dataclass(frozen=True)
-class Inquiry:
-    """One look-up: a person by number, a benefit month, and the purpose."""
-
-    cpr: str
-    maaned: date
-    formaal: str
-
-
-def inquiry_of(words: Sequence[str], formaal: str | None, ask: Callable[[], str]) -> Inquiry:
-    """The person, month and purpose of a command; Stop in one line that repeats no typed text.
-
-    `ask` asks for the purpose if the command has none.
-    """
-    if len(words) != 2:
-        raise Stop(f"der skal stå eet personnummer og een måned; {USAGE}")
-    cpr = words[0].replace("-", "", 1)
-    if not re.fullmatch(r"[0-9]{10}", cpr):
-        raise Stop(f"det første er ikke et personnummer på ti cifre; {USAGE}")
-    if not pl.select(is_possible_cpr(pl.lit(cpr), pl.lit(date.today()))).item():  # noqa: DTZ011  the day here
-        raise Stop("personnummeret kan ikke findes: dagen eller måneden i det er umulig")
-    try:
-        maaned = month_of(words[1]) if re.fullmatch(r"[0-9]{4}-[0-9]{2}", words[1]) else None
-    except ValueError:
-        maaned = None
-    if maaned is None:
-        raise Stop(f"det andet er ikke en måned; {USAGE}")
-    said = ask() if formaal is None else formaal
-    if formaal is None and not said.strip():
-        raise Stop(f"skriv, hvad opslaget er til, med --formaal, fx {EXAMPLE}")
-    return Inquiry(cpr, maaned, purpose(said, cpr))
-
-
-def purpose(text: str, cpr: str) -> str:
-    """The purpose of a look-up, on one line; Stop if it is empty, long, or holds a personal number."""
-    formaal = " ".join(text.split())
-    if not formaal:
-        raise Stop(f"formålet er tomt; skriv, hvad opslaget er til, fx {EXAMPLE}")
-    if not re.search(r"[^\W\d_]{3}", formaal):
-        raise Stop(f"formålet er for kort; skriv mindst et ord på tre bogstaver, fx {EXAMPLE}")
-    if len(formaal) > MOST_CHARACTERS:
-        raise Stop(f"formålet må højst fylde {MOST_CHARACTERS} tegn")
-    if cpr in re.sub(r"\D", "", formaal) or any(_personal(hit[1]) for hit in TEN_DIGITS.finditer(formaal)):
-        raise Stop("der står et personnummer i formålet; skriv sagens nummer i stedet")
-    return formaal
-
-
-def _personal(text: str) -> bool:
-    """True if ten digits begin like a personal number: a day (or day + 60) and a month."""
-    digits = re.sub(r"\D", "", text)
-    day, month = int(digits[:2]), int(digits[2:4])
-    return 1 <= (day - 60 if day > 60 else day) <= 31 and 1 <= month <= 12
-
-
 def explanation(place: Place, inquiry: Inquiry, *, som_json: bool, alt: bool = False) -> str:
     """The explanation as JSON or as text, in short or with `alt` whole.
 
@@ -270,59 +204,3 @@ def in_package(
 def _told(found: Forklaring, inquiry: Inquiry, *, som_json: bool, alt: bool) -> str:
     hvem = f"borger {found.borger_id} ({inquiry.cpr[:6]}-xxxx)" if found.borger_id is not None else "en ukendt borger"
     return visible_json(as_json(found)) + "\n" if som_json else visible(as_text(found, hvem, alt=alt), lines=True)
-
-
-def log(path: Path, inquiry: Inquiry, found: Forklaring, pakke: str = "") -> None:
-    """Add a line to the log of look-ups, on the disk when this returns; Stop if it cannot be written.
-
-    Never the CPR number: the person is the surrogate, or nobody where the number is unknown.
-    """
-    entry = {
-        "tidspunkt": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "bruger": user(),
-        "opslag": "forklar",
-        "borger_id": found.borger_id,
-        "maaned": f"{inquiry.maaned:%Y-%m}",
-        "formaal": inquiry.formaal,
-        "fundet": found.borger_id is not None,
-        "svar": found.svar,
-        "viden_til": f"{found.viden_til:%Y-%m}",
-    }
-    if pakke:
-        entry["pakke"] = pakke
-    try:
-        _append(path, json.dumps(entry, ensure_ascii=False))
-    except OSError as error:
-        raise Stop(
-            f"opslaget kan ikke skrives i loggen ({error.strerror}), så intet vises; sig det til driften"
-        ) from None
-
-
-def user() -> str:
-    """The user of the command by the operating system, not by the environment."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
-
-
-def _append(path: Path, line: str) -> None:
-    """Append a line to a file and to the disk; a line cut short by an earlier crash is ended first."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        size = os.fstat(file).st_size
-        cut_short = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-        data = f"{chr(10) if cut_short else ''}{line}\n".encode()
-        if os.write(file, data) != len(data):
-            raise OSError(0, "disken er fuld")
-        os.fsync(file)
-    finally:
-        os.close(file)
-    if size == 0:
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -1,0 +1,188 @@
+"""Every kind of manipulation of what is closed is found and named, and an untouched root is whole."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.conftest import DataRoot, Example
+
+FIRST, SECOND, OPEN = "2024-02", "2024-03", "2024-04"
+LOOKED = ("forklar", "--formaal", "klage, sag 24-1234")
+
+
+def sql(*statements: str) -> Callable[[DataRoot], None]:
+    """The statements on the live warehouse, as somebody with DuckDB would write them."""
+
+    def spoil(root: DataRoot) -> None:
+        with duckdb.connect(str(root.place.warehouse.path)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    return spoil
+
+
+def one(root: DataRoot, form: str) -> Path:
+    return min(root.path.glob(form))
+
+
+def byte(form: str) -> Callable[[DataRoot], None]:
+    def spoil(root: DataRoot) -> None:
+        path = one(root, form)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    return spoil
+
+
+def gone(form: str) -> Callable[[DataRoot], None]:
+    return lambda root: one(root, form).unlink()
+
+
+def signed(root: DataRoot) -> None:
+    """An amount in an outgoing file made another, and SHA256SUMS made to fit."""
+    path = next(
+        p for p in sorted(root.path.glob(f"udgaaende/{FIRST}/*-beregning-*")) if p.read_bytes().count(b"\n") > 1
+    )
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    cells = lines[1].split(";")
+    cells[7] = f"9{cells[7]}"
+    path.write_text("".join([lines[0], ";".join(cells), *lines[2:]]), "utf-8")
+    sums = path.parent / "SHA256SUMS"
+    said = {line.split()[1]: line for line in sums.read_text("utf-8").splitlines()}
+    said[path.name] = f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}"
+    sums.write_text("".join(f"{line}\n" for line in said.values()), "utf-8")
+
+
+def cut(root: DataRoot) -> None:
+    path = root.path / "opslag" / "opslag.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+def stranger(root: DataRoot) -> None:
+    (root.path / "udgaaende" / FIRST / "fremmed.csv").write_text("x\n", "utf-8")
+
+
+RAW, SUMS = "raw/ky/2024-02/*.csv", f"udgaaende/{FIRST}/SHA256SUMS"
+MOVED = "UPDATE opgoerelse.postering SET refusion_oere = refusion_oere + 1 WHERE koersel = 50 AND rowid = (SELECT min("
+TOUCHED = [
+    (byte(RAW), FIRST, "er ændret, siden kørslen læste den"),
+    (gone(RAW), FIRST, ".csv mangler"),
+    (gone("raw/ky/2024-02/*.manifest.json"), FIRST, ".manifest.json mangler"),
+    (byte("raw/ky/2024-02/*.manifest.json"), FIRST, ".manifest.json er ændret"),
+    (byte(f"udgaaende/{FIRST}/*-advisering-*"), FIRST, "-advisering-"),
+    (gone(f"udgaaende/{FIRST}/*-opgoerelse-*"), FIRST, "mangler"),
+    (stranger, FIRST, "fremmed.csv er ikke en af dem"),
+    (signed, FIRST, "beregning for"),
+    (gone(SUMS), FIRST, "SHA256SUMS mangler"),
+    (sql(f"{MOVED}rowid) FROM opgoerelse.postering WHERE koersel = 50)"), FIRST, "kladdens rækker er ikke"),
+    (sql("UPDATE opgoerelse.postering SET hjemmel = 'x' WHERE koersel = 51"), SECOND, "kladdens rækker er ikke"),
+    (sql("DELETE FROM opgoerelse.koersel WHERE koersel = 50"), FIRST, "er væk fra lageret"),
+    (sql("DELETE FROM opgoerelse.koersel WHERE koersel = 50", "DELETE FROM opgoerelse.kaede WHERE koersel = 50"),
+     SECOND, "følger ikke det forrige led"),
+    (sql("DELETE FROM opgoerelse.kaede WHERE koersel = 51"), SECOND, "intet led i kæden"),
+    (sql("UPDATE opgoerelse.kaede SET filsum = 'x' WHERE koersel = 50"), FIRST, "leddet i kæden er ændret"),
+    (sql("UPDATE opgoerelse.koersel SET filsum = 'x' WHERE koersel = 50"), FIRST, "SHA256SUMS er ændret"),
+    (sql("DELETE FROM opgoerelse.kendt_fil WHERE maaned = '2024-03-01'"), SECOND, "råfiler, kørslen kendte,"),
+    (byte("regler/*/trapper.toml"), FIRST, "de gemte regler"),
+    (cut, "Fælles", "afkortet før lukningen af 2024-03"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def closed(example: Example, tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
+    """Two closed months and an open one; somebody was looked up before the second was closed."""
+    root = example.root.copy(tmp_path_factory.mktemp("efterset"))
+    (root.path / "opslag").mkdir()
+    (root.path / "opslag" / "opslag.jsonl").write_text('{"opslag": "forklar"}\n' * 2, "utf-8")
+    # The last month is made anew, so that its run closes the second with the log in its link.
+    sql("DELETE FROM opgoerelse.kaede WHERE koersel = 51",
+        "UPDATE opgoerelse.koersel SET status = 'åben' WHERE koersel = 51")(root)  # fmt: skip
+    root.run(OPEN)
+    return root
+
+
+@pytest.fixture
+def kept(closed: DataRoot) -> Iterator[DataRoot]:
+    """The closed root, put back after the test."""
+    aside = closed.path.with_name("til side")
+    shutil.copytree(closed.path, aside, symlinks=True)
+    yield closed
+    shutil.rmtree(closed.path)
+    os.rename(aside, closed.path)
+
+
+def test_an_untouched_root_is_whole_and_says_its_head(closed: DataRoot) -> None:
+    ran = closed.refusion("efterse")
+    assert (ran.code, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert [line[:7] for line in lines] == [FIRST, SECOND, OPEN, "Fælles "]
+    assert all("i orden" in line for line in lines)
+    [(head,)] = closed.rows("SELECT aftryk FROM opgoerelse.kaede ORDER BY koersel DESC LIMIT 1")
+    assert head in lines[-1]
+    assert closed.refusion("efterse", SECOND, "--hoved", head).code == 0
+    assert closed.refusion("efterse", "--hoved", "0" * 64).code == 1
+    assert head in closed.refusion("status").out
+
+
+@pytest.mark.parametrize(("spoil", "named", "told"), TOUCHED)
+def test_each_kind_of_manipulation_is_named_with_its_month(
+    kept: DataRoot, spoil: Callable[[DataRoot], None], named: str, told: str
+) -> None:
+    spoil(kept)
+    ran = kept.refusion("efterse", "--json")
+    found = {one["maaned"] or "Fælles": one["fejl"] for one in json.loads(ran.out)["efterset"]}
+    assert ran.code == 1
+    assert any(told in fault for fault in found[named]), found
+
+
+def test_a_root_on_a_disk_that_only_reads_can_be_inspected(kept: DataRoot) -> None:
+    for path in [kept.path, *kept.path.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = {path: path.stat().st_mtime_ns for path in kept.path.rglob("*")}
+    try:
+        assert kept.refusion("efterse").code == 0
+        assert {path: path.stat().st_mtime_ns for path in kept.path.rglob("*")} == before
+    finally:
+        for path in [kept.path, *kept.path.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def test_runs_closed_by_an_earlier_version_get_their_link_at_the_next_closing(kept: DataRoot) -> None:
+    sql("DROP TABLE opgoerelse.kaede", "COMMENT ON TABLE identitet.borger IS 'en tidligere'")(kept)
+    ran = kept.refusion("efterse")
+    assert (ran.code, ran.out.count("den næste lukning skriver leddet")) == (0, 2)
+    assert kept.refusion("luk", OPEN, "--ja").code == 0
+    assert [row[0] for row in kept.rows("SELECT eftertid FROM opgoerelse.kaede ORDER BY koersel")] == [
+        True,
+        True,
+        False,
+    ]
+    assert kept.refusion("efterse").code == 0
+
+
+@pytest.mark.parametrize("spoil", [byte(f"udgaaende/{OPEN}/*-advisering-*"), gone(f"udgaaende/{OPEN}/*-bogfoering-*")])
+def test_the_next_month_does_not_close_one_with_other_files_and_names_the_file(
+    kept: DataRoot, spoil: Callable[[DataRoot], None]
+) -> None:
+    spoil(kept)
+    for command in (("koer", "2024-05"), ("luk", OPEN, "--ja")):
+        ran = kept.refusion(*command)
+        assert ran.code == 1
+        assert f"udgaaende/{OPEN}" in ran.err
+        assert f"refusion koer {OPEN}" in ran.err
+    assert kept.rows("SELECT status FROM opgoerelse.koersel ORDER BY koersel")[-1] == ("åben",)
+    kept.run(OPEN)
+    assert kept.refusion("luk", OPEN, "--ja").code == 0
+
+
+def test_a_ledger_that_was_changed_is_not_closed(kept: DataRoot) -> None:
+    sql("DELETE FROM opgoerelse.postering WHERE koersel = 52")(kept)
+    ran = kept.refusion("luk", OPEN, "--ja")
+    assert (ran.code, "kladden for kørsel 2024-04 er ændret" in ran.err) == (1, True)
