@@ -14,9 +14,11 @@ from refusion_assets.definitions import OPGOER, build_defs
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.levering import senders_file_id
 from refusion_assets.domain.stop import Stop
-from refusion_assets.operations.board import undelivered
+from refusion_assets.operations.board import status_lines, undelivered
 from refusion_assets.operations.told import changes
 from refusion_assets.partitions import range_tags
+from refusion_assets.place import alone
+from refusion_assets.rulebook.load import delivery
 from refusion_assets.runs.month import QUIET, deliver
 from refusion_assets.store import session as store
 from refusion_assets.store.publish import publish_if_idle
@@ -252,3 +254,16 @@ def test_a_municipality_that_is_no_receiver_is_refused_before_anything_is_sent(
     with pytest.raises(Stop, match=said):
         deliver(shown.root.place, month_of(MONTH), ["101", "860"], shown.said.append)
     assert shown.rows("fil") == []
+
+
+def test_a_delivery_that_goes_on_is_not_told_as_interrupted_and_one_that_was_killed_is(shown: Shown) -> None:
+    place = shown.root.place
+    levering = delivery(place.rules_folder, place.rules)
+    with place.warehouse.open() as session:
+        made = shipments.plan(session, place, month_of(MONTH), levering, sorted(levering.modtagere), igen=False)
+        shipments.begin(session, made)
+    with alone(place, shown.said.append, shipments.LOCK):
+        going_on = undelivered(place), list(status_lines(place, [], som_json=False))[-1]
+    assert going_on == ({}, "Levering: der sendes filer eller læses kvitteringer lige nu.")
+    assert all("leveringen blev afbrudt" in line for line in undelivered(place).values())
+    assert undelivered(place)

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
+from uuid import uuid4
 
 import dagster as dg
 import pytest
 
 from refusion_assets.assets.gate import POOL
+from refusion_assets.definitions import KRITISK_UGE, build_defs
 from refusion_assets.place import PACKAGE
 from refusion_assets.store import events
-from refusion_assets.store.processes import living_runs
+from refusion_assets.store.processes import MARK, living_runs
 from tests.conftest import DataRoot
 from tests.month.test_month_stops import deliver
 from tests.ui.conftest import free_port
@@ -102,6 +104,19 @@ def test_a_month_leaves_its_runs_cells_and_checks_in_the_database_and_none_in_fi
         events.forget(instance, FILER.path, [f"101|{MONTH}"])
         assert instance.get_materialized_partitions(FILER) == everyone - {f"101|{MONTH}"}
     assert not list(root.path.glob("dagster/**/*.db"))
+
+
+def test_a_killed_run_in_the_database_is_ended_by_the_next_command(root: DataRoot) -> None:
+    run_id = str(uuid4())
+    with mock.patch.dict(os.environ, root.environment), events.instance(root.path / "dagster") as instance:
+        job = build_defs(root.place).resolve_job_def(KRITISK_UGE)
+        instance.create_run_for_job(job, run_id=run_id, tags={MARK: run_id}, status=dg.DagsterRunStatus.STARTED)
+    ran = root.refusion("kvitteringer")
+    with mock.patch.dict(os.environ, root.environment), events.instance(root.path / "dagster") as instance:
+        ended = instance.get_run_by_id(run_id)
+    assert ended
+    assert ended.status == dg.DagsterRunStatus.FAILURE
+    assert f"Kørsel {run_id[:8]} (kritisk_uge) blev afbrudt" in ran.out
 
 
 def test_a_database_that_does_not_answer_stops_the_command_in_one_line(root: DataRoot, cluster: Cluster) -> None:
