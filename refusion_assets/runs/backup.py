@@ -8,10 +8,12 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from threading import get_ident
 from typing import Any, BinaryIO
 
 import pyrage
@@ -44,7 +46,7 @@ PARTED = {
     "classified.linje": "fil_id // 256",
     "refusion.borger_uge_ydelse": "year(maaned)",
 }
-PIECE = 2**20
+WRITERS = 16
 TOLD = """Sikkerhedskopi fra refusion sikkerhedskopi. Alt er krypteret med age.
 Genopret i en tom mappe, med denne mappe som FRA:
   REFUSION_DATA=/sti/til/tom/mappe REFUSION_KOPI_NOEGLE=/sti/til/noeglen refusion genopret FRA
@@ -121,7 +123,7 @@ class _Watched:
 
 def _written(target: Path, write: Callable[[BinaryIO], object], right: Callable[[], bool] = lambda: True) -> None:
     """Write a file beside its place, on the disk before it is put there; not at all where it is not right."""
-    fresh = target.with_name(f".{target.name}.ny")
+    fresh = target.with_name(f".{target.name}.{get_ident()}.ny")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             write(file)
@@ -247,9 +249,17 @@ def _files(place: Place, kept: Store, state: Mapping[str, list[str]]) -> tuple[d
     """The hash of each file by its path in the root, put in the store; remarks; and the number of new ones."""
     files: dict[str, str] = {}
     remarks, fresh = [], 0
-    for name, path in _to_keep(place):
-        with suppress(FileNotFoundError):  # taken back by a run that is going on
-            files[name], new = kept.put(path)
+
+    def put(one: tuple[str, Path]) -> tuple[str, str, bool] | None:
+        try:
+            return (one[0], *kept.put(one[1]))
+        except FileNotFoundError:  # taken back by a run that is going on
+            return None
+
+    # A thread that waits for the disk leaves its core to another.
+    with ThreadPoolExecutor(WRITERS) as writers:
+        for name, summed, new in filter(None, writers.map(put, _to_keep(place))):
+            files[name] = summed
             fresh += new
     months = {path.name for path in place.outgoing.glob("*") if month_named(path.name)}
     for folder in (place.outgoing / month for month in sorted({*months, *state})):
