@@ -61,6 +61,7 @@ from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files import outgoing
 from refusion_assets.files.delivered import fingerprint
+from refusion_assets.look_up import trace
 from refusion_assets.partitions import MAANED, kroner, names_of_benefits
 from refusion_assets.place import Place, keep_rules
 from refusion_assets.store.batches import ranges
@@ -90,6 +91,20 @@ def record_known(session: Session, month: date) -> None:
 def known_files(session: Session, month: date) -> dict[str, str]:
     """The raw files known to run `month`: path under `raw/`, and sha256."""
     return session.pairs(KNOWN, month=month)
+
+
+def keep_head(session: Session, place: Place, number: int) -> None:
+    """Store how far the log of look-ups reaches (`opgoerelse.opslagshoved`) with a run.
+
+    A head that the log no longer holds stays: it proves that lines are gone.
+    """
+    chain = trace.verify(place.root / trace.LOG)
+    kept = session.frame("SELECT linjer, hoved FROM opgoerelse.opslagshoved WHERE koersel = $n", n=number).rows()
+    if any(linjer > chain.linjer or chain.hoveder[linjer] != hoved for linjer, hoved in kept):
+        return
+    session.run("DELETE FROM opgoerelse.opslagshoved WHERE koersel = $n", n=number)
+    row = {"koersel": [number], "linjer": [chain.linjer], "hoved": [chain.hoved]}
+    session.insert("opgoerelse.opslagshoved", pl.DataFrame(row))
 
 
 AMONG = among("kommunekode", "koder")
@@ -149,6 +164,7 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     session.insert("opgoerelse.kommune", totals)
     record(session, place, month, OPGJORT, "")
     record_known(session, month)
+    keep_head(session, place, number)
     keep_rules(place)
     advise(session, place, month, number, koder)
     types = dict(ledger.group_by("raekketype").len().sort("raekketype").iter_rows())
@@ -307,6 +323,7 @@ def reopen(session: Session, place: Place, month: date) -> None:
 def close(session: Session, place: Place, month: date) -> None:
     """Close run `month` for good; Stop if it cannot be closed (`refuse_to_close`)."""
     refuse_to_close(session, place, month)
+    keep_head(session, place, run_number(month, place.rules))
     session.run("UPDATE opgoerelse.koersel SET status = $s WHERE maaned = $m", s=LUKKET, m=month)
 
 

@@ -19,6 +19,7 @@ from refusion_assets.domain.opgoerelse.ledger import (
     Foraeldet,
     Koersel,
     KommuneKoersel,
+    Opslagshoved,
     Postering,
     Tilbageholdt,
 )
@@ -78,6 +79,7 @@ OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
         "opgoerelse.kommune": KommuneKoersel,
         "opgoerelse.tilbageholdt": Tilbageholdt,
         "opgoerelse.kendt_fil": KendtFil,
+        "opgoerelse.opslagshoved": Opslagshoved,
     },
     "assets.findings.advise": {"opgoerelse.advis": Advis},
     "assets.outgoing": {"opgoerelse.fil_grundlag": FilGrundlag},

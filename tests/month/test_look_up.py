@@ -62,7 +62,8 @@ def test_a_look_up_is_logged_with_who_when_whom_what_and_why(root: DataRoot) -> 
     when = found.pop("tidspunkt")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", when)
     assert found == {
-        "bruger": trace.user(),
+        **trace.user(),
+        "foer": trace.verify(root.path / trace.LOG).hoveder[before],
         "opslag": "forklar",
         "borger_id": 0,
         "maaned": "2024-01",
