@@ -39,7 +39,7 @@ from refusion_assets.files import arrivals, delivered
 from refusion_assets.files.arrivals import Proof
 from refusion_assets.files.unread import unread
 from refusion_assets.partitions import last_month
-from refusion_assets.place import Place
+from refusion_assets.place import Place, mending
 from refusion_assets.rulebook.load import RuleError, delivery
 from refusion_assets.store.session import Locked, Session
 
@@ -304,4 +304,6 @@ def status_lines(place: Place, months: list[date], *, som_json: bool) -> Iterato
             yield from board_lines(found)
     if not som_json:
         yield from run_lines(place)
+        if line := mending(place.root, whole=True):
+            yield line
         yield from _delivery_lines(place)
