@@ -24,6 +24,7 @@ from refusion_assets.domain.wording import plural
 from refusion_assets.files.delivered import fingerprint, month_named
 from refusion_assets.files.outgoing import SUMS, departures, said_of
 from refusion_assets.levering.sealed import Recipient, identity
+from refusion_assets.look_up.trace import HEAD
 from refusion_assets.place import FORMS, Place, alone
 from refusion_assets.runs.inspect import inspect
 from refusion_assets.store.publish import publish
@@ -38,7 +39,7 @@ LOCK, SCRATCH, RESTORING = "sikkerhedskopi.laas", ".sikkerhedskopi", ".genopret"
 RULES_IN_USE = "regler_i_brug"
 # Made again by themselves, or of no use elsewhere; of two folders a part is kept.
 LEFT_OUT = {"lager", "udgivet", "dagster", "genskabt"}
-KEPT_OF = ("lager/opfoelgning", "udgivet/opfoelgning")
+KEPT_OF = (f"lager/{HEAD}", "lager/opfoelgning", "udgivet/opfoelgning")
 # Tables whose old rows stay as they are, and how they are cut: an old part is then not written again.
 PARTED = {
     "opgoerelse.postering": "koersel",
@@ -258,7 +259,8 @@ def _files(place: Place, kept: Store, state: Mapping[str, list[str]]) -> tuple[d
 
     # A thread that waits for the disk leaves its core to another.
     with ThreadPoolExecutor(WRITERS) as writers:
-        for name, summed, new in filter(None, writers.map(put, _to_keep(place))):
+        first, *rest = _to_keep(place)
+        for name, summed, new in filter(None, (put(first), *writers.map(put, rest))):
             files[name] = summed
             fresh += new
     months = {path.name for path in place.outgoing.glob("*") if month_named(path.name)}
@@ -286,7 +288,8 @@ def _files(place: Place, kept: Store, state: Mapping[str, list[str]]) -> tuple[d
 def _to_keep(place: Place) -> Iterator[tuple[str, Path]]:
     """Each file of the root to keep, with its path there; the rules in force come under a name of their own."""
     tops = [path for path in sorted(place.root.iterdir()) if path.name not in LEFT_OUT and path.name[0] != "."]
-    for top in (*tops, *(place.root / part for part in KEPT_OF)):
+    # The head of the log comes before the log, which may be a line ahead of it, but not behind.
+    for top in (*(place.root / part for part in KEPT_OF), *tops):
         for path in [top] if top.is_file() else sorted(top.rglob("*")):
             if path.is_file() and not any(part[0] == "." for part in path.relative_to(place.root).parts):
                 yield str(path.relative_to(place.root)), path
@@ -314,14 +317,15 @@ def restore(fra: Path, root: Path, said: bytes, nr: int | None, say: Callable[[s
     say(f"sikkerhedskopi {told['nr']} fra {told['tidspunkt']} genoprettes ...")
     for name, summed in told["filer"].items():
         _out(Store(fra), summed, ready / name, key)
-    _warehouse(Store(fra), told["tabeller"], Warehouse(ready), key, say)
-    publish(Warehouse(ready))
+    made = Place(ready, ready / RULES_IN_USE)
+    _warehouse(Store(fra), told["tabeller"], made.warehouse, key, say)
+    publish(made.warehouse)
     for path in (ready / "raw", *ready.rglob("*")):
         path.chmod(0o700 if path.is_dir() else 0o600)
     parts = f"{plural(len(told['filer']), 'fil', 'filer')} og alle tabeller"
     yield f"Genoprettet i {root}: {parts}, som de var {told['tidspunkt']}."
     faults = 0
-    for report in inspect(Place(ready, ready / RULES_IN_USE), []) if told["koersler"] else []:
+    for report in inspect(made, []) if told["koersler"] else []:
         faults += len(report.fejl)
         yield from report.lines()
     # The raw files come last: without them no command takes the folder for a data root.
