@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
+import setproctitle
 
 from refusion_assets import keeping, sending
 from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
@@ -30,6 +31,10 @@ Tell = Callable[["Oversigt"], None]
 
 
 STOPPED, MISUSED = 1, 2
+SEEN = (
+    "ADVARSEL: personnummeret står i kommandoen og kan ses i ps og i skallens historik; "
+    "skriv refusion forklar ÅÅÅÅ-MM, så bliver der spurgt, eller send det ind med --cpr -"
+)
 IN_THE_WAY = "REGEL:GENSTAND"
 quiet = click.option("--stille", is_flag=True, help="Sig kun første linje af opgørelsen, og fejl.")
 as_json = click.option("--json", "som_json", is_flag=True, help="Eet JSON-objekt; nøglerne står i docs/drift.md.")
@@ -272,7 +277,10 @@ def genindlaes(say: Say, accepter: tuple[str, ...], begrundelse: str) -> None:
 
 
 @main.command()
-@click.argument("hvem", nargs=-1, metavar="CPR ÅÅÅÅ-MM")
+@click.argument("hvem", nargs=-1, metavar="ÅÅÅÅ-MM")
+@click.option(
+    "--cpr", type=Valg(["-"]), help="Med - læses personnummeret fra standard input; ellers bliver der spurgt."
+)
 @click.option("--formaal", metavar="TEKST", help="Hvad opslaget er til; det gemmes. Udelades det, bliver der spurgt.")
 @click.option("--alt", is_flag=True, help="Det hele, uge for uge; ellers svaret i fem linjer.")
 @click.option("--json", "som_json", is_flag=True, help="Svaret som JSON; nøglerne står i docs/forklar.md.")
@@ -280,21 +288,43 @@ def genindlaes(say: Say, accepter: tuple[str, ...], begrundelse: str) -> None:
               "eller i mappen den er pakket ud i; dataroden bruges ikke.")  # fmt: skip
 @click.option("--log", type=Mappe(), help="Hvor opslag i en pakke gemmes; ellers i mappen opslag ved siden af pakken.")
 def forklar(
-    hvem: tuple[str, ...], formaal: str | None, pakke: Path | None, log: Path | None, *, alt: bool, som_json: bool
+    hvem: tuple[str, ...],
+    cpr: str | None,
+    formaal: str | None,
+    pakke: Path | None,
+    log: Path | None,
+    *,
+    alt: bool,
+    som_json: bool,
 ) -> None:
     """Forklar en borgers ydelsesmåned i fem linjer, eller med --alt uge for uge.
 
-    Hvert opslag gemmes i opslag/opslag.jsonl.
+    Der spørges efter personnummeret, uden at det vises. Hvert opslag gemmes i opslag/opslag.jsonl.
     """
     from refusion_assets.look_up import explanation, inquiry  # noqa: PLC0415  only this command needs it
 
     if log and not pakke:
         wrong("--log hører til --pakke; ellers gemmes opslag i dataroden")
-    asked = inquiry.inquiry_of(hvem, formaal, _purpose)
+    typed = len(hvem) > 1
+    if typed and cpr:
+        wrong("--cpr - læser nummeret fra standard input, så det skal ikke også stå i kommandoen")
+    if typed:
+        setproctitle.setproctitle("refusion forklar")
+    asked = inquiry.inquiry_of(hvem, formaal, _purpose, sys.stdin.readline if cpr else _number)
     if pakke:
         click.echo(explanation.in_package(pakke, asked, log, sending.ask_key, som_json=som_json, alt=alt), nl=False)
     else:
         click.echo(explanation.explanation(_here(), asked, som_json=som_json, alt=alt), nl=False)
+    if typed:
+        click.echo(SEEN, err=True)
+
+
+def _number() -> str:
+    """The personal number as the user types it, unseen; nothing where nobody can answer."""
+    try:
+        return str(click.prompt("Personnummer", default="", show_default=False, hide_input=True, err=True))
+    except click.Abort:
+        return ""
 
 
 def _purpose() -> str:

@@ -4,10 +4,13 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
 import shutil
+import stat
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, cached_property
@@ -17,12 +20,16 @@ from refusion_assets.domain.rules.change import Topics
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.rulebook.load import ASIDE, RuleError, load, read_topics
-from refusion_assets.store.session import Warehouse
+from refusion_assets.store.key import key_of
+from refusion_assets.store.session import WAREHOUSE, Warehouse
 
 PACKAGE = Path(__file__).resolve().parent
 REPOSITORY = PACKAGE.parent
 DATA, REGLER = "REFUSION_DATA", "REFUSION_REGLER"
 BEGIN = "Begynd med at lægge leverancer i mappen raw, eller skriv opdigtede med refusion eksempel"
+UNENCRYPTED = (
+    "ADVARSEL: lageret bliver ikke krypteret; nævn en nøgle i REFUSION_NOEGLE_FIL, eller krypter disken (docs/drift.md)"
+)
 # DuckDB and Dagster's storage read these as something else than a part of a name; the rest is what no name should hold.
 ODD = re.compile(r"[?*\[\]%\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # SQLite opens no file with a path of more than 512 bytes, and Dagster adds names of its own below the home.
@@ -154,9 +161,45 @@ class Place:
         return self.warehouse.path.parent / "tilbagetrukket"
 
 
+def too_open(root: Path, *, whole: bool = False) -> list[Path]:
+    """What others than the account can read or write in a data root outside `raw/`.
+
+    Folders and files at the top and in `lager/` and `opslag/`; `whole`: all there is, a walk over every file. A folder
+    with setgid was opened to its group on purpose, with what lies in it.
+    """
+    found: list[Path] = []
+    for top in sorted(root.iterdir()) if root.is_dir() else []:
+        if top.name == "raw" or top.is_symlink():
+            continue
+        opened = 0o070 if top.stat().st_mode & stat.S_ISGID else 0
+        below = top.rglob("*") if whole else top.iterdir() if top.name in (WAREHOUSE, "opslag") else ()
+        for path in (top, *(below if top.is_dir() else ())):
+            with suppress(FileNotFoundError):
+                if path.lstat().st_mode & 0o077 & ~opened and not path.is_symlink():
+                    found.append(path)
+    return found
+
+
+def mending(root: Path, *, whole: bool = False) -> str:
+    """One line that says what others can read in a data root, with the command that mends it; empty if nothing is."""
+    found = too_open(root, whole=whole)
+    tops = sorted({root / path.relative_to(root).parts[0] for path in found})
+    if not tops:
+        return ""
+    named = " ".join(shlex.quote(str(top)) for top in tops)
+    return f"ADVARSEL: andre brugere kan læse eller ændre noget i dataroden; skriv chmod -R u=rwX,go= {named}"
+
+
 def at_work() -> Place:
-    """The place of a command that writes, with Dagster's home made ready in it; Stop if it is no data root."""
+    """The place of a command that writes, with Dagster's home made ready in it; Stop if it is no data root.
+
+    Says on standard error what others can read, and at a terminal, in a new data root, that nothing is encrypted.
+    """
     place = Place.from_environment().begun()
+    if line := mending(place.root):
+        sys.stderr.write(f"{line}\n")
+    if not place.warehouse.path.exists() and key_of(place.root) is None and sys.stderr.isatty():
+        sys.stderr.write(f"{UNENCRYPTED}\n")
     os.environ.update(environment(place))
     return place
 

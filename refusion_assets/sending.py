@@ -11,7 +11,7 @@ import click
 
 from refusion_assets.domain.stop import Stop
 from refusion_assets.progress import Say
-from refusion_assets.usage import Command, Fil, Koder, Mappe, OneMonth, wrong
+from refusion_assets.usage import Command, Fil, Koder, Mappe, Months, OneMonth, wrong
 
 
 @click.command(cls=Command)
@@ -171,4 +171,48 @@ def udlever(kommune: list[str], maaned: list[date], til: Path, modtager: str | N
             click.echo(f"Nøglen til pakken står kun her og gemmes ikke: {to.passphrase}")
 
 
-COMMANDS = (afstem, kvitteringer, lever, opfoelgning, pakud, udlever)
+@click.command(cls=Command)
+@click.argument("maaneder", metavar="MÅNEDER", type=Months(), required=False)
+@click.option("--kvittering", is_flag=True, help="Skriv logbogens hoved, så det kan gemmes på papir.")
+@click.option("--mod", metavar="LINJER:HOVED", help="Hold loggen op mod en kvittering.")
+@click.option("--log", type=Mappe(), help="Mappen med loggen over opslag i en pakke; ellers datarodens.")
+def opslag(maaneder: list[date] | None, mod: str | None, log: Path | None, *, kvittering: bool) -> None:
+    """Sig, om loggen over opslag er hel, og vis opslagene i nogle måneder; aldrig et personnummer.
+
+    Slutkode 1, hvis en linje eller hele loggen er ændret eller slettet.
+    """
+    from refusion_assets.look_up import trace  # noqa: PLC0415  only this command needs it
+    from refusion_assets.place import Place  # noqa: PLC0415  Polars takes a while to load
+
+    place = None if log else Place.from_environment().begun()
+    path = log / trace.LOG.name if log else Place.from_environment().root / trace.LOG
+    recorded = [*(trace.kept_heads(place) if place else ()), *([trace.receipt(mod)] if mod else ())]
+    chain = trace.verify(path)
+    for line in trace.within(chain, maaneder or []):
+        click.echo(line)
+    click.echo(f"{path}: {chain.linjer} linjer, hoved {chain.linjer}:{chain.hoved}")
+    if chain.afbrudte:
+        click.echo(f"{chain.afbrudte} af linjerne er skåret over af et nedbrud; de er med i kæden.")
+    if kvittering:
+        for line in trace.on_paper(path, chain):
+            click.echo(line)
+    if found := trace.faults(path, recorded):
+        raise Stop("; ".join(found))
+    click.echo("Kæden holder.")
+
+
+@click.command(cls=Command)
+def krypter() -> None:
+    """Krypter lageret, der ligger ukrypteret, med nøglen i REFUSION_NOEGLE_FIL, og lav kopien i udgivet igen."""
+    from refusion_assets.place import Place  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.store.publish import publish  # noqa: PLC0415  the same
+
+    place = Place.from_environment().begun()
+    if not place.warehouse.path.exists():
+        raise Stop(f"der er intet lager i {place.root} at kryptere; det bliver krypteret fra den første kørsel")
+    place.warehouse.encrypt()
+    publish(place.warehouse)
+    click.echo(f"{place.warehouse.path} er krypteret. Gem nøglen et andet sted også: uden den kan intet læses.")
+
+
+COMMANDS = (afstem, krypter, kvitteringer, lever, opfoelgning, opslag, pakud, udlever)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,18 @@ def gate(session: Session, place: Place, month: date) -> int:
         refuse_touched(place, before_month, filsum[before_month])
     refuse_undeclared(session, place, month)
     return number
+
+
+def head(session: Session) -> str:
+    """The head of the chain in words, to be written down elsewhere: month and hash; empty before the first closing."""
+    rows = session.frame("SELECT maaned, aftryk FROM opgoerelse.kaede ORDER BY koersel DESC LIMIT 1").rows()
+    return f"kædens hoved efter {rows[0][0]:%Y-%m} er {rows[0][1]}" if rows else ""
+
+
+def deleted(session: Session, first: int | None = None) -> str:
+    """The number of the `first` deletions by the rules, or of all, and the sha256 of their rows; empty if none."""
+    rows = session.frame("FROM opgoerelse.slettet WHERE nr <= coalesce($n, nr) ORDER BY nr", n=first)
+    return f"{rows.height} {sha256(rows.write_csv().encode()).hexdigest()}" if rows.height else ""
 
 
 def refuse_touched(place: Place, month: date, filsum: str) -> None:

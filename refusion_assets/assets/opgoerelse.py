@@ -21,9 +21,11 @@ from refusion_assets.assets.gate import (
     LUKKET,
     OPGJORT,
     chosen_cells,
+    deleted,
     everybody,
     first_run,
     gate,
+    head,
     held_back,
     refuse_held_back,
     refuse_touched,
@@ -64,6 +66,7 @@ from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files.outgoing import log_stood
+from refusion_assets.look_up import trace
 from refusion_assets.partitions import MAANED, kroner, names_of_benefits
 from refusion_assets.place import Place, keep_rules
 from refusion_assets.store.batches import ranges
@@ -94,6 +97,20 @@ def record_known(session: Session, month: date) -> None:
 def known_files(session: Session, month: date) -> dict[str, str]:
     """The raw files known to run `month`: path under `raw/`, and sha256."""
     return session.pairs(KNOWN, month=month)
+
+
+def keep_head(session: Session, place: Place, number: int) -> None:
+    """Store how far the log of look-ups reaches (`opgoerelse.opslagshoved`) with a run.
+
+    A head that the log no longer holds stays: it proves that lines are gone.
+    """
+    chain = trace.verify(place.root / trace.LOG)
+    kept = session.frame("SELECT linjer, hoved FROM opgoerelse.opslagshoved WHERE koersel = $n", n=number).rows()
+    if any(linjer > chain.linjer or chain.hoveder[linjer] != hoved for linjer, hoved in kept):
+        return
+    session.run("DELETE FROM opgoerelse.opslagshoved WHERE koersel = $n", n=number)
+    row = {"koersel": [number], "linjer": [chain.linjer], "hoved": [chain.hoved]}
+    session.insert("opgoerelse.opslagshoved", pl.DataFrame(row))
 
 
 AMONG = among("kommunekode", "koder")
@@ -153,6 +170,7 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     session.insert("opgoerelse.kommune", totals)
     record(session, place, month, OPGJORT, "")
     record_known(session, month)
+    keep_head(session, place, number)
     keep_rules(place)
     advise(session, place, month, number, koder)
     types = dict(ledger.group_by("raekketype").len().sort("raekketype").iter_rows())
@@ -311,6 +329,7 @@ def reopen(session: Session, place: Place, month: date) -> None:
 def close(session: Session, place: Place, month: date) -> None:
     """Close run `month` for good; Stop if it cannot be closed (`refuse_to_close`)."""
     refuse_to_close(session, place, month)
+    keep_head(session, place, run_number(month, place.rules))
     _close(session, place, "maaned = $m AND status <> $s", month)
 
 
@@ -368,18 +387,6 @@ def _close(session: Session, place: Place, which: str, month: date) -> None:
         }
         before = linked(before, row)
         session.insert("opgoerelse.kaede", pl.DataFrame([before]))
-
-
-def head(session: Session) -> str:
-    """The head of the chain in words, to be written down elsewhere: month and hash; empty before the first closing."""
-    rows = session.frame("SELECT maaned, aftryk FROM opgoerelse.kaede ORDER BY koersel DESC LIMIT 1").rows()
-    return f"kædens hoved efter {rows[0][0]:%Y-%m} er {rows[0][1]}" if rows else ""
-
-
-def deleted(session: Session, first: int | None = None) -> str:
-    """The number of the `first` deletions by the rules, or of all, and the sha256 of their rows; empty if none."""
-    rows = session.frame("FROM opgoerelse.slettet WHERE nr <= coalesce($n, nr) ORDER BY nr", n=first)
-    return f"{rows.height} {sha256(rows.write_csv().encode()).hexdigest()}" if rows.height else ""
 
 
 def closed_runs(session: Session, after: int = 0, through: int | None = None) -> list[dict[str, Any]]:

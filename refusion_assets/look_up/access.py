@@ -56,7 +56,14 @@ def give_access(place: Place, inquiry: Inquiry, til: Path) -> Iterator[str]:
     if til.resolve().is_relative_to(place.root.resolve()):
         raise Stop(f"{til} ligger i dataroden; vælg en mappe uden for den")
     found = look_up(place, inquiry.cpr, inquiry.maaned)
-    log(place.root / LOG, inquiry, found, opslag="indsigt")
+    log(
+        place.root / LOG,
+        "indsigt",
+        borger_id=found.borger_id,
+        formaal=inquiry.formaal,
+        fundet=found.borger_id is not None,
+        viden_til=f"{inquiry.maaned:%Y-%m}",
+    )
     if found.borger_id is None:
         raise Stop("personnummeret er ikke i lageret; ingen har indberettet noget om det, eller det er skrevet forkert")
     with place.warehouse.reading() as session:

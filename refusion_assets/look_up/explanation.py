@@ -181,7 +181,7 @@ def explanation(place: Place, inquiry: Inquiry, *, som_json: bool, alt: bool = F
     The look-up is logged first; Stop if that fails.
     """
     found = look_up(place, inquiry.cpr, inquiry.maaned)
-    log(place.root / LOG, inquiry, found)
+    _log(place.root / LOG, inquiry, found)
     return _told(found, inquiry, som_json=som_json, alt=alt)
 
 
@@ -194,11 +194,27 @@ def in_package(
     """
     with opened(path, ask) as place:
         found = look_up(place, inquiry.cpr, inquiry.maaned)
-    log(keep / LOG.name if keep else path.resolve().parent / LOG, inquiry, found, path.name)
+    _log(keep / LOG.name if keep else path.resolve().parent / LOG, inquiry, found, path.name)
     if found.svar == "ukendt_borger" and not som_json:
         known = f"{found.viden_til:%Y-%m}"
         return f"Personnummeret er ikke i pakken; den har kun kommunens egne borgere til og med {known}.\n"
     return _told(found, inquiry, som_json=som_json, alt=alt)
+
+
+def _log(path: Path, inquiry: Inquiry, found: Forklaring, pakke: str = "") -> None:
+    """Log a look-up: the person as the surrogate, or nobody where the number is unknown."""
+    more = {"pakke": pakke} if pakke else {}
+    log(
+        path,
+        "forklar",
+        borger_id=found.borger_id,
+        maaned=f"{inquiry.maaned:%Y-%m}",
+        formaal=inquiry.formaal,
+        fundet=found.borger_id is not None,
+        svar=found.svar,
+        viden_til=f"{found.viden_til:%Y-%m}",
+        **more,
+    )
 
 
 def _told(found: Forklaring, inquiry: Inquiry, *, som_json: bool, alt: bool) -> str:

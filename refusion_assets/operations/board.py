@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from refusion_assets.assets.findings.statement import held_back_lines, stops
-from refusion_assets.assets.gate import LUKKET, OPGJORT
+from refusion_assets.assets.gate import LUKKET, OPGJORT, head
 from refusion_assets.assets.levering.receipts import NOT_SENT, standing, wrongs
 from refusion_assets.assets.levering.shipments import LOCK as DELIVERING
 from refusion_assets.assets.levering.shipments import now as utc_now
-from refusion_assets.assets.opgoerelse import head
 from refusion_assets.assets.raw.let_pass import let_passed
 from refusion_assets.assets.raw.reports import senders_read
 from refusion_assets.domain.calendar import next_month
@@ -41,7 +40,7 @@ from refusion_assets.files import arrivals, delivered
 from refusion_assets.files.arrivals import Proof
 from refusion_assets.files.unread import unread
 from refusion_assets.partitions import last_month
-from refusion_assets.place import Place, at_work_now, home_of
+from refusion_assets.place import Place, at_work_now, home_of, mending
 from refusion_assets.rulebook.load import RuleError, delivery
 from refusion_assets.store.processes import abandoned
 from refusion_assets.store.session import Locked, Session
@@ -324,4 +323,6 @@ def status_lines(place: Place, months: list[date], *, som_json: bool) -> Iterato
             yield from board_lines(found)
     if not som_json:
         yield from run_lines(place)
+        if line := mending(place.root, whole=True):
+            yield line
         yield from _delivery_lines(place)

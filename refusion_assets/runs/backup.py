@@ -8,10 +8,12 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from threading import get_ident
 from typing import Any, BinaryIO
 
 import pyrage
@@ -22,6 +24,7 @@ from refusion_assets.domain.wording import plural
 from refusion_assets.files.delivered import fingerprint, month_named
 from refusion_assets.files.outgoing import SUMS, departures, said_of
 from refusion_assets.levering.sealed import Recipient, identity
+from refusion_assets.look_up.trace import HEAD
 from refusion_assets.place import FORMS, Place, alone
 from refusion_assets.runs.inspect import inspect
 from refusion_assets.store.publish import publish
@@ -36,7 +39,7 @@ LOCK, SCRATCH, RESTORING = "sikkerhedskopi.laas", ".sikkerhedskopi", ".genopret"
 RULES_IN_USE = "regler_i_brug"
 # Made again by themselves, or of no use elsewhere; of two folders a part is kept.
 LEFT_OUT = {"lager", "udgivet", "dagster", "genskabt"}
-KEPT_OF = ("lager/opfoelgning", "udgivet/opfoelgning")
+KEPT_OF = (f"lager/{HEAD}", "lager/opfoelgning", "udgivet/opfoelgning")
 # Tables whose old rows stay as they are, and how they are cut: an old part is then not written again.
 PARTED = {
     "opgoerelse.postering": "koersel",
@@ -44,7 +47,7 @@ PARTED = {
     "classified.linje": "fil_id // 256",
     "refusion.borger_uge_ydelse": "year(maaned)",
 }
-PIECE = 2**20
+WRITERS = 16
 TOLD = """Sikkerhedskopi fra refusion sikkerhedskopi. Alt er krypteret med age.
 Genopret i en tom mappe, med denne mappe som FRA:
   REFUSION_DATA=/sti/til/tom/mappe REFUSION_KOPI_NOEGLE=/sti/til/noeglen refusion genopret FRA
@@ -121,7 +124,7 @@ class _Watched:
 
 def _written(target: Path, write: Callable[[BinaryIO], object], right: Callable[[], bool] = lambda: True) -> None:
     """Write a file beside its place, on the disk before it is put there; not at all where it is not right."""
-    fresh = target.with_name(f".{target.name}.ny")
+    fresh = target.with_name(f".{target.name}.{get_ident()}.ny")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             write(file)
@@ -247,9 +250,18 @@ def _files(place: Place, kept: Store, state: Mapping[str, list[str]]) -> tuple[d
     """The hash of each file by its path in the root, put in the store; remarks; and the number of new ones."""
     files: dict[str, str] = {}
     remarks, fresh = [], 0
-    for name, path in _to_keep(place):
-        with suppress(FileNotFoundError):  # taken back by a run that is going on
-            files[name], new = kept.put(path)
+
+    def put(one: tuple[str, Path]) -> tuple[str, str, bool] | None:
+        try:
+            return (one[0], *kept.put(one[1]))
+        except FileNotFoundError:  # taken back by a run that is going on
+            return None
+
+    # A thread that waits for the disk leaves its core to another.
+    with ThreadPoolExecutor(WRITERS) as writers:
+        first, *rest = _to_keep(place)
+        for name, summed, new in filter(None, (put(first), *writers.map(put, rest))):
+            files[name] = summed
             fresh += new
     months = {path.name for path in place.outgoing.glob("*") if month_named(path.name)}
     for folder in (place.outgoing / month for month in sorted({*months, *state})):
@@ -276,7 +288,8 @@ def _files(place: Place, kept: Store, state: Mapping[str, list[str]]) -> tuple[d
 def _to_keep(place: Place) -> Iterator[tuple[str, Path]]:
     """Each file of the root to keep, with its path there; the rules in force come under a name of their own."""
     tops = [path for path in sorted(place.root.iterdir()) if path.name not in LEFT_OUT and path.name[0] != "."]
-    for top in (*tops, *(place.root / part for part in KEPT_OF)):
+    # The head of the log comes before the log, which may be a line ahead of it, but not behind.
+    for top in (*(place.root / part for part in KEPT_OF), *tops):
         for path in [top] if top.is_file() else sorted(top.rglob("*")):
             if path.is_file() and not any(part[0] == "." for part in path.relative_to(place.root).parts):
                 yield str(path.relative_to(place.root)), path
@@ -304,14 +317,15 @@ def restore(fra: Path, root: Path, said: bytes, nr: int | None, say: Callable[[s
     say(f"sikkerhedskopi {told['nr']} fra {told['tidspunkt']} genoprettes ...")
     for name, summed in told["filer"].items():
         _out(Store(fra), summed, ready / name, key)
-    _warehouse(Store(fra), told["tabeller"], Warehouse(ready), key, say)
-    publish(Warehouse(ready))
+    made = Place(ready, ready / RULES_IN_USE)
+    _warehouse(Store(fra), told["tabeller"], made.warehouse, key, say)
+    publish(made.warehouse)
     for path in (ready / "raw", *ready.rglob("*")):
         path.chmod(0o700 if path.is_dir() else 0o600)
     parts = f"{plural(len(told['filer']), 'fil', 'filer')} og alle tabeller"
     yield f"Genoprettet i {root}: {parts}, som de var {told['tidspunkt']}."
     faults = 0
-    for report in inspect(Place(ready, ready / RULES_IN_USE), []) if told["koersler"] else []:
+    for report in inspect(made, []) if told["koersler"] else []:
         faults += len(report.fejl)
         yield from report.lines()
     # The raw files come last: without them no command takes the folder for a data root.

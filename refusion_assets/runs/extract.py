@@ -198,6 +198,7 @@ CONTENT: dict[str, tuple[str, str] | None] = {
     "opgoerelse.kendt_fil": None,
     "opgoerelse.kaede": None,
     "opgoerelse.slettet": None,
+    "opgoerelse.opslagshoved": None,
     "opgoerelse.advis": (
         """noegle, regel, alvor, kommunekode, borger_id, uge_fra, uge_til, ydelse_id, konto, indberetning_id, kilde,
             felt, vaerdi, beloeb_oere, fil, linje, tekst, handling, koersel, status""",

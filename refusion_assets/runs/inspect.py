@@ -13,8 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from refusion_assets.assets.gate import LUKKET, OPGJORT
-from refusion_assets.assets.opgoerelse import closed_runs, deleted, other_sums
+from refusion_assets.assets.gate import LUKKET, OPGJORT, deleted
+from refusion_assets.assets.opgoerelse import closed_runs, other_sums
 from refusion_assets.assets.outgoing import filer_er_kladden
 from refusion_assets.domain.opgoerelse.chain import SAID, broken
 from refusion_assets.domain.opgoerelse.ledger import run_day
@@ -23,7 +23,8 @@ from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.files.delivered import fingerprint_if_there, manifest_of, month_named
 from refusion_assets.files.outgoing import LOG, SUMS, Outgoing, departures, parted, said_of
-from refusion_assets.place import Place, kept
+from refusion_assets.look_up import trace
+from refusion_assets.place import Place, kept, too_open
 from refusion_assets.rulebook.load import load
 from refusion_assets.runs.retention import deleted_files
 from refusion_assets.store.session import Locked, Session
@@ -245,6 +246,11 @@ class _Inspection:
             if summed and hashlib.sha256(content[: int(size)]).hexdigest() != summed:
                 found.fejl.append(f"{LOG} er ændret eller afkortet før lukningen af {link['maaned']:%Y-%m}")
                 break
+        heads = self._ask(lambda session: session.frame("FROM opgoerelse.opslagshoved ORDER BY koersel").rows())
+        recorded = [(f"kørsel {number}", lines, head) for number, lines, head in heads]
+        found.fejl += trace.faults(self.place.root / LOG, recorded)
+        if opened := too_open(self.place.root):
+            found.bemaerk.append(f"{plural(len(opened), 'sti', 'stier')} kan læses af andre, fx {opened[0]}")
         if content and not content.endswith(b"\n"):
             found.bemaerk.append(f"sidste linje i {LOG} er ikke hel")
         found.hele["opslag"] = content.count(b"\n")

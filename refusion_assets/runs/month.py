@@ -21,6 +21,7 @@ from refusion_assets.assets.gate import (
     GENINDLAES,
     POOL,
     gate,
+    head,
     held_back,
     last_run,
     never_run,
@@ -33,7 +34,7 @@ from refusion_assets.assets.levering.asset import LEVER, receive
 from refusion_assets.assets.levering.shipments import asked
 from refusion_assets.assets.opfoelgning.asset import JOB as OPFOELGNING
 from refusion_assets.assets.opfoelgning.asset import balances_kept, refuse_unsettled
-from refusion_assets.assets.opgoerelse import close, head, refuse_to_close, reopen
+from refusion_assets.assets.opgoerelse import close, refuse_to_close, reopen
 from refusion_assets.assets.outgoing import copy_is_old, published_is_current, stand
 from refusion_assets.assets.raw.let_pass import BEFORE_READING, Knowingly, refuse_number, refuse_unneeded, wanted
 from refusion_assets.assets.raw.reports import stops_before_reading

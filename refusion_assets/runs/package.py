@@ -27,6 +27,7 @@ from refusion_assets.files.outgoing import (
     copied,
 )
 from refusion_assets.levering.sealed import Recipient, is_sealed, seal
+from refusion_assets.look_up.trace import LOG, log
 from refusion_assets.place import FORMS, Place, archive, kept, program
 from refusion_assets.report.catalogue import package_guide
 from refusion_assets.report.write import INSIGHT_COLUMNS
@@ -99,6 +100,8 @@ def package(place: Place, month: date, kode: str, target: Path, recipient: Recip
         (inside / SUMS).write_text(sums, encoding="utf-8")
         plain = ready / "pakke.tar"
         _tar(inside, [*names, SUMS], plain, run_day(month, then.rules))
+        # The trace comes first: a package that nobody is known to have made must not lie there.
+        log(place.root / LOG, "udlever", kommunekode=kode, maaned=f"{month:%Y-%m}", pakke=path.name)
         seal(plain, path, recipient)
     return path
 

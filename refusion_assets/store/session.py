@@ -3,10 +3,11 @@
 import hashlib
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -21,6 +22,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.stop import Stop
+from refusion_assets.store.key import connected, key_of, quoted, refusal, unlocked
 from refusion_assets.store.tables import TABLES
 
 if find_spec("pandas") is None:
@@ -41,8 +43,9 @@ SQL_TYPE = {
 COMMITTED_LIMIT = "1MB"
 # A thread that waits for the disk leaves its core to another.
 THREADS = 2 * (os.cpu_count() or 1)
-WAREHOUSE = "lager"
 PIECE = 1_000_000  # rows of a Parquet file in memory at a time
+WAREHOUSE, SPILL = "lager", "spild"
+SPILLS = count(1)
 VIEWS = Path(__file__).parent / "views.sql"
 
 
@@ -175,6 +178,8 @@ class Warehouse:
             yield
         except duckdb.Error as error:
             said = str(error)
+            if of_the_key := refusal(said, path):
+                raise Stop(of_the_key) from None
             if OF_ANOTHER_DUCKDB.search(said):
                 raise Stop(f"{path} er skrevet af en anden udgave af DuckDB; brug den udgave af programmet") from None
             if not DAMAGED.search(said):
@@ -200,7 +205,7 @@ class Warehouse:
         deadline = time.monotonic() + patience
         while True:
             try:
-                connection = duckdb.connect(str(path), read_only=read_only)
+                connection = connected(path, key_of(self.root), read_only=read_only)
                 break
             except duckdb.IOException as error:
                 if refused := OF_THE_SYSTEM.search(str(error)):
@@ -217,7 +222,21 @@ class Warehouse:
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         connection.execute(f"SET threads = {THREADS}")
+        connection.execute(f"SET temp_directory = {quoted(self._spill(read_only=read_only))}")
         return connection
+
+    def _spill(self, *, read_only: bool) -> str:
+        """The folder for what DuckDB has no memory for; empty, so that nothing spills, in a package that is read.
+
+        Each connection has its own, and one that writes takes away those of killed processes.
+        """
+        folder = self.root / WAREHOUSE
+        if not folder.is_dir():
+            return ""
+        for left in () if read_only else folder.glob(f"{SPILL}-*"):
+            if not Path("/proc", left.name.split("-")[1]).exists():
+                shutil.rmtree(left, ignore_errors=True)
+        return str(folder / f"{SPILL}-{os.getpid()}-{next(SPILLS)}")
 
     @contextmanager
     def extracting(self, target: "Warehouse") -> Iterator["Session"]:
@@ -228,12 +247,37 @@ class Warehouse:
         with self._readable(self.published), self._connect(target.published) as connection:
             session = Session(connection)
             session.prepare()
-            connection.execute(f"ATTACH {_literal(str(self.published))} AS landet (READ_ONLY)")
+            key = key_of(self.root)
+            lock = f", ENCRYPTION_KEY {quoted(key)}" if key else ""
+            connection.execute(f"ATTACH {quoted(str(self.published))} AS landet (READ_ONLY{lock})")
             connection.execute("BEGIN")
             yield session
             connection.execute("COMMIT")
             connection.execute("DETACH landet")
             connection.execute("CHECKPOINT")
+
+    def encrypt(self) -> None:
+        """Make the live file anew, encrypted with the key; Stop if there is none, or the file has one already.
+
+        The new file takes the place of the old by rename when it is whole and on the disk.
+        """
+        key = key_of(self.root)
+        if key is None:
+            raise Stop("der er ingen nøgle; nævn en fil med den i REFUSION_NOEGLE_FIL")
+        fresh = self.path.with_suffix(".krypteret")
+        fresh.unlink(missing_ok=True)
+        with self._readable(self.path), closing(unlocked(key)) as connection:
+            connection.execute(f"ATTACH {quoted(str(self.path))} AS gammelt")
+            connection.execute(f"ATTACH {quoted(str(fresh))} AS nyt (ENCRYPTION_KEY {quoted(key)})")
+            connection.execute("COPY FROM DATABASE gammelt TO nyt")
+            connection.execute("CHECKPOINT nyt")
+            connection.execute("CHECKPOINT gammelt")
+            connection.execute("DETACH nyt")
+            with fresh.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(fresh, self.path)
+            connection.execute("DETACH gammelt")
+        self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
 
     def checkpoint(self, patience: float = LOCK_PATIENCE_SECONDS) -> None:
         """Move the log of commits into the live file; Locked if somebody has it open for longer than the patience."""

@@ -21,6 +21,7 @@ from refusion_assets.domain.opgoerelse.ledger import (
     Foraeldet,
     Koersel,
     KommuneKoersel,
+    Opslagshoved,
     Postering,
     Tilbageholdt,
 )
@@ -81,6 +82,7 @@ OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
         "opgoerelse.tilbageholdt": Tilbageholdt,
         "opgoerelse.kendt_fil": KendtFil,
         "opgoerelse.kaede": Kaede,
+        "opgoerelse.opslagshoved": Opslagshoved,
     },
     "assets.findings.advise": {"opgoerelse.advis": Advis},
     "assets.outgoing": {"opgoerelse.fil_grundlag": FilGrundlag},

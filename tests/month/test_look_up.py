@@ -1,6 +1,7 @@
 """A look-up: what may be asked, what is logged, and that what is told is what the warehouse holds."""
 
 import dataclasses
+import io
 import json
 import re
 import shlex
@@ -62,7 +63,8 @@ def test_a_look_up_is_logged_with_who_when_whom_what_and_why(root: DataRoot) -> 
     when = found.pop("tidspunkt")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", when)
     assert found == {
-        "bruger": trace.user(),
+        **trace.user(),
+        "foer": trace.verify(root.path / trace.LOG).hoveder[before],
         "opslag": "forklar",
         "borger_id": 0,
         "maaned": "2024-01",
@@ -166,6 +168,47 @@ def test_the_number_is_understood_with_and_without_its_hyphen_and_only_half_show
     assert with_hyphen == without
     assert CPR[6:] not in without.out
     assert CPR[:6] not in root.refusion("forklar", CPR, "2024-01", "--json", "--formaal", FORMAAL).out
+
+
+def test_the_number_is_asked_for_unseen_or_read_from_standard_input_and_the_old_form_warns(root: DataRoot) -> None:
+    old = root.refusion("forklar", CPR, "2024-01", "--formaal", FORMAAL)
+    assert old.err.startswith("ADVARSEL: personnummeret står i kommandoen")
+    with mock.patch("click.prompt", return_value=CPR) as prompt:
+        asked = root.refusion("forklar", "2024-01", "--formaal", FORMAAL)
+    assert prompt.call_args.kwargs["hide_input"]
+    with mock.patch("sys.stdin", io.StringIO(f"{CPR}\n")):
+        piped = root.refusion("forklar", "2024-01", "--cpr", "-", "--formaal", FORMAAL)
+    assert (asked.out, asked.err) == (piped.out, piped.err) == (old.out, "")
+    assert root.refusion("forklar", CPR, "2024-01", "--cpr", "-").code == 2
+    assert root.refusion("forklar", "2024-01", "--cpr", CPR).code == 2
+    assert CPR not in root.refusion("forklar", "2024-01", "--cpr", CPR).err
+
+
+def test_the_arguments_of_a_running_look_up_hold_no_number(root: DataRoot) -> None:
+    code = f"""import sys; sys.argv = ["refusion", "forklar", "{UKENDT}", "2024-01", "--formaal", "klage"]
+from refusion_assets import cli; cli.main.main(standalone_mode=False)
+print(open("/proc/self/cmdline", "rb").read().replace(b"\\0", b" ").decode())"""
+    assert UKENDT not in python(code, root.environment).splitlines()[-1]
+
+
+def test_the_command_about_the_log_tells_if_it_holds_and_shows_look_ups_without_a_number(root: DataRoot) -> None:
+    root.refusion("forklar", CPR, "2024-01", "--formaal", FORMAAL)
+    this_month = f"{date.today():%Y-%m}"  # noqa: DTZ011  as the log has it
+    ran = root.refusion("opslag", this_month, "--kvittering")
+    assert (ran.code, ran.err) == (0, "")
+    assert f"borger_id 0 maaned 2024-01 {FORMAAL}" in ran.out
+    assert ran.out.endswith("Kæden holder.\n")
+    assert CPR not in ran.out
+    receipt = ran.out.partition("--mod ")[2].split()[0]
+    assert root.refusion("opslag", "--mod", receipt).code == 0
+    path = root.path / trace.LOG
+    whole = path.read_text("utf-8")
+    path.write_text("".join(whole.splitlines(keepends=True)[:-1]), encoding="utf-8")
+    cut = root.refusion("opslag", "--mod", receipt)
+    assert (cut.code, cut.err.count("\n")) == (1, 1)
+    assert "hovedet i lageret så" in cut.err
+    assert "kvitteringen så" in cut.err
+    path.write_text(whole, encoding="utf-8")
 
 
 def test_a_data_root_without_a_run_says_so(tmp_path: Path) -> None:

@@ -96,6 +96,14 @@ class Tilbageholdt(Contract, key=["maaned", "kommunekode"]):
     begrundelse: pl.String = pa.Field(description="empty where the operator gave none, as from chosen cells of the UI")
 
 
+class Opslagshoved(Contract, key=["koersel"]):
+    """One row per run: how far the log of look-ups reached when the run was settled or closed."""
+
+    koersel: pl.Int64 = pa.Field(ge=1)
+    linjer: pl.Int64 = pa.Field(ge=0, description="lines in the log of look-ups")
+    hoved: pl.String = pa.Field(description="chained sha256 of the last line, zeros before the first")
+
+
 class FilGrundlag(Contract, key=["kommunekode"]):
     """One row per municipality of the run whose files were made last: the basis of its ledger files."""
 
