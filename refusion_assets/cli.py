@@ -278,9 +278,7 @@ def genindlaes(say: Say, accepter: tuple[str, ...], begrundelse: str) -> None:
 
 @main.command()
 @click.argument("hvem", nargs=-1, metavar="ÅÅÅÅ-MM")
-@click.option(
-    "--cpr", type=Valg(["-"]), help="Med - læses personnummeret fra standard input; ellers bliver der spurgt."
-)
+@click.option("--cpr", metavar="-", help="Med - læses personnummeret fra standard input; ellers bliver der spurgt.")
 @click.option("--formaal", metavar="TEKST", help="Hvad opslaget er til; det gemmes. Udelades det, bliver der spurgt.")
 @click.option("--alt", is_flag=True, help="Det hele, uge for uge; ellers svaret i fem linjer.")
 @click.option("--json", "som_json", is_flag=True, help="Svaret som JSON; nøglerne står i docs/forklar.md.")
@@ -305,6 +303,8 @@ def forklar(
 
     if log and not pakke:
         wrong("--log hører til --pakke; ellers gemmes opslag i dataroden")
+    if cpr not in (None, "-"):
+        wrong("personnummeret skal ikke stå i kommandoen; skriv --cpr - og send det ind på standard input")
     typed = len(hvem) > 1
     if typed and cpr:
         wrong("--cpr - læser nummeret fra standard input, så det skal ikke også stå i kommandoen")

@@ -66,13 +66,18 @@ def connected(path: Path, key: str | None, *, read_only: bool) -> duckdb.DuckDBP
 
 
 def unlocked(key: str) -> duckdb.DuckDBPyConnection:
-    """A connection in memory that can read and write what the key locks: DuckDB files, Parquet files and spill."""
+    """A connection in memory that can read and write what the key locks."""
     connection = duckdb.connect(":memory:")
+    unlock(connection, key)
+    return connection
+
+
+def unlock(connection: duckdb.DuckDBPyConnection, key: str) -> None:
+    """Let a connection read and write what the key locks: DuckDB files, Parquet files and spill."""
     connection.execute(f"LOAD {quoted(str(_extension()))}")
     connection.execute("SET temp_file_encryption = true")
     for_parquet = base64.b64encode(hashlib.sha256(key.encode()).digest()).decode()
     connection.execute(f"PRAGMA add_parquet_key('{PARQUET}', '{for_parquet}')")
-    return connection
 
 
 def _extension() -> Path:

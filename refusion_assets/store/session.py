@@ -22,7 +22,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.stop import Stop
-from refusion_assets.store.key import connected, key_of, quoted, refusal, unlocked
+from refusion_assets.store.key import connected, key_of, quoted, refusal, unlock, unlocked
 from refusion_assets.store.tables import TABLES
 
 if find_spec("pandas") is None:
@@ -205,7 +205,7 @@ class Warehouse:
         deadline = time.monotonic() + patience
         while True:
             try:
-                connection = connected(path, key_of(self.root), read_only=read_only)
+                connection = connected(path, self._key(), read_only=read_only)
                 break
             except duckdb.IOException as error:
                 if refused := OF_THE_SYSTEM.search(str(error)):
@@ -225,6 +225,10 @@ class Warehouse:
         connection.execute(f"SET temp_directory = {quoted(self._spill(read_only=read_only))}")
         return connection
 
+    def _key(self) -> str | None:
+        """The key of the data root; none for a package, which has no live file and is sealed as a whole."""
+        return key_of(self.root) if self.path.parent.is_dir() else None
+
     def _spill(self, *, read_only: bool) -> str:
         """The folder for what DuckDB has no memory for; empty, so that nothing spills, in a package that is read.
 
@@ -232,6 +236,8 @@ class Warehouse:
         """
         folder = self.root / WAREHOUSE
         if not folder.is_dir():
+            folder = self.published.parent
+        if read_only and folder.name != WAREHOUSE:
             return ""
         for left in () if read_only else folder.glob(f"{SPILL}-*"):
             if not Path("/proc", left.name.split("-")[1]).exists():
@@ -244,10 +250,12 @@ class Warehouse:
 
         All is in one transaction; the new file has no log beside it when the block has ended well.
         """
-        with self._readable(self.published), self._connect(target.published) as connection:
+        with self._readable(self.published), target._connect(target.published) as connection:  # noqa: SLF001  of this class
             session = Session(connection)
             session.prepare()
-            key = key_of(self.root)
+            key = self._key()
+            if key:
+                unlock(connection, key)
             lock = f", ENCRYPTION_KEY {quoted(key)}" if key else ""
             connection.execute(f"ATTACH {quoted(str(self.published))} AS landet (READ_ONLY{lock})")
             connection.execute("BEGIN")

@@ -10,6 +10,7 @@ import pytest
 
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store import key as keys
+from refusion_assets.store.publish import publish
 from refusion_assets.store.session import SPILL, Warehouse
 
 KEY, OTHER = "en lang 'laas' til en proeve", "en anden lang laas"
@@ -79,6 +80,19 @@ def test_a_plain_file_is_made_anew_under_a_key_with_all_its_rows(tmp_path: Path)
         with pytest.raises(Stop, match="er krypteret"):
             warehouse.encrypt()
     assert holds(tmp_path, MARK[:20]) == []
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_package_taken_from_a_locked_warehouse_is_plain_as_it_is_sealed_whole(tmp_path: Path) -> None:
+    country, package = Warehouse(tmp_path / "land"), Warehouse(tmp_path / "pakke")
+    marked(country)
+    publish(country)
+    with country.extracting(package) as session:
+        session.run("CREATE TABLE mit AS SELECT tekst FROM landet.main.maerke")
+    with package.reading() as session:
+        assert session.value("SELECT tekst FROM mit") == MARK
+    assert holds(tmp_path / "pakke", MARK[:20])
+    assert holds(tmp_path / "land", MARK[:20]) == []
 
 
 def in_file(path: Path, text: str, mode: int = 0o600) -> Path:
