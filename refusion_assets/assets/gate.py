@@ -258,7 +258,7 @@ def gate(session: Session, place: Place, month: date) -> int:
         raise Stop(f"{month:%Y-%m} er ikke næste kørsel; den næste er {next_month(max(runs)):%Y-%m}")
     refuse_held_back(session, place, next_month(month, -1), f"før {month:%Y-%m} kan køres")
     if before == AABEN and not (place.outgoing / f"{next_month(month, -1):%Y-%m}").exists():
-        # So it is after the warehouse was taken back from the published copy in the middle of a run.
+        # So it is after the warehouse was taken back from the published state in the middle of a run.
         raise Stop(
             f"filerne for kørsel {next_month(month, -1):%Y-%m} mangler i {place.outgoing.name}; kør den igen først"
         )
@@ -271,9 +271,9 @@ def _refuse_lost(place: Place, month: date) -> None:
     there = sorted(filter(None, (month_named(folder.name) for folder in place.outgoing.glob("*"))))
     if there and there[0] < month:
         raise Stop(
-            f"lageret kender ingen kørsel, men i {place.outgoing.name} ligger filer for {there[-1]:%Y-%m}; læg en kopi "
-            "af udgivet/ydelsesrefusion.duckdb i mappen lager, og kør det samme igen, eller kør månederne igen fra "
-            f"{there[0]:%Y-%m}"
+            f"lageret kender ingen kørsel, men i {place.outgoing.name} ligger filer for {there[-1]:%Y-%m}; læg "
+            "mappen lager/laesning tilbage, slet den nye lager/ydelsesrefusion.duckdb, og kør det samme igen, eller "
+            f"kør månederne igen fra {there[0]:%Y-%m}"
         )
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -21,7 +21,9 @@ import pandera.errors
 import polars as pl
 
 from refusion_assets.domain.stop import Stop
-from refusion_assets.store.tables import TABLES
+from refusion_assets.store import durable
+from refusion_assets.store.state import READING, STATE, State, mended
+from refusion_assets.store.tables import TABLES, breaks, listed, types_of
 
 if find_spec("pandas") is None:
     # For each value of a query DuckDB asks for pandas, and Python would look through every folder each time.
@@ -30,19 +32,13 @@ if find_spec("pandas") is None:
 LOCK_PATIENCE_SECONDS = 30.0
 # DuckDB keeps blocks in memory up to this limit and spills beyond it; the frames of a shard come on top.
 MEMORY_LIMIT = "2500MB"
-SQL_TYPE = {
-    pl.Date: "DATE",
-    pl.Int64: "BIGINT",
-    pl.String: "VARCHAR",
-    pl.Boolean: "BOOLEAN",
-    pl.Datetime: "TIMESTAMP",
-}
 # DuckDB reads a step's commit again at each opening of the file, until a checkpoint moves it into the file.
 COMMITTED_LIMIT = "1MB"
 # A thread that waits for the disk leaves its core to another.
 THREADS = 2 * (os.cpu_count() or 1)
 WAREHOUSE = "lager"
 VIEWS = Path(__file__).parent / "views.sql"
+NO_FILE = Path(":memory:")
 
 
 class ContractError(ValueError):
@@ -103,9 +99,18 @@ class Warehouse:
         """The copy that analysts open; replaced by atomic rename after a run."""
         return self.root / "udgivet" / "ydelsesrefusion.duckdb"
 
+    def is_published(self) -> bool:
+        """True if there is a state, or in an unpacked package a file, for readers."""
+        return (self.root / READING / STATE).exists() or self.published.exists()
+
     @contextmanager
     def open(self) -> Iterator["Session"]:
-        """A session in one transaction: committed if the block ends well, else the state before it."""
+        """A session in one transaction: committed if the block ends well, else the state before it.
+
+        Where the live file is gone, it is made again of the published state.
+        """
+        if not self.path.exists():
+            self._take_back()
         with self._readable(self.path), self._connect(self.path) as connection:
             session = Session(connection)
             connection.execute("BEGIN")
@@ -115,16 +120,35 @@ class Warehouse:
 
     @contextmanager
     def reading(self) -> Iterator["Session"]:
-        """A session that only reads the published copy, so that no run ever waits for it; Stop if there is none."""
-        if not self.published.exists():
-            raise Stop(f"der er ingen udgivet kørsel i {self.root} endnu; er REFUSION_DATA rigtig? kør en måned først")
-        with self._readable(self.published), self._connect(self.published, read_only=True) as connection:
+        """A session that reads the last published state, so that no run ever waits for it; Stop if there is none.
+
+        In an unpacked package it reads the package's DuckDB file.
+        """
+        state = State.read(self.root)
+        if state is None:
+            with self._plain() as session:
+                yield session
+            return
+        with mended(state), self._connect(NO_FILE) as connection:
+            _read_from(connection, state)
             yield Session(connection)
 
     @contextmanager
-    def watching(self) -> Iterator["Session"]:
+    def _plain(self) -> Iterator["Session"]:
+        """A session on a file of tables in `udgivet`: that of a package, or the copy of an earlier program."""
+        none = f"der er ingen udgivet kørsel i {self.root} endnu; er REFUSION_DATA rigtig? kør en måned først"
+        if not self.published.exists():
+            raise Stop(none)
+        with self._readable(self.published), self._connect(self.published, read_only=True) as connection:
+            session = Session(connection)
+            if not session.count("duckdb_tables()"):
+                raise Stop(none)
+            yield session
+
+    @contextmanager
+    def watching(self, patience: float = 1.0) -> Iterator["Session"]:
         """A session on the live file that changes nothing, not even the layout; Locked if a run has it open."""
-        with self._readable(self.path), self._connect(self.path, read_only=True, patience=1.0) as connection:
+        with self._readable(self.path), self._connect(self.path, read_only=True, patience=patience) as connection:
             yield Session(connection)
 
     @contextmanager
@@ -142,14 +166,33 @@ class Warehouse:
             raise Stop(f"{path} kan ikke læses, {what} er beskadiget; {self._remedy(path)}") from None
 
     def _remedy(self, path: Path) -> str:
-        """The way out when a file cannot be read. The published copy is the live file after the last run."""
+        """The way out when a file cannot be read."""
         if path == self.published:
             return f"flyt mappen {path.parent.name} et andet sted hen; den næste kørsel laver en ny"
-        aside = f"flyt mappen {WAREHOUSE} et andet sted hen"
-        if not self.published.exists():
-            return f"{aside}, og kør månederne igen fra den første"
-        copy = f"{self.published.parent.name}/{self.published.name}"
-        return f"{aside}, læg en kopi af {copy} i en ny mappe {WAREHOUSE}, og kør det samme igen"
+        if State.read(self.root) is None:
+            return f"flyt mappen {WAREHOUSE} et andet sted hen, og kør månederne igen fra den første"
+        return (
+            f"flyt {WAREHOUSE}/{path.name} og {path.name}.wal et andet sted hen, og kør det samme igen: så laves "
+            "lageret af den udgivne tilstand"
+        )
+
+    def _take_back(self) -> None:
+        """Make the live file of the published state, if there is one. Stop if a file of the state is missing."""
+        state = State.read(self.root)
+        if state is None:
+            return
+        fresh = self.path.with_name(f"{self.path.name}.ny")
+        for path in (fresh, fresh.with_name(f"{fresh.name}.wal")):
+            path.unlink(missing_ok=True)
+        with self._beside(state, fresh) as session:
+            for table in state.kolonner:
+                columns = listed(types_of(table))
+                session.run(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM landet.{table}")
+        # The log of the lost file would be read into the new one.
+        lost = self.path.with_name(f"{self.path.name}.wal")
+        if lost.exists():
+            lost.rename(lost.with_name(f"{lost.name}.beskadiget"))
+        durable.put(fresh, self.path)
 
     def _connect(
         self, path: Path, *, read_only: bool = False, patience: float = LOCK_PATIENCE_SECONDS
@@ -180,14 +223,25 @@ class Warehouse:
 
     @contextmanager
     def extracting(self, target: "Warehouse") -> Iterator["Session"]:
-        """A session on the new published copy of another data root, which can also read this one's, named `landet`.
+        """A session on the new DuckDB file of a package, which can also read this root's state, named `landet`.
 
         All is in one transaction; the new file has no log beside it when the block has ended well.
         """
-        with self._readable(self.published), self._connect(target.published) as connection:
+        state = State.read(self.root)
+        if state is None:
+            raise Stop(f"der er ingen udgivet kørsel i {self.root} endnu; kør den sidste måned igen")
+        with self._beside(state, target.published) as session:
+            yield session
+
+    @contextmanager
+    def _beside(self, state: State, path: Path) -> Iterator["Session"]:
+        """A session in one transaction on a new file with every table, and with those of a state named `landet`."""
+        with mended(state), self._connect(path) as connection:
             session = Session(connection)
             session.prepare()
-            connection.execute(f"ATTACH {_literal(str(self.published))} AS landet (READ_ONLY)")
+            connection.execute("ATTACH ':memory:' AS landet")
+            for statement in state.views(database="landet"):
+                connection.execute(statement)
             connection.execute("BEGIN")
             yield session
             connection.execute("COMMIT")
@@ -200,44 +254,6 @@ class Warehouse:
             connection.execute("CHECKPOINT")
 
 
-# Each pandera check as SQL that is true where a value breaks it; a missing value has its own condition.
-BROKEN: dict[str, Callable[[str, dict[str, Any]], str]] = {
-    "isin": lambda name, said: f"{name} NOT IN ({', '.join(map(_literal, said['allowed_values']))})",
-    "greater_than": lambda name, said: f"{name} <= {_literal(said['min_value'])}",
-    "greater_than_or_equal_to": lambda name, said: f"{name} < {_literal(said['min_value'])}",
-    "less_than_or_equal_to": lambda name, said: f"{name} > {_literal(said['max_value'])}",
-    "str_matches": lambda name, said: f"NOT regexp_matches({name}, {_literal(said['pattern'])})",
-    "str_length": lambda name, said: (
-        f"length({name}) NOT BETWEEN {said['min_value'] or 0} AND {said['max_value'] or 2**31}"
-    ),
-}
-
-
-def _literal(value: object) -> str:
-    """A value of a contract as SQL."""
-    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
-
-
-def _conditions(name: str, column: Any) -> Iterator[tuple[str, str]]:
-    """The conditions of a column's contract: a word, and the SQL that is true where a row breaks it."""
-    if not column.nullable:
-        yield "not_nullable", f'"{name}" IS NULL'
-    for check in column.checks:
-        yield check.name, BROKEN[check.name](f'"{name}"', check.statistics)
-
-
-def _how_many(table: str, name: str, what: str, condition: str) -> str:
-    """SQL for how many rows of a table break one condition of a column.
-
-    DuckDB's statistics rule out most rows unread. A list of values would be compared with every row, so each distinct
-    value is compared once. Its count is an aggregate, as a second key would be compared with every row too.
-    """
-    if what != "isin":
-        return f"SELECT count(*) FROM {table} WHERE {condition}"
-    each = f'SELECT any_value("{name}") AS "{name}", count(*) AS antal FROM {table} GROUP BY "{name}"'
-    return f"SELECT coalesce(sum(antal), 0)::BIGINT FROM ({each}) WHERE {condition}"
-
-
 @cache
 def _layout() -> tuple[str, ...]:
     """The statements that make every schema, table and view; tables follow their contracts."""
@@ -245,14 +261,25 @@ def _layout() -> tuple[str, ...]:
     for table in TABLES:
         statements.append(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
         statements.append(f"CREATE TABLE IF NOT EXISTS {table} ({_columns(table)})")
-    views = VIEWS.read_text("utf-8").split(";\n")
-    return (*statements, *(view for view in views if view.strip()))
+    return (*statements, *views_of())
+
+
+def views_of() -> list[str]:
+    """The statements that make each view of the tables."""
+    return [view for view in VIEWS.read_text("utf-8").split(";\n") if view.strip()]
+
+
+def _read_from(connection: duckdb.DuckDBPyConnection, state: State) -> None:
+    """Make every table and view of the warehouse in an empty session, each a view on the files of a state."""
+    # The files of a state never change, so what was read of one holds as long as the session.
+    connection.execute("SET parquet_metadata_cache = true")
+    for statement in (*state.views(), *views_of()):
+        connection.execute(statement)
 
 
 def _columns(table: str) -> str:
     """The columns of a table in SQL, as its contract has them."""
-    columns = TABLES[table].to_schema().columns
-    return ", ".join(f'"{name}" {SQL_TYPE[column.dtype.type.base_type()]}' for name, column in columns.items())
+    return ", ".join(f'"{name}" {kind}' for name, kind in types_of(table).items())
 
 
 def among(column: str, parameter: str, of: str = "VARCHAR") -> str:
@@ -306,7 +333,7 @@ class Session:
 
     def has(self, table: str) -> bool:
         """True if the warehouse has a table; one made by an earlier version of the program may lack it."""
-        known = "SELECT count(*) > 0 FROM duckdb_tables() WHERE schema_name = $schema AND table_name = $name"
+        known = "SELECT count(*) > 0 FROM duckdb_columns() WHERE schema_name = $schema AND table_name = $name"
         schema, _, name = table.partition(".")
         return bool(self.value(known, schema=schema, name=name))
 
@@ -316,7 +343,9 @@ class Session:
         The file stays as it is. Stop if a table that is there has other columns.
         """
         self.refuse_other_columns()
-        there = self.frame("SELECT schema_name || '.' || table_name AS tabel FROM duckdb_tables()")["tabel"].to_list()
+        there = self.frame("SELECT DISTINCT schema_name || '.' || table_name AS tabel FROM duckdb_columns()")[
+            "tabel"
+        ].to_list()
         lacking = [table for table in TABLES if table not in there]
         if not lacking:
             return
@@ -423,11 +452,7 @@ class Session:
 
         For tables too large to pass through a frame. Keys are not tested. KeyError on a check without SQL.
         """
-        found = {
-            f"{name}: {what}": self.integer(_how_many(table, name, what, condition))
-            for name, column in TABLES[table].to_schema().columns.items()
-            for what, condition in _conditions(name, column)
-        }
+        found = {what: self.integer(query) for what, query in breaks(table).items()}
         return {what: number for what, number in found.items() if number}
 
     def replace(self, table: str, frame: pl.DataFrame) -> int:
