@@ -19,8 +19,7 @@ from refusion_assets.domain.opgoerelse.ledger import ydelse_navne
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.files.arrivals import kept
 from refusion_assets.files.delivered import months_on_disk, report_files
-from refusion_assets.store.session import SQL_TYPE
-from refusion_assets.store.tables import TABLES
+from refusion_assets.store.tables import SQL_TYPE, TABLES
 
 KOMMUNE, MAANED, AFSENDER = "kommune", "maaned", "afsender"
 MONTHS_ON_BOARD = 13

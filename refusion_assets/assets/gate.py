@@ -24,7 +24,8 @@ from refusion_assets.partitions import senders as known_senders
 from refusion_assets.place import Place, unforeseen
 from refusion_assets.rulebook.load import RuleError
 from refusion_assets.store.events import forget, together
-from refusion_assets.store.session import ContractError, Locked, Relation, Session
+from refusion_assets.store.session import Locked, Relation, Session
+from refusion_assets.store.tables import ContractError
 
 POOL = "duckdb"
 GENBEREGN, GENINDLAES = "genberegn", "genindlaes"
@@ -299,9 +300,9 @@ def _refuse_lost(place: Place, month: date) -> None:
     there = sorted(filter(None, (month_named(folder.name) for folder in place.outgoing.glob("*"))))
     if there and there[0] < month:
         raise Stop(
-            f"lageret kender ingen kørsel, men i {place.outgoing.name} ligger filer for {there[-1]:%Y-%m}; læg en kopi "
-            "af udgivet/ydelsesrefusion.duckdb i mappen lager, og kør det samme igen, eller kør månederne igen fra "
-            f"{there[0]:%Y-%m}"
+            f"lageret kender ingen kørsel, men i {place.outgoing.name} ligger filer for {there[-1]:%Y-%m}; læg "
+            "mappen lager/laesning tilbage, slet den nye lager/ydelsesrefusion.duckdb, og kør det samme igen, eller "
+            f"kør månederne igen fra {there[0]:%Y-%m}"
         )
 
 

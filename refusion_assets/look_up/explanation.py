@@ -43,7 +43,7 @@ JUDGED = f"""SELECT m.* EXCLUDE (regel), coalesce(d.status, 'brugt') AS status,
     JOIN ({FILES}) f ON f.fil_id = m.fil_id"""
 # A report with a repeated id is judged by every file with the id, also by lines about other persons.
 OTHERS = f"""SELECT l.*, f.kendt_fra, f.fil_orden FROM (
-        SELECT indberetning_id, fil_id, any_value(linje) AS linje FROM classified.linje
+        SELECT indberetning_id, fil_id, min(linje) AS linje FROM classified.linje
         WHERE art = 'I' AND indberetning_id IN (SELECT unnest($ids::VARCHAR[])) GROUP BY ALL) o
     JOIN classified.linje l ON l.fil_id = o.fil_id AND l.linje = o.linje
     JOIN ({FILES}) f ON f.fil_id = l.fil_id WHERE l.borger_id IS DISTINCT FROM $borger"""

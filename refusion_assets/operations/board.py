@@ -52,7 +52,7 @@ LONG = 3600.0
 BYTES_A_RAW_BYTE = 3
 # More than any warehouse has had, so that raw files that were put away make no month look too large for the disk.
 MOST_BYTES = 10
-# The live file, its log, and the two copies for analysts grow by the month's rows.
+# The live file, its log, and the files of the last two states grow by the month's rows.
 FILES_THAT_GROW = 4
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ def known(place: Place, ask: Callable[[Session], T], nothing: T) -> T:
             session.fill_in()
             return ask(session)
     except Locked:
-        if not place.warehouse.published.exists():
+        if not place.warehouse.is_published():
             return nothing
         with place.warehouse.reading() as session:
             session.fill_in()
@@ -226,8 +226,9 @@ def _room(place: Place, month: date, least: int) -> Plads:
     # Before the first file has come, the month is taken to be as large as the one before.
     fresh = fresh or sum(_size(folder) for folder in folders if folder.name == f"{next_month(month, -1):%Y-%m}")
     grown = min(fresh * live // before, fresh * MOST_BYTES) if live and before else (fresh + before) * BYTES_A_RAW_BYTE
-    copies = len(list(place.warehouse.published.parent.glob("*"))) if live else 2
-    needed = grown * FILES_THAT_GROW + live * max(0, 2 - copies) + fresh
+    # A first state holds everything; its files take less room than the live file.
+    first = live if live and not place.warehouse.is_published() else 0
+    needed = grown * FILES_THAT_GROW + first + fresh
     return Plads(needed, shutil.disk_usage(place.root).free, least)
 
 

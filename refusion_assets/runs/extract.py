@@ -19,8 +19,8 @@ from refusion_assets.domain.refusion.residence import NO_KOMMUNE, residence
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place, rules_of_runs
-from refusion_assets.store.session import ContractError, Relation, Session, Warehouse
-from refusion_assets.store.tables import TABLES
+from refusion_assets.store.session import Relation, Session, Warehouse
+from refusion_assets.store.tables import TABLES, ContractError
 
 # Files as a look-up sees them; one of another municipality keeps only its month and place in the order of judgement.
 FILES = """SELECT * REPLACE (min(kendt_fra) OVER (

@@ -3,17 +3,22 @@
 import base64
 import hashlib
 import os
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
 import duckdb
 
 from refusion_assets.domain.stop import Stop
+from refusion_assets.store import durable
+from refusion_assets.store.tables import quoted
 
+NO_FILE = Path(":memory:")
 FILE, SAID = "REFUSION_NOEGLE_FIL", "REFUSION_NOEGLE"
 SHORTEST = 16
 MAKE = "lav en med: (umask 077; openssl rand -base64 32 > FIL)"
 PARQUET = "refusion"
+FOOTER_KEY = f"{{footer_key: '{PARQUET}'}}"
 
 
 def key_of(root: Path) -> str | None:
@@ -55,6 +60,8 @@ def connected(path: Path, key: str | None, *, read_only: bool) -> duckdb.DuckDBP
     if key is None:
         return duckdb.connect(str(path), read_only=read_only)
     connection = unlocked(key)
+    if path == NO_FILE:
+        return connection
     mode = ", READ_ONLY" if read_only else ""
     try:
         connection.execute(f"ATTACH {quoted(str(path))} AS {path.stem} (ENCRYPTION_KEY {quoted(key)}{mode})")
@@ -80,6 +87,22 @@ def unlock(connection: duckdb.DuckDBPyConnection, key: str) -> None:
     connection.execute(f"PRAGMA add_parquet_key('{PARQUET}', '{for_parquet}')")
 
 
+def encrypt(path: Path, key: str) -> None:
+    """A DuckDB file made anew, encrypted with a key; it takes the place of the old by rename when it is on the disk."""
+    fresh = path.with_suffix(".krypteret")
+    fresh.unlink(missing_ok=True)
+    with closing(unlocked(key)) as connection:
+        connection.execute(f"ATTACH {quoted(str(path))} AS gammelt")
+        connection.execute(f"ATTACH {quoted(str(fresh))} AS nyt (ENCRYPTION_KEY {quoted(key)})")
+        connection.execute("COPY FROM DATABASE gammelt TO nyt")
+        connection.execute("CHECKPOINT nyt")
+        connection.execute("CHECKPOINT gammelt")
+        connection.execute("DETACH nyt")
+        durable.put(fresh, path)
+        connection.execute("DETACH gammelt")
+    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+
+
 def _extension() -> Path:
     """DuckDB's extension with OpenSSL, without which it only reads what is encrypted; Stop if it is not installed."""
     found = find_spec("duckdb_extension_httpfs")
@@ -90,11 +113,6 @@ def _extension() -> Path:
             f"kryptering kræver pakken duckdb-extension-httpfs=={duckdb.__version__}; installér den, eller fjern {FILE}"
         )
     return path
-
-
-def quoted(text: str) -> str:
-    """A text as SQL."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def refusal(said: str, path: Path) -> str | None:

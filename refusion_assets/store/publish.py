@@ -1,49 +1,93 @@
-"""Publish: the copy of the warehouse that analysts read while a run writes."""
+"""Publish: a new state of Parquet files, of which only those with another content are written."""
 
 import fcntl
+import hashlib
 import os
-import shutil
-import struct
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
-from refusion_assets.store.session import Locked, Warehouse
+import duckdb
 
-HEADERS = 3 * 4096
-"""Bytes before the first block of a DuckDB file: one main header and two database headers, 4096 bytes each."""
+from refusion_assets.store import durable
+from refusion_assets.store.key import FOOTER_KEY, key_of
+from refusion_assets.store.session import LOCK_PATIENCE_SECONDS, Locked, Session, Warehouse, views_of
+from refusion_assets.store.state import (
+    ANALYSTS,
+    BEFORE,
+    FORM,
+    READING,
+    STATE,
+    Part,
+    State,
+    is_whole,
+    of_files,
+    sha256_of,
+)
+from refusion_assets.store.tables import (
+    FILE,
+    LEFT_OUT,
+    MONTH,
+    PARTS,
+    PEOPLE,
+    RUN,
+    TABLES,
+    listed,
+    quoted,
+    types_of,
+    visible,
+)
 
 LOCK = "udgivelse.laas"
-MAGIC = b"DUCK"
-CHECKSUM = 8
-PIECE = 4 * 2**20
-READERS, BLOCKS_ASKED = 16, 256
-BLOCK_SIZE_AT = 8 + 4 * 8
-"""Where a database header says its block size: after its checksum, iteration, two block numbers and block count."""
+FRESH = ".ny"
+SQL_VIEWS = "visninger.sql"
+PEOPLE_A_FILE = 100_000
+ROWS_A_GROUP = 20 * 2048
+WHOLE = "alt"
+CUT_FROM = 1_000_000
+"""The rows from which a table is more than one file."""
+MONEY = ("refusion_oere", "medfinansiering_oere")
+# The rows of a file lie by person, who is then found by the statistics of the groups of rows.
+PERSON = ("borger_id", "cpr")
+KIND = {
+    MONTH: ("strftime({0}, '%Y-%m')", "{0} >= DATE '{1}-01' AND {0} < DATE '{1}-01' + INTERVAL 1 MONTH"),
+    RUN: ("printf('%04d', {0})", "{0} = CAST('{1}' AS BIGINT)"),
+    PEOPLE: (f"printf('%05d', {{0}} // {PEOPLE_A_FILE})", f"{{0}} // {PEOPLE_A_FILE} = CAST('{{1}}' AS BIGINT)"),
+    FILE: ("f.maaned", "{0} IN (SELECT fil_id FROM raw.fil WHERE modtaget_maaned = DATE '{1}-01')"),
+}
+OF_FILES = "LEFT JOIN (SELECT fil_id, strftime(modtaget_maaned, '%Y-%m') AS maaned FROM raw.fil) f USING (fil_id)"
+
+
+# `classified.karantaene` as analysts have it: the file and line, and nothing as it was written.
+QUARANTINE = """CREATE OR REPLACE VIEW classified.karantaene AS
+SELECT d.fil_id, d.linje, d.regel, l.borger_id, l.ydelse_id, l.beloeb_oere, f.kilde, f.modtaget_maaned
+FROM classified.dom d JOIN classified.linje l USING (fil_id, linje) JOIN raw.fil f USING (fil_id)
+WHERE d.status = 'karantaene'"""
+
+
+class NotTheSame(RuntimeError):
+    """A written file does not hold what the warehouse holds; nothing is shown."""
 
 
 def publish(warehouse: Warehouse) -> Path:
-    """The published copy, made anew from the live file; readers keep the copy they have open."""
+    """The state of the live file shown to all readers; those who read keep the state they have."""
     with _alone(warehouse):
         warehouse.checkpoint()
-        copy_changed(warehouse.path, warehouse.published)
+        with warehouse.watching(LOCK_PATIENCE_SECONDS) as session:
+            _show(warehouse, session)
     return warehouse.published
 
 
 def publish_if_idle(warehouse: Warehouse) -> bool:
-    """True if the published copy was made anew; not while a run has the live file open, which will do it itself.
+    """True if a new state was shown; not while a run has the live file open, which will do it itself.
 
-    For those outside the queue of runs: nobody can write the live file while it is copied.
+    For those outside the queue of runs: nobody can write the live file while it is read.
     """
     try:
         with _alone(warehouse):
             warehouse.checkpoint(patience=1.0)
-            with warehouse.watching():
-                copy_changed(warehouse.path, warehouse.published)
+            with warehouse.watching() as session:
+                _show(warehouse, session)
     except Locked:
         return False
     return True
@@ -51,89 +95,193 @@ def publish_if_idle(warehouse: Warehouse) -> bool:
 
 @contextmanager
 def _alone(warehouse: Warehouse) -> Iterator[None]:
-    """Within the block, nobody else makes the copy of the data root."""
+    """Within the block, nobody else publishes the data root."""
     with (warehouse.path.parent / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def copy_changed(live: Path, published: Path) -> None:
-    """Put a file with the bytes of the live one in its place by rename, so that readers keep the file they have open.
+def _show(warehouse: Warehouse, session: Session) -> None:
+    """Write the changed files, prove them, and put the new state in the place of the old one, last the analysts' views.
 
-    The program writes only the differing blocks, into the previous copy, which nobody opens. So the cost follows the
-    change and not the country. It takes a third file; a file with a reader is left alone.
+    A kill at any place leaves a whole state. The next publishing removes what no state names, and makes the analysts'
+    views anew if they are not of the state.
     """
-    published.parent.mkdir(parents=True, exist_ok=True)
-    spare, fresh = published.with_suffix(".forrige"), published.with_suffix(".ny")
-    # A file by this name was being written when the process ended, so nothing in it can be trusted.
-    fresh.unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
-        os.rename(spare, fresh)
-    if not (fresh.exists() and _made_like(fresh, live)):
-        fresh.unlink(missing_ok=True)
-        shutil.copyfile(live, fresh)
-    # On a disk without hard links the whole file is copied every time.
-    with suppress(OSError):
-        os.link(published, spare)
-    # A log was copied by hand with its file; DuckDB must not read it into another.
-    published.with_name(f"{published.name}.wal").unlink(missing_ok=True)
-    os.replace(fresh, published)
+    root = warehouse.root
+    session.fill_in()
+    old = _readable(root, STATE)
+    _sweep(root, [old, _readable(root, BEFORE)])
+    known = {part.navn: part for part in old.dele if is_whole(root, part)} if old else {}
+    written = _Written(root, session, {(part.tabel, part.navn): part for part in known.values()})
+    written.all()
+    durable.flush_all(root / part.path for part in written.fresh)
+    new = State(root, tuple(written.parts), {table: types_of(table) for table in TABLES}, written.encrypted)
+    if old is None or new.text != old.text:
+        folder = root / READING
+        folder.mkdir(parents=True, exist_ok=True)
+        if old is not None:
+            durable.write(folder / BEFORE, old.text)
+        durable.write(folder / STATE, new.text)
+    _show_to_analysts(warehouse, new)
+    _sweep(root, [new, _readable(root, BEFORE)])
 
 
-def _made_like(old: Path, live: Path) -> bool:
-    """True if an old copy took the bytes of the live file; not if a reader has it open."""
-    with live.open("rb") as source, old.open("r+b") as target:
-        if _in_use(target):
-            return False
-        block = _block_size(source)
-        if not block or block != _block_size(target):
-            return False
-        size = os.fstat(source.fileno()).st_size
-        _write(source, target, 0, HEADERS)
-        for first, after in _differing(source, target, block, size):
-            _write(source, target, first, after)
-        target.truncate(size)
-        return True
-
-
-def _in_use(file: BinaryIO) -> bool:
-    """True if a reader's DuckDB holds a lock on the file; otherwise this function takes the lock.
-
-    The lock belongs to an open file, not to a process, so it meets a reader in this process too.
-    """
+def _readable(root: Path, name: str) -> State | None:
+    """A state that is kept; None if its file is gone or cannot be read, so that all is written anew."""
     try:
-        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-    except OSError:
-        return True
-    return False
+        return State.read(root, name)
+    except Exception:  # noqa: BLE001  whatever it is, a new state mends it
+        return None
 
 
-def _block_size(file: BinaryIO) -> int:
-    """The bytes of a block, as both headers of a DuckDB file say; 0 if it is none, or they differ."""
-    head = os.pread(file.fileno(), HEADERS, 0)
-    said = {struct.unpack_from("<Q", head, start + BLOCK_SIZE_AT)[0] for start in (4096, 8192)} - {0}
-    return said.pop() if head[8:12] == MAGIC and len(head) == HEADERS and len(said) == 1 else 0
+class _Written:
+    """The parts of a new state: those of the old one with the same content, and the files written for the others."""
+
+    def __init__(self, root: Path, session: Session, known: dict[tuple[str, str], Part]) -> None:
+        self.root, self.session, self.known = root, session, known
+        self.parts: list[Part] = []
+        self.fresh: list[Part] = []
+        self.encrypted = key_of(root) is not None
+
+    def all(self) -> None:
+        """The parts of every table; NotTheSame if a written file differs from the warehouse."""
+        counted = " UNION ALL ".join(
+            f"SELECT {quoted(table)} AS tabel, count(*) AS raekker FROM {table}" for table in TABLES
+        )
+        rows = self.session.pairs(counted)
+        small = [table for table in TABLES if table not in PARTS or rows[table] < CUT_FROM]
+        whole = " UNION ALL ".join(
+            f"SELECT {quoted(table)} AS tabel, {_content(table)} FROM {table} t" for table in small if rows[table]
+        )
+        said = self.session.pairs(f"SELECT tabel, indhold FROM ({whole})") if whole else {}
+        for table in TABLES:
+            if table in said:
+                self._part(table, WHOLE, rows[table], said[table], "true")
+            elif rows[table]:
+                self._parts(table, rows[table])
+
+    def _parts(self, table: str, rows: int) -> None:
+        """The parts of a large table."""
+        kind, column = PARTS[table]
+        mark, where = KIND[kind]
+        joined = OF_FILES if kind == FILE else ""
+        query = f"SELECT {mark.format(column)} AS del, {_content(table)} FROM {table} t {joined} GROUP BY 1 ORDER BY 1"
+        found = self.session.frame(query)
+        if found["raekker"].sum() != rows or found["del"].null_count():
+            raise NotTheSame(f"{table}: delene er ikke hele tabellen")
+        for said, number, content in found.iter_rows():
+            self._part(table, said, number, content, where.format(column, said))
+
+    def _part(self, table: str, mark: str, rows: int, content: str, where: str) -> None:
+        """The file of a part, and that of its columns for analysts where they see only some."""
+        if LEFT_OUT[table]:
+            self._file(table, mark, rows, content, list(types_of(table)), where, analysts=False)
+        if columns := visible(table):
+            self._file(table, mark, rows, content, columns, where, analysts=True)
+
+    def _file(
+        self, table: str, mark: str, rows: int, content: str, columns: list[str], where: str, *, analysts: bool
+    ) -> None:
+        """The file of a part, written and proved if no file of the old state has the content."""
+        shape = f"{FORM} {self.encrypted} {table} {types_of(table)} {columns} {content}"
+        name = f"{mark}-{hashlib.sha256(shape.encode()).hexdigest()[:24]}.parquet"
+        part = self.known.get((table, name))
+        if part is None or part.analytiker is not analysts:
+            part = Part(table, mark, name, rows, content, 0, "", analysts)
+            path = self.root / part.path
+            fresh = path.with_name(f"{name}{FRESH}")
+            fresh.parent.mkdir(parents=True, exist_ok=True)
+            order = listed(_order(table))
+            write_file(
+                self.session,
+                f"SELECT {listed(columns)} FROM {table} WHERE {where} ORDER BY {order}",
+                fresh,
+                encrypted=self.encrypted,
+            )
+            self._prove(table, columns, fresh, part, where)
+            part = Part(table, mark, name, rows, content, fresh.stat().st_size, sha256_of(fresh), analysts)
+            os.replace(fresh, path)
+            self.fresh.append(part)
+        self.parts.append(part)
+
+    def _prove(self, table: str, columns: list[str], fresh: Path, part: Part, where: str) -> None:
+        """Open a written file, and compare its rows, their hash and money with those of the warehouse."""
+        said = self.session.frame(
+            f"SELECT {_content(table, columns)} FROM {of_files([fresh], encrypted=self.encrypted)} t"
+        ).row(0)
+        if columns == list(types_of(table)):
+            wanted = (part.raekker, part.indhold)
+        else:
+            wanted = self.session.frame(f"SELECT {_content(table, columns)} FROM {table} t WHERE {where}").row(0)
+        if said != wanted:
+            raise NotTheSame(f"{table}, {part.del_}: filen er ikke det, lageret har")
 
 
-def _differing(source: BinaryIO, target: BinaryIO, block: int, size: int) -> Iterator[tuple[int, int]]:
-    """The runs of differing bytes, first and after the last: blocks that begin with different checksums."""
-
-    def changed(starts: range) -> list[bool]:
-        said = ([os.pread(file.fileno(), CHECKSUM, start) for start in starts] for file in (source, target))
-        return [ours != theirs for ours, theirs in zip(*said, strict=True)]
-
-    starts = range(HEADERS, size, block)
-    # Each read is a few bytes, far from the last, so many threads wait for the disk at a time.
-    with ThreadPoolExecutor(READERS) as readers:
-        answers = readers.map(changed, (starts[i : i + BLOCKS_ASKED] for i in range(0, len(starts), BLOCKS_ASKED)))
-        differs = [answer for some in answers for answer in some]
-    for other, run in groupby(zip(starts, differs, strict=True), key=itemgetter(1)):
-        if other:
-            first, *rest = (start for start, _ in run)
-            yield first, min((rest or [first])[-1] + block, size)
+def _order(table: str) -> list[str]:
+    """The columns that the rows of a file are sorted by: the person, then the key, or every column where none is."""
+    names = list(types_of(table))
+    person = [name for name in PERSON if name in names and table != "identitet.borger"]
+    rest = TABLES[table].to_schema().unique or names
+    return [*person, *(name for name in rest if name not in person)]
 
 
-def _write(source: BinaryIO, target: BinaryIO, first: int, after: int) -> None:
-    """Copy some bytes of one file to the same place in another."""
-    for at in range(first, after, PIECE):
-        os.pwrite(target.fileno(), os.pread(source.fileno(), min(PIECE, after - at), at), at)
+def _content(table: str, columns: list[str] | None = None) -> str:
+    """SQL for the number of rows, and a text that is the same for the same rows in any order: hash and money."""
+    names = columns or list(types_of(table))
+    money = "".join(f", ' ', sum({name})" for name in MONEY if name in names)
+    hashes = ", ".join(f't."{name}"' for name in names)
+    return f"count(*) AS raekker, concat(sum(hash({hashes})::HUGEINT), ' ', bit_xor(hash({hashes})){money}) AS indhold"
+
+
+def write_file(session: Session, query: str, path: Path, *, encrypted: bool) -> None:
+    """The rows of a query as a Parquet file: the one place where a file of a state is written."""
+    more = f", ENCRYPTION_CONFIG {FOOTER_KEY}" if encrypted else ""
+    session.run(
+        f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROWS_A_GROUP}{more})"
+    )
+
+
+def _show_to_analysts(warehouse: Warehouse, state: State) -> None:
+    """Put the analysts' database of views in place, and the same views as text, with paths from its folder.
+
+    The text is written last, and says what both are of.
+    """
+    folder = warehouse.published.parent
+    views = [QUARANTINE if "classified.karantaene" in view else view for view in views_of()]
+    relative = [*state.views(analysts=True, root=Path(os.path.relpath(state.root, folder))), *views]
+    text = "".join(f"{one};\n" for one in relative)
+    beside, fresh = folder / SQL_VIEWS, folder / f"{warehouse.published.name}{FRESH}"
+    if beside.exists() and beside.read_text("utf-8") == _headed(text, state, warehouse.published):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh.unlink(missing_ok=True)
+    with duckdb.connect(str(fresh)) as connection:
+        for statement in (*state.views(analysts=True, root=state.root.resolve()), *views):
+            connection.execute(statement)
+    text = _headed(text, state, fresh)
+    durable.put(fresh, warehouse.published)
+    durable.write(beside, text)
+
+
+def _headed(text: str, state: State, database: Path) -> str:
+    """The views as text, under a line that says which state, folder and database of views they go with."""
+    summed = sha256_of(database) if database.exists() else ""
+    return f"-- tilstand {state.number} i {state.root.resolve()}; ydelsesrefusion.duckdb har sha256 {summed}\n{text}"
+
+
+def _sweep(root: Path, states: Iterable[State | None]) -> None:
+    """Remove every file that no given state names, and the copies that earlier versions of the program made."""
+    named = {state.root / part.path for state in states if state for part in state.dele}
+    for base in (root / READING, root / ANALYSTS):
+        for path in base.glob("*/*"):
+            if path not in named:
+                path.unlink()
+        for path in base.iterdir() if base.exists() else ():
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+            elif path.suffix == FRESH:
+                path.unlink()
+    for path in (root / "udgivet").glob("*"):
+        former = path.suffix in (FRESH, ".forrige", ".wal")
+        if former and path.is_file():
+            path.unlink()

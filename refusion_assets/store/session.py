@@ -6,8 +6,8 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pandera.errors
-import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.stop import Stop
-from refusion_assets.store.key import connected, key_of, quoted, refusal, unlock, unlocked
-from refusion_assets.store.tables import TABLES
+from refusion_assets.store import durable
+from refusion_assets.store.key import NO_FILE, connected, encrypt, key_of, refusal
+from refusion_assets.store.state import READING, STATE, State, mended
+from refusion_assets.store.tables import TABLES, ContractError, breaks, listed, quoted, types_of, validate
 
 if find_spec("pandas") is None:
     # For each value of a query DuckDB asks for pandas, and Python would look through every folder each time.
@@ -32,13 +32,6 @@ if find_spec("pandas") is None:
 LOCK_PATIENCE_SECONDS = 30.0
 # DuckDB keeps blocks in memory up to this limit and spills beyond it; the frames of a shard come on top.
 MEMORY_LIMIT = "2500MB"
-SQL_TYPE = {
-    pl.Date: "DATE",
-    pl.Int64: "BIGINT",
-    pl.String: "VARCHAR",
-    pl.Boolean: "BOOLEAN",
-    pl.Datetime: "TIMESTAMP",
-}
 # DuckDB reads a step's commit again at each opening of the file, until a checkpoint moves it into the file.
 COMMITTED_LIMIT = "1MB"
 # A thread that waits for the disk leaves its core to another.
@@ -47,10 +40,6 @@ PIECE = 1_000_000  # rows of a Parquet file in memory at a time
 WAREHOUSE, SPILL = "lager", "spild"
 SPILLS = count(1)
 VIEWS = Path(__file__).parent / "views.sql"
-
-
-class ContractError(ValueError):
-    """A table that breaks its contract; the text holds check names and counts, never values."""
 
 
 class Locked(RuntimeError):
@@ -64,71 +53,6 @@ DAMAGED = re.compile(
 OF_THE_SYSTEM = re.compile("Read-only file system|Permission denied")
 OF_THE_LOCK = re.compile(r"Could not set lock|Conflicting lock")
 OF_ANOTHER_DUCKDB = re.compile(r"version number", re.IGNORECASE)
-
-
-def validate(table: str, frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame, proved against its table's contract; ContractError without any cell value.
-
-    pandera checks data only in collected frames, so lazy frames are not accepted.
-    """
-    schema, whole = TABLES[table].to_schema(), _asked_at_once(table)
-    if schema.unique and set(schema.unique) <= set(frame.columns) and not _distinct(frame.select(schema.unique)):
-        whole = schema
-    try:
-        return whole.validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors:
-        pass
-    try:
-        return schema.validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors as error:
-        cases = error.failure_cases.group_by("column", "check").len().sort("column", "check")
-        found = "; ".join(f"{column}: {check} ({count})" for column, check, count in cases.iter_rows())
-    raise ContractError(f"{table} bryder sin kontrakt: {found}")
-
-
-@cache
-def _asked_at_once(table: str) -> pa.DataFrameSchema:
-    """The contract of a table without its key, with the conditions of all columns in one question.
-
-    pandera asks a frame twice for each column: two thirds of the time for the small frames of most months.
-    """
-    schema = TABLES[table].to_schema()
-    columns = {name: pa.Column(column.dtype, nullable=True) for name, column in schema.columns.items()}
-    broken = [condition for name, column in schema.columns.items() for condition in _breaks(name, column)]
-
-    def kept(data: Any) -> bool:
-        return not broken or not data.lazyframe.select(pl.any_horizontal(broken)).collect().item()
-
-    return pa.DataFrameSchema(columns, checks=pa.Check(kept, name="kontrakt"), strict=True)
-
-
-# Each pandera check as an expression that is true where a value breaks it.
-BREAKS: dict[str, Callable[[pl.Expr, dict[str, Any]], pl.Expr]] = {
-    "isin": lambda value, said: ~value.is_in(list(said["allowed_values"])),
-    "greater_than": lambda value, said: value <= said["min_value"],
-    "greater_than_or_equal_to": lambda value, said: value < said["min_value"],
-    "less_than_or_equal_to": lambda value, said: value > said["max_value"],
-    "str_matches": lambda value, said: ~value.str.contains(f"^(?:{said['pattern']})"),
-    "str_length": lambda value, said: (
-        ~value.str.len_chars().is_between(said["min_value"] or 0, said["max_value"] or 2**31)
-    ),
-}
-
-
-def _breaks(name: str, column: Any) -> Iterator[pl.Expr]:
-    """The conditions of a column's contract, each true if a row of the frame breaks it."""
-    if not column.nullable:
-        yield pl.col(name).is_null().any().alias(f"{name} not_nullable")
-    for check in column.checks:
-        yield BREAKS[check.name](pl.col(name), check.statistics).any().alias(f"{name} {check.name}")
-
-
-def _distinct(keys: pl.DataFrame) -> bool:
-    """True if all keys are distinct, proved by their hashes: distinct hashes have distinct keys.
-
-    Many times faster than comparing the keys. False proves nothing: then the contract compares the keys.
-    """
-    return keys.hash_rows().n_unique() == keys.height
 
 
 @dataclass(frozen=True)
@@ -147,9 +71,18 @@ class Warehouse:
         """The copy that analysts open; replaced by atomic rename after a run."""
         return self.root / "udgivet" / "ydelsesrefusion.duckdb"
 
+    def is_published(self) -> bool:
+        """True if there is a state, or in an unpacked package a file, for readers."""
+        return (self.root / READING / STATE).exists() or self.published.exists()
+
     @contextmanager
     def open(self) -> Iterator["Session"]:
-        """A session in one transaction: committed if the block ends well, else the state before it."""
+        """A session in one transaction: committed if the block ends well, else the state before it.
+
+        Where the live file is gone, it is made again of the published state.
+        """
+        if not self.path.exists():
+            self._take_back()
         with self._readable(self.path), self._connect(self.path) as connection:
             session = Session(connection)
             connection.execute("BEGIN")
@@ -159,16 +92,35 @@ class Warehouse:
 
     @contextmanager
     def reading(self) -> Iterator["Session"]:
-        """A session that only reads the published copy, so that no run ever waits for it; Stop if there is none."""
-        if not self.published.exists():
-            raise Stop(f"der er ingen udgivet kørsel i {self.root} endnu; er REFUSION_DATA rigtig? kør en måned først")
-        with self._readable(self.published), self._connect(self.published, read_only=True) as connection:
+        """A session that reads the last published state, so that no run ever waits for it; Stop if there is none.
+
+        In an unpacked package it reads the package's DuckDB file.
+        """
+        state = State.read(self.root)
+        if state is None:
+            with self._plain() as session:
+                yield session
+            return
+        with mended(state), self._connect(NO_FILE) as connection:
+            _read_from(connection, state)
             yield Session(connection)
 
     @contextmanager
-    def watching(self) -> Iterator["Session"]:
+    def _plain(self) -> Iterator["Session"]:
+        """A session on a file of tables in `udgivet`: that of a package, or the copy of an earlier program."""
+        none = f"der er ingen udgivet kørsel i {self.root} endnu; er REFUSION_DATA rigtig? kør en måned først"
+        if not self.published.exists():
+            raise Stop(none)
+        with self._readable(self.published), self._connect(self.published, read_only=True) as connection:
+            session = Session(connection)
+            if not session.count("duckdb_tables()"):
+                raise Stop(none)
+            yield session
+
+    @contextmanager
+    def watching(self, patience: float = 1.0) -> Iterator["Session"]:
         """A session on the live file that changes nothing, not even the layout; Locked if a run has it open."""
-        with self._readable(self.path), self._connect(self.path, read_only=True, patience=1.0) as connection:
+        with self._readable(self.path), self._connect(self.path, read_only=True, patience=patience) as connection:
             yield Session(connection)
 
     @contextmanager
@@ -188,14 +140,33 @@ class Warehouse:
             raise Stop(f"{path} kan ikke læses, {what} er beskadiget; {self._remedy(path)}") from None
 
     def _remedy(self, path: Path) -> str:
-        """The way out when a file cannot be read. The published copy is the live file after the last run."""
+        """The way out when a file cannot be read."""
         if path == self.published:
             return f"flyt mappen {path.parent.name} et andet sted hen; den næste kørsel laver en ny"
-        aside = f"flyt mappen {WAREHOUSE} et andet sted hen"
-        if not self.published.exists():
-            return f"{aside}, og kør månederne igen fra den første"
-        copy = f"{self.published.parent.name}/{self.published.name}"
-        return f"{aside}, læg en kopi af {copy} i en ny mappe {WAREHOUSE}, og kør det samme igen"
+        if State.read(self.root) is None:
+            return f"flyt mappen {WAREHOUSE} et andet sted hen, og kør månederne igen fra den første"
+        return (
+            f"flyt {WAREHOUSE}/{path.name} og {path.name}.wal et andet sted hen, og kør det samme igen: så laves "
+            "lageret af den udgivne tilstand"
+        )
+
+    def _take_back(self) -> None:
+        """Make the live file of the published state, if there is one. Stop if a file of the state is missing."""
+        state = State.read(self.root)
+        if state is None:
+            return
+        fresh = self.path.with_name(f"{self.path.name}.ny")
+        for path in (fresh, fresh.with_name(f"{fresh.name}.wal")):
+            path.unlink(missing_ok=True)
+        with self._beside(state, fresh) as session:
+            for table in state.kolonner:
+                columns = listed(types_of(table))
+                session.run(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM landet.{table}")
+        # The log of the lost file would be read into the new one.
+        lost = self.path.with_name(f"{self.path.name}.wal")
+        if lost.exists():
+            lost.rename(lost.with_name(f"{lost.name}.beskadiget"))
+        durable.put(fresh, self.path)
 
     def _connect(
         self, path: Path, *, read_only: bool = False, patience: float = LOCK_PATIENCE_SECONDS
@@ -246,18 +217,25 @@ class Warehouse:
 
     @contextmanager
     def extracting(self, target: "Warehouse") -> Iterator["Session"]:
-        """A session on the new published copy of another data root, which can also read this one's, named `landet`.
+        """A session on the new DuckDB file of a package, which can also read this root's state, named `landet`.
 
         All is in one transaction; the new file has no log beside it when the block has ended well.
         """
-        with self._readable(self.published), target._connect(target.published) as connection:  # noqa: SLF001  of this class
+        state = State.read(self.root)
+        if state is None:
+            raise Stop(f"der er ingen udgivet kørsel i {self.root} endnu; kør den sidste måned igen")
+        with self._beside(state, target.published) as session:
+            yield session
+
+    @contextmanager
+    def _beside(self, state: State, path: Path) -> Iterator["Session"]:
+        """A session in one transaction on a new file with every table, and with those of a state named `landet`."""
+        with mended(state), self._connect(path) as connection:
             session = Session(connection)
             session.prepare()
-            key = self._key()
-            if key:
-                unlock(connection, key)
-            lock = f", ENCRYPTION_KEY {quoted(key)}" if key else ""
-            connection.execute(f"ATTACH {quoted(str(self.published))} AS landet (READ_ONLY{lock})")
+            connection.execute("ATTACH ':memory:' AS landet")
+            for statement in state.views(database="landet"):
+                connection.execute(statement)
             connection.execute("BEGIN")
             yield session
             connection.execute("COMMIT")
@@ -272,63 +250,13 @@ class Warehouse:
         key = key_of(self.root)
         if key is None:
             raise Stop("der er ingen nøgle; nævn en fil med den i REFUSION_NOEGLE_FIL")
-        fresh = self.path.with_suffix(".krypteret")
-        fresh.unlink(missing_ok=True)
-        with self._readable(self.path), closing(unlocked(key)) as connection:
-            connection.execute(f"ATTACH {quoted(str(self.path))} AS gammelt")
-            connection.execute(f"ATTACH {quoted(str(fresh))} AS nyt (ENCRYPTION_KEY {quoted(key)})")
-            connection.execute("COPY FROM DATABASE gammelt TO nyt")
-            connection.execute("CHECKPOINT nyt")
-            connection.execute("CHECKPOINT gammelt")
-            connection.execute("DETACH nyt")
-            with fresh.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(fresh, self.path)
-            connection.execute("DETACH gammelt")
-        self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+        with self._readable(self.path):
+            encrypt(self.path, key)
 
     def checkpoint(self, patience: float = LOCK_PATIENCE_SECONDS) -> None:
         """Move the log of commits into the live file; Locked if somebody has it open for longer than the patience."""
         with self._readable(self.path), self._connect(self.path, patience=patience) as connection:
             connection.execute("CHECKPOINT")
-
-
-# Each pandera check as SQL that is true where a value breaks it; a missing value has its own condition.
-BROKEN: dict[str, Callable[[str, dict[str, Any]], str]] = {
-    "isin": lambda name, said: f"{name} NOT IN ({', '.join(map(_literal, said['allowed_values']))})",
-    "greater_than": lambda name, said: f"{name} <= {_literal(said['min_value'])}",
-    "greater_than_or_equal_to": lambda name, said: f"{name} < {_literal(said['min_value'])}",
-    "less_than_or_equal_to": lambda name, said: f"{name} > {_literal(said['max_value'])}",
-    "str_matches": lambda name, said: f"NOT regexp_matches({name}, {_literal(said['pattern'])})",
-    "str_length": lambda name, said: (
-        f"length({name}) NOT BETWEEN {said['min_value'] or 0} AND {said['max_value'] or 2**31}"
-    ),
-}
-
-
-def _literal(value: object) -> str:
-    """A value of a contract as SQL."""
-    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
-
-
-def _conditions(name: str, column: Any) -> Iterator[tuple[str, str]]:
-    """The conditions of a column's contract: a word, and the SQL that is true where a row breaks it."""
-    if not column.nullable:
-        yield "not_nullable", f'"{name}" IS NULL'
-    for check in column.checks:
-        yield check.name, BROKEN[check.name](f'"{name}"', check.statistics)
-
-
-def _how_many(table: str, name: str, what: str, condition: str) -> str:
-    """SQL for how many rows of a table break one condition of a column.
-
-    DuckDB's statistics rule out most rows unread. A list of values would be compared with every row, so each distinct
-    value is compared once. Its count is an aggregate, as a second key would be compared with every row too.
-    """
-    if what != "isin":
-        return f"SELECT count(*) FROM {table} WHERE {condition}"
-    each = f'SELECT any_value("{name}") AS "{name}", count(*) AS antal FROM {table} GROUP BY "{name}"'
-    return f"SELECT coalesce(sum(antal), 0)::BIGINT FROM ({each}) WHERE {condition}"
 
 
 @cache
@@ -338,14 +266,25 @@ def _layout() -> tuple[str, ...]:
     for table in TABLES:
         statements.append(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
         statements.append(f"CREATE TABLE IF NOT EXISTS {table} ({_columns(table)})")
-    views = VIEWS.read_text("utf-8").split(";\n")
-    return (*statements, *(view for view in views if view.strip()))
+    return (*statements, *views_of())
+
+
+def views_of() -> list[str]:
+    """The statements that make each view of the tables."""
+    return [view for view in VIEWS.read_text("utf-8").split(";\n") if view.strip()]
+
+
+def _read_from(connection: duckdb.DuckDBPyConnection, state: State) -> None:
+    """Make every table and view of the warehouse in an empty session, each a view on the files of a state."""
+    # The files of a state never change, so what was read of one holds as long as the session.
+    connection.execute("SET parquet_metadata_cache = true")
+    for statement in (*state.views(), *views_of()):
+        connection.execute(statement)
 
 
 def _columns(table: str) -> str:
     """The columns of a table in SQL, as its contract has them."""
-    columns = TABLES[table].to_schema().columns
-    return ", ".join(f'"{name}" {SQL_TYPE[column.dtype.type.base_type()]}' for name, column in columns.items())
+    return ", ".join(f'"{name}" {kind}' for name, kind in types_of(table).items())
 
 
 def among(column: str, parameter: str, of: str = "VARCHAR") -> str:
@@ -399,7 +338,7 @@ class Session:
 
     def has(self, table: str) -> bool:
         """True if the warehouse has a table; one made by an earlier version of the program may lack it."""
-        known = "SELECT count(*) > 0 FROM duckdb_tables() WHERE schema_name = $schema AND table_name = $name"
+        known = "SELECT count(*) > 0 FROM duckdb_columns() WHERE schema_name = $schema AND table_name = $name"
         schema, _, name = table.partition(".")
         return bool(self.value(known, schema=schema, name=name))
 
@@ -409,7 +348,9 @@ class Session:
         The file stays as it is. Stop if a table that is there has other columns.
         """
         self.refuse_other_columns()
-        there = self.frame("SELECT schema_name || '.' || table_name AS tabel FROM duckdb_tables()")["tabel"].to_list()
+        there = self.frame("SELECT DISTINCT schema_name || '.' || table_name AS tabel FROM duckdb_columns()")[
+            "tabel"
+        ].to_list()
         lacking = [table for table in TABLES if table not in there]
         if not lacking:
             return
@@ -497,7 +438,7 @@ class Session:
     def save(self, query: str, path: Path, **parameters: object) -> int:
         """The rows of a query written to a Parquet file, in their order; the number of rows."""
         found: Any = self.value(
-            f"COPY ({query}) TO {_literal(str(path))} (FORMAT parquet, COMPRESSION zstd)", **parameters
+            f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)", **parameters
         )
         return int(found)
 
@@ -529,11 +470,7 @@ class Session:
 
         For tables too large to pass through a frame. Keys are not tested. KeyError on a check without SQL.
         """
-        found = {
-            f"{name}: {what}": self.integer(_how_many(table, name, what, condition))
-            for name, column in TABLES[table].to_schema().columns.items()
-            for what, condition in _conditions(name, column)
-        }
+        found = {what: self.integer(query) for what, query in breaks(table).items()}
         return {what: number for what, number in found.items() if number}
 
     def replace(self, table: str, frame: pl.DataFrame) -> int:

@@ -1,12 +1,19 @@
-"""The tables of the warehouse: each with the contract it keeps, and the one module or package that writes it.
+"""The tables of the warehouse: the contract of each, the one module or package that writes it, and what analysts see.
 
 All others read it, or call a function of its owner (tests/house/test_tables.py). A name is layer and grain; most
 owners lie in that layer.
 """
 
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import pandera.errors
 import pandera.polars as pa
+import polars as pl
 
 from refusion_assets.domain.classified import Aendret, Dom, Grundlag, Krav, Linje
+from refusion_assets.domain.contract import at_once
 from refusion_assets.domain.duration.count import Vindue
 from refusion_assets.domain.duration.spells import Forloeb, ForloebTaeller
 from refusion_assets.domain.elsewhere import Udeladt
@@ -94,3 +101,186 @@ OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
     "assets.checks.quality": {"kontrol.kvalitet": Afsender},
 }
 TABLES = {table: model for tables in OWNERS.values() for table, model in tables.items()}
+
+ALL = ("*",)
+"""No column of the table is for analysts."""
+
+AS_WRITTEN = ("indberetning_id", "reference_id", "pligt_se", "kommunekode_betaler", "konto")
+"""The columns of a line that repeat what a sender wrote: a CPR number in a wrong field stands there as it was typed."""
+
+LEFT_OUT: dict[str, tuple[str, ...]] = {
+    "raw.fil": ("sti", "filnavn", "enhed", "sha256"),
+    "raw.indberetning": ALL,
+    "raw.laest": ALL,
+    "kontrol.bemaerket": ALL,
+    "kontrol.accept": ("genstand", "begrundelse"),
+    "raw.register": ("sti", "sha256"),
+    "raw.bopael": ALL,
+    "raw.fleksgrundlag": ALL,
+    "identitet.borger": ALL,
+    "raw.ukendt": ALL,
+    "classified.linje": AS_WRITTEN,
+    "classified.dom": (),
+    "classified.udgaaet": AS_WRITTEN,
+    "classified.grundlag": (),
+    "classified.krav": ("pligt_se",),
+    "classified.aendret": (),
+    "refusion.aendret": (),
+    "refusion.beregnet": (),
+    "refusion.regelgrundlag": (),
+    "regler.genoptjening": (),
+    "duration.forloeb": (),
+    "duration.forloeb_taeller": (),
+    "refusion.borger_uge_ydelse": (),
+    "refusion.over_loft": (),
+    "refusion.fleksbidrag": (),
+    "refusion.uden_kommune": (),
+    "refusion.anden_betaler": (),
+    "refusion.placering": (),
+    "opgoerelse.postering": (),
+    "opgoerelse.foraeldet": (),
+    "opgoerelse.koersel": (),
+    "opgoerelse.kommune": (),
+    "opgoerelse.tilbageholdt": ("begrundelse",),
+    "opgoerelse.kendt_fil": ALL,
+    "opgoerelse.kaede": (),
+    "opgoerelse.opslagshoved": ALL,
+    "opgoerelse.slettet": (),
+    "opgoerelse.advis": ("noegle", "konto", "indberetning_id", "vaerdi", "fil", "tekst", "handling"),
+    "opgoerelse.fil_grundlag": (),
+    "levering.forsendelse": ("transfer_id", "fejl"),
+    "levering.kvittering": ALL,
+    **{f"opfoelgning.{name}": () for name in VIEWS},
+    "opfoelgning.haengende": ("afsender", "handling"),
+    "pakke.udeladt": (),
+    "kontrol.resultat": ("tekst",),
+    "kontrol.tal": (),
+    "kontrol.kvalitet": (),
+}
+"""The columns of each table that analysts do not see (docs/adr/0033): people, and all that somebody wrote freely."""
+
+MONTH, RUN, FILE, PEOPLE = "month", "run", "file", "people"
+PARTS: dict[str, tuple[str, str]] = {
+    "raw.indberetning": (FILE, "fil_id"),
+    "classified.linje": (FILE, "fil_id"),
+    "classified.dom": (FILE, "fil_id"),
+    "raw.bopael": (MONTH, "modtaget_maaned"),
+    "raw.fleksgrundlag": (MONTH, "modtaget_maaned"),
+    "classified.krav": (MONTH, "periode_start"),
+    "identitet.borger": (PEOPLE, "borger_id"),
+    "duration.forloeb": (PEOPLE, "borger_id"),
+    "duration.forloeb_taeller": (PEOPLE, "borger_id"),
+    "refusion.borger_uge_ydelse": (MONTH, "maaned"),
+    "refusion.fleksbidrag": (MONTH, "maaned"),
+    "refusion.placering": (MONTH, "slut_maaned"),
+    "opgoerelse.postering": (RUN, "koersel"),
+    "opgoerelse.foraeldet": (RUN, "koersel"),
+    "opgoerelse.advis": (RUN, "koersel"),
+}
+"""The column that cuts a large table into the files of a state; all other tables are one file each."""
+
+
+def visible(table: str) -> list[str]:
+    """The columns of a table that analysts see."""
+    left_out = LEFT_OUT[table]
+    return [] if left_out == ALL else [name for name in TABLES[table].to_schema().columns if name not in left_out]
+
+
+SQL_TYPE = {
+    pl.Date: "DATE",
+    pl.Int64: "BIGINT",
+    pl.String: "VARCHAR",
+    pl.Boolean: "BOOLEAN",
+    pl.Datetime: "TIMESTAMP",
+}
+
+
+@cache
+def types_of(table: str) -> dict[str, str]:
+    """The columns of a table and their types in SQL, as its contract has them."""
+    columns = TABLES[table].to_schema().columns
+    return {name: SQL_TYPE[column.dtype.type.base_type()] for name, column in columns.items()}
+
+
+def quoted(value: object) -> str:
+    """A value as SQL."""
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+def listed(columns: Iterator[str] | list[str] | Mapping[str, str]) -> str:
+    """Names of columns as SQL."""
+    return ", ".join(f'"{name}"' for name in columns)
+
+
+# Each pandera check as SQL that is true where a value breaks it; a missing value has its own condition.
+BROKEN: dict[str, Callable[[str, dict[str, Any]], str]] = {
+    "isin": lambda name, said: f"{name} NOT IN ({', '.join(map(quoted, said['allowed_values']))})",
+    "greater_than": lambda name, said: f"{name} <= {quoted(said['min_value'])}",
+    "greater_than_or_equal_to": lambda name, said: f"{name} < {quoted(said['min_value'])}",
+    "less_than_or_equal_to": lambda name, said: f"{name} > {quoted(said['max_value'])}",
+    "str_matches": lambda name, said: f"NOT regexp_matches({name}, {quoted(said['pattern'])})",
+    "str_length": lambda name, said: (
+        f"length({name}) NOT BETWEEN {said['min_value'] or 0} AND {said['max_value'] or 2**31}"
+    ),
+}
+
+
+def _conditions(name: str, column: Any) -> Iterator[tuple[str, str]]:
+    """The conditions of a column's contract: a word, and the SQL that is true where a row breaks it."""
+    if not column.nullable:
+        yield "not_nullable", f'"{name}" IS NULL'
+    for check in column.checks:
+        yield check.name, BROKEN[check.name](f'"{name}"', check.statistics)
+
+
+def breaks(table: str) -> dict[str, str]:
+    """SQL for how many rows break each part of a table's contract, by a word. KeyError on a check without SQL."""
+    return {
+        f"{name}: {what}": _how_many(table, name, what, condition)
+        for name, column in TABLES[table].to_schema().columns.items()
+        for what, condition in _conditions(name, column)
+    }
+
+
+def _how_many(table: str, name: str, what: str, condition: str) -> str:
+    """SQL for how many rows of a table break one condition of a column.
+
+    DuckDB's statistics rule out most rows unread. A list of values would be compared with every row, so each distinct
+    value is compared once. Its count is an aggregate, as a second key would be compared with every row too.
+    """
+    if what != "isin":
+        return f"SELECT count(*) FROM {table} WHERE {condition}"
+    each = f'SELECT any_value("{name}") AS "{name}", count(*) AS antal FROM {table} GROUP BY "{name}"'
+    return f"SELECT coalesce(sum(antal), 0)::BIGINT FROM ({each}) WHERE {condition}"
+
+
+class ContractError(ValueError):
+    """A table that breaks its contract; the text holds check names and counts, never values."""
+
+
+def validate(table: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame, proved against its table's contract; ContractError without any cell value.
+
+    pandera checks data only in collected frames, so lazy frames are not accepted.
+    """
+    schema, whole = TABLES[table].to_schema(), at_once(TABLES[table])
+    if schema.unique and set(schema.unique) <= set(frame.columns) and not _distinct(frame.select(schema.unique)):
+        whole = schema
+    try:
+        return whole.validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors:
+        pass
+    try:
+        return schema.validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        cases = error.failure_cases.group_by("column", "check").len().sort("column", "check")
+        found = "; ".join(f"{column}: {check} ({count})" for column, check, count in cases.iter_rows())
+    raise ContractError(f"{table} bryder sin kontrakt: {found}")
+
+
+def _distinct(keys: pl.DataFrame) -> bool:
+    """True if all keys are distinct, proved by their hashes: distinct hashes have distinct keys.
+
+    Many times faster than comparing the keys. False proves nothing: then the contract compares the keys.
+    """
+    return keys.hash_rows().n_unique() == keys.height

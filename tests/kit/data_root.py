@@ -27,7 +27,7 @@ from refusion_assets.domain.refusion.rates import Rates, make_rates
 from refusion_assets.domain.refusion.residence import residence
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.files.delivered import REPORT_NAME
-from refusion_assets.store.session import validate
+from refusion_assets.store.tables import validate
 
 REPO = Path(__file__).resolve().parent.parent.parent
 RULES = REPO / "rules"

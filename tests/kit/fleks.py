@@ -14,7 +14,7 @@ from refusion_assets.domain.raw import fleks_rows
 from refusion_assets.domain.refusion.fleksbidrag import contributions, days_on_step
 from refusion_assets.domain.refusion.residence import residence
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.store.session import validate
+from refusion_assets.store.tables import validate
 from tests.kit.data_root import FLEKSGRUNDLAG, Row, calculate, rates_of
 from tests.kit.timeline import CPR, KOMMUNER, PAYERS, PEOPLE, delivered, report, row, weeks
 

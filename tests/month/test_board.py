@@ -236,6 +236,7 @@ def test_the_board_is_shown_while_the_first_run_has_the_warehouse_open(
     root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(root.path / "udgivet")
+    shutil.rmtree(root.path / "lager" / "laesning")
 
     def locked(_: Warehouse) -> NoReturn:
         raise Locked

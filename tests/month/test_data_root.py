@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from refusion_assets.place import LONGEST, PACKAGE
+from refusion_assets.store.publish import publish
 from tests.conftest import DataRoot
 from tests.kit.data_root import REPO, RULES
 from tests.kit.timeline import CPR
@@ -22,7 +23,9 @@ READS = [("forklar", CPR, "2024-01", *ASKED), ("regler",)]
 WRITES = [("koer", "2024-01"), ("luk", "2024-01"), ("genberegn",), ("genindlaes",), ("genskab", "2024-01"), ("ui",)]
 WRITES += [("konsekvens", "2024-01", "--regler", str(RULES))]
 MONTHS = ("2024-01", "2024-02", "2024-03")
-FROM_THE_COPY = "læg en kopi af udgivet/ydelsesrefusion.duckdb i en ny mappe lager, og kør det samme igen"
+FROM_THE_STATE = (
+    "flyt lager/ydelsesrefusion.duckdb og ydelsesrefusion.duckdb.wal et andet sted hen, og kør det samme igen"
+)
 
 
 def below(folder: Path) -> list[str]:
@@ -217,12 +220,12 @@ def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def back_from_the_copy(root: DataRoot) -> None:
-    """What docs/drift.md says: the folder moved away, and the published copy in a new one."""
-    lager = live(root).parent
-    lager.rename(root.path / "lager-beskadiget")
-    lager.mkdir()
-    shutil.copyfile(root.place.warehouse.published, live(root))
+def back_from_the_state(root: DataRoot) -> None:
+    """What docs/drift.md says: the live file moved away, with its log."""
+    aside = root.path / "lager-beskadiget"
+    aside.mkdir()
+    for path in live(root).parent.glob("ydelsesrefusion.duckdb*"):
+        path.rename(aside / path.name)
 
 
 @pytest.mark.parametrize("harm", [headers_turned, database_header_turned, emptied], ids=lambda harm: harm.__name__)
@@ -232,17 +235,17 @@ def test_a_warehouse_that_cannot_be_read_is_told_at_once_with_what_to_do(
     harm(live(two))
     for command in (("koer", MONTHS[2]), ("luk", MONTHS[1]), ("genindlaes",), ("regler",)):
         ran = two.refusion(*command)
-        assert (ran.code, ran.err.count("\n"), FROM_THE_COPY in ran.err) == (1, 1, True), command
+        assert (ran.code, ran.err.count("\n"), FROM_THE_STATE in ran.err) == (1, 1, True), command
 
 
-def test_a_log_that_cannot_be_replayed_is_mended_from_the_copy_and_every_file_is_right(
+def test_a_log_that_cannot_be_replayed_is_mended_from_the_state_and_every_file_is_right(
     three: DataRoot, two: DataRoot
 ) -> None:
     sent = {month: two.files(month) for month in MONTHS[:2]}
     log_turned(live(two))
     ran = two.refusion("koer", MONTHS[2])
-    assert (ran.code, ran.err.count("\n"), "loggen" in ran.err, FROM_THE_COPY in ran.err) == (1, 1, True, True)
-    back_from_the_copy(two)
+    assert (ran.code, ran.err.count("\n"), "loggen" in ran.err, FROM_THE_STATE in ran.err) == (1, 1, True, True)
+    back_from_the_state(two)
     assert f"kørsel {MONTHS[1]} er lukket" in two.refusion("koer", MONTHS[1]).err
     two.koer(MONTHS[2])
     assert {month: two.files(month) for month in MONTHS} == {month: three.files(month) for month in MONTHS}
@@ -250,7 +253,7 @@ def test_a_log_that_cannot_be_replayed_is_mended_from_the_copy_and_every_file_is
     assert two.ledger() == three.ledger()
 
 
-def test_after_the_copy_was_taken_back_a_run_whose_files_were_withdrawn_is_not_closed_by_the_next(
+def test_after_the_state_was_taken_back_a_run_whose_files_were_withdrawn_is_not_closed_by_the_next(
     three: DataRoot, tmp_path: Path
 ) -> None:
     root = three.copy(tmp_path)
@@ -258,7 +261,7 @@ def test_after_the_copy_was_taken_back_a_run_whose_files_were_withdrawn_is_not_c
     good = path.read_bytes()
     path.write_bytes(good + b"\n")
     assert (root.refusion("koer", MONTHS[2]).code, root.files(MONTHS[2])) == (1, {})
-    back_from_the_copy(root)
+    back_from_the_state(root)
     path.write_bytes(good)
     deliver(root.path, "2024-04")
     assert (
@@ -269,10 +272,10 @@ def test_after_the_copy_was_taken_back_a_run_whose_files_were_withdrawn_is_not_c
     assert root.files(MONTHS[2]) == three.files(MONTHS[2])
 
 
-def test_a_warehouse_without_a_copy_is_made_again_from_the_first_month(three: DataRoot, tmp_path: Path) -> None:
+def test_a_warehouse_without_a_state_is_made_again_from_the_first_month(three: DataRoot, tmp_path: Path) -> None:
     root = three.copy(tmp_path)
     emptied(live(root))
-    shutil.rmtree(root.path / "udgivet")
+    shutil.rmtree(live(root).parent / "laesning")
     assert "kør månederne igen fra den første" in root.refusion("koer", MONTHS[2]).err
     for folder in ("lager", "udgaaende"):
         (root.path / folder).rename(root.path / f"{folder}-foer")
@@ -292,24 +295,32 @@ def test_a_warehouse_that_is_gone_begins_no_new_ledger_beside_files_that_were_se
     assert two.place.warehouse.published.read_bytes() == copy
 
 
-def test_a_published_copy_that_cannot_be_read_is_made_again_by_the_next_run(three: DataRoot, tmp_path: Path) -> None:
+@pytest.mark.parametrize("harm", [headers_turned, emptied, Path.unlink], ids=["turned", "emptied", "unlinked"])
+def test_a_file_of_the_state_that_cannot_be_read_is_named_and_made_again_by_the_next_publishing(
+    three: DataRoot, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
     root = three.copy(tmp_path)
-    headers_turned(root.place.warehouse.published)
+    broken = next((root.path / "lager" / "laesning" / "identitet.borger").iterdir())
+    harm(broken)
     asked = ("forklar", CPR, "2024-01", *ASKED)
-    assert "flyt mappen udgivet et andet sted hen" in root.refusion(*asked).err
-    (root.path / "udgivet").rename(root.path / "udgivet-beskadiget")
-    root.koer(MONTHS[2])
+    ran = root.refusion(*asked)
+    assert (ran.code, ran.err.count("\n"), str(broken) in ran.err) == (1, 1, True)
+    broken.unlink(missing_ok=True)
+    publish(root.place.warehouse)
     assert root.refusion(*asked).code == 0
-    assert root.files(MONTHS[2]) == three.files(MONTHS[2])
 
 
-def test_a_copy_made_by_hand_with_its_log_is_read_and_the_log_is_not_left_beside_the_next_one(two: DataRoot) -> None:
-    shutil.rmtree(two.path / "udgivet")
-    shutil.copytree(live(two).parent, two.path / "udgivet")
-    assert two.refusion("forklar", CPR, "2024-01", *ASKED).code == 0
-    two.koer(MONTHS[2])
-    assert not list((two.path / "udgivet").glob("*.wal"))
-    assert two.refusion("forklar", CPR, MONTHS[2], *ASKED).code == 0
+def test_a_log_beside_a_live_file_that_is_gone_is_not_read_into_the_one_made_of_the_state(
+    three: DataRoot, tmp_path: Path
+) -> None:
+    root = three.copy(tmp_path)
+    told = root.ledger()
+    live(root).unlink()
+    live(root).with_name(f"{live(root).name}.wal").write_bytes(b"en anden fils log")
+    with root.place.warehouse.open():
+        assert not live(root).with_name("ydelsesrefusion.duckdb.wal").exists()
+    assert root.ledger() == told
+    assert [path.name for path in live(root).parent.glob("*.wal*")] == ["ydelsesrefusion.duckdb.wal.beskadiget"]
 
 
 def test_what_dagster_remembers_can_be_moved_away_when_it_cannot_be_read(three: DataRoot, tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from refusion_assets.assets import refusion
 from refusion_assets.assets.checks import calculated
 from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
-from refusion_assets.store.session import ContractError, validate
-from refusion_assets.store.tables import TABLES
+from refusion_assets.store.tables import TABLES, ContractError, validate
 from tests.conftest import DataRoot
 from tests.kit.data_root import EXAMPLE
 

@@ -30,7 +30,8 @@ from refusion_assets.partitions import KINDS, MAANED, OWNER, kroner, of_table
 from refusion_assets.place import Place
 from refusion_assets.report import write as report
 from refusion_assets.store.publish import publish
-from refusion_assets.store.session import Session, validate
+from refusion_assets.store.session import Session
+from refusion_assets.store.tables import validate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

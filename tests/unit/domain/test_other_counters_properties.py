@@ -14,7 +14,7 @@ from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.refusion.price import KEY
 from refusion_assets.domain.rules.entries import Loft, Rulebook, Taeller, in_force
 from refusion_assets.rulebook.prove import prove
-from refusion_assets.store.session import validate
+from refusion_assets.store.tables import validate
 from tests.kit.data_root import calculate, with_reading
 from tests.kit.other_counters import NAMES, RULEBOOK, WITH, own_rules
 from tests.kit.timeline import History, examples, histories

@@ -11,9 +11,10 @@ import pytest
 from refusion_assets.assets.checks.calculated import SQL_MADE, kontrakter_holder
 from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
+from refusion_assets.domain.contract import BREAKS
 from refusion_assets.place import Place
-from refusion_assets.store.session import BREAKS, ContractError, Session, validate
-from refusion_assets.store.tables import TABLES
+from refusion_assets.store.session import Session
+from refusion_assets.store.tables import TABLES, ContractError, validate
 from tests.kit.data_root import RULES
 
 GOOD = {"fil_id": 1, "linje": 2, "status": "virket", "regel": None, "trukket": False, "beloeb_oere": 100}

@@ -1,120 +1,180 @@
-"""The copy for analysts: the live file's bytes, at the cost of what has changed, and never under a reader."""
+"""A state that is published: its files hold what the warehouse holds, at the cost of what has changed."""
 
+import os
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from refusion_assets.domain.stop import Stop
-from refusion_assets.store import publish
+from refusion_assets.store import publish, state
 from refusion_assets.store.session import Warehouse
+from refusion_assets.store.tables import PARTS, TABLES
 
-BLOCK = 262_144
-
-
-def change(live: Path, *statements: str) -> None:
-    with duckdb.connect(str(live)) as connection:
-        for statement in statements:
-            connection.execute(statement)
+RUN = "INSERT INTO opgoerelse.koersel VALUES ($n, DATE '2024-01-01', 'åben', 'r', 'f')"
+ROWS = """INSERT INTO opgoerelse.postering SELECT DATE '2024-01-01', DATE '2024-01-01', i, 'KTH', '101', 'N', 100, 100,
+    80, 0, 80, NULL, NULL, NULL, $n, NULL, '§', 'r' FROM range(10) r(i)"""
 
 
-@pytest.fixture
-def live(tmp_path: Path) -> Path:
-    path = tmp_path / "levende.duckdb"
-    change(path, "CREATE TABLE t AS SELECT range AS i, hash(range) AS h FROM range(2_000_000)")
-    return path
+def add(warehouse: Warehouse, number: int) -> None:
+    """A run with ten ledger rows of 80 øre."""
+    with warehouse.open() as session:
+        session.run(RUN, n=number)
+        session.run(ROWS, n=number)
 
 
 @pytest.fixture
-def published(tmp_path: Path) -> Path:
-    return tmp_path / "udgivet" / "kopi.duckdb"
+def warehouse(tmp_path: Path) -> Warehouse:
+    """A warehouse of two runs, published."""
+    made = Warehouse(tmp_path / "rod")
+    for number in (1, 2):
+        add(made, number)
+    publish.publish(made)
+    return made
 
 
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The bytes of every write of `store.publish`, in order."""
-    sizes: list[int] = []
-    write = publish._write
-
-    def counted(source: object, target: object, first: int, after: int) -> None:
-        sizes.append(after - first)
-        write(source, target, first, after)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(publish, "_write", counted)
-    return sizes
+def files(warehouse: Warehouse) -> dict[str, int]:
+    """Every file of both folders of states, with its inode."""
+    return {
+        str(path.relative_to(warehouse.root)): path.stat().st_ino
+        for path in warehouse.root.rglob("*.parquet")
+    }  # fmt: skip
 
 
-def test_the_copy_has_the_bytes_of_the_live_file_after_every_change(live: Path, published: Path) -> None:
-    changes = [
-        "INSERT INTO t SELECT range, 7 FROM range(300_000)",
-        "DELETE FROM t WHERE i % 10 = 3",
-        "UPDATE t SET h = 1 WHERE i = 1_999_999",
-        "CREATE TABLE u AS FROM t LIMIT 10",
-        "DROP TABLE t",
-    ]
-    for statement in ["SELECT 1", *changes]:
-        change(live, statement)
-        publish.copy_changed(live, published)
-        assert published.read_bytes() == live.read_bytes(), statement
+def seen(warehouse: Warehouse) -> tuple[int, int]:
+    """The runs and the sum of the ledger that a reader sees."""
+    with warehouse.reading() as session:
+        return session.count("opgoerelse.koersel"), session.integer(
+            "SELECT sum(refusion_oere) FROM opgoerelse.postering"
+        )
 
 
-def test_what_is_written_follows_the_change_and_not_the_file(live: Path, published: Path, written: list[int]) -> None:
-    for _ in range(2):
-        publish.copy_changed(live, published)
-    assert not written  # there is nothing to build upon yet
-    change(live, "UPDATE t SET h = 1 WHERE i = 5")
-    publish.copy_changed(live, published)
-    assert 0 < sum(written) < live.stat().st_size // 2
-    assert published.read_bytes() == live.read_bytes()
+def of_analysts(warehouse: Warehouse) -> tuple[int, ...]:
+    """The same as an analyst sees it."""
+    with duckdb.connect(str(warehouse.published), read_only=True) as connection:
+        row = connection.sql(
+            "SELECT (SELECT count(*) FROM opgoerelse.koersel), (SELECT sum(refusion_oere) FROM opgoerelse.postering)"
+        ).fetchone()
+    assert row is not None
+    return tuple(map(int, row))
 
 
-def test_a_reader_keeps_the_copy_it_has_open_however_often_a_new_one_is_published(live: Path, published: Path) -> None:
-    publish.copy_changed(live, published)
-    with duckdb.connect(str(published), read_only=True) as reader:
-        for number in range(4):
-            change(live, f"UPDATE t SET h = {number}")
-            publish.copy_changed(live, published)
-            assert reader.execute("SELECT count(*) FROM t WHERE h = hash(i)").fetchone() == (2_000_000,)
-        assert published.read_bytes() == live.read_bytes()
+def test_readers_and_analysts_see_the_rows_of_the_warehouse(warehouse: Warehouse) -> None:
+    assert seen(warehouse) == of_analysts(warehouse) == (2, 1600)
 
 
-def test_a_copy_that_was_being_written_when_the_process_ended_is_not_built_upon(live: Path, published: Path) -> None:
-    for _ in range(2):
-        publish.copy_changed(live, published)
-    torn = bytearray(live.read_bytes())
-    torn[publish.HEADERS + 100 : publish.HEADERS + 200] = bytes(100)  # under a check sum that is right
-    published.with_suffix(".forrige").unlink()
-    published.with_suffix(".ny").write_bytes(torn)
-    publish.copy_changed(live, published)
-    assert published.read_bytes() == live.read_bytes()
+def test_every_table_is_read_from_a_state_as_it_is_in_the_warehouse(warehouse: Warehouse) -> None:
+    with warehouse.watching() as live, warehouse.reading() as read:
+        for table in TABLES:
+            query = f"SELECT column_name, column_type FROM (DESCRIBE {table})"
+            assert read.frame(query).rows() == live.frame(query).rows()
+            assert read.content(table) == live.content(table)
 
 
-def test_a_file_of_other_blocks_is_copied_whole(tmp_path: Path, live: Path, published: Path) -> None:
-    small = tmp_path / "smaa.duckdb"
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{small}' AS s (BLOCK_SIZE 16384)")
-        connection.execute("CREATE TABLE s.t AS SELECT range AS i FROM range(500_000)")
-    for source in (live, live, small, small, live):
-        publish.copy_changed(source, published)
-        assert published.read_bytes() == source.read_bytes()
+def test_only_the_tables_that_changed_are_written(warehouse: Warehouse) -> None:
+    before = files(warehouse)
+    add(warehouse, 3)
+    publish.publish(warehouse)
+    fresh = {path.split("/")[2] for path, inode in files(warehouse).items() if before.get(path) != inode}
+    assert (fresh, seen(warehouse)) == ({"opgoerelse.koersel", "opgoerelse.postering"}, (3, 2400))
 
 
-def test_the_block_size_is_read_from_the_file_and_not_taken_for_granted(tmp_path: Path, live: Path) -> None:
-    other = tmp_path / "tekst.duckdb"
-    other.write_bytes(bytes(publish.HEADERS))
-    with live.open("rb") as file, other.open("rb") as text:
-        assert publish._block_size(file) == BLOCK
-        assert publish._block_size(text) == 0
+def test_a_publishing_that_changes_nothing_keeps_the_state_before(warehouse: Warehouse) -> None:
+    add(warehouse, 3)
+    publish.publish(warehouse)
+    kept = state.State.read(warehouse.root, state.BEFORE)
+    inodes = files(warehouse)
+    publish.publish(warehouse)
+    assert (state.State.read(warehouse.root, state.BEFORE), files(warehouse)) == (kept, inodes)
 
 
-def test_a_file_that_must_not_be_written_is_told_with_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object, **__: object) -> None:
-        raise duckdb.IOException('IO Error: Cannot open file "x": Read-only file system')
+@pytest.mark.parametrize("column", ["refusion_oere", "hjemmel", "trin", "uge"])
+def test_a_change_of_one_value_is_published(warehouse: Warehouse, column: str) -> None:
+    values = {"refusion_oere": "81", "hjemmel": "'§ 2'", "trin": "1", "uge": "DATE '2024-01-08'"}
+    with warehouse.open() as session:
+        session.run(f"UPDATE opgoerelse.postering SET {column} = {values[column]} WHERE borger_id = 3 AND koersel = 1")
+    publish.publish(warehouse)
+    with warehouse.watching() as live, warehouse.reading() as read:
+        assert read.content("opgoerelse.postering") == live.content("opgoerelse.postering")
 
-    monkeypatch.setattr(duckdb, "connect", refused)
+
+def test_a_large_table_is_cut_and_only_the_part_of_a_run_is_written(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "CUT_FROM", 5)
+    publish.publish(warehouse)
+    before = files(warehouse)
+    add(warehouse, 3)
+    publish.publish(warehouse)
+    fresh = [Path(path).name[:4] for path in files(warehouse).keys() - before.keys() if "postering" in path]
+    assert (fresh, seen(warehouse)) == (["0003"], (3, 2400))
+
+
+@pytest.mark.parametrize("table", PARTS)
+def test_the_parts_of_a_table_are_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
+    monkeypatch.setattr(publish, "CUT_FROM", 1)
     warehouse = Warehouse(tmp_path)
-    with (
-        pytest.raises(Stop, match=f"systemet siger Read-only file system: {warehouse.path}; ret det"),
-        warehouse.open(),
-    ):
+    kinds = {"DATE": "DATE '2024-01-31' + i::INT", "BIGINT": "i * 100", "VARCHAR": "i::VARCHAR", "BOOLEAN": "true"}
+    with warehouse.open() as session:
+        session.run("""INSERT INTO raw.fil SELECT i * 100, i, '', '', '', DATE '2024-01-01' + to_months(i::INT), 1,
+            '', 1, NULL, false, DATE '2024-01-01', '' FROM range(40) r(i)""")
+        values = ", ".join(kinds.get(kind, "NULL") for kind in publish.types_of(table).values())
+        session.run(f"INSERT INTO {table} SELECT {values} FROM range(40) r(i)")
+    publish.publish(warehouse)
+    with warehouse.watching() as live, warehouse.reading() as read:
+        assert read.content(table) == live.content(table)
+    found = state.State.read(tmp_path)
+    assert found is not None
+    assert len([part for part in found.dele if part.tabel == table]) > 1 or PARTS[table][0] == "people"
+
+
+def test_a_file_that_differs_from_the_warehouse_is_never_shown(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = publish.write_file
+
+    def short(session: publish.Session, query: str, path: Path) -> None:
+        real(session, f"{query} LIMIT 19", path)
+
+    add(warehouse, 3)
+    monkeypatch.setattr(publish, "write_file", short)
+    with pytest.raises(publish.NotTheSame, match=r"opgoerelse\.postering"):
+        publish.publish(warehouse)
+    assert seen(warehouse) == of_analysts(warehouse) == (2, 1600)
+
+
+@pytest.mark.parametrize("folder", [state.READING, state.ANALYSTS])
+def test_a_file_that_is_gone_is_named_and_the_next_publishing_writes_it(warehouse: Warehouse, folder: Path) -> None:
+    table = "opgoerelse.tilbageholdt" if folder == state.READING else "opgoerelse.koersel"
+    with warehouse.open() as session:
+        session.run("INSERT INTO opgoerelse.tilbageholdt VALUES (DATE '2024-01-01', '101', 'venter')")
+    publish.publish(warehouse)
+    [lost] = (warehouse.root / folder / table).iterdir()
+    lost.unlink()
+    with pytest.raises(Stop, match=lost.name), warehouse.reading():
         pass
+    publish.publish(warehouse)
+    assert seen(warehouse) == (2, 1600)
+
+
+def test_a_file_with_other_bytes_is_named_when_it_is_read(warehouse: Warehouse) -> None:
+    [path] = (warehouse.root / state.ANALYSTS / "opgoerelse.postering").iterdir()
+    data = path.read_bytes()
+    path.write_bytes(data[:8] + bytes(len(data) - 200) + data[-192:])
+    with pytest.raises(Stop, match=path.name):
+        seen(warehouse)
+
+
+def test_what_former_versions_of_the_program_left_is_removed(warehouse: Warehouse) -> None:
+    udgivet = warehouse.published.parent
+    for name in ("ydelsesrefusion.forrige", "ydelsesrefusion.ny", "ydelsesrefusion.duckdb.wal"):
+        (udgivet / name).write_bytes(b"0101010000")
+    with duckdb.connect(str(udgivet / "gammel.duckdb")) as old:
+        old.execute("CREATE TABLE t AS SELECT 1")
+    os.replace(udgivet / "gammel.duckdb", warehouse.published)
+    (udgivet / "opfoelgning").mkdir()
+    publish.publish(warehouse)
+    assert sorted(path.name for path in udgivet.iterdir()) == [
+        "opfoelgning", "tabeller", publish.SQL_VIEWS, "ydelsesrefusion.duckdb",
+    ]  # fmt: skip
+    assert of_analysts(warehouse) == (2, 1600)

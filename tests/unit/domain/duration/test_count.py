@@ -15,7 +15,7 @@ from refusion_assets.domain.duration.spells import spells
 from refusion_assets.domain.efterregning.reports import Claim
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.rulebook.load import load
-from refusion_assets.store.session import validate
+from refusion_assets.store.tables import validate
 from tests.kit import timeline
 from tests.kit.data_root import DATA, RULES, calculate, with_reading
 

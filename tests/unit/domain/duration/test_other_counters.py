@@ -12,7 +12,7 @@ from refusion_assets.domain.duration.spells import own_spells
 from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.rulebook.load import load
-from refusion_assets.store.session import validate
+from refusion_assets.store.tables import validate
 from tests.kit import timeline
 from tests.kit.data_root import RULES, Run, calculate, with_reading
 from tests.kit.other_counters import append, change, entry, staircase

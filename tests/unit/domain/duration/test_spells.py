@@ -13,7 +13,7 @@ from refusion_assets.domain.duration.count import Counted, Standing, count_on, c
 from refusion_assets.domain.duration.spells import spells, standing_before
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.rulebook.load import load
-from refusion_assets.store.session import validate
+from refusion_assets.store.tables import validate
 from tests.kit.data_root import RULES, with_reading
 from tests.kit.timeline import examples
 

@@ -17,7 +17,7 @@ from refusion_assets.domain.opgoerelse.ledger import (
     statement,
 )
 from refusion_assets.rulebook.load import load
-from refusion_assets.store.session import validate
+from refusion_assets.store.tables import validate
 from tests.kit.data_root import RULES
 
 RULEBOOK = load(RULES)

@@ -10,7 +10,7 @@ import pytest
 from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.rulebook.load import load
-from refusion_assets.store.session import validate
+from refusion_assets.store.tables import validate
 from tests.kit import timeline
 from tests.kit.data_root import RULES, Run, calculate
 from tests.kit.other_counters import append, entry
