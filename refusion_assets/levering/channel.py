@@ -320,7 +320,7 @@ def copied(folder: Path, fil: Fil, source: BinaryIO) -> None:
         with ready.open("wb") as target:
             while piece := source.read(PIECE):
                 target.write(piece)
-            # Whoever may read the receiver's folder may read the file.
+            # The readers of the receiver's folder may read the file.
             os.fchmod(target.fileno(), 0o600 | folder.stat().st_mode & 0o044)
             target.flush()
             os.fsync(target.fileno())

@@ -81,7 +81,7 @@ def verify(path: Path) -> Chain:
 
 
 def faults(path: Path, recorded: Iterable[tuple[str, int, str]] = ()) -> list[str]:
-    """What is wrong with a log, a Danish sentence each; none if it holds.
+    """The faults of a log, a Danish sentence each; none if it holds.
 
     `recorded`: heads kept elsewhere, each with who kept it. The head beside the warehouse is compared too.
     """
@@ -228,7 +228,7 @@ def _alone(path: Path) -> Iterator[int]:
 def _append(path: Path, entry: dict[str, object]) -> None:
     """Append a look-up, then its head; a line cut short by an earlier crash is ended first.
 
-    If the log does not hold what the head says, the new line tells so (`brud`): the chain goes on, and the break is
+    If the log does not hold what the head says, the new line tells so (`brud`). So the chain goes on, and the break is
     seen for good.
     """
     with _alone(path) as file:

@@ -24,8 +24,8 @@ FOOTER_KEY = f"{{footer_key: '{PARQUET}'}}"
 def key_of(root: Path) -> str | None:
     """The key of a data root, from a file or the environment; None if there is none.
 
-    Stop if both are given, or the key is short, has signs that DuckDB refuses, can be read by others, or lies in the
-    data root.
+    Stop if both are given, or the key is short or has signs that DuckDB refuses. Stop, too, if others can read its
+    file, or it lies in the data root.
     """
     named, said = os.environ.get(FILE), os.environ.get(SAID)
     if named is not None and said is not None:

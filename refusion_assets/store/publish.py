@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from refusion_assets.store import durable
-from refusion_assets.store.key import FOOTER_KEY, key_of
+from refusion_assets.store.key import FOOTER_KEY, key_of, unlock
 from refusion_assets.store.session import LOCK_PATIENCE_SECONDS, Locked, Session, Warehouse, views_of
 from refusion_assets.store.state import (
     ANALYSTS,
@@ -256,6 +256,8 @@ def _show_to_analysts(warehouse: Warehouse, state: State) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     fresh.unlink(missing_ok=True)
     with duckdb.connect(str(fresh)) as connection:
+        if key := key_of(warehouse.root):
+            unlock(connection, key)
         for statement in (*state.views(analysts=True, root=state.root.resolve()), *views):
             connection.execute(statement)
     text = _headed(text, state, fresh)

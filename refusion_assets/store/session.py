@@ -276,8 +276,9 @@ def views_of() -> list[str]:
 
 def _read_from(connection: duckdb.DuckDBPyConnection, state: State) -> None:
     """Make every table and view of the warehouse in an empty session, each a view on the files of a state."""
-    # The files of a state never change, so what was read of one holds as long as the session.
-    connection.execute("SET parquet_metadata_cache = true")
+    # The files of a state never change, so what was read of one holds as long as the session. DuckDB 1.5.5 fails if it
+    # remembers that of an encrypted file.
+    connection.execute(f"SET parquet_metadata_cache = {not state.krypteret}")
     for statement in (*state.views(), *views_of()):
         connection.execute(statement)
 

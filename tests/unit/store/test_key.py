@@ -83,16 +83,26 @@ def test_a_plain_file_is_made_anew_under_a_key_with_all_its_rows(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("locked")
-def test_a_package_taken_from_a_locked_warehouse_is_plain_as_it_is_sealed_whole(tmp_path: Path) -> None:
+def test_a_published_state_is_locked_too_and_a_package_taken_of_it_is_plain_as_it_is_sealed_whole(
+    tmp_path: Path,
+) -> None:
     country, package = Warehouse(tmp_path / "land"), Warehouse(tmp_path / "pakke")
-    marked(country)
+    with country.open() as session:
+        session.run(f"INSERT INTO kontrol.accept VALUES ('2024-02-01', 'FIL-006', 'ky-169', '{MARK}')")
     publish(country)
+    told = "SELECT begrundelse FROM kontrol.accept"
+    with country.reading() as session:
+        assert session.value(told) == MARK
     with country.extracting(package) as session:
-        session.run("CREATE TABLE mit AS SELECT tekst FROM landet.main.maerke")
+        session.run("INSERT INTO kontrol.accept SELECT * FROM landet.kontrol.accept")
     with package.reading() as session:
-        assert session.value("SELECT tekst FROM mit") == MARK
+        assert session.value(told) == MARK
     assert holds(tmp_path / "pakke", MARK[:20])
     assert holds(tmp_path / "land", MARK[:20]) == []
+    with mock.patch.dict(os.environ):
+        del os.environ[keys.SAID]
+        with pytest.raises(Stop, match="der er ingen nøgle"), country.reading() as session:
+            session.value(told)
 
 
 def in_file(path: Path, text: str, mode: int = 0o600) -> Path:

@@ -133,8 +133,8 @@ def test_a_file_that_differs_from_the_warehouse_is_never_shown(
 ) -> None:
     real = publish.write_file
 
-    def short(session: publish.Session, query: str, path: Path) -> None:
-        real(session, f"{query} LIMIT 19", path)
+    def short(session: publish.Session, query: str, path: Path, *, encrypted: bool) -> None:
+        real(session, f"{query} LIMIT 19", path, encrypted=encrypted)
 
     add(warehouse, 3)
     monkeypatch.setattr(publish, "write_file", short)
@@ -168,7 +168,7 @@ def test_a_file_with_other_bytes_is_named_when_it_is_read(warehouse: Warehouse) 
 def test_what_former_versions_of_the_program_left_is_removed(warehouse: Warehouse) -> None:
     udgivet = warehouse.published.parent
     for name in ("ydelsesrefusion.forrige", "ydelsesrefusion.ny", "ydelsesrefusion.duckdb.wal"):
-        (udgivet / name).write_bytes(b"0101010000")
+        (udgivet / name).write_bytes(b"ingen database")
     with duckdb.connect(str(udgivet / "gammel.duckdb")) as old:
         old.execute("CREATE TABLE t AS SELECT 1")
     os.replace(udgivet / "gammel.duckdb", warehouse.published)
