@@ -165,7 +165,11 @@ class State:
             tables,
             copy,
             {name: _sum(path) for name, path in every.items() if name.startswith("modtager/")},
-            frozenset(name for name in every if not OF_DAGSTER.match(name) and not name.endswith((".laas", ".wal"))),
+            frozenset(
+                name
+                for name in every
+                if not OF_DAGSTER.match(name) and not name.endswith((".laas", ".wal", ".forrige"))
+            ),
             postings,
         )
 
