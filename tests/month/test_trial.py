@@ -53,6 +53,7 @@ def test_a_command_killed_anywhere_and_given_again_leaves_what_it_leaves_undistu
     assert sum(one.tried for one in found) >= 2
 
 
+@pytest.mark.skipif(TIMES_AS_MANY == 1, reason="dyr; REFUSION_FLERE, og tests/month/test_disk_full.py har hvert trin")
 def test_a_command_on_a_full_disk_says_what_is_full_and_leaves_the_same_when_given_again(
     program: Program, here: Bed, bases: dict[str, Baseline], dice: random.Random
 ) -> None:
