@@ -23,6 +23,7 @@ from refusion_assets.assets.gate import (
     gate,
     head,
     held_back,
+    last_closed,
     last_run,
     never_run,
     settled,
@@ -136,7 +137,14 @@ def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[st
 
 
 def to_be_closed(place: Place, month: date) -> Iterator[str]:
-    """What closing run `month` closes, line by line; Stop if it cannot be closed. Nothing is changed."""
+    """What closing run `month` closes, line by line; Stop if it cannot be closed. Nothing is changed.
+
+    A copy that a killed closing left old is renewed first.
+    """
+    with place.warehouse.open() as session:
+        old = last_closed(session, month) == month and not published_is_current(session, place, month)
+    if old:
+        publish(place.warehouse)  # a closing was killed before it came to the copy
     with place.warehouse.open() as session:
         refuse_to_close(session, place, month)
         said = stated(session, place, month)

@@ -165,7 +165,11 @@ class State:
             tables,
             copy,
             {name: _sum(path) for name, path in every.items() if name.startswith("modtager/")},
-            frozenset(name for name in every if not OF_DAGSTER.match(name) and not name.endswith((".laas", ".wal"))),
+            frozenset(
+                name
+                for name in every
+                if not OF_DAGSTER.match(name) and not name.endswith((".laas", ".wal", ".forrige"))
+            ),
             postings,
         )
 
@@ -208,7 +212,9 @@ def left_over(bed: Bed, before: State, after: State) -> list[str]:
 
 def going_on(home: Path) -> list[str]:
     """The runs that Dagster takes for unfinished, and the places and steps in its pools."""
-    found = []
+    found: list[str] = []
+    if not (home / "history" / "runs.db").exists():
+        return found
     with closing(sqlite3.connect(home / "history" / "runs.db")) as runs:
         found += [f"kørsel {i[:8]}: {s}" for i, s in runs.execute("SELECT run_id, status FROM runs") if s not in ENDED]
     with closing(sqlite3.connect(home / "history" / "runs" / "index.db")) as index:

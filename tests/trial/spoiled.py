@@ -24,6 +24,8 @@ from tests.trial.kills import UNKNOWN
 from tests.trial.program import Program
 
 MONTHS = ("2024-01", "2024-02")
+# So many right lines that a register never is of too few people.
+GOOD_LINES = 400
 LINES_A_FILE, LINES_TORN, SIGNS_TORN = 2_000, 12, 3
 SPOILED_SHARE = 0.9
 TORN = bytes(range(32, 127)) + "æøå€\r\0".encode()
@@ -91,14 +93,15 @@ def _folder(root: DataRoot, fil: Fil) -> Path:
 
 
 def _registers(root: DataRoot, month: str, lines: int, dice: random.Random) -> int:
-    """The registers of a month with an odd value in each line; how many values."""
+    """The registers of a month with an odd value in each of `lines` lines; how many values."""
     stays, bases = [], []
-    for number in range(lines):
+    for number in range(lines + GOOD_LINES):
         stay = {"CPR": person(number), "Kommunekode": "169", "Bopael_start": "2010-01-01", "Bopael_slut": ""}
         basis = {"CPR": person(number), "Maaned": month, "Beregningsgrundlag": "20000,00", "Loen": "1000,00"}
         for row, rows, names in ((stay, stays, BOPAEL), (basis, bases, FLEKSGRUNDLAG)):
-            name = dice.choice(names)
-            row[name] = odd_value(row[name], dice)
+            if number < lines:
+                name = dice.choice(names)
+                row[name] = odd_value(row[name], dice)
             rows.append(row)
     for art, rows, names in (("bopael", stays, BOPAEL), ("fleksgrundlag", bases, FLEKSGRUNDLAG)):
         path = root.path / "raw" / art / month / f"{art}-{month.replace('-', '')}.csv"
