@@ -1,4 +1,4 @@
-"""Odd things in place of our own files and folders: each is named at once, and no command waits for it or removes it."""
+"""Odd things in place of our own files and folders: each is named at once, and nothing waits for it or removes it."""
 
 import errno
 import os
