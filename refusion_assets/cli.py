@@ -18,7 +18,7 @@ import click
 import setproctitle
 
 from refusion_assets import keeping, sending
-from refusion_assets.domain.stop import Stop, of_the_disk, of_the_system
+from refusion_assets.domain.stop import DISK_IS_FULL, Stop, of_the_disk, of_the_system
 from refusion_assets.progress import Say, each, saying, tinted
 from refusion_assets.usage import Fil, Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong
 
@@ -87,7 +87,7 @@ def run() -> None:
         click.echo("Afbrudt.", err=True)
         code = STOPPED
     except Exception as error:  # noqa: BLE001  whatever it is, the operator gets one line
-        click.echo(tinted(f"STOPPET: {_reason(error)}", "stoppet"), err=True)
+        click.echo(tinted(f"STOPPET: {_with_room(_reason(error))}", "stoppet"), err=True)
         code = STOPPED
     if code:
         sys.exit(code)
@@ -107,6 +107,18 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return of_the_disk(error) or of_the_system(error)
     return of_the_disk(error) or unforeseen(error)
+
+
+def _with_room(reason: str) -> str:
+    """A reason to stop, with the data root and the room that is left on its disk where that is full."""
+    if DISK_IS_FULL not in reason:
+        return reason
+    try:
+        root = _here().root
+        left = shutil.disk_usage(root).free
+    except (OSError, Stop):
+        return reason
+    return f"{reason} (der er {left // 10**6} MB tilbage på disken med {root}, og en kvote kan være mindre)"
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Understands where a run works: the data root, the rules folder, and the warehouse between them."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -80,6 +81,65 @@ def fit(folder: Path, variable: str) -> None:
         raise Stop(f"{variable} har en sti på mere end {LONGEST} byte; flyt den til en kortere sti")
 
 
+# The folders that the program writes in below the data root, and the files it opens there by name.
+FOLDERS = (
+    "lager",
+    "udgivet",
+    "udgaaende",
+    "oversigt",
+    "dagster",
+    "regler",
+    "opslag",
+    "tavle",
+    "konsekvens",
+    "genskabt",
+)
+OF_OURS = (".duckdb", ".wal", ".laas", ".jsonl", ".json", ".yaml", ".toml")
+STRANGE = {
+    stat.S_IFIFO: "et rør (FIFO)",
+    stat.S_IFSOCK: "en sokkel",
+    stat.S_IFCHR: "en enhed",
+    stat.S_IFBLK: "en enhed",
+}
+
+
+def refuse_odd(root: Path) -> None:
+    """Stop that names the first thing in a data root that is in the way of our own files and folders.
+
+    A pipe, a socket, a device, a link to nothing or to itself, a file for a folder, a folder for a file. To open a pipe
+    would wait for ever, so nothing is opened here. Looks no deeper than the folders that the program makes itself.
+    """
+    expected: list[tuple[Path, bool | None]] = [(root / name, True) for name in FOLDERS]
+    expected.append((root / "alarm.toml", False))
+    for name in FOLDERS:
+        folder = root / name
+        if folder.is_dir() and name != "dagster":
+            expected += [(path, False if path.name.endswith(OF_OURS) else None) for path in sorted(folder.iterdir())]
+            # A month's files are listed in one that every command reads.
+            expected += [(path / "SHA256SUMS", False) for path in sorted(folder.iterdir()) if path.is_dir()]
+    for path, folder_wanted in expected:
+        if odd := _odd(path, folder=folder_wanted):
+            raise Stop(f"{path} {odd}; flyt det væk, og kør igen")
+
+
+def _odd(path: Path, *, folder: bool | None) -> str:
+    """Why a path is in the way of a folder, of a file, or (None) of either; empty if it is not, or not there."""
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except FileNotFoundError:
+        return "er et link, der ikke peger på noget" if path.is_symlink() else ""
+    except NotADirectoryError:
+        return ""  # the folder above is told
+    except OSError as error:
+        loops = error.errno == errno.ELOOP
+        return "er et link, der peger på sig selv" if loops else f"kan ikke ses ({error.strerror})"
+    if kind not in (stat.S_IFREG, stat.S_IFDIR):
+        return f"er {STRANGE.get(kind, 'noget andet')} og ikke en {'mappe' if folder else 'fil'}"
+    if folder is not None and folder != (kind == stat.S_IFDIR):
+        return "er en fil og ikke en mappe" if folder else "er en mappe og ikke en fil"
+    return ""
+
+
 @dataclass(frozen=True)
 class Place:
     """A data root and the rules that hold there; `tell` receives lines of progress, besides the log.
@@ -100,6 +160,7 @@ class Place:
         """
         root, rules = _named(DATA, "data"), _named(REGLER, "rules")
         fit(root, DATA)
+        refuse_odd(root)
         return cls(root, rules)
 
     def begun(self) -> "Place":
@@ -214,8 +275,11 @@ def environment(place: Place) -> dict[str, str]:
     """What Dagster must find in the environment; its home lies in the data root unless it is set."""
     home = home_of(place)
     fit(home, "DAGSTER_HOME" if os.environ.get("DAGSTER_HOME") else DATA)
-    home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
+    for path, folder in ((home, True), (settings, False)):
+        if odd := _odd(path, folder=folder):
+            raise Stop(f"{path} {odd}; flyt det væk, og kør igen")
+    home.mkdir(parents=True, exist_ok=True)
     if not settings.exists() or hashlib.sha256(settings.read_bytes()).hexdigest() in FORMER_SETTINGS:
         shutil.copyfile(PACKAGE / settings.name, settings)
     return {
@@ -235,6 +299,7 @@ def alone(place: Place, say: Callable[[str], None], name: str) -> Iterator[None]
     ends.
     """
     place.warehouse.path.parent.mkdir(parents=True, exist_ok=True)
+    refuse_odd(place.root)
     with (place.warehouse.path.parent / name).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,5 +1,6 @@
 """Understands a reason to stop: one line with the rule, the subject and what to do."""
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,10 +13,24 @@ class Refused(Stop):
     """An operator's decision to let something pass is refused; nothing has been touched."""
 
 
+REMEDIES = {
+    errno.EACCES: "giv brugeren, der kører programmet, adgang til stien",
+    errno.EPERM: "giv brugeren, der kører programmet, adgang til stien",
+    errno.EROFS: "disken kan kun læses; gør den skrivbar, eller vælg en anden",
+    errno.EIO: "disken svarer med fejl; få den undersøgt",
+    errno.EMFILE: "hæv grænsen for åbne filer (ulimit -n)",
+    errno.ENFILE: "hæv systemets grænse for åbne filer",
+    errno.EEXIST: "flyt det væk, der ligger i vejen",
+    errno.ENOTDIR: "flyt det væk, der ligger i vejen",
+    errno.EISDIR: "flyt det væk, der ligger i vejen",
+    errno.ELOOP: "fjern linket, der peger på sig selv",
+}
+
+
 def of_the_system(error: OSError) -> str:
     """The refusal of the system in one line: its own words, and the path."""
     said = f"{error.strerror or type(error).__name__}: {error.filename or 'ukendt sti'}"
-    return f"systemet siger {said}; ret det, og kør igen"
+    return f"systemet siger {said}; {REMEDIES.get(error.errno or 0, 'ret det')}, og kør igen"
 
 
 DISK_IS_FULL = "disken er fuld; gør plads"

@@ -29,6 +29,7 @@ from refusion_assets.files.delivered import (
     register_name,
 )
 from refusion_assets.files.prints import Print
+from refusion_assets.files.separated import opened
 
 FOLDER, FILE = "tavle", "leverancer.json"
 # A manifest may come this many times later than the rest of a file: ten minutes where a file settles in 15 seconds.
@@ -141,7 +142,8 @@ def prove(
 def kept(root: Path) -> dict[str, Proof]:
     """The proofs kept in a data root, by path under raw/; none where the file is gone or cannot be read."""
     try:
-        read = json.loads((root / FOLDER / FILE).read_text("utf-8"))
+        with opened(root / FOLDER / FILE) as file:
+            read = json.loads(file.read().decode("utf-8"))
         return {sti: _as_proof(said) for sti, said in read.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}

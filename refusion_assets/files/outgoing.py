@@ -153,7 +153,7 @@ def opgoerelse_table(rows: pl.DataFrame, koersel: int) -> pl.DataFrame:
 def advisering_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of the advice file of a municipality, or of nobody (000), as text.
 
-    `rows`: its advice (`Advis`) with cpr and navn. A sender's text is shown by `as_cell`. Source: output.md 3.2.
+    `rows`: its advice (`Advis`) with cpr and navn. `as_cell` shows a sender's text. Source: output.md section 3.2.
     """
     written = ("cpr", "konto", "indberetning_id", "kilde", "felt", "vaerdi", "tekst", "handling")
     order = ["regel", "cpr", "uge_fra", "konto", "indberetning_id", "fil", "linje", "noegle"]

@@ -217,6 +217,8 @@ def _files(folder: Path) -> list[Path]:
 def _written(path: Path) -> str:
     """The text of one file without byte order mark; RuleError if unreadable."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise RuleError(f"{path.name}: er et rør, en sokkel eller en enhed; flyt det ud af mappen med regler")
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RuleError(f"{path.name}: {NOT_UTF8}") from error
@@ -266,7 +268,7 @@ def delivery(folder: Path, rules: Rulebook) -> Levering:
     RuleError with file and entry for what is wrong. It is no part of the rules' version.
     """
     path = folder / FILE
-    tables = _tables(path) if path.exists() else {}
+    tables = _tables(path) if path.exists() or path.is_symlink() else {}
     if unknown := sorted(set(tables) - set(DELIVERY)):
         raise RuleError(f"{FILE}, {unknown[0]}: ukendt emne; skriv [[afsender]] eller [[modtager]]")
     afsendere = _of_topic(path, tables, "afsender", Afsender)
