@@ -119,7 +119,7 @@ def refusal(said: str, path: Path) -> str | None:
     """Why a key does not open a file, in one Danish line; None if DuckDB's error is another."""
     if "Wrong encryption key" in said or "Computed AES tag differs" in said:
         return f"nøglen passer ikke til {path}; nævn den rigtige i {FILE}"
-    if "without a key" in said or "'encryption_config' was not set" in said:
+    if "without a key" in said or "No key with name" in said or "'encryption_config' was not set" in said:
         return f"{path} er krypteret, og der er ingen nøgle; nævn den i {FILE}"
     if "is not encrypted" in said:
         return f"{path} er ikke krypteret, men der er nævnt en nøgle; skriv refusion krypter, eller fjern nøglen"

@@ -21,7 +21,7 @@ import polars as pl
 
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store import durable
-from refusion_assets.store.key import NO_FILE, connected, encrypt, key_of, refusal
+from refusion_assets.store.key import NO_FILE, connected, encrypt, key_of, refusal, unlock
 from refusion_assets.store.state import READING, STATE, State, mended
 from refusion_assets.store.tables import TABLES, ContractError, breaks, listed, quoted, types_of, validate
 
@@ -158,7 +158,7 @@ class Warehouse:
         fresh = self.path.with_name(f"{self.path.name}.ny")
         for path in (fresh, fresh.with_name(f"{fresh.name}.wal")):
             path.unlink(missing_ok=True)
-        with self._beside(state, fresh) as session:
+        with self._beside(state, self, fresh) as session:
             for table in state.kolonner:
                 columns = listed(types_of(table))
                 session.run(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM landet.{table}")
@@ -224,13 +224,15 @@ class Warehouse:
         state = State.read(self.root)
         if state is None:
             raise Stop(f"der er ingen udgivet kørsel i {self.root} endnu; kør den sidste måned igen")
-        with self._beside(state, target.published) as session:
+        with self._beside(state, target, target.published) as session:
             yield session
 
     @contextmanager
-    def _beside(self, state: State, path: Path) -> Iterator["Session"]:
+    def _beside(self, state: State, target: "Warehouse", path: Path) -> Iterator["Session"]:
         """A session in one transaction on a new file with every table, and with those of a state named `landet`."""
-        with mended(state), self._connect(path) as connection:
+        with mended(state), target._connect(path) as connection:  # noqa: SLF001  of this class
+            if key := self._key():
+                unlock(connection, key)
             session = Session(connection)
             session.prepare()
             connection.execute("ATTACH ':memory:' AS landet")
