@@ -36,7 +36,7 @@ from refusion_assets.assets.refusion import calculate
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import PACKAGE, Place
-from refusion_assets.store import events
+from refusion_assets.store import durable, events
 from refusion_assets.store import session as warehouse
 from refusion_assets.store.session import Session
 from tests.kit.data_root import EXAMPLE, RULES, Row
@@ -69,6 +69,13 @@ def _roots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     yield
     if not request.session.testsfailed:
         shutil.rmtree(tmp_path_factory.getbasetemp(), ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _left_to_the_system() -> Iterator[None]:
+    """No test cuts the power, so the system writes in its own time; a run flushes four hundred files."""
+    with mock.patch.object(durable, "flush"):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,6 +18,7 @@ from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files.delivered import fingerprint, fingerprint_if_there
 from refusion_assets.place import Place
+from refusion_assets.store import durable
 
 kroner, procent = wording.kroner, wording.procent
 # A municipality's rows as the text of its file: columns in the form of all outgoing files, or the bytes themselves.
@@ -70,12 +71,14 @@ class Outgoing:
         return cls(folder, ready, forms=forms or {})
 
     def show(self) -> None:
-        """Replace the shown folder; a reader sees all the old files or all the new."""
+        """Replace the shown folder; a reader sees all the old files or all the new, which are on the disk."""
+        durable.flush_all(path for path in self.ready.rglob("*") if path.is_file())
         old = self.folder.with_name(f".{self.folder.name}.gammel")
         shutil.rmtree(old, ignore_errors=True)
         if self.folder.exists():
             os.rename(self.folder, old)
         os.rename(self.ready, self.folder)
+        durable.flush(self.folder.parent)
         shutil.rmtree(old, ignore_errors=True)
 
     def take_back(self) -> None:
