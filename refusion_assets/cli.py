@@ -376,10 +376,11 @@ def ui(port: int, ny_bruger: str | None, rolle: str | None, workspace: Path | No
     for name in ("REFUSION_UI", "REFUSION_UI_LOKAL"):
         os.environ.setdefault(name, f"http://127.0.0.1:{port}")
     ours = home / "workspace.yaml"
-    if workspace is None:
+    services = workspace.resolve() if workspace else None
+    if services is None:
         shutil.copyfile(PACKAGE / ours.name, ours)
     os.chdir(home)
-    serve(place.root, home, port, workspace or ours, click.echo, alone=workspace is not None)
+    serve(place.root, home, port, services or ours, click.echo, alone=services is not None)
 
 
 @main.command()

@@ -170,7 +170,7 @@ class Door(AuthenticationBackend):
             users.note(self.home, "afvist", "linket")
             return self._form(request, "Linket er brugt eller gammelt. Start brugerfladen igen for et nyt.", status=403)
         self.once = ""
-        return self._let_in(self._owner, said)
+        return self._let_in(request, self._owner, said)
 
     async def _by_password(self, request: Request, said: Mapping[str, str]) -> Response:
         """A session for a right name and password; each failure after the third makes the next wait longer."""
@@ -193,13 +193,13 @@ class Door(AuthenticationBackend):
             return self._form(request, "Brugernavn eller adgangskode er forkert.", status=403, til=til)
         assert user is not None  # noqa: S101  nobody else has a right password
         self._failed.pop(known, None)
-        return self._let_in(user, said)
+        return self._let_in(request, user, said)
 
-    def _let_in(self, user: Bruger, said: Mapping[str, str]) -> Response:
+    def _let_in(self, request: Request, user: Bruger, said: Mapping[str, str]) -> Response:
         users.note(self.home, "log ind", user.navn, user.rolle)
         token = self._key.encrypt(json.dumps({"b": user.navn, "m": user.mark}).encode()).decode()
         answer = RedirectResponse(_within(said.get("til", "/")), 303)
-        secure = any(origin.startswith("https:") for origin in self.origins)
+        secure = request.headers.get("origin", "").startswith("https:")
         answer.set_cookie(self.cookie, token, HOURS * 3600, secure=secure, httponly=True, samesite="strict")
         return answer
 

@@ -236,12 +236,12 @@ def reload_code() -> str:
     if not address.startswith(("http://", "https://")):
         return f"Der er nye måneder eller afsendere: tryk Reload definitions, eller sæt {ADDRESS_HERE}."
     body = json.dumps({"query": RELOAD}).encode()
-    headers = {"Content-Type": "application/json", **of_the_machine(Path(os.environ.get("DAGSTER_HOME", "")))}
-    asked = urllib.request.Request(f"{address.rstrip('/')}/graphql", body, headers)  # noqa: S310
     try:
+        headers = {"Content-Type": "application/json", **of_the_machine(Path(os.environ.get("DAGSTER_HOME", "")))}
+        asked = urllib.request.Request(f"{address.rstrip('/')}/graphql", body, headers)  # noqa: S310
         with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310  http or https, as seen above
             answer.read()
-    except (OSError, ValueError, HTTPException) as error:
+    except (OSError, ValueError, HTTPException, Stop) as error:
         return f"Der er nye måneder eller afsendere, men {address} svarer ikke ({type(error).__name__})."
     return "Brugerfladen læser nye måneder og afsendere."
 
