@@ -168,7 +168,7 @@ def test_a_file_with_other_bytes_is_named_when_it_is_read(warehouse: Warehouse) 
 def test_what_former_versions_of_the_program_left_is_removed(warehouse: Warehouse) -> None:
     udgivet = warehouse.published.parent
     for name in ("ydelsesrefusion.forrige", "ydelsesrefusion.ny", "ydelsesrefusion.duckdb.wal"):
-        (udgivet / name).write_bytes(b"0101010000")
+        (udgivet / name).write_bytes(b"gammelt")
     with duckdb.connect(str(udgivet / "gammel.duckdb")) as old:
         old.execute("CREATE TABLE t AS SELECT 1")
     os.replace(udgivet / "gammel.duckdb", warehouse.published)
