@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import re
+import secrets
 import shlex
 import shutil
 import stat
@@ -21,6 +22,7 @@ from refusion_assets.domain.rules.change import Topics
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.rulebook.load import ASIDE, RuleError, load, read_topics
+from refusion_assets.store import durable
 from refusion_assets.store.key import key_of
 from refusion_assets.store.session import WAREHOUSE, Warehouse
 
@@ -249,6 +251,18 @@ def mending(root: Path, *, whole: bool = False) -> str:
         return ""
     named = " ".join(shlex.quote(str(top)) for top in tops)
     return f"ADVARSEL: andre brugere kan læse eller ændre noget i dataroden; skriv chmod -R u=rwX,go= {named}"
+
+
+def numbering_secret(place: Place) -> str:
+    """The secret that the order of new surrogates rests on, made at the first use; it never leaves `lager/`.
+
+    Without it nobody can work out where in a run of numbers a known CPR number lies. If it is lost, a new one serves:
+    numbers that are given stay.
+    """
+    path = place.warehouse.path.parent / "borgernumre.noegle"
+    if not path.exists():
+        durable.write(path, secrets.token_hex(32))
+    return path.read_text("ascii")
 
 
 def at_work() -> Place:

@@ -31,7 +31,7 @@ from refusion_assets.domain.classified import (
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.wording import plural
 from refusion_assets.partitions import Shown, by_month, kroner, names_of_benefits, show
-from refusion_assets.place import Place
+from refusion_assets.place import Place, numbering_secret
 from refusion_assets.store.batches import ranges, sql_list
 from refusion_assets.store.session import Relation, Session, among
 
@@ -105,7 +105,7 @@ def judge_lines(session: Session, place: Place, progress: Callable[[str], None])
 def _judge_rows(session: Session, place: Place, rows: pl.DataFrame) -> None:
     """Judge delivered lines (`classified.linje`), and number their persons."""
     judged = judge(rows, place.rules)
-    borger = _numbered_persons(session, judged["subjekt"])
+    borger = _numbered_persons(session, place, judged["subjekt"])
     linjer = judged.join(borger, on="subjekt", how="left", maintain_order="left").with_columns(
         **{name: pl.col(column) for name, column in RENAMED.items()}
     )
@@ -121,11 +121,14 @@ def _unknown(linjer: pl.DataFrame) -> pl.DataFrame:
     return told.drop_nulls("skrevet")
 
 
-def _numbered_persons(session: Session, subjects: pl.Series) -> pl.DataFrame:
-    """The surrogate (`borger_id`) of each person; the order of new ones does not follow the CPR number."""
+def _numbered_persons(session: Session, place: Place, subjects: pl.Series) -> pl.DataFrame:
+    """The surrogate (`borger_id`) of each person; only the root's secret tells the order of new ones."""
     with session.lending("seen_persons", pl.DataFrame({"cpr": subjects.drop_nulls().unique()})):
-        seen = session.frame("""SELECT cpr, borger_id, CASE WHEN borger_id IS NULL THEN md5(cpr) END AS orden
-            FROM seen_persons LEFT JOIN identitet.borger USING (cpr)""")
+        seen = session.frame(
+            """SELECT cpr, borger_id, CASE WHEN borger_id IS NULL THEN sha256($secret || cpr) END AS orden
+            FROM seen_persons LEFT JOIN identitet.borger USING (cpr)""",
+            secret=numbering_secret(place),
+        )
     next_id = session.integer("SELECT max(borger_id) + 1 FROM identitet.borger")
     fresh = seen.filter(pl.col("borger_id").is_null()).sort("orden").drop("borger_id")
     fresh = fresh.select("cpr", borger_id=pl.int_range(pl.len(), dtype=pl.Int64) + next_id)
