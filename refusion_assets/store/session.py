@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -70,10 +70,8 @@ def validate(table: str, frame: pl.DataFrame) -> pl.DataFrame:
     schema, whole = TABLES[table].to_schema(), _asked_at_once(table)
     if schema.unique and set(schema.unique) <= set(frame.columns) and not _distinct(frame.select(schema.unique)):
         whole = schema
-    try:
+    with suppress(pandera.errors.SchemaErrors):
         return whole.validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors:
-        pass
     try:
         return schema.validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:
@@ -95,7 +93,8 @@ def _asked_at_once(table: str) -> pa.DataFrameSchema:
     def kept(data: Any) -> bool:
         return not broken or not data.lazyframe.select(pl.any_horizontal(broken)).collect().item()
 
-    return pa.DataFrameSchema(columns, checks=pa.Check(kept, name="kontrakt"), strict=True)
+    checks = [*schema.checks, pa.Check(kept, name="kontrakt")]
+    return pa.DataFrameSchema(columns, checks=checks, strict=True)
 
 
 # Each pandera check as an expression that is true where a value breaks it.
@@ -114,9 +113,9 @@ BREAKS: dict[str, Callable[[pl.Expr, dict[str, Any]], pl.Expr]] = {
 def _breaks(name: str, column: Any) -> Iterator[pl.Expr]:
     """The conditions of a column's contract, each true if a row of the frame breaks it."""
     if not column.nullable:
-        yield pl.col(name).is_null().any().alias(f"{name} not_nullable")
+        yield pl.col(name).is_null().any()
     for check in column.checks:
-        yield BREAKS[check.name](pl.col(name), check.statistics).any().alias(f"{name} {check.name}")
+        yield BREAKS[check.name](pl.col(name), check.statistics).any()
 
 
 def _distinct(keys: pl.DataFrame) -> bool:
