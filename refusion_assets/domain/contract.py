@@ -39,7 +39,8 @@ def at_once(model: type[pa.DataFrameModel]) -> pa.DataFrameSchema:
     def kept(data: Any) -> bool:
         return not broken or not data.lazyframe.select(pl.any_horizontal(broken)).collect().item()
 
-    return pa.DataFrameSchema(columns, checks=pa.Check(kept, name="kontrakt"), strict=True)
+    checks = [*schema.checks, pa.Check(kept, name="kontrakt")]
+    return pa.DataFrameSchema(columns, checks=checks, strict=True)
 
 
 # Each pandera check as an expression that is true where a value breaks it.
@@ -58,9 +59,9 @@ BREAKS: dict[str, Callable[[pl.Expr, dict[str, Any]], pl.Expr]] = {
 def _breaks(name: str, column: Any) -> Iterator[pl.Expr]:
     """The conditions of a column's contract, each true if a row of the frame breaks it."""
     if not column.nullable:
-        yield pl.col(name).is_null().any().alias(f"{name} not_nullable")
+        yield pl.col(name).is_null().any()
     for check in column.checks:
-        yield BREAKS[check.name](pl.col(name), check.statistics).any().alias(f"{name} {check.name}")
+        yield BREAKS[check.name](pl.col(name), check.statistics).any()
 
 
 # A column of a name means the same in every table that has it; a field with a description of its own means that.

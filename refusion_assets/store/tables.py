@@ -5,6 +5,7 @@ owners lie in that layer.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -266,10 +267,8 @@ def validate(table: str, frame: pl.DataFrame) -> pl.DataFrame:
     schema, whole = TABLES[table].to_schema(), at_once(TABLES[table])
     if schema.unique and set(schema.unique) <= set(frame.columns) and not _distinct(frame.select(schema.unique)):
         whole = schema
-    try:
+    with suppress(pandera.errors.SchemaErrors):
         return whole.validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors:
-        pass
     try:
         return schema.validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:

@@ -11,7 +11,7 @@ import pytest
 from refusion_assets.assets.checks.calculated import SQL_MADE, kontrakter_holder
 from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
-from refusion_assets.domain.contract import BREAKS
+from refusion_assets.domain.contract import BREAKS, Contract
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session
 from refusion_assets.store.tables import TABLES, ContractError, validate
@@ -113,6 +113,21 @@ def test_a_frame_of_other_columns_types_or_keys_breaks_its_contract() -> None:
     ):
         with pytest.raises(ContractError):
             validate("classified.krav", frame)
+
+
+def test_a_check_of_the_whole_frame_belongs_to_the_contract_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pair(Contract):
+        a: pl.Int64
+        b: pl.Int64
+
+        @pa.dataframe_check
+        def b_is_above_a(cls, data: pa.PolarsData) -> pl.LazyFrame:  # noqa: N805  as pandera calls it
+            return data.lazyframe.select(pl.col("b") > pl.col("a"))
+
+    monkeypatch.setitem(TABLES, "proeve.par", Pair)
+    validate("proeve.par", pl.DataFrame({"a": [1], "b": [2]}))
+    with pytest.raises(ContractError):
+        validate("proeve.par", pl.DataFrame({"a": [1], "b": [1]}))
 
 
 def test_a_broken_contract_stops_the_month_and_names_the_column(session: Session, tmp_path: Path) -> None:
