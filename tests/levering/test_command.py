@@ -1,17 +1,19 @@
 """The commands `lever` and `kvitteringer` on a month that was run, as an operator meets them, and their cells."""
 
-import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from refusion_assets.assets.gate import LEVERING
+from refusion_assets.assets.levering import shipments
 from refusion_assets.assets.levering.asset import ALL_SENT, SAME
 from refusion_assets.assets.levering.receipts import receipts_in
 from refusion_assets.assets.levering.shipments import LOCK, deliver
 from refusion_assets.domain.calendar import month_of
-from refusion_assets.place import alone
+from refusion_assets.place import Place, alone
 from refusion_assets.store import events
 from tests.conftest import DataRoot, Example
 from tests.kit.sftp import Server, levering_toml, needs_sshd, sftp_server
@@ -83,10 +85,17 @@ def test_a_delivery_with_a_fault_says_it_goes_on_with_the_others_and_has_exit_co
         root = delivering(example, tmp_path, monkeypatch, server)
         text = levering_toml(server.port, KODER).replace('modtager = "K730"', 'modtager = "K730"\nud = "ANDEN"')
         (root.rules / "levering.toml").write_text(text, "utf-8")
-        said: list[str] = []
-        held = alone(root.place, said.append, LOCK)
+        held = alone(root.place, print, LOCK)
         held.__enter__()
-        threading.Timer(1.0, lambda: held.__exit__(None, None, None)).start()
+
+        def waited(place: Place, say: Callable[[str], None], lock: str) -> AbstractContextManager[None]:
+            def told(line: str) -> None:
+                say(line)
+                held.__exit__(None, None, None)
+
+            return alone(place, told, lock)
+
+        monkeypatch.setattr(shipments, "alone", waited)
         ran = root.refusion("lever", MONTH)
         assert ran.code == 1
         why = "730: 2 filer kom ikke frem: mappen ANDEN findes ikke på serveren"
