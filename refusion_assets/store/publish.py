@@ -248,8 +248,8 @@ def _show_to_analysts(warehouse: Warehouse, state: State) -> None:
     """
     folder = warehouse.published.parent
     views = [QUARANTINE if "classified.karantaene" in view else view for view in views_of()]
-    relative = [*state.views(analysts=True, root=Path(os.path.relpath(state.root, folder))), *views]
-    text = "".join(f"{one};\n" for one in relative)
+    relative = [*state.views(analysts=True, root=Path()), *views]
+    text = "".join(f"{one};\n" for one in relative).replace(f"'{folder.name}/", "'")
     beside, fresh = folder / SQL_VIEWS, folder / f"{warehouse.published.name}{FRESH}"
     if beside.exists() and beside.read_text("utf-8") == _headed(text, state, warehouse.published):
         return

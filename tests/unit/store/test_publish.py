@@ -1,19 +1,27 @@
 """A state that is published: its files hold what the warehouse holds, at the cost of what has changed."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import duckdb
 import pytest
 
 from refusion_assets.domain.stop import Stop
-from refusion_assets.store import publish, state
+from refusion_assets.store import publish, session, state
 from refusion_assets.store.session import Warehouse
 from refusion_assets.store.tables import PARTS, TABLES
 
 RUN = "INSERT INTO opgoerelse.koersel VALUES ($n, DATE '2024-01-01', 'åben', 'r', 'f')"
 ROWS = """INSERT INTO opgoerelse.postering SELECT DATE '2024-01-01', DATE '2024-01-01', i, 'KTH', '101', 'N', 100, 100,
     80, 0, 80, NULL, NULL, NULL, $n, NULL, '§', 'r' FROM range(10) r(i)"""
+
+
+LEDGER_SUM = "SELECT sum(refusion_oere) FROM opgoerelse.postering"
+FEWEST_STEPS = 20
 
 
 def add(warehouse: Warehouse, number: int) -> None:
@@ -178,3 +186,79 @@ def test_what_former_versions_of_the_program_left_is_removed(warehouse: Warehous
         "opfoelgning", "tabeller", publish.SQL_VIEWS, "ydelsesrefusion.duckdb",
     ]  # fmt: skip
     assert of_analysts(warehouse) == (2, 1600)
+
+
+# --- killed at every step ---------------------------------------------------------------------------------------
+
+# Reads a folder and a number; forks a child that publishes the folder and is killed before its step of that number.
+KILLER = """
+import os, signal, sys
+from pathlib import Path
+from refusion_assets.store import durable, publish
+from refusion_assets.store.session import Warehouse
+
+publish.TABLES = {table: publish.TABLES[table] for table in sys.argv[1:]}
+publish.views_of = list
+
+def counted(real):
+    def step(*given, **named):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*given, **named)
+    return step
+
+for line in sys.stdin:
+    number, _, folder = line.rstrip().partition(" ")
+    child = os.fork()
+    if child == 0:
+        left, durable.WRITERS = int(number), 1
+        for name in ("replace", "unlink", "fsync", "rmdir"):
+            setattr(os, name, counted(getattr(os, name)))
+        publish.write_file, Path.write_text = counted(publish.write_file), counted(Path.write_text)
+        try:
+            publish.publish(Warehouse(Path(folder)))
+        finally:
+            os._exit(0)
+    print(int(os.WIFSIGNALED(os.waitpid(child, 0)[1])), flush=True)
+"""
+
+
+def test_a_publishing_killed_at_any_step_also_twice_leaves_a_whole_state_and_the_next_mends_all(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {table: TABLES[table] for table in ("opgoerelse.koersel", "opgoerelse.kommune", "opgoerelse.postering")}
+    monkeypatch.setattr(publish, "TABLES", few)  # in the child too; fewer tables have the same kinds of steps
+    for module in (publish, session):
+        monkeypatch.setattr(module, "views_of", list)
+    publish.publish(warehouse)
+    add(warehouse, 3)
+    before, after = (2, 1600), (3, 2400)
+    command = [sys.executable, "-c", KILLER, *few]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, bufsize=1) as killer:  # noqa: S603
+        assert killer.stdin is not None
+        assert killer.stdout is not None
+        killed, number = True, 0
+        while killed:
+            root = shutil.copytree(warehouse.root, tmp_path / str(number))
+            own = Warehouse(root)
+            publish._show_to_analysts(own, state.State.read(root))  # its views name files by their whole path
+            with own.reading() as reader, duckdb.connect(str(own.published), read_only=True) as analyst:
+                for again in range(2):
+                    killer.stdin.write(f"{number} {root}\n")
+                    ended = killer.stdout.readline() == "0\n"
+                    killed = killed and not (ended and again == 0)
+                    assert seen(own) in (before, after), (number, again)
+                    assert of_analysts(own) in (before, after), (number, again)
+                assert reader.integer(LEDGER_SUM) == 1600
+                assert analyst.sql(LEDGER_SUM).fetchall() == [(1600,)]
+            publish.publish(own)
+            assert (seen(own), of_analysts(own)) == (after, after), number
+            states = [state.State.read(root, name) for name in (state.STATE, state.BEFORE)]
+            assert set(files(own)) == {str(part.path) for one in states if one for part in one.dele}, number
+            assert not list(root.rglob(f"*{publish.FRESH}")), number
+            number += 1
+            shutil.rmtree(root)
+        killer.stdin.close()
+        assert number > FEWEST_STEPS

@@ -1,0 +1,121 @@
+"""What analysts can open holds no person's number, however senders wrote it, and in no form that a tool can read."""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from refusion_assets.assets.opfoelgning.asset import figures_of, store
+from refusion_assets.domain.calendar import month_of
+from refusion_assets.domain.raw import COLUMNS, TEXT
+from refusion_assets.report import write as report
+from refusion_assets.store.publish import SQL_VIEWS
+from refusion_assets.store.tables import LEFT_OUT, TABLES
+from tests.conftest import DataRoot
+from tests.kit.data_root import REPO, write_register
+from tests.kit.timeline import PEOPLE, row
+from tests.month.test_forklar import deliver as send
+from tests.month.test_forklar import live, root_of, run
+
+OWN, *OTHERS = PEOPLE
+DAYS = date(2024, 2, 5), date(2024, 2, 11)
+MONTH = "2024-02"
+FREE = [name for name, kind, _ in COLUMNS if kind == TEXT] + ["Felt0214_start", "Lb_nr", "Modtaget_tidspunkt"]
+FORMS = ("{0}", "{1}-{2}", "x{0}", "{1} {2}")
+SENDERS = {"ky": ("K", "169"), "ksd": ("K", "169"), "akasse": ("D", "20100001"), "su": ("U", "34042012")}
+
+
+def spoiled() -> Iterator[tuple[str, str, list[dict[str, str]]]]:
+    """The rows of each sender with another person's number, in each writing, in each column that a sender fills."""
+    for kilde, (letter, enhed) in SENDERS.items():
+        rows = [row(letter, *DAYS, 1, cpr=OWN)]
+        for number, (name, form) in enumerate(((n, f) for n in FREE for f in FORMS), 1):
+            other = OTHERS[number % len(OTHERS)]
+            written = form.format(other, other[:6], other[6:])
+            unique = {"IndberetningsID": f"{kilde}{number}"}
+            rows.append(row(letter, *DAYS, number + 1, cpr=OWN, **unique | {name: written}))
+            if name == "ReferenceID":
+                rows.append(row(letter, *DAYS, 900 + number, "", OWN, Indberetningsart="T", ReferenceID=written))
+        yield kilde, enhed, rows
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
+    """A month whose senders wrote numbers in every field, run, published, and followed up."""
+    made = root_of(tmp_path_factory.mktemp("analytikere"))
+    for kilde, enhed, rows in spoiled():
+        send(made, kilde, enhed, MONTH, rows)
+    live(made, MONTH, *((cpr, "169", "2010-01-01") for cpr in (OWN, *OTHERS)))
+    basis = {"CPR": OWN, "Maaned": MONTH, "Beregningsgrundlag": OTHERS[0], "Loen": OTHERS[0]}
+    write_register(made.path, "fleksgrundlag", MONTH, [basis])
+    run(made, MONTH)
+    views, _ = figures_of(made.place, month_of(MONTH))
+    store(made.place, month_of(MONTH), views)
+    report.publish(made.place.follow_up, month_of(MONTH), made.place.rules, views)
+    return made
+
+
+def texts(folder: Path) -> Iterator[tuple[str, str]]:
+    """Every text that a tool reads in the files of a folder, with the file: unpacked, and as bytes."""
+    with duckdb.connect() as asking:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            yield path.name, path.read_bytes().decode("latin-1")
+            if path.suffix == ".parquet":
+                for found in asking.execute("SELECT COLUMNS(*)::VARCHAR FROM read_parquet($1)", [str(path)]).fetchall():
+                    yield str(path.relative_to(folder)), "|".join(filter(None, found))
+
+
+def test_no_number_of_a_person_stands_in_anything_that_is_published(root: DataRoot) -> None:
+    known = [cpr for (cpr,) in root.rows("SELECT cpr FROM identitet.borger")]
+    assert OWN in known
+    every = {*known, *PEOPLE}
+    wanted = re.compile("|".join(f"{cpr[:6]}[- ]?{cpr[6:]}" for cpr in sorted(every)))
+    assert {name for name, text in texts(root.path / "udgivet") if wanted.search(text)} == set()
+    assert {name for name, text in texts(root.path / "lager" / "laesning") if wanted.search(text)}
+
+
+def test_what_senders_wrote_stands_in_the_warehouse_so_that_the_scan_can_find_it(root: DataRoot) -> None:
+    for column in ("indberetning_id", "reference_id", "pligt_se", "kommunekode_betaler", "konto"):
+        query = f"SELECT count(*) FROM classified.linje WHERE regexp_matches({column}, '^[0-9]{{10}}$')"
+        assert root.rows(query) > [(0,)]
+
+
+def test_every_table_has_a_decision_of_what_analysts_see() -> None:
+    assert LEFT_OUT.keys() == TABLES.keys()
+    columns = {table: {"*", *model.to_schema().columns} for table, model in TABLES.items()}
+    assert {table for table, left in LEFT_OUT.items() if set(left) - columns[table]} == set()
+    named = re.compile("cpr|skrevet|sti|begrundelse|_se$|indberetning_id|reference_id|vaerdi$")
+    seen = {
+        f"{table}.{name}"
+        for table, left in LEFT_OUT.items()
+        if left != ("*",)
+        for name in TABLES[table].to_schema().columns
+        if name not in left and named.search(name)
+    }
+    assert seen == {"kontrol.tal.vaerdi"}
+
+
+def questions() -> list[str]:
+    """The questions of docs/resultater.md."""
+    return re.findall(r"```sql\n(.*?)```", (REPO / "docs" / "resultater.md").read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("question", questions(), ids=range(len(questions())))
+def test_the_questions_of_the_documents_can_be_asked_of_the_published_database(root: DataRoot, question: str) -> None:
+    with duckdb.connect(str(root.place.warehouse.published), read_only=True) as asking:
+        asking.execute(question).fetchall()
+
+
+def test_the_views_as_text_read_the_files_from_where_the_folder_was_moved_to(
+    root: DataRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = root.copy(tmp_path)
+    (copy.path / "udgivet").rename(tmp_path / "andetsteds")
+    monkeypatch.chdir(tmp_path / "andetsteds")
+    rows = "SELECT count(*) FROM classified.karantaene"
+    with duckdb.connect() as asking:
+        asking.execute(Path(SQL_VIEWS).read_text("utf-8"))
+        assert asking.sql(rows).fetchall() == root.rows(rows)
