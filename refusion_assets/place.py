@@ -225,14 +225,14 @@ class Place:
 
 
 def too_open(root: Path, *, whole: bool = False) -> list[Path]:
-    """What others than the account can read or write in a data root outside `raw/`.
+    """What others than the account can read or write of what the program makes in a data root.
 
-    Folders and files at the top and in `lager/` and `opslag/`; `whole`: all there is, a walk over every file. A folder
-    with setgid was opened to its group on purpose, with what lies in it.
+    The folders and what lies in `lager/` and `opslag/`; `whole`: all there is, a walk over every file. A folder with
+    setgid was opened to its group on purpose, with what lies in it.
     """
     found: list[Path] = []
-    for top in sorted(root.iterdir()) if root.is_dir() else []:
-        if top.name == "raw" or top.is_symlink():
+    for top in (root / name for name in (*FOLDERS, "alarm.toml")):
+        if not top.exists() or top.is_symlink():
             continue
         opened = 0o070 if top.stat().st_mode & stat.S_ISGID else 0
         below = top.rglob("*") if whole else top.iterdir() if top.name in (WAREHOUSE, "opslag") else ()

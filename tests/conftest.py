@@ -173,6 +173,11 @@ class DataRoot:
                 code = stopped.code
         return Ran(code or 0, out.getvalue(), err.getvalue())
 
+    def forklar(self, cpr: str, *words: str) -> Ran:
+        """The answer about a person, whose number is sent in as a program would."""
+        with mock.patch.object(sys, "stdin", io.StringIO(f"{cpr}\n")):
+            return self.refusion("forklar", *words, "--cpr", "-")
+
     def koer(self, month: str) -> Ran:
         """A run that must succeed."""
         if not (home := self.path.expanduser() / "dagster").exists():

@@ -13,7 +13,7 @@ import pytest
 from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.opfoelgning.views import smallest_group
 from refusion_assets.domain.rules.change import changes as changes_of
-from refusion_assets.rulebook.load import RuleError, load
+from refusion_assets.rulebook.load import RuleError, load, retention
 from tests.kit.data_root import RULES, calculate
 from tests.kit.timeline import delivered, report
 
@@ -146,7 +146,8 @@ def test_an_entry_without_its_citation_is_refused(folder: Path, file: str, key: 
     line = re.search(rf"^{key} = .*\n", (folder / file).read_text("utf-8"), re.MULTILINE)
     assert line
     spoil(folder, file, line[0], "")
-    assert re.search(rf"{file}.*mangler {key}", refused(folder))
+    with pytest.raises(RuleError, match=rf"{file}.*mangler {key}"):
+        load(folder), retention(folder)
 
 
 @pytest.mark.parametrize("key", ["hjemmel", "kilde", "kontrolleret", "sikkerhed"])

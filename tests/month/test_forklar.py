@@ -58,7 +58,7 @@ def run(root: DataRoot, *months: str) -> DataRoot:
 
 def told(root: DataRoot, cpr: str, month: str, *more: str) -> str:
     """All that the command says, but for the version of the rules and the list of entries at the end."""
-    ran = root.refusion("forklar", cpr, month, "--formaal", "prøve af forklaring", *(more or ("--alt",)))
+    ran = root.forklar(cpr, month, "--formaal", "prøve af forklaring", *(more or ("--alt",)))
     assert (ran.code, ran.err) == (0, "")
     return ran.out.replace(root.place.rules.version[:12], "VERSION").partition("\nREGLERNE\n")[0]
 

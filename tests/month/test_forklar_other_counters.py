@@ -120,6 +120,6 @@ def test_what_lies_above_a_maximum_is_told_on_its_row(tmp_path: Path) -> None:
     ]
     text = told(root, CPR, "2024-02")
     approved("over_loft", text[text.index("UGEN 2024-02-05") : text.index("UGERNE 2024-02-12")])
-    ran = root.refusion("forklar", CPR, "2024-02", "--formaal", "prøve af forklaring", "--json")
+    ran = root.forklar(CPR, "2024-02", "--formaal", "prøve af forklaring", "--json")
     over = json.loads(ran.out)["uger"][1]["raekker"][0]["over_loft"]
     assert set(over[0]) == {"loft_id", "periode", "loft_oere", "beloeb_oere", "refusion_oere", "hjemmel", "post"}

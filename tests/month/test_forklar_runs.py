@@ -136,6 +136,6 @@ def test_a_line_that_changed_rules_let_out_of_quarantine_is_named_as_what_moved_
     (cause,) = moves(root, CPR, "2024-01-15")
     assert (cause.ydelsestaeller_foer, cause.ydelsestaeller_efter) == (3, 5)
     assert [str(w.uge) for w in cause.skiftede_uger] == ["2023-12-04", "2023-12-11"]
-    ran = root.refusion("forklar", CPR, "2024-01", "--json", "--formaal", "prøve af forklaring")
+    ran = root.forklar(CPR, "2024-01", "--json", "--formaal", "prøve af forklaring")
     reports = {i["nr"]: i["indberetning_id"] for i in json.loads(ran.out)["indberetninger"]}
     assert [reports[nr] for nr in cause.indberetninger] == ["K00000001", "K00000002"]

@@ -152,9 +152,9 @@ def test_a_look_up_needs_no_data_root_is_logged_beside_the_package_and_leaves_no
     ((cpr,), *_) = root.rows(f"""SELECT min(cpr) FROM opgoerelse.postering JOIN identitet.borger USING (borger_id)
         WHERE kommunekode = '{KODE}' AND maaned = '{MONTH}-01'""")
     with mock.patch.object(sealed.tempfile, "tempdir", str(tmp_path)):
-        own = away.refusion("forklar", cpr, MONTH, *WHY, "--pakke", str(made))
+        own = away.forklar(cpr, MONTH, *WHY, "--pakke", str(made))
     assert (own.code, own.err) == (0, "")
-    assert own.out.startswith(root.refusion("forklar", cpr, MONTH, *WHY).out)
+    assert own.out.startswith(root.forklar(cpr, MONTH, *WHY).out)
     log = (made.parent / LOG).read_text("utf-8")
     assert log.count(NAME) == 1
     assert cpr not in log
@@ -166,11 +166,11 @@ def test_a_number_that_is_not_in_the_package_gets_an_answer_of_its_own_and_a_cho
     root: DataRoot, made: Path, tmp_path: Path
 ) -> None:
     ((cpr,), *_) = root.rows(FOREIGN)
-    ran = root.refusion("forklar", cpr, MONTH, *WHY, "--pakke", str(made), "--log", str(tmp_path / "log"))
+    ran = root.forklar(cpr, MONTH, *WHY, "--pakke", str(made), "--log", str(tmp_path / "log"))
     assert ran.out == f"Personnummeret er ikke i pakken; den har kun kommunens egne borgere til og med {MONTH}.\n"
     assert '"fundet": false' in (tmp_path / "log" / LOG.name).read_text("utf-8")
     with mock.patch("refusion_assets.look_up.trace.os.fsync", side_effect=OSError(5, "Input/output error")):
-        ran = root.refusion("forklar", cpr, MONTH, *WHY, "--pakke", str(made))
+        ran = root.forklar(cpr, MONTH, *WHY, "--pakke", str(made))
     assert (ran.code, ran.out) == (1, "")
 
 

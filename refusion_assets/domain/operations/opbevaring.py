@@ -9,6 +9,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.contract import Contract
+from refusion_assets.domain.rules.cited import Cited
 
 FILE, EMNE = "opbevaring.toml", "opbevaring"
 UDGAAENDE, OVERSIGTER = "udgaaende", "oversigter"
@@ -25,12 +26,11 @@ FOR_EVER = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opbevaring:
+class Opbevaring(Cited):
     """An entry `[[opbevaring]]`: a kind of data, and the years it is kept from the end of the run's year; 0: always."""
 
     slag: Slag
     aar: int = 0
-    hjemmel: str
     note: str = ""
 
 
