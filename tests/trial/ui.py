@@ -5,71 +5,27 @@ import os
 import random
 import re
 import signal
-import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from unittest import mock
+from pathlib import Path
 
 import dagster as dg
 
-from refusion_assets.place import PACKAGE, environment
+from refusion_assets.door.users import of_the_machine
 from refusion_assets.store import events
+from tests.kit.served import serving
 from tests.trial.kills import Figures
 from tests.trial.program import NONE, Program
 from tests.trial.root import Bed, State, going_on, left_over, right
 
 MONTH, JOB, SETTLES = "2024-03", "kritisk_uge", "opgoer"
-START_SECONDS, SECONDS, LONGEST_WAIT = 120, 300, 8.0
+SECONDS, LONGEST_WAIT = 300, 8.0
 LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
 __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 # The server keeps the board, Dagster makes a file without a name, and the follow-up comes when the files are in sight.
 BESIDE = re.compile(r"\btavle/|runs/\.db|opfoelgning|-insight-|insight/")
 OVER = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-
-
-@contextmanager
-def served(bed: Bed) -> Iterator[str]:
-    """The address of Dagster's server and daemon over a data root, as `refusion ui` starts them."""
-    port, home = free_port(), bed.root.path / "dagster"
-    with mock.patch.dict(os.environ, bed.environment | environment(bed.root.place)):
-        command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
-        with (bed.folder / "brugerflade.log").open("w") as told:
-            server = subprocess.Popen(  # noqa: S603  our own command
-                [*command, "-w", str(PACKAGE / "workspace.yaml")],
-                stdout=told,
-                stderr=told,
-                cwd=home,
-                start_new_session=True,
-            )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            _until(lambda: _answers(address), START_SECONDS)
-            yield address
-        finally:
-            server.terminate()
-            try:
-                server.wait(60)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return int(asked.getsockname()[1])
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/server_info", timeout=5):  # noqa: S310  our own address
-            return True
-    except OSError:
-        return False
 
 
 def _until(ready: object, seconds: float) -> bool:
@@ -81,13 +37,14 @@ def _until(ready: object, seconds: float) -> bool:
     return bool(said)
 
 
-def launched(address: str) -> str:
-    """The id of a run of the month, launched as a click in the user interface launches it."""
+def launched(address: str, home: Path) -> str:
+    """The id of a run of the month, launched as a click in the user interface launches it, through the door."""
     where = {"repositoryLocationName": "ydelsesrefusion", "repositoryName": "__repository__", "jobName": JOB}
     tags = [{"key": "dagster/partition", "value": MONTH}]
     said = {"p": {"selector": where, "runConfigData": {}, "executionMetadata": {"tags": tags}}}
     body = json.dumps({"query": LAUNCH, "variables": said}).encode()
-    asked = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310
+    heads = {"Content-Type": "application/json", **of_the_machine(home)}
+    asked = urllib.request.Request(f"{address}/graphql", body, heads)  # noqa: S310  our own address
     with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310  our own address
         found = json.load(answer)["data"]["launchRun"]
     assert found["__typename"] == "LaunchRunSuccess", found
@@ -121,11 +78,12 @@ def trial(program: Program, bed: Bed, here: Bed, times: int, dice: random.Random
     here.again(bed)
     right(program.run(here.environment, ["koer", MONTH], NONE))
     undisturbed = State.of(here)
-    with served(here) as address, events.instance(here.root.path / "dagster") as instance:
+    home = here.root.path / "dagster"
+    with serving(here.environment, here.folder / "brugerflade.log") as address, events.instance(home) as instance:
         for number in range(times):
             since, wait = time.time(), dice.uniform(0, LONGEST_WAIT)
             what = f"kørsel {number + 1} i brugerfladen dræbt {wait:.1f} s efter at dens proces begyndte"
-            run_id = launched(address)
+            run_id = launched(address, home)
             if not _until(lambda run=run_id: process_of(instance, run), SECONDS):
                 found.unfinished += 1
                 found.wrong.append(f"{what}: den begyndte aldrig; køen er spærret")
@@ -137,7 +95,7 @@ def trial(program: Program, bed: Bed, here: Bed, times: int, dice: random.Random
             if not _until(lambda at=since: _settled(instance, at), SECONDS):
                 found.unfinished += 1
                 found.wrong.append(f"{what}: måneden blev ikke opgjort af sig selv")
-        _until(lambda: not going_on(here.root.path / "dagster"), SECONDS)
+        _until(lambda: not going_on(home), SECONDS)
     after = State.of(here)
     if differences := [one for one in undisturbed.differs(after) if not BESIDE.search(one)]:
         found.differs += 1

@@ -1,14 +1,7 @@
 """Understands one user interface for all journeys: a small data root, the server as a process, a browser."""
 
 import contextlib
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +12,9 @@ import pytest
 from refusion_assets.door import users
 from tests.conftest import DataRoot, Example
 from tests.kit.data_root import EXAMPLE, RULES
+from tests.kit.served import serving
 from tests.ui.browser import Operator, operator
 
-START_SECONDS, STOP_SECONDS = 240, 60
 ANNA, BO, PASSWORD = "anna", "bo", "en lang sætning"
 SHOWN = pytest.StashKey[tuple[Operator, Path]]()
 
@@ -35,22 +28,6 @@ class Served:
     log: Path
 
 
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return int(asked.getsockname()[1])
-
-
-def answers(address: str) -> bool:
-    """True if a server answers at an address."""
-    try:
-        with urllib.request.urlopen(f"{address}/sundhed", timeout=5) as answer:  # noqa: S310  loopback only
-            return bool(answer.status == 204)
-    except OSError:
-        return False
-
-
 @pytest.fixture(scope="session")
 def served(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """`refusion ui` on the contract's example, of which the command line has run the first month."""
@@ -62,39 +39,6 @@ def served(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         users.add(root.path, navn, rolle, PASSWORD)
     with serving(root.environment, folder / "brugerflade.log") as address:
         yield Served(root, address, folder / "brugerflade.log")
-
-
-@contextlib.contextmanager
-def serving(environment: dict[str, str], log: Path, *more: str) -> Iterator[str]:
-    """`refusion ui` with an environment, until the end of the block: its address."""
-    port = free_port()
-    with log.open("w") as told:
-        server = subprocess.Popen(  # noqa: S603  our own command
-            [str(Path(sys.executable).with_name("refusion")), "ui", "--port", str(port), *more],
-            env=environment,
-            stdout=told,
-            stderr=told,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        end = time.monotonic() + START_SECONDS
-        while not answers(address):
-            assert server.poll() is None, f"the user interface ended at once; see {log}"
-            assert time.monotonic() < end, f"the user interface never answered; see {log}"
-            time.sleep(0.5)
-        yield address
-    finally:
-        _end(server)
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    """Stop a server and what it has started: its own group of processes."""
-    server.terminate()
-    try:
-        server.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")

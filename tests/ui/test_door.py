@@ -20,8 +20,10 @@ import pytest
 from playwright.sync_api import Page
 
 from refusion_assets.door import users
+from tests.kit.served import answers
+from tests.kit.sftp import free_port
 from tests.ui.browser import Operator, log_in, logged_in, operator
-from tests.ui.conftest import ANNA, BO, PASSWORD, Served, answers, free_port
+from tests.ui.conftest import ANNA, BO, PASSWORD, Served
 from tests.ui.test_pages import CUT, DESK, FAINT, PHONE
 
 CHANGE = "mutation { setAutoMaterializePaused(paused: true) }"

@@ -20,8 +20,8 @@ from refusion_assets.place import PACKAGE
 from refusion_assets.store import events
 from refusion_assets.store.processes import MARK, living_runs
 from tests.conftest import DataRoot
+from tests.kit.sftp import free_port
 from tests.month.test_month_stops import deliver
-from tests.ui.conftest import free_port
 
 MONTH = "2024-01"
 FILER = dg.AssetKey(["opgoerelse", "filer"])

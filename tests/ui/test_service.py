@@ -15,7 +15,9 @@ import pytest
 
 from refusion_assets.door import users
 from tests.kit.data_root import RULES
-from tests.ui.conftest import Served, free_port, serving
+from tests.kit.served import serving
+from tests.kit.sftp import free_port
+from tests.ui.conftest import Served
 
 SERVICE = RULES.parent / "docs" / "service"
 UNITS = ("refusion-code.service", "refusion-web.service", "refusion-daemon.service")
