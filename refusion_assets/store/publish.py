@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,6 +125,14 @@ def _show(warehouse: Warehouse, session: Session) -> None:
         durable.write(folder / STATE, new.text)
     _show_to_analysts(warehouse, new)
     _sweep(root, [new, _readable(root, BEFORE)])
+    _share(warehouse.published.parent)
+
+
+def _share(folder: Path) -> None:
+    """Let the group of the analysts' folder read what lies in it, where an operator gave the folder setgid."""
+    if folder.stat().st_mode & stat.S_ISGID:
+        for path in folder.rglob("*"):
+            path.chmod(0o2750 if path.is_dir() else 0o640)
 
 
 def _readable(root: Path, name: str) -> State | None:

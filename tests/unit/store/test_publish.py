@@ -118,6 +118,19 @@ def test_a_large_table_is_cut_and_only_the_part_of_a_run_is_written(
     assert (fresh, seen(warehouse)) == (["0003"], (3, 2400))
 
 
+@pytest.mark.parametrize(("mode", "files", "folders"), [(0o700, 0, 0), (0o2750, 0o040, 0o2050)])
+def test_a_group_that_was_let_in_reads_what_is_published_and_no_other_account_does(
+    warehouse: Warehouse, mode: int, files: int, folders: int
+) -> None:
+    warehouse.published.parent.chmod(mode)
+    add(warehouse, 3)
+    publish.publish(warehouse)
+    every = list(warehouse.published.parent.rglob("*"))
+    assert {path.stat().st_mode & 0o7077 for path in every if path.is_file()} == {files}
+    assert {path.stat().st_mode & 0o7077 for path in every if path.is_dir()} == {folders}
+    assert {path.stat().st_mode & 0o077 for path in (warehouse.root / state.READING).rglob("*")} == {0}
+
+
 @pytest.mark.parametrize("table", PARTS)
 def test_the_parts_of_a_table_are_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
     monkeypatch.setattr(publish, "CUT_FROM", 1)
