@@ -23,7 +23,7 @@ MONTH, JOB, SETTLES = "2024-03", "kritisk_uge", "opgoer"
 SECONDS, LONGEST_WAIT = 300, 8.0
 LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
 __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
-# The server keeps the board and the keys of its door, Dagster makes a file without a name, and the follow-up comes later.
+# The server keeps the board and the keys of its door, Dagster makes a nameless file, and the follow-up comes later.
 BESIDE = re.compile(r"\btavle/|runs/\.db|opfoelgning|-insight-|insight/|dagster/(doer\.|log-ind|workspace\.yaml)")
 OVER = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
