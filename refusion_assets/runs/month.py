@@ -55,7 +55,7 @@ from refusion_assets.progress import patient
 from refusion_assets.rulebook.load import delivery, load
 from refusion_assets.store import events
 from refusion_assets.store.processes import MARK, carrying_out, living_runs
-from refusion_assets.store.publish import publish
+from refusion_assets.store.publish import is_behind, publish
 
 SECONDS_BETWEEN_LOOKS = 1.0
 RUNS_SHOWN = 3
@@ -130,6 +130,8 @@ def settle(place: Place, month: date, kommuner: Sequence[str], say: Callable[[st
         asked = [kode for kode in kommuner if kode in held]
         if not asked and ready:
             say(f"{', '.join(kommuner)} er allerede opgjort i kørsel {month:%Y-%m}; intet er ændret.")
+            if is_behind(place.warehouse):
+                publish(place.warehouse)  # an earlier one was killed before it came to the copy
             with place.warehouse.open() as session:
                 return stated(session, place, month)
         with _said_in_the_statement(place, month):
@@ -142,9 +144,9 @@ def to_be_closed(place: Place, month: date) -> Iterator[str]:
     A copy that a killed closing left old is renewed first.
     """
     with place.warehouse.open() as session:
-        old = last_closed(session, month) == month and not published_is_current(session, place, month)
-    if old:
-        publish(place.warehouse)  # a closing was killed before it came to the copy
+        closed = last_closed(session, month) == month
+    if closed and is_behind(place.warehouse):
+        publish(place.warehouse)  # an earlier one was killed before it came to the copy
     with place.warehouse.open() as session:
         refuse_to_close(session, place, month)
         said = stated(session, place, month)

@@ -94,12 +94,28 @@ def publish_if_idle(warehouse: Warehouse) -> bool:
     return True
 
 
+def is_behind(warehouse: Warehouse) -> bool:
+    """True if something was written after the last publishing that came to its end, or a publishing was killed."""
+    try:
+        ended = _lock(warehouse).stat().st_mtime_ns
+    except FileNotFoundError:
+        return warehouse.path.exists()
+    written = (warehouse.path, warehouse.path.with_name(f"{warehouse.path.name}.wal"), warehouse.root / READING / STATE)
+    return any(path.stat().st_mtime_ns > ended for path in written if path.exists())
+
+
+def _lock(warehouse: Warehouse) -> Path:
+    """The file that one publishing at a time holds; its time is that of the last one that came to its end."""
+    return warehouse.path.parent / LOCK
+
+
 @contextmanager
 def _alone(warehouse: Warehouse) -> Iterator[None]:
     """Within the block, nobody else publishes the data root."""
-    with (warehouse.path.parent / LOCK).open("w") as lock:
+    with _lock(warehouse).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+        os.utime(_lock(warehouse))
 
 
 def _show(warehouse: Warehouse, session: Session) -> None:

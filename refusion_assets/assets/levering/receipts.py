@@ -43,7 +43,7 @@ from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural, without_persons
 from refusion_assets.place import Place, alone
 from refusion_assets.rulebook.load import delivery
-from refusion_assets.store.publish import publish_if_idle
+from refusion_assets.store.publish import is_behind, publish_if_idle
 from refusion_assets.store.session import Session
 
 UNTOLD = "COULD_NOT_NOTIFY_RECIPIENT"
@@ -83,7 +83,7 @@ def read_receipts(place: Place, month: date | None, say: Callable[[str], None]) 
         if koder and known:
             why, strange = shipping.fetch(levering, keys_for(levering, koder, place.root), koder, wanted, book)
             told += _strange(name for name in strange if name not in known)
-        if moved:
+        if is_behind(place.warehouse):
             publish_if_idle(place.warehouse)
         with patiently(place, say) as session:
             lines = standing(session, levering, month, now())

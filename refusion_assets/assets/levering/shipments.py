@@ -37,7 +37,7 @@ from refusion_assets.files.delivered import fingerprint
 from refusion_assets.files.outgoing import SUMS, said_of
 from refusion_assets.place import Place, alone, kept
 from refusion_assets.rulebook.load import delivery, load
-from refusion_assets.store.publish import publish_if_idle
+from refusion_assets.store.publish import is_behind, publish_if_idle
 from refusion_assets.store.session import Locked, Session
 
 LOCK = "levering.laas"
@@ -314,11 +314,12 @@ def deliver(
                     _keep(session, items)
 
         jobs = [shipping.Job(item, one, made.files.folder / item.fil.fil) for item, one in made.items]
-        if jobs:
-            say(f"{month:%Y-%m}: sender {plural(len(jobs), 'fil', 'filer')} ...")
-            try:
+        try:
+            if jobs:
+                say(f"{month:%Y-%m}: sender {plural(len(jobs), 'fil', 'filer')} ...")
                 shipping.ship(jobs, shipping.How(levering.afsender, keys, keep, made.files.stands))
-            finally:
+        finally:
+            if is_behind(place.warehouse):
                 publish_if_idle(place.warehouse)
     failed = [f"{job.modtager.kommunekode}: {job.item.fil.fil}: {job.item.fejl}" for job in jobs if job.item.fejl]
     sent = sum(not job.item.fejl for job in jobs)

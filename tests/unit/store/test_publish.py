@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from subprocess import PIPE
+from unittest import mock
 
 import duckdb
 import pytest
@@ -116,6 +117,23 @@ def test_a_large_table_is_cut_and_only_the_part_of_a_run_is_written(
     publish.publish(warehouse)
     fresh = [Path(path).name[:4] for path in files(warehouse).keys() - before.keys() if "postering" in path]
     assert (fresh, seen(warehouse)) == (["0003"], (3, 2400))
+
+
+def test_a_state_is_behind_from_a_write_or_a_kill_until_a_publishing_comes_to_its_end(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with warehouse.open() as session:
+        session.count("opgoerelse.koersel")
+    assert not publish.is_behind(warehouse)
+    add(warehouse, 3)
+    assert publish.is_behind(warehouse)
+    with monkeypatch.context() as killed:
+        killed.setattr(publish, "_show_to_analysts", mock.Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            publish.publish(warehouse)
+    assert publish.is_behind(warehouse)
+    publish.publish(warehouse)
+    assert not publish.is_behind(warehouse)
 
 
 @pytest.mark.parametrize(("mode", "files", "folders"), [(0o700, 0, 0), (0o2750, 0o040, 0o2050)])
