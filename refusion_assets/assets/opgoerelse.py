@@ -65,7 +65,6 @@ from refusion_assets.domain.opgoerelse.ledger import (
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
-from refusion_assets.files.outgoing import log_stood
 from refusion_assets.look_up import trace
 from refusion_assets.partitions import MAANED, kroner, names_of_benefits
 from refusion_assets.place import Place, keep_rules
@@ -378,10 +377,11 @@ def _close(session: Session, place: Place, which: str, month: date) -> None:
         _refuse_other_sums(session, one)
     session.run(f"UPDATE opgoerelse.koersel SET status = $s WHERE {which}", m=month, s=LUKKET)
     before = next(iter(session.frame("FROM opgoerelse.kaede ORDER BY koersel DESC LIMIT 1").rows(named=True)), None)
+    log = trace.verify(place.root / trace.LOG)
     for said in closed_runs(session, before["koersel"] if before else 0):
         row = {
             **said,
-            "opslag": log_stood(place),
+            "opslag": f"{log.linjer}:{log.hoved}",
             "slettet": deleted(session),
             "eftertid": said["maaned"] not in closing,
         }

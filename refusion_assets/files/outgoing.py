@@ -25,7 +25,6 @@ kroner, procent = wording.kroner, wording.procent
 Text = Callable[[pl.DataFrame], pl.DataFrame | bytes]
 
 SUMS = "SHA256SUMS"
-LOG = Path("opslag") / "opslag.jsonl"
 BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING = "beregning", "opgoerelse", "advisering", "bogfoering"
 FOR_PEOPLE = (BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING)
 OPFOELGNING, INSIGHT = "opfoelgning", "insight"
@@ -204,19 +203,6 @@ def departures(folder: Path, filsum: str, *, deleted: bool = False) -> list[str]
         elif sums.get(name) != said[name]:
             found.append(f"{name} er ændret")
     return found
-
-
-def log_stood(place: Place) -> str:
-    """The number of bytes of the log of look-ups, and their sha256; empty where nobody has looked anybody up.
-
-    Lines are only added, so that the log must begin with the same bytes ever after.
-    """
-    try:
-        content = (place.root / LOG).read_bytes()
-    except OSError:
-        return ""
-    whole = content[: content.rfind(b"\n") + 1]
-    return f"{len(whole)} {hashlib.sha256(whole).hexdigest()}"
 
 
 def apart(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

@@ -1,6 +1,5 @@
 """Inspects what the closed runs left: raw files, ledger, outgoing files, rules and the log of look-ups. Only reads."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from refusion_assets.domain.opgoerelse.voucher import wished
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.files.delivered import fingerprint_if_there, manifest_of, month_named
-from refusion_assets.files.outgoing import LOG, SUMS, Outgoing, departures, parted, said_of
+from refusion_assets.files.outgoing import SUMS, Outgoing, departures, parted, said_of
 from refusion_assets.look_up import trace
 from refusion_assets.place import Place, kept, too_open
 from refusion_assets.rulebook.load import load
@@ -236,24 +235,20 @@ class _Inspection:
         return found
 
     def _log(self, found: Report) -> None:
-        """The log of look-ups begins as it was at each closing."""
-        try:
-            content = (self.place.root / LOG).read_bytes()
-        except OSError:
-            content = b""
-        for link in self.chain:
-            size, _, summed = link["opslag"].partition(" ")
-            if summed and hashlib.sha256(content[: int(size)]).hexdigest() != summed:
-                found.fejl.append(f"{LOG} er ændret eller afkortet før lukningen af {link['maaned']:%Y-%m}")
-                break
+        """The log of look-ups holds the heads that runs and closings stored."""
+        path = self.place.root / trace.LOG
         heads = self._ask(lambda session: session.frame("FROM opgoerelse.opslagshoved ORDER BY koersel").rows())
         recorded = [(f"kørsel {number}", lines, head) for number, lines, head in heads]
-        found.fejl += trace.faults(self.place.root / LOG, recorded)
+        for link in self.chain:
+            lines, _, head = link["opslag"].partition(":")
+            recorded.append((f"lukningen af {link['maaned']:%Y-%m}", int(lines), head))
+        found.fejl += trace.faults(path, recorded)
+        log = trace.verify(path)
+        if log.afbrudte:
+            found.bemaerk.append(f"{plural(log.afbrudte, 'linje', 'linjer')} i {trace.LOG} er ikke hel")
+        found.hele["opslag"] = log.linjer
         if opened := too_open(self.place.root):
             found.bemaerk.append(f"{plural(len(opened), 'sti', 'stier')} kan læses af andre, fx {opened[0]}")
-        if content and not content.endswith(b"\n"):
-            found.bemaerk.append(f"sidste linje i {LOG} er ikke hel")
-        found.hele["opslag"] = content.count(b"\n")
 
 
 def _hashes(paths: Sequence[Path]) -> list[str | None]:

@@ -91,7 +91,7 @@ TOUCHED = [
     (sql("UPDATE opgoerelse.koersel SET filsum = 'x' WHERE koersel = 50"), FIRST, "SHA256SUMS er ændret"),
     (sql("DELETE FROM opgoerelse.kendt_fil WHERE maaned = '2024-03-01'"), SECOND, "råfiler, kørslen kendte,"),
     (byte("regler/*/trapper.toml"), FIRST, "de gemte regler"),
-    (cut, "Fælles", "afkortet før lukningen af 2024-03"),
+    (cut, "Fælles", "men lukningen af 2024-03 så 2; linjer er slettet"),
 ]  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class Kaede(Contract, key=["koersel"]):
     raafiler: pl.String = pa.Field(description="sha256 of the run's rows in kendt_fil")
     regelversion: pl.String
     filsum: pl.String = pa.Field(description="sha256 of the run's SHA256SUMS")
-    opslag: pl.String = pa.Field(description="bytes and sha256 of the log of look-ups at the closing; empty if none")
+    opslag: pl.String = pa.Field(description="lines of the log of look-ups at the closing, and its head")
     slettet: pl.String = pa.Field(
         description="rows of opgoerelse.slettet at the closing, and their sha256; empty if none"
     )
