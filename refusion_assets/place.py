@@ -132,6 +132,8 @@ def _odd(path: Path, *, folder: bool | None) -> str:
         return "er et link, der ikke peger på noget" if path.is_symlink() else ""
     except NotADirectoryError:
         return ""  # the folder above is told
+    except PermissionError as error:
+        raise PermissionError(error.errno, error.strerror, str(path.parent)) from None
     except OSError as error:
         loops = error.errno == errno.ELOOP
         return "er et link, der peger på sig selv" if loops else f"kan ikke ses ({error.strerror})"

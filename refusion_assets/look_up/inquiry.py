@@ -21,9 +21,14 @@ A_DATE = re.compile(
     r"(?<!\d)(?:(?:0?[1-9]|[12]\d|3[01])[./-] ?(?:0?[1-9]|1[0-2])[./-] ?(?:19|20)\d\d"
     r"|(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))(?!\d)"
 )
+# A day of birth with its century, and the four last digits of a personal number after it; no date of a case.
+WHOLE_YEAR = re.compile(
+    r"(?<!\d)(?:(?:[0-2]?\d|3[01]|[6-8]\d|9[01])[./-] ?(?:0?[1-9]|1[0-2])[./-] ?(?:18|19|20)\d\d"
+    r"|(?:18|19|20)\d\d[./-](?:0?[1-9]|1[0-2])[./-](?:[0-2]?\d|3[01]|[6-8]\d|9[01]))[\W_]{1,3}\d{4}(?!\d|[-./]\d)"
+)
 # Characters that cannot be seen, and marks laid over the one before.
 UNSEEN = ("Cf", "Mn", "Me")
-LIKE_A_DIGIT = str.maketrans("OoIl|", "00111")
+LIKE_A_DIGIT = str.maketrans("OoIil|", "001111")
 ONES = ("nul", "en", "to", "tre", "fire", "fem", "seks", "syv", "otte", "ni")
 TENS = ("ti", "elleve", "tolv", "tretten", "fjorten", "femten", "seksten", "sytten", "atten", "nitten")
 TWENTIES = ("tyve", "tredive", "fyrre", "halvtreds", "tres", "halvfjerds", "firs", "halvfems")
@@ -90,14 +95,12 @@ def readings(text: str) -> Iterator[str]:
     Digits of other scripts, letters that look like digits, and Danish words for numbers become the digits they mean.
     """
     plain = "".join(
-        str(unicodedata.digit(sign, sign))
-        for sign in unicodedata.normalize("NFKC", text)
-        if unicodedata.category(sign) not in UNSEEN
+        _digit(sign) for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) not in UNSEEN
     )
     yield plain
     alike = re.sub(r"[\w|]+", lambda hit: _alike(hit[0]), plain)
     yield alike
-    yield re.sub(r"[^\W\d_]+", lambda hit: NUMBERS.get(hit[0].lower(), hit[0]), alike)
+    yield re.sub(r"[^\W\d_]+", lambda hit: _in_digits(hit[0].lower()), alike)
 
 
 def _numbers() -> dict[str, str]:
@@ -111,6 +114,22 @@ def _numbers() -> dict[str, str]:
 
 
 NUMBERS = _numbers()
+# The numbers below ten first: `treseks` is 3 6 and no 60.
+GLUED = ["|".join(word for word, said in NUMBERS.items() if len(said) == 1), "|".join(sorted(NUMBERS, key=len)[::-1])]
+
+
+def _digit(sign: str) -> str:
+    """The digit that a sign of any script means, also the Chinese; the sign itself if it means none."""
+    value = unicodedata.numeric(sign, -1)
+    return str(int(value)) if value in range(10) else sign
+
+
+def _in_digits(word: str) -> str:
+    """A word that is one Danish number or several without a blank between, as their digits; else the word."""
+    if word in NUMBERS:
+        return NUMBERS[word]
+    numbers = next((each for each in GLUED if re.fullmatch(f"(?:{each})+", word)), None)
+    return re.sub(numbers, lambda hit: NUMBERS[hit[0]], word) if numbers else word
 
 
 def _alike(word: str) -> str:
@@ -121,7 +140,7 @@ def _alike(word: str) -> str:
 
 def _names_a_person(text: str, cpr: str) -> bool:
     """True if the digits of a text hold the number that is looked up, or one that could be somebody's."""
-    if cpr in re.sub(r"\D", "", text):
+    if cpr in re.sub(r"\D", "", text) or WHOLE_YEAR.search(text):
         return True
     return any(_personal(hit[1]) for hit in TEN_DIGITS.finditer(A_DATE.sub("x", text)))
 

@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -123,3 +124,18 @@ def test_the_board_s_proofs_are_made_anew_where_their_file_is_a_pipe(tmp_path: P
 def test_a_refusal_of_the_system_names_the_path_and_what_to_do(number: str, remedy: str) -> None:
     said = of_the_system(OSError(getattr(errno, number), "ord", "/rod/lager/x"))
     assert ("/rod/lager/x" in said, remedy in said, said.endswith("og kør igen")) == (True, True, True)
+
+
+def test_a_folder_that_may_not_be_read_is_named_itself_and_not_as_a_thing_in_the_way(tmp_path: Path) -> None:
+    folder = tmp_path / "udgaaende" / "2024-02"
+    folder.mkdir(parents=True)
+    seen = Path.stat
+
+    def stat(path: Path, **how: bool) -> os.stat_result:
+        if path.name == "SHA256SUMS":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return seen(path, **how)
+
+    with mock.patch.object(Path, "stat", stat), pytest.raises(PermissionError) as said:
+        refuse_odd(tmp_path)
+    assert said.value.filename == str(folder)

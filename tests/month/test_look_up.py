@@ -136,7 +136,35 @@ def test_a_purpose_must_say_something_and_never_hold_a_personal_number(root: Dat
     assert not re.search(r"\d{6}", ran.err)
 
 
-@pytest.mark.parametrize("formaal", ["klage", FORMAAL, "sag 2024-123456 af 2024-03-01", "journal 99991231235"])
+@pytest.mark.parametrize(
+    "formaal",
+    [
+        "født 11-05-1984, nej 11-05-1984-2470",
+        "sag om 71/05/1984 2470",
+        "sag om 1984-05-11 2470",
+        "sag om seksennulfemottefirenulniento",
+        "sag om ennulnulfemtreseks 2470",
+        "sag om 六一〇五一二四七〇一",
+        "sag om 6ii05i2470",
+    ],
+)
+def test_a_purpose_may_not_hold_a_personal_number_in_another_writing(formaal: str) -> None:
+    with pytest.raises(Stop, match="der står et personnummer i formålet"):
+        inquiry.purpose(formaal, "6105999999")
+
+
+@pytest.mark.parametrize(
+    "formaal",
+    [
+        "klage",
+        FORMAAL,
+        "sag 2024-123456 af 2024-03-01",
+        "journal 99991231235",
+        "perioden 2024-01-01..2024-03-31",
+        "brev af 12-03-2024 kl. 10.30, sag 4711",
+        "toogtres uger fra 01-02-2024 til 2025",
+    ],
+)
 def test_a_case_number_is_no_personal_number(formaal: str) -> None:
     assert inquiry.purpose(formaal, CPR) == formaal
 

@@ -106,6 +106,14 @@ def test_a_double_payment_in_a_month_without_money_is_above_the_bound(
     assert (double.bestaaet, [word for word in words if word not in double.tekst]) == (False, [])
 
 
+def test_a_person_in_the_place_of_a_payer_is_not_named_by_the_stop(february: DataRoot, tmp_path: Path) -> None:
+    root = february.copy(tmp_path)
+    deliver(root, "2024-03", [kth(3, "-100,00"), kth(4, "100,00", cpr=OTHER, Pligt_SE=OTHER)])
+    root.run("2024-03")
+    double = answers(root, "2024-03")["een_udbetaler"]
+    assert (double.bestaaet, "29169000 og (personnummer)" in double.tekst) == (False, True)
+
+
 def test_every_check_answers_in_months_of_the_most_and_the_least_that_can_be_written(
     february: DataRoot, tmp_path: Path
 ) -> None:

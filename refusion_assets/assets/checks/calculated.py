@@ -26,7 +26,7 @@ from refusion_assets.domain.opgoerelse.ledger import run_number, ydelse_navne
 from refusion_assets.domain.opgoerelse.voucher import SIGNED, voucher
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.rules.change import as_ranges
-from refusion_assets.domain.wording import kroner_text, plural
+from refusion_assets.domain.wording import kroner_text, plural, without_persons
 from refusion_assets.store.session import Relation, Session
 
 SQL_MADE = ("classified.dom", "classified.krav")
@@ -126,12 +126,13 @@ def een_udbetaler(asked: Asked) -> Outcome:
         )
     twice = queries.new_stretches(asked.session, asked.place.rules, asked.month)
     pairs = twice.group_by("ydelse_id", "pligt_se", "pligt_se_2").agg(pl.col("beloeb_oere").sum())
+    # A payer's number is as the sender wrote it: somebody's own number may stand in its place.
     worst = pairs.sort("beloeb_oere", "pligt_se", "pligt_se_2", descending=[True, False, False]).row(0, named=True)
     return Outcome(
         False,
         f"EI-009: to udbetalere har indberettet {kroner_text(new)} for samme dage, over {limit} promille af "
         f"månedens {kroner_text(max(whole, 0))}; "
-        f"mest {worst['ydelse_id']} fra {worst['pligt_se']} og {worst['pligt_se_2']}.",
+        + without_persons(f"mest {worst['ydelse_id']} fra {worst['pligt_se']} og {worst['pligt_se_2']}."),
         "Få den ene afsender til at trække sin fil eller tilbageføre den, og kør måneden igen.",
         twice.height,
         new,
