@@ -255,13 +255,16 @@ def mending(root: Path, *, whole: bool = False) -> str:
     return f"ADVARSEL: andre brugere kan læse eller ændre noget i dataroden; skriv chmod -R u=rwX,go= {named}"
 
 
+NUMBERING = "borgernumre.noegle"
+
+
 def numbering_secret(place: Place) -> str:
     """The secret that the order of new surrogates rests on, made at the first use; it never leaves `lager/`.
 
     Without it nobody can work out where in a run of numbers a known CPR number lies. If it is lost, a new one serves:
     numbers that are given stay.
     """
-    path = place.warehouse.path.parent / "borgernumre.noegle"
+    path = place.warehouse.path.parent / NUMBERING
     if not path.exists():
         durable.write(path, secrets.token_hex(32))
     return path.read_text("ascii")

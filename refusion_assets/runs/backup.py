@@ -7,10 +7,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from threading import get_ident
@@ -25,28 +24,22 @@ from refusion_assets.files.delivered import fingerprint, month_named
 from refusion_assets.files.outgoing import SUMS, departures, said_of
 from refusion_assets.levering.sealed import Recipient, identity
 from refusion_assets.look_up.trace import HEAD
-from refusion_assets.place import FORMS, Place, alone
+from refusion_assets.place import FORMS, NUMBERING, Place, alone
 from refusion_assets.runs.inspect import inspect
+from refusion_assets.store import durable
 from refusion_assets.store.publish import publish
-from refusion_assets.store.session import Session, Warehouse
-from refusion_assets.store.tables import TABLES
+from refusion_assets.store.session import Warehouse
+from refusion_assets.store.state import READING, STATE, State
 
 MODTAGER, NOEGLE = "REFUSION_KOPI_MODTAGER", "REFUSION_KOPI_NOEGLE"
-FORM = 1
+FORM = 2
 CONTENT, LISTS, OWN_KEY, OPEN_KEYS, NOTE = "indhold", "lister", "noegle.age", "modtager.txt", "LAES-MIG.txt"
 LIST, NAMES = ".age", ".indhold"
-LOCK, SCRATCH, RESTORING = "sikkerhedskopi.laas", ".sikkerhedskopi", ".genopret"
+LOCK, RESTORING, WHOLE = "sikkerhedskopi.laas", ".genopret", ".hel"
 RULES_IN_USE = "regler_i_brug"
 # Made again by themselves, or of no use elsewhere; of two folders a part is kept.
 LEFT_OUT = {"lager", "udgivet", "dagster", "genskabt"}
-KEPT_OF = (f"lager/{HEAD}", "lager/opfoelgning", "udgivet/opfoelgning")
-# Tables whose old rows stay as they are, and how they are cut: an old part is then not written again.
-PARTED = {
-    "opgoerelse.postering": "koersel",
-    "raw.indberetning": "fil_id // 256",
-    "classified.linje": "fil_id // 256",
-    "refusion.borger_uge_ydelse": "year(maaned)",
-}
+KEPT_OF = (f"lager/{HEAD}", f"lager/{NUMBERING}", "lager/opfoelgning", "udgivet/opfoelgning")
 WRITERS = 16
 TOLD = """Sikkerhedskopi fra refusion sikkerhedskopi. Alt er krypteret med age.
 Genopret i en tom mappe, med denne mappe som FRA:
@@ -70,28 +63,28 @@ class Store:
         """The place of a content."""
         return self.folder / CONTENT / summed[:2] / f"{summed}.age"
 
-    def put(self, source: Path) -> tuple[str, bool]:
-        """The hash of a file, and whether it is new; its content is in the store when this returns."""
-        for _ in range(3):
-            summed = fingerprint(source)
+    def put(self, source: Path, said: str = "") -> tuple[str, bool]:
+        """The hash of a file, and whether it is new; its content is in the store when this returns.
+
+        `said`: the hash that the file must have; it is not read if its content is in the store already.
+        """
+        for _ in range(1 if said else 3):
+            summed = said or fingerprint(source)
             target = self.of(summed)
             if target.exists():
                 return summed, False
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with source.open("rb") as plain:
                 watched = _Watched(plain)
-                self._sealed(target, watched, summed)
+                _written(
+                    target,
+                    lambda file, plain=watched: pyrage.encrypt_io(plain, file, list(self.keys)),  # type: ignore[misc]
+                    lambda plain=watched, summed=summed: plain.hash.hexdigest() == summed,  # type: ignore[misc]
+                )
             if target.exists():
                 return summed, True
-        raise Stop(f"{source} bliver ændret, mens den kopieres; prøv igen, når den ligger stille")
-
-    def _sealed(self, target: Path, plain: "_Watched", summed: str) -> None:
-        """A content written, unless it is no longer that of the hash."""
-        _written(
-            target,
-            lambda file: pyrage.encrypt_io(plain, file, list(self.keys)),
-            lambda: plain.hash.hexdigest() == summed,
-        )
+        what = "er beskadiget; se refusion efterse" if said else "bliver ændret, mens den kopieres; prøv igen"
+        raise Stop(f"{source} {what}")
 
     def forget(self, keep: int) -> int:
         """Delete all but the last `keep` lists, and each content that no list names; the number of contents."""
@@ -188,22 +181,27 @@ def back_up(place: Place, til: Path, to: Recipient, behold: int | None, say: Cal
         kept = store(til, to)
         before = kept.lists()
         number = int(before[-1].name.split("-")[0]) + 1 if before else 1
-        tables, state = _tables(place, kept)
-        files, remarks, fresh = _files(place, kept, state)
-        fresh += sum(part.pop("ny") for part in tables)
+        state, runs, parts, fresh = _published(place, kept)
+        files, remarks, more = _files(place, kept, runs)
+        files |= parts
         now = datetime.now().astimezone()
         told = {
             "form": FORM, "nr": number, "tidspunkt": now.isoformat(timespec="seconds"),
-            "forrige": fingerprint(before[-1]) if before else "", "koersler": state, "tabeller": tables, "filer": files,
+            "forrige": fingerprint(before[-1]) if before else "", "koersler": runs,
+            "tilstand": state.text, "filer": files,
         }  # fmt: skip
         name = f"{number:06d}-{now:%Y%m%dT%H%M%S}"
-        names = sorted({*files.values(), *(part["sha256"] for part in tables)})
         folder = kept.folder / LISTS
-        _written(folder / f"{name}{NAMES}", lambda file: file.write("\n".join(names).encode("ascii")))
+        for part in (kept.folder / CONTENT).iterdir():
+            durable.flush(part)
+        _written(
+            folder / f"{name}{NAMES}", lambda file: file.write("\n".join(sorted({*files.values()})).encode("ascii"))
+        )
         sealed = pyrage.encrypt(json.dumps(told, ensure_ascii=False).encode(), list(kept.keys))
         _written(folder / f"{name}{LIST}", lambda file: file.write(sealed))
-        parts = f"{plural(len(files), 'fil', 'filer')} og {plural(len(tables), 'tabeldel', 'tabeldele')}"
-        yield f"Sikkerhedskopi {number} i {til}: {parts}, {fresh} nye."
+        durable.flush(folder)
+        told_files = f"{plural(len(files), 'fil', 'filer')}, heraf {plural(len(parts), 'tabeldel', 'tabeldele')}"
+        yield f"Sikkerhedskopi {number} i {til}: {told_files}, {fresh + more} nye."
         yield from remarks
         yield f"  Skriv ned et andet sted: listen er {hashlib.sha256(sealed).hexdigest()}"
         if behold:
@@ -211,39 +209,26 @@ def back_up(place: Place, til: Path, to: Recipient, behold: int | None, say: Cal
             yield f"  Beholder de sidste {min(behold, number)}; {gone} gamle dele er slettet."
 
 
-def _tables(place: Place, kept: Store) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
-    """Each part of each table of the published copy, put in the store; and its runs: month, status and filsum.
+def _published(place: Place, kept: Store) -> tuple[State, dict[str, list[str]], dict[str, str], int]:
+    """The published state put in the store; its runs (month, status and filsum), its files by path, the new ones.
 
-    The plain Parquet file lies in the data root, where the same rows lie, and only while it is encrypted.
+    If a publishing removes a file of the state meanwhile, the state after it is taken instead.
     """
-    scratch = place.warehouse.path.parent / SCRATCH
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True, mode=0o700)
-    parts = []
-    try:
-        with place.warehouse.reading() as session:
-            session.fill_in()
-            runs = session.frame("SELECT maaned, status, filsum FROM opgoerelse.koersel ORDER BY 1").rows()
-            for table in TABLES:
-                for query, named in _parts(session, table):
-                    path = scratch / f"{table}.parquet"
-                    rows = session.save(query, path, **named)
-                    path.chmod(0o600)
-                    summed, new = kept.put(path)
-                    parts.append({"tabel": table, "sha256": summed, "raekker": rows, "ny": new})
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return parts, {f"{month:%Y-%m}": [status, filsum] for month, status, filsum in runs}
-
-
-def _parts(session: Session, table: str) -> Iterator[tuple[str, dict[str, object]]]:
-    """A query for each part of a table, with its parameters."""
-    if table not in PARTED:
-        yield f"SELECT * FROM {table}", {}
-        return
-    cut = PARTED[table]
-    for (value,) in session.frame(f"SELECT DISTINCT {cut} AS del FROM {table} ORDER BY 1").rows():
-        yield f"SELECT * FROM {table} WHERE {cut} = {int(value)}", {}
+    while True:
+        state = State.read(place.root)
+        if state is None:
+            raise Stop(f"der er ingen udgivet kørsel i {place.root} endnu; kør den sidste måned igen")
+        try:
+            with place.warehouse.reading(state) as session:
+                runs = session.frame("SELECT maaned, status, filsum FROM opgoerelse.koersel ORDER BY 1").rows()
+            fresh = sum(kept.put(place.root / part.path, part.sha256)[1] for part in state.dele)
+        except (Stop, FileNotFoundError):
+            if State.read(place.root) != state:
+                continue
+            state.refuse_lost()
+            raise
+        files = {str(part.path): part.sha256 for part in state.dele}
+        return state, {f"{month:%Y-%m}": [status, filsum] for month, status, filsum in runs}, files, fresh
 
 
 def _files(place: Place, kept: Store, state: Mapping[str, list[str]]) -> tuple[dict[str, str], list[str], int]:
@@ -301,45 +286,70 @@ def restore(fra: Path, root: Path, said: bytes, nr: int | None, say: Callable[[s
     """A data root made again from a backup in an empty folder, and proved by `inspect`; lines of what was done.
 
     `said`: the private key, or the passphrase. `nr`: an earlier backup than the last. Stop, with the folder still
-    without a data root, if the key does not fit or a content is damaged.
+    without a data root, if a key does not fit or a content is damaged. One that was killed goes on where it was.
     """
-    if root.exists() and (not root.is_dir() or {path.name for path in root.iterdir()} - {RESTORING}):
+    ready = root / RESTORING
+    begun = root.is_dir() and {path.name for path in root.iterdir()} - {RESTORING}
+    if (root.exists() and not root.is_dir()) or (begun and not (ready / WHOLE).exists()):
         raise Stop(f"{root} er ikke tom; genopret kun i en tom mappe, som REFUSION_DATA nævner")
     key = identity(said)
     text = said.decode("utf-8", "replace").strip()
     key = key or (_own_key(fra, text) if (fra / OWN_KEY).exists() else None)
     if key is None:
         raise Stop(f"{fra} er ingen sikkerhedskopi, eller nøglen er ikke dens")
-    told = _list(Store(fra), key, nr)
-    ready = root / RESTORING
-    shutil.rmtree(ready, ignore_errors=True)
-    ready.mkdir(parents=True, mode=0o700)
+    told, summed = _list(Store(fra), key, nr)
     say(f"sikkerhedskopi {told['nr']} fra {told['tidspunkt']} genoprettes ...")
-    for name, summed in told["filer"].items():
-        _out(Store(fra), summed, ready / name, key)
-    made = Place(ready, ready / RULES_IN_USE)
-    _warehouse(Store(fra), told["tabeller"], made.warehouse, key, say)
-    publish(made.warehouse)
-    for path in (ready / "raw", *ready.rglob("*")):
-        path.chmod(0o700 if path.is_dir() else 0o600)
-    parts = f"{plural(len(told['filer']), 'fil', 'filer')} og alle tabeller"
-    yield f"Genoprettet i {root}: {parts}, som de var {told['tidspunkt']}."
+    if not (ready / WHOLE).exists() or (ready / WHOLE).read_text("ascii") != summed:
+        if begun:
+            raise Stop(f"en anden kopi er ved at blive genoprettet i {root}; tøm mappen, eller vælg kopien med --nr")
+        _make_ready(Store(fra), told, ready, key, say)
+        durable.write(ready / WHOLE, summed)
+    for part in sorted(ready.iterdir()):
+        if part.name not in ("raw", WHOLE):
+            os.rename(part, root / part.name)
+    # The analysts' views name the files from the root.
+    publish(Warehouse(root))
+    # The raw files come last: without them no command takes the folder for a data root.
+    if (ready / "raw").exists():
+        os.rename(ready / "raw", root / "raw")
+    yield f"Genoprettet i {root}: {plural(len(told['filer']), 'fil', 'filer')}, som de var {told['tidspunkt']}."
     faults = 0
-    for report in inspect(made, []) if told["koersler"] else []:
+    for report in inspect(Place(root, root / RULES_IN_USE), []) if told["koersler"] else []:
         faults += len(report.fejl)
         yield from report.lines()
-    # The raw files come last: without them no command takes the folder for a data root.
-    for part in sorted(ready.iterdir(), key=lambda path: path.name == "raw"):
-        os.rename(part, root / part.name)
-    ready.rmdir()
+    shutil.rmtree(ready)
     yield f"  Reglerne, der var i brug, ligger i {root / RULES_IN_USE}; er de andre væk, så sæt REFUSION_REGLER dertil."
     yield "  Dagsters historik er ikke med; kommandoerne og brugerfladen begynder en ny."
     if faults:
         raise Stop(f"{faults} fejl i det genoprettede; var de der, da kopien blev taget, så se den gamle efterse")
 
 
-def _list(kept: Store, key: Any, nr: int | None) -> dict[str, Any]:
-    """The list of a backup; Stop if it is not there, cannot be opened, or does not follow the one before."""
+def _make_ready(kept: Store, told: Mapping[str, Any], ready: Path, key: Any, say: Callable[[str], None]) -> None:
+    """Every file of a backup, and the live file made of the state, in a folder beside the data root to come."""
+    shutil.rmtree(ready, ignore_errors=True)
+    (ready / "raw").mkdir(parents=True, mode=0o700)
+    lager, files = Warehouse(ready), told["filer"]
+    (ready / READING).mkdir(parents=True)
+    (ready / READING / STATE).write_text(told["tilstand"], "utf-8")
+    # The smallest file is opened first: a wrong key of the warehouse is told before the rest is fetched.
+    if (state := State.read(ready)) and state.dele:
+        read = [part for part in state.dele if part in state.of(part.tabel, analysts=False)]
+        part = min(read, key=lambda part: part.stoerrelse)
+        _out(kept, part.sha256, ready / part.path, key)
+        with lager.reading(replace(state, dele=(part,))) as session:
+            session.fill_in()
+            session.count(part.tabel)
+        (ready / part.path).unlink()
+    for name, summed in files.items():
+        _out(kept, summed, ready / name, key)
+    say("lageret bygges op ...")
+    with lager.open():
+        pass
+    durable.flush_all(path for path in ready.rglob("*") if path.is_file())
+
+
+def _list(kept: Store, key: Any, nr: int | None) -> tuple[dict[str, Any], str]:
+    """The list of a backup, and its hash; Stop if it is not there, cannot be opened, or follows not the one before."""
     every = {int(path.name.split("-")[0]): path for path in kept.lists()}
     if not every or (nr and nr not in every):
         what = f"ingen sikkerhedskopi {nr}" if nr else "ingen hel sikkerhedskopi"
@@ -350,7 +360,7 @@ def _list(kept: Store, key: Any, nr: int | None) -> dict[str, Any]:
         raise Stop(f"liste {number} følger ikke liste {number - 1}; nogen har ændret kopien")
     if told["form"] != FORM:
         raise Stop(f"sikkerhedskopi {number} er skrevet af en anden udgave af programmet; brug den udgave")
-    return told
+    return told, fingerprint(every[number])
 
 
 def _opened(path: Path, key: Any) -> bytes:
@@ -377,27 +387,3 @@ def _out(kept: Store, summed: str, target: Path, key: Any) -> None:
         whole = False
     if not whole:
         raise Stop(f"{target.name} i kopien mangler eller er beskadiget ({summed[:12]}); prøv en tidligere med --nr")
-
-
-def _warehouse(
-    kept: Store, parts: Iterable[Mapping[str, Any]], lager: Warehouse, key: Any, say: Callable[[str], None]
-) -> None:
-    """The live file made anew from the parts of its tables, each proved by its contract."""
-    say("lageret bygges op ...")
-    with lager.open() as session, _scratch(lager) as scratch:
-        for part in parts:
-            path = scratch / f"{part['tabel']}.parquet"
-            _out(kept, part["sha256"], path, key)
-            if session.fill(part["tabel"], path) != part["raekker"]:
-                raise Stop(f"{part['tabel']} i kopien har ikke de rækker, listen siger")
-            path.unlink()
-
-
-@contextmanager
-def _scratch(lager: Warehouse) -> Iterator[Path]:
-    scratch = lager.path.parent / SCRATCH
-    scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Inspects what the closed runs left: raw files, ledger, outgoing files, rules and the log of look-ups. Only reads."""
+"""Inspects what the runs left: raw files, ledger, outgoing files, rules, look-ups, published state. Only reads."""
 
 import json
 import os
@@ -23,16 +23,24 @@ from refusion_assets.domain.wording import plural
 from refusion_assets.files.delivered import fingerprint_if_there, manifest_of, month_named
 from refusion_assets.files.outgoing import SUMS, Outgoing, departures, parted, said_of
 from refusion_assets.look_up import trace
-from refusion_assets.place import Place, kept, too_open
+from refusion_assets.place import Place, at_work_now, kept, too_open
 from refusion_assets.rulebook.load import load
 from refusion_assets.runs.retention import deleted_files
+from refusion_assets.store.publish import LOCK as PUBLISHING
+from refusion_assets.store.publish import views_are_of
 from refusion_assets.store.session import Locked, Session
+from refusion_assets.store.state import ANALYSTS, BEFORE, READING, STATE, State
 
 T = TypeVar("T")
 # The raw files that run `month` was the first to know, and whether a later run knew another file by the name.
 KNOWN = """
 SELECT sti, sha256, maaned < max(maaned) OVER (PARTITION BY sti) AS senere
 FROM opgoerelse.kendt_fil QUALIFY maaned = $month AND sha256 IS NOT NULL ORDER BY sti"""
+LEDGERS = """
+SELECT koersel, count(*), sum(refusion_oere) FROM opgoerelse.postering
+WHERE koersel IN (SELECT unnest($closed::BIGINT[])) GROUP BY 1 ORDER BY 1"""
+MADE_AGAIN = "den næste udgivelse laver den igen"
+MOVED_AWAY = "flyt den væk, så laver den næste udgivelse den igen"
 
 
 @dataclass
@@ -219,7 +227,7 @@ class _Inspection:
         found.hele["regler"] = f"regler {version[:12]}"
 
     def common(self, hoved: str) -> Report:
-        """The report of what belongs to no month: the head of the chain, and the log of look-ups."""
+        """The report of what belongs to no month: the chain's head, the log of look-ups, the published state."""
         found = Report("", "")
         last = self.chain[-1] if self.chain else None
         if hoved and hoved not in {link["aftryk"] for link in self.chain}:
@@ -232,7 +240,58 @@ class _Inspection:
             if link["slettet"] != self._ask(lambda session, n=number: deleted(session, n)):  # type: ignore[misc]
                 found.fejl.append(f"listen over sletninger er ændret siden lukningen af {link['maaned']:%Y-%m}")
                 break
+        self._published(found)
         return found
+
+    def _published(self, found: Report) -> None:
+        """The published state: its files by hash and rows, none beside them, and the ledger that the warehouse has."""
+        root, lager = self.place.root, self.place.warehouse
+        try:
+            state, before = State.read(root), State.read(root, BEFORE)
+        except Stop as reason:
+            found.fejl.append(str(reason))
+            return
+        if state is None:
+            lost = (root / READING).exists() and any(run["status"] == LUKKET for run in self.runs)
+            (found.fejl if lost else found.bemaerk).append(f"{READING / STATE} mangler; {MADE_AGAIN}")
+            return
+        paths = [root / part.path for part in state.dele]
+        wrong = [
+            path for path, said, part in zip(paths, _hashes(paths), state.dele, strict=True) if said != part.sha256
+        ]
+        if State.read(root) != state:  # a publishing came between
+            self._published(found)
+            return
+        for path in wrong:
+            remedy = MOVED_AWAY if path.exists() else MADE_AGAIN
+            found.fejl.append(f"{path.relative_to(root)} {_wrong(path)}; {remedy}")
+        if not at_work_now(self.place, PUBLISHING):
+            named = {*paths, *(root / part.path for part in (before.dele if before else ()))}
+            named |= {root / READING / STATE, root / READING / BEFORE}
+            every = sorted(path for base in (READING, ANALYSTS) for path in (root / base).rglob("*"))
+            strange = [path for path in every if path not in named and not path.is_dir()]
+            found.fejl += [f"{path.relative_to(root)} er ikke en af dem, programmet udgav" for path in strange]
+            if not views_are_of(lager, state):
+                found.fejl.append(f"{lager.published.relative_to(root)} er ikke tilstandens; {MADE_AGAIN}")
+        found.hele["udgivne filer"] = len(paths)
+        if not wrong:
+            self._rows(state, found)
+
+    def _rows(self, state: State, found: Report) -> None:
+        """The rows of the published state's files, and its ledger of the closed runs, which is the warehouse's."""
+        closed = [run["koersel"] for run in self.runs if run["status"] == LUKKET]
+        try:
+            with self.place.warehouse.reading(state) as session:
+                for table in state.kolonner:
+                    said = sum(part.raekker for part in state.of(table, analysts=False))
+                    if session.count(table) != said:
+                        found.fejl.append(f"{table} i den udgivne tilstand har ikke de {said} rækker, {STATE} siger")
+                published = session.frame(LEDGERS, closed=closed).rows()
+        except Stop as reason:
+            found.fejl.append(str(reason))
+            return
+        if published != self._ask(lambda session: session.frame(LEDGERS, closed=closed).rows()):
+            found.fejl.append("kladden i den udgivne tilstand er ikke lagerets")
 
     def _log(self, found: Report) -> None:
         """The log of look-ups holds the heads that runs and closings stored."""

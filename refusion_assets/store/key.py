@@ -64,8 +64,8 @@ def connected(path: Path, key: str | None, *, read_only: bool) -> duckdb.DuckDBP
         return connection
     mode = ", READ_ONLY" if read_only else ""
     try:
-        connection.execute(f"ATTACH {quoted(str(path))} AS {path.stem} (ENCRYPTION_KEY {quoted(key)}{mode})")
-        connection.execute(f"USE {path.stem}")
+        connection.execute(f'ATTACH {quoted(str(path))} AS "{path.stem}" (ENCRYPTION_KEY {quoted(key)}{mode})')
+        connection.execute(f'USE "{path.stem}"')
     except duckdb.Error:
         connection.close()
         raise
@@ -88,11 +88,18 @@ def unlock(connection: duckdb.DuckDBPyConnection, key: str) -> None:
 
 
 def encrypt(path: Path, key: str) -> None:
-    """A DuckDB file made anew, encrypted with a key; it takes the place of the old by rename when it is on the disk."""
+    """A DuckDB file made anew, encrypted with a key; it takes the place of the old by rename when it is on the disk.
+
+    A file that has the key already stays; DuckDB's error if it has another.
+    """
     fresh = path.with_suffix(".krypteret")
     fresh.unlink(missing_ok=True)
     with closing(unlocked(key)) as connection:
-        connection.execute(f"ATTACH {quoted(str(path))} AS gammelt")
+        try:
+            connection.execute(f"ATTACH {quoted(str(path))} AS gammelt")
+        except duckdb.CatalogException:
+            connection.execute(f"ATTACH {quoted(str(path))} AS gammelt (ENCRYPTION_KEY {quoted(key)}, READ_ONLY)")
+            return
         connection.execute(f"ATTACH {quoted(str(fresh))} AS nyt (ENCRYPTION_KEY {quoted(key)})")
         connection.execute("COPY FROM DATABASE gammelt TO nyt")
         connection.execute("CHECKPOINT nyt")

@@ -139,8 +139,12 @@ def _show(warehouse: Warehouse, session: Session) -> None:
         if old is not None:
             durable.write(folder / BEFORE, old.text)
         durable.write(folder / STATE, new.text)
+    before = _readable(root, BEFORE)
+    if before and before.krypteret != new.krypteret:  # nothing plain stays beside what is encrypted
+        (root / READING / BEFORE).unlink()
+        before = None
     _show_to_analysts(warehouse, new)
-    _sweep(root, [new, _readable(root, BEFORE)])
+    _sweep(root, [new, before])
     _share(warehouse.published.parent)
 
 
@@ -288,6 +292,15 @@ def _show_to_analysts(warehouse: Warehouse, state: State) -> None:
     text = _headed(text, state, fresh)
     durable.put(fresh, warehouse.published)
     durable.write(beside, text)
+
+
+def views_are_of(warehouse: Warehouse, state: State) -> bool:
+    """True if the analysts' database of views is the one that was made of a state, here or where the root was then."""
+    try:
+        head = (warehouse.published.parent / SQL_VIEWS).read_text("utf-8").partition("\n")[0]
+        return head.startswith(f"-- tilstand {state.number} ") and head.endswith(f" {sha256_of(warehouse.published)}")
+    except OSError:
+        return False
 
 
 def _headed(text: str, state: State, database: Path) -> str:

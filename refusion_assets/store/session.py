@@ -36,7 +36,6 @@ MEMORY_LIMIT = "2500MB"
 COMMITTED_LIMIT = "1MB"
 # A thread that waits for the disk leaves its core to another.
 THREADS = 2 * (os.cpu_count() or 1)
-PIECE = 1_000_000  # rows of a Parquet file in memory at a time
 WAREHOUSE, SPILL = "lager", "spild"
 SPILLS = count(1)
 VIEWS = Path(__file__).parent / "views.sql"
@@ -91,12 +90,12 @@ class Warehouse:
             connection.execute("COMMIT")
 
     @contextmanager
-    def reading(self) -> Iterator["Session"]:
-        """A session that reads the last published state, so that no run ever waits for it; Stop if there is none.
+    def reading(self, state: State | None = None) -> Iterator["Session"]:
+        """A session that reads a published state, the last one if none is given; Stop if there is none.
 
-        In an unpacked package it reads the package's DuckDB file.
+        No run ever waits for it. In an unpacked package it reads the package's DuckDB file.
         """
-        state = State.read(self.root)
+        state = state or State.read(self.root)
         if state is None:
             with self._plain() as session:
                 yield session
@@ -245,15 +244,19 @@ class Warehouse:
             connection.execute("CHECKPOINT")
 
     def encrypt(self) -> None:
-        """Make the live file anew, encrypted with the key; Stop if there is none, or the file has one already.
+        """Make the live file anew, encrypted with the key; Stop if there is none, or the file has another one.
 
-        The new file takes the place of the old by rename when it is whole and on the disk.
+        The new file takes the place of the old by rename when it is whole and on the disk. A file that has the key
+        already stays, so that a killed `krypter` can be given again.
         """
         key = key_of(self.root)
         if key is None:
             raise Stop("der er ingen nøgle; nævn en fil med den i REFUSION_NOEGLE_FIL")
         with self._readable(self.path):
             encrypt(self.path, key)
+        # What an earlier mending left of a lost file is as plain as that was.
+        for left in (".ny", ".ny.wal", ".wal.beskadiget"):
+            self.path.with_name(f"{self.path.name}{left}").unlink(missing_ok=True)
 
     def checkpoint(self, patience: float = LOCK_PATIENCE_SECONDS) -> None:
         """Move the log of commits into the live file; Locked if somebody has it open for longer than the patience."""
@@ -437,19 +440,6 @@ class Session:
         names = ", ".join(f'"{name}"' for name in TABLES[table].to_schema().columns)
         self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM proved")
         return frame.height
-
-    def save(self, query: str, path: Path, **parameters: object) -> int:
-        """The rows of a query written to a Parquet file, in their order; the number of rows."""
-        found: Any = self.value(
-            f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)", **parameters
-        )
-        return int(found)
-
-    def fill(self, table: str, path: Path) -> int:
-        """The rows of a Parquet file added to a table, proved against its contract piece by piece; their number."""
-        rows = pl.scan_parquet(path)
-        total: int = rows.select(pl.len()).collect().item()
-        return sum(self.insert(table, rows.slice(at, PIECE).collect()) for at in range(0, total, PIECE))
 
     def take(self, table: str, columns: str, query: str) -> None:
         """The rows of a query on named columns, sorted, put in a table; ContractError if it has other columns."""

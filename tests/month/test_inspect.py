@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from refusion_assets.store.publish import publish
 from tests.conftest import DataRoot, Example
 
 FIRST, SECOND, OPEN = "2024-02", "2024-03", "2024-04"
@@ -69,6 +70,25 @@ def stranger(root: DataRoot) -> None:
     (root.path / "udgaaende" / FIRST / "fremmed.csv").write_text("x\n", "utf-8")
 
 
+def foreign(name: str) -> Callable[[DataRoot], None]:
+    return lambda root: (root.path / name).write_bytes(b"x") and None
+
+
+def resaid(root: DataRoot) -> None:
+    """The rows of a table made others in the list of the state."""
+    path = root.path / "lager" / "laesning" / "tilstand.json"
+    told = json.loads(path.read_bytes())
+    next(part for part in told["dele"] if part["tabel"] == "opgoerelse.koersel")["raekker"] += 1
+    path.write_text(json.dumps(told), "utf-8")
+
+
+def other_ledger(root: DataRoot) -> None:
+    """A ledger row moved, published, and moved back in the warehouse alone."""
+    sql(f"{MOVED}rowid) FROM opgoerelse.postering WHERE koersel = 50)")(root)
+    publish(root.place.warehouse)
+    sql(f"{MOVED}rowid) FROM opgoerelse.postering WHERE koersel = 50)".replace("+ 1", "- 1"))(root)
+
+
 RAW, SUMS = "raw/ky/2024-02/*.csv", f"udgaaende/{FIRST}/SHA256SUMS"
 MOVED = "UPDATE opgoerelse.postering SET refusion_oere = refusion_oere + 1 WHERE koersel = 50 AND rowid = (SELECT min("
 TOUCHED = [
@@ -92,6 +112,15 @@ TOUCHED = [
     (sql("DELETE FROM opgoerelse.kendt_fil WHERE maaned = '2024-03-01'"), SECOND, "råfiler, kørslen kendte,"),
     (byte("regler/*/trapper.toml"), FIRST, "de gemte regler"),
     (cut, "Fælles", "men lukningen af 2024-03 så 2; linjer er slettet"),
+    (byte("lager/laesning/opgoerelse.postering/*"), "Fælles", "er ændret; flyt den væk"),
+    (byte("udgivet/tabeller/opgoerelse.koersel/*"), "Fælles", "er ændret; flyt den væk"),
+    (gone("lager/laesning/identitet.borger/*"), "Fælles", "mangler; den næste udgivelse"),
+    (gone("lager/laesning/tilstand.json"), "Fælles", "tilstand.json mangler"),
+    (foreign("lager/laesning/opgoerelse.postering/x.parquet"), "Fælles", "x.parquet er ikke en af dem"),
+    (foreign("udgivet/tabeller/x.parquet"), "Fælles", "x.parquet er ikke en af dem"),
+    (byte("udgivet/ydelsesrefusion.duckdb"), "Fælles", "er ikke tilstandens"),
+    (resaid, "Fælles", "har ikke de"),
+    (other_ledger, "Fælles", "kladden i den udgivne tilstand er ikke lagerets"),
 ]  # fmt: skip
 
 
