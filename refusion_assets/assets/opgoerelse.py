@@ -422,13 +422,15 @@ def _blocks(session: Session, table: str, which: tuple[int, int]) -> list[tuple[
 
 
 def _rows_hash(session: Session, table: str, which: tuple[int, int], low: int, high: int) -> str:
-    """The hash of some people's rows of a run as text, whatever their order; the same in every version of DuckDB."""
-    columns = TABLES[table].to_schema().columns
-    row = ", ".join(f"coalesce({name}::VARCHAR, '')" for name in columns)
+    """The hash of some people's rows of a run, each with the CPR number, as text; the same in every DuckDB and order.
+
+    A surrogate that has come to mean another person changes it.
+    """
+    row = ", ".join(f"coalesce({name}::VARCHAR, '')" for name in (*TABLES[table].to_schema().columns, "cpr"))
     return str(session.value(
         f"""SELECT sha256(string_agg(h, '' ORDER BY borger_id)) FROM (
             SELECT borger_id, sha256(string_agg(r, chr(10) ORDER BY r)) AS h FROM (
-                SELECT borger_id, concat_ws('|', {row}) AS r FROM {table}
+                SELECT borger_id, concat_ws('|', {row}) AS r FROM {table} LEFT JOIN identitet.borger USING (borger_id)
                 WHERE koersel IN ($a, $b) AND borger_id BETWEEN $low AND $high) GROUP BY 1)""",
         a=which[0], b=which[1], low=low, high=high,
     ))  # fmt: skip

@@ -107,6 +107,8 @@ class _Inspection:
         self.place = place
         self.runs = self._ask(lambda session: session.frame("FROM opgoerelse.koersel ORDER BY 1").rows(named=True))
         self.chain = self._ask(lambda session: session.frame("FROM opgoerelse.kaede ORDER BY 1").rows(named=True))
+        heads = "SELECT koersel, linjer, hoved FROM opgoerelse.opslagshoved ORDER BY 1"
+        self.heads = {row[0]: row[1:] for row in self._ask(lambda session: session.frame(heads).rows())}
         self.rules: dict[str, str] = {}
         self.deleted = self._ask(deleted_files)
 
@@ -158,10 +160,12 @@ class _Inspection:
         link = next((link for link in self.chain if link["maaned"] == month), None)
         if link:
             found.hele["led"] = f"led {link['aftryk'][:12]}"
-        elif run["status"] == LUKKET and not self.chain:
-            found.bemaerk.append("lukket af en tidligere udgave; den næste lukning skriver leddet i kæden")
-        if link and link["eftertid"]:
-            found.bemaerk.append("lukket af en tidligere udgave; leddet i kæden er skrevet bagefter")
+        if run["status"] == LUKKET and (link is None or link["eftertid"]):
+            # This program has linked each run that it closed, and has stored a head of the log with each.
+            if run["koersel"] in self.heads:
+                found.fejl.append("led i kæden er slettet, siden kørslen blev lukket")
+            else:
+                found.bemaerk.append("lukket af en tidligere udgave; en senere lukning skriver leddet i kæden")
         return found
 
     def _raw(self, month: date, found: Report) -> None:
@@ -296,8 +300,7 @@ class _Inspection:
     def _log(self, found: Report) -> None:
         """The log of look-ups holds the heads that runs and closings stored."""
         path = self.place.root / trace.LOG
-        heads = self._ask(lambda session: session.frame("FROM opgoerelse.opslagshoved ORDER BY koersel").rows())
-        recorded = [(f"kørsel {number}", lines, head) for number, lines, head in heads]
+        recorded = [(f"kørsel {number}", lines, head) for number, (lines, head) in self.heads.items()]
         for link in self.chain:
             lines, _, head = link["opslag"].partition(":")
             recorded.append((f"lukningen af {link['maaned']:%Y-%m}", int(lines), head))

@@ -91,6 +91,8 @@ def other_ledger(root: DataRoot) -> None:
 
 RAW, SUMS = "raw/ky/2024-02/*.csv", f"udgaaende/{FIRST}/SHA256SUMS"
 MOVED = "UPDATE opgoerelse.postering SET refusion_oere = refusion_oere + 1 WHERE koersel = 50 AND rowid = (SELECT min("
+OTHER_PERSON = """UPDATE identitet.borger SET cpr = '6199999999' WHERE borger_id = (
+    SELECT min(borger_id) FROM opgoerelse.postering WHERE koersel = 50)"""
 TOUCHED = [
     (byte(RAW), FIRST, "er ændret, siden kørslen læste den"),
     (gone(RAW), FIRST, ".csv mangler"),
@@ -101,22 +103,24 @@ TOUCHED = [
     (stranger, FIRST, "fremmed.csv er ikke en af dem"),
     (signed, FIRST, "beregning for"),
     (gone(SUMS), FIRST, "SHA256SUMS mangler"),
-    (sql(f"{MOVED}rowid) FROM opgoerelse.postering WHERE koersel = 50)"), FIRST, "kladdens rækker er ikke"),
-    (sql("UPDATE opgoerelse.postering SET hjemmel = 'x' WHERE koersel = 51"), SECOND, "kladdens rækker er ikke"),
+    (sql(f"{MOVED}rowid) FROM opgoerelse.postering WHERE koersel = 50)"), FIRST, "deres personnumre er ikke"),
+    (sql("UPDATE opgoerelse.postering SET hjemmel = 'x' WHERE koersel = 51"), SECOND, "deres personnumre er ikke"),
     (sql("DELETE FROM opgoerelse.koersel WHERE koersel = 50"), FIRST, "er væk fra lageret"),
     (sql("DELETE FROM opgoerelse.koersel WHERE koersel = 50", "DELETE FROM opgoerelse.kaede WHERE koersel = 50"),
      SECOND, "følger ikke det forrige led"),
     (sql("DELETE FROM opgoerelse.kaede WHERE koersel = 51"), SECOND, "intet led i kæden"),
+    (sql("DELETE FROM opgoerelse.kaede"), FIRST, "led i kæden er slettet"),
+    (sql(OTHER_PERSON), FIRST, "deres personnumre er ikke"),
     (sql("UPDATE opgoerelse.kaede SET filsum = 'x' WHERE koersel = 50"), FIRST, "leddet i kæden er ændret"),
     (sql("UPDATE opgoerelse.koersel SET filsum = 'x' WHERE koersel = 50"), FIRST, "SHA256SUMS er ændret"),
     (sql("DELETE FROM opgoerelse.kendt_fil WHERE maaned = '2024-03-01'"), SECOND, "råfiler, kørslen kendte,"),
     (byte("regler/*/trapper.toml"), FIRST, "de gemte regler"),
     (cut, "Fælles", "men lukningen af 2024-03 så 2; linjer er slettet"),
-    (byte("lager/laesning/opgoerelse.postering/*"), "Fælles", "er ændret; flyt den væk"),
+    (byte("lager/laesning/classified.linje/*"), "Fælles", "er ændret; flyt den væk"),
     (byte("udgivet/tabeller/opgoerelse.koersel/*"), "Fælles", "er ændret; flyt den væk"),
     (gone("lager/laesning/identitet.borger/*"), "Fælles", "mangler; den næste udgivelse"),
     (gone("lager/laesning/tilstand.json"), "Fælles", "tilstand.json mangler"),
-    (foreign("lager/laesning/opgoerelse.postering/x.parquet"), "Fælles", "x.parquet er ikke en af dem"),
+    (foreign("lager/laesning/classified.linje/x.parquet"), "Fælles", "x.parquet er ikke en af dem"),
     (foreign("udgivet/tabeller/x.parquet"), "Fælles", "x.parquet er ikke en af dem"),
     (byte("udgivet/ydelsesrefusion.duckdb"), "Fælles", "er ikke tilstandens"),
     (resaid, "Fælles", "har ikke de"),
@@ -184,9 +188,13 @@ def test_a_root_on_a_disk_that_only_reads_can_be_inspected(kept: DataRoot) -> No
 
 
 def test_runs_closed_by_an_earlier_version_get_their_link_at_the_next_closing(kept: DataRoot) -> None:
-    sql("DROP TABLE opgoerelse.kaede", "COMMENT ON TABLE identitet.borger IS 'en tidligere'")(kept)
+    sql(
+        "DROP TABLE opgoerelse.kaede",
+        "DROP TABLE opgoerelse.opslagshoved",
+        "COMMENT ON TABLE identitet.borger IS 'en tidligere'",
+    )(kept)
     ran = kept.refusion("efterse")
-    assert (ran.code, ran.out.count("den næste lukning skriver leddet")) == (0, 2)
+    assert (ran.code, ran.out.count("en senere lukning skriver leddet")) == (0, 2)
     assert kept.refusion("luk", OPEN, "--ja").code == 0
     assert [row[0] for row in kept.rows("SELECT eftertid FROM opgoerelse.kaede ORDER BY koersel")] == [
         True,

@@ -25,7 +25,7 @@ COVERED = (
 # The words for a column of a link that no longer holds.
 SAID = {
     "maaned": "kørslens måned",
-    "kladde": "kladdens rækker",
+    "kladde": "kladdens rækker eller deres personnumre",
     "raafiler": "de råfiler, kørslen kendte,",
     "regelversion": "reglernes version",
     "filsum": "filernes kontrolsum",
@@ -38,7 +38,9 @@ class Kaede(Contract, key=["koersel"]):
     koersel: pl.Int64 = pa.Field(ge=1)
     maaned: pl.Date = pa.Field(description="run month")
     forrige: pl.String = pa.Field(description="aftryk of the link before; empty in the first")
-    kladde: pl.String = pa.Field(description="sha256 of the run's rows in postering, foraeldet and kommune")
+    kladde: pl.String = pa.Field(
+        description="sha256 of the run's rows in postering and foraeldet with their CPR numbers, and in kommune"
+    )
     raafiler: pl.String = pa.Field(description="sha256 of the run's rows in kendt_fil")
     regelversion: pl.String
     filsum: pl.String = pa.Field(description="sha256 of the run's SHA256SUMS")
