@@ -254,7 +254,7 @@ class Warehouse:
             raise Stop("der er ingen nøgle; nævn en fil med den i REFUSION_NOEGLE_FIL")
         with self._readable(self.path):
             encrypt(self.path, key)
-        # What an earlier mending left of a lost file is as plain as that was.
+        # An earlier mending left plain files beside the live one.
         for left in (".ny", ".ny.wal", ".wal.beskadiget"):
             self.path.with_name(f"{self.path.name}{left}").unlink(missing_ok=True)
 

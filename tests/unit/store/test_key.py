@@ -77,8 +77,11 @@ def test_a_plain_file_is_made_anew_under_a_key_with_all_its_rows(tmp_path: Path)
         assert read(warehouse) == MARK
         with warehouse.open() as session:
             session.run("INSERT INTO maerke VALUES ('mere')")
-        with pytest.raises(Stop, match="er krypteret"):
-            warehouse.encrypt()
+        warehouse.encrypt()
+        with warehouse.watching() as session:
+            assert session.count("maerke") == len((MARK, "mere"))
+    with mock.patch.dict(os.environ, {keys.SAID: OTHER}), pytest.raises(Stop, match="nøglen passer ikke"):
+        warehouse.encrypt()
     assert holds(tmp_path, MARK[:20]) == []
 
 
