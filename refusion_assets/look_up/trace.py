@@ -20,6 +20,7 @@ from typing import Any
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.place import Place
+from refusion_assets.store import durable
 
 LOG = Path("opslag") / "opslag.jsonl"
 HEAD = "opslag.hoved"
@@ -165,8 +166,9 @@ def log(path: Path, opslag: str, **fields: object) -> None:
     try:
         _append(path, entry)
     except OSError as error:
+        where = error.filename2 or error.filename or path
         raise Stop(
-            f"opslaget kan ikke skrives i loggen ({error.strerror}), så intet vises; sig det til driften"
+            f"opslaget kan ikke skrives i loggen ({where}: {error.strerror}), så intet vises; sig det til driften"
         ) from None
 
 
@@ -241,8 +243,9 @@ def _append(path: Path, entry: dict[str, object]) -> None:
         if os.write(file, added) != len(added):
             raise OSError(0, "disken er fuld")
         os.fsync(file)
-        _to_disk(path.parent)
-        _keep(_head_file(path), Head(before.linjer + 1, _after(before.hoved, line)))
+        durable.flush(path.parent)
+        head = {"linjer": before.linjer + 1, "hoved": _after(before.hoved, line)}
+        durable.write(_head_file(path), f"{json.dumps(head)}\n")
 
 
 def _read(file: int) -> bytes:
@@ -259,24 +262,3 @@ def _known(data: bytes, kept: Head | None) -> tuple[Head, Head | None]:
     if kept is None or (kept.linjer <= now.linjer and hoveder[kept.linjer] == kept.hoved):
         return now, None
     return now, kept
-
-
-def _keep(path: Path, head: Head) -> None:
-    """Put the head in its file by rename, on the disk when this returns."""
-    fresh = path.with_name(f".{path.name}.ny")
-    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(file, json.dumps({"linjer": head.linjer, "hoved": head.hoved}).encode() + b"\n")
-        os.fsync(file)
-    finally:
-        os.close(file)
-    os.replace(fresh, path)
-    _to_disk(path.parent)
-
-
-def _to_disk(folder: Path) -> None:
-    at = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(at)
-    finally:
-        os.close(at)
