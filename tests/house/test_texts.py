@@ -84,7 +84,7 @@ def tree() -> tuple[set[str], str]:
     text = [
         (REPO / name).read_text("utf-8")
         for name in sorted(names)
-        if name.endswith((".py", ".sql", ".toml", ".csv", "Makefile"))
+        if name.endswith((".py", ".sql", ".toml", ".csv", ".yaml", "Makefile"))
     ]
     return names | {str(parent) for name in names for parent in Path(name).parents}, "\n".join(text)
 
