@@ -32,9 +32,10 @@ unit: setup
 soak: setup
 	REFUSION_FLERE=20 POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-# The browser and PostgreSQL are Debian's: apt-get install chromium postgresql.
+# The browser and PostgreSQL are Debian's: apt-get install chromium postgresql. UI=tests/ui/test_door.py: a part of it.
+UI ?= tests/ui
 ui-test: setup $(VENV)/kun-ui
-	PYTHONPATH=$(abspath $(VENV)/kun-ui) POLARS_MAX_THREADS=1 $(BIN)/python -m pytest tests/ui
+	PYTHONPATH=$(abspath $(VENV)/kun-ui) POLARS_MAX_THREADS=1 $(BIN)/python -m pytest $(UI)
 
 $(VENV)/kun-ui: tests/ui/requirements.lock
 	rm -rf $@
