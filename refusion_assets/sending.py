@@ -196,7 +196,7 @@ def opslag(maaneder: list[date] | None, mod: str | None, log: Path | None, *, kv
     if kvittering:
         for line in trace.on_paper(path, chain):
             click.echo(line)
-    if found := trace.faults(path, recorded):
+    if found := trace.faults(path, recorded, chain=chain):
         raise Stop("; ".join(found))
     click.echo("Kæden holder.")
 

@@ -81,12 +81,13 @@ def verify(path: Path) -> Chain:
     return Chain(tuple(hoveder), brudt, afbrudte, gamle, tuple(entries))
 
 
-def faults(path: Path, recorded: Iterable[tuple[str, int, str]] = ()) -> list[str]:
+def faults(path: Path, recorded: Iterable[tuple[str, int, str]] = (), *, chain: Chain | None = None) -> list[str]:
     """The faults of a log, a Danish sentence each; none if it holds.
 
-    `recorded`: heads kept elsewhere, each with who kept it. The head beside the warehouse is compared too.
+    `recorded`: heads kept elsewhere, each with who kept it. The head beside the warehouse is compared too. `chain`: the
+    log, if it is read already.
     """
-    chain, head = verify(path), head_of(path)
+    chain, head = chain or verify(path), head_of(path)
     found = []
     if chain.brudt:
         found.append(f"linje {chain.brudt} i {path} følger ikke linjen før; loggen er ændret der eller før")

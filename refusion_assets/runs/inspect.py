@@ -304,8 +304,8 @@ class _Inspection:
         for link in self.chain:
             lines, _, head = link["opslag"].partition(":")
             recorded.append((f"lukningen af {link['maaned']:%Y-%m}", int(lines), head))
-        found.fejl += trace.faults(path, recorded)
         log = trace.verify(path)
+        found.fejl += trace.faults(path, recorded, chain=log)
         if log.afbrudte:
             found.bemaerk.append(f"{plural(log.afbrudte, 'linje', 'linjer')} i {trace.LOG} er ikke hel")
         found.hele["opslag"] = log.linjer

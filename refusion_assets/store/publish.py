@@ -95,17 +95,19 @@ def publish_if_idle(warehouse: Warehouse) -> bool:
 
 
 def is_behind(warehouse: Warehouse) -> bool:
-    """True if something was written after the last publishing that came to its end, or a publishing was killed."""
-    try:
-        ended = _lock(warehouse).stat().st_mtime_ns
-    except FileNotFoundError:
-        return warehouse.path.exists()
-    written = (warehouse.path, warehouse.path.with_name(f"{warehouse.path.name}.wal"), warehouse.root / READING / STATE)
-    return any(path.stat().st_mtime_ns > ended for path in written if path.exists())
+    """True if something was written since the last publishing that came to its end, or a publishing was killed."""
+    lock = _lock(warehouse)
+    return not lock.exists() or lock.read_text("ascii") != _written_at(warehouse)
+
+
+def _written_at(warehouse: Warehouse) -> str:
+    """When the live file, its log and the state were last written: equal or not, whatever the clock says."""
+    files = (warehouse.path, warehouse.path.with_name(f"{warehouse.path.name}.wal"), warehouse.root / READING / STATE)
+    return " ".join(str(path.stat().st_mtime_ns) if path.exists() else "-" for path in files)
 
 
 def _lock(warehouse: Warehouse) -> Path:
-    """The file that one publishing at a time holds; its time is that of the last one that came to its end."""
+    """The file that one publishing at a time holds; it says which writes the last publishing has shown."""
     return warehouse.path.parent / LOCK
 
 
@@ -115,7 +117,6 @@ def _alone(warehouse: Warehouse) -> Iterator[None]:
     with _lock(warehouse).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-        os.utime(_lock(warehouse))
 
 
 def _show(warehouse: Warehouse, session: Session) -> None:
@@ -146,6 +147,8 @@ def _show(warehouse: Warehouse, session: Session) -> None:
     _show_to_analysts(warehouse, new)
     _sweep(root, [new, before])
     _share(warehouse.published.parent)
+    # The session keeps others from writing the live file until this is said.
+    _lock(warehouse).write_text(_written_at(warehouse), "ascii")
 
 
 def _share(folder: Path) -> None:

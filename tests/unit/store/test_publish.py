@@ -134,6 +134,8 @@ def test_a_state_is_behind_from_a_write_or_a_kill_until_a_publishing_comes_to_it
     assert publish.is_behind(warehouse)
     publish.publish(warehouse)
     assert not publish.is_behind(warehouse)
+    os.utime(warehouse.path, (0, 0))  # written with a clock that was set back
+    assert publish.is_behind(warehouse)
 
 
 @pytest.mark.parametrize(("mode", "files", "folders"), [(0o700, 0, 0), (0o2750, 0o040, 0o2050)])
