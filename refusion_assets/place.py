@@ -18,13 +18,17 @@ from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
 
+import polars as pl
+
+from refusion_assets.domain.classified import AS_WRITTEN, may_name_a_person
+from refusion_assets.domain.findings.words import CODE_FORM
 from refusion_assets.domain.rules.change import Topics
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
 from refusion_assets.rulebook.load import ASIDE, RuleError, load, read_topics
 from refusion_assets.store import durable
 from refusion_assets.store.key import key_of
-from refusion_assets.store.session import WAREHOUSE, Warehouse
+from refusion_assets.store.session import WAREHOUSE, Session, Warehouse
 
 PACKAGE = Path(__file__).resolve().parent
 REPOSITORY = PACKAGE.parent
@@ -268,6 +272,46 @@ def numbering_secret(place: Place) -> str:
     if not path.exists():
         durable.write(path, secrets.token_hex(32))
     return path.read_text("ascii")
+
+
+def coded(session: Session, place: Place, lines: pl.DataFrame) -> pl.DataFrame:
+    """Judged lines with a code for each written text that may hold a CPR number; adds to `raw.skrevet`.
+
+    The code of a text is the same in every month. Only the root's secret tells which text a code stands for.
+    """
+    found = {name: lines.filter(may_name_a_person(name))[name].unique() for name in AS_WRITTEN}
+    texts = pl.DataFrame({"skrevet": pl.concat(list(found.values())).unique()})
+    if not texts.height:
+        return lines
+    with session.lending("skrevne", texts):
+        codes = session.frame(
+            "SELECT 'skjult-' || left(sha256($secret || skrevet), 32) AS kode, skrevet FROM skrevne ORDER BY kode",
+            secret=numbering_secret(place),
+        )
+    with session.lending("koder", codes):
+        session.insert("raw.skrevet", session.frame("FROM koder ANTI JOIN raw.skrevet USING (kode)"))
+    return lines.with_columns(
+        pl.when(may_name_a_person(name)).then(_other(name, codes["skrevet"], codes["kode"])).otherwise(name).alias(name)
+        for name, texts_of in found.items()
+        if texts_of.len()
+    )
+
+
+def as_written(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with the text that was written for each code (`coded`); for outgoing files and explanations only."""
+    names = [name for name in AS_WRITTEN if name in rows.columns]
+    texts = pl.concat([rows[name] for name in names]).unique().alias("kode")
+    texts = texts.filter(texts.str.contains(f"^{CODE_FORM}$"))
+    # A package has the texts, and a copy of an earlier program has no codes.
+    if not texts.len() or not session.has("raw.skrevet"):
+        return rows
+    with session.lending("koder", texts.to_frame()):
+        codes = session.frame("SELECT * FROM raw.skrevet SEMI JOIN koder USING (kode)")
+    return rows.with_columns(_other(name, codes["kode"], codes["skrevet"]) for name in names)
+
+
+def _other(name: str, old: pl.Series, new: pl.Series) -> pl.Expr:
+    return pl.col(name).replace_strict(old, new, default=pl.col(name))
 
 
 def at_work() -> Place:

@@ -31,7 +31,7 @@ from refusion_assets.domain.classified import (
 from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.wording import plural
 from refusion_assets.partitions import Shown, by_month, kroner, names_of_benefits, show
-from refusion_assets.place import Place, numbering_secret
+from refusion_assets.place import Place, coded, numbering_secret
 from refusion_assets.store.batches import ranges, sql_list
 from refusion_assets.store.session import Relation, Session, among
 
@@ -109,7 +109,7 @@ def _judge_rows(session: Session, place: Place, rows: pl.DataFrame) -> None:
     linjer = judged.join(borger, on="subjekt", how="left", maintain_order="left").with_columns(
         **{name: pl.col(column) for name, column in RENAMED.items()}
     )
-    session.insert("classified.linje", linjer.select(list(Linje.to_schema().columns)))
+    session.insert("classified.linje", coded(session, place, linjer.select(list(Linje.to_schema().columns))))
     session.insert("raw.ukendt", _unknown(linjer))
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.raw import AMOUNTS, BIT, REQUIRED, bits, is_possible_cpr
 from refusion_assets.domain.rules.entries import Rulebook, spans
+from refusion_assets.domain.wording import DAY, MONTH
 
 
 class Linje(Contract, key=["fil_id", "linje"]):
@@ -175,6 +176,21 @@ def _warnings() -> dict[str, pl.Expr]:
         "uventet_indkomst": (good & other_type).fill_null(value=False),
         "uden_for_gyldighed": (good & outside.fill_null(value=False)).fill_null(value=False),
     }
+
+
+AS_WRITTEN = ("indberetning_id", "reference_id", "pligt_se", "kommunekode_betaler", "konto")
+"""The columns of a line that repeat what a sender wrote. An account of the rules is not the sender's."""
+
+
+# A day, a month and six digits with no other digit beside them, and at most two other signs before the last four.
+TYPED_FORM = rf"(^|\D){DAY}[\W_]?{MONTH}[\W_]?\d{{2}}[\W_]{{0,2}}\d{{4}}(\D|$)"
+CPR_LENGTH = 10
+
+
+def may_name_a_person(name: str) -> pl.Expr:
+    """True where a column of `AS_WRITTEN` may hold a CPR number as some sender types it; then a code stands for it."""
+    holds = (pl.col(name).str.len_bytes() >= CPR_LENGTH) & pl.col(name).str.contains(TYPED_FORM)
+    return holds & pl.col("ydelse_id").is_null() if name == "konto" else holds
 
 
 CLAIM = ["borger_id", "konto", "periode_start", "periode_slut", "pligt_se", "kommunekode_betaler"]

@@ -121,7 +121,7 @@ COLUMNS = {
     "loen_oere": "wage of the month from the employer, øre",
     # Lines and claims.
     "borger_id": "surrogate of the person; identitet.borger has the CPR number",
-    "skrevet": "number of the person as the line has it",
+    "skrevet": "the text as the line has it",
     "indberetning_id": "id of the report",
     "reference_id": "of a reversal: id of the report that it takes back",
     "pligt_se": "SE number of the liable payer",

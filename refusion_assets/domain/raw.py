@@ -159,12 +159,19 @@ class Fleksgrundlag(Contract):
     loen_oere: pl.Int64
 
 
+class Skrevet(Contract, key=["kode"]):
+    """One row per text of a sender that may hold a CPR number, with the code that later layers have of it."""
+
+    kode: pl.String = pa.Field(str_matches=r"^skjult-[0-9a-f]{32}$", description="the code in `classified`")
+    skrevet: pl.String
+
+
 class Ukendt(Contract, key=FIL_LINJE):
     """One row per delivered line without a known person: the person's number as written on the line."""
 
     fil_id: pl.Int64
     linje: pl.Int64
-    skrevet: pl.String
+    skrevet: pl.String = pa.Field(description="number of the person as the line has it")
 
 
 def _indberetning() -> type[Contract]:

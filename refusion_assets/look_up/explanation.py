@@ -22,7 +22,7 @@ from refusion_assets.domain.wording import visible, visible_json
 from refusion_assets.levering.sealed import opened
 from refusion_assets.look_up.inquiry import Inquiry
 from refusion_assets.look_up.trace import LOG, log
-from refusion_assets.place import Place, rules_of_runs
+from refusion_assets.place import Place, as_written, rules_of_runs
 from refusion_assets.store.batches import sql_list
 from refusion_assets.store.session import Session
 
@@ -32,6 +32,7 @@ FILES = """SELECT * EXCLUDE (kendt_fra),
     min(kendt_fra) OVER (PARTITION BY CASE WHEN antal_raekker > 0 THEN sha256 ELSE sti END) AS kendt_fra,
     row_number() OVER (ORDER BY dublet, modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS fil_orden
     FROM raw.fil QUALIFY NOT dublet"""
+CLAIMS = "SELECT * FROM classified.krav WHERE borger_id = $borger"
 MINE = "SELECT * FROM classified.linje WHERE borger_id = $borger"
 POINTING = """SELECT * FROM classified.linje
     WHERE art = 'T' AND reference_id IN (SELECT unnest($ids::VARCHAR[])) AND borger_id IS NULL"""
@@ -100,7 +101,7 @@ def person_facts(session: Session, place: Place, borger: int, cpr: str, maaned: 
         bopael_maaned=beregnet["bopael_maaned"],
         koersler=koersler,
         forloeb=session.frame("SELECT * FROM duration.forloeb WHERE borger_id = $borger", borger=borger),
-        krav=session.frame("SELECT * FROM classified.krav WHERE borger_id = $borger", borger=borger),
+        krav=as_written(session, session.frame(CLAIMS, borger=borger)),
         raekker=session.frame(ROWS.format(table="refusion.borger_uge_ydelse"), borger=borger, maaned=maaned),
         over_loft=session.frame(ROWS.format(table="refusion.over_loft"), borger=borger, maaned=maaned),
         fleksbidrag=session.frame(ROWS.format(table="refusion.fleksbidrag"), borger=borger, maaned=maaned),
@@ -108,8 +109,8 @@ def person_facts(session: Session, place: Place, borger: int, cpr: str, maaned: 
         uden_kommune=session.frame(ROWS.format(table="refusion.uden_kommune"), borger=borger, maaned=maaned),
         posteringer=posteringer,
         foraeldet=Foraeldet.empty() if too_old is None else not_taken_back(too_old),
-        linjer=linjer,
-        andre=session.frame(OTHERS, ids=second, borger=borger),
+        linjer=as_written(session, linjer),
+        andre=as_written(session, session.frame(OTHERS, ids=second, borger=borger)),
         regler=regler,
         bedoemt=_judged_then(session, place, borger, cpr, linjer, regler),
         raa=_raw(session, linjer, maaned, koersler),

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from refusion_assets.domain.calendar import last_day, make_grid
-from refusion_assets.domain.classified import CLAIM, Linje, classify, judge
+from refusion_assets.domain.classified import AS_WRITTEN, CLAIM, Linje, classify, judge
 from refusion_assets.domain.elsewhere import Known, as_reports, weeks_elsewhere
 from refusion_assets.domain.raw import NAMES
 from refusion_assets.domain.refusion.residence import NO_KOMMUNE, residence
@@ -75,6 +75,7 @@ TEXTS = {
     "linjer": ("indberetning_id", "reference_id", "pligt_se", "konto"),
     "raa": ("IndberetningsID", "ReferenceID", "Pligt_SE", "Person_SE", "Indkomsttype", "Indtaegtsart", "Felt0114",
             "Felt0115"),
+    "krav": ("pligt_se",),
     "fund": ("konto", "indberetning_id", "kilde", "felt", "vaerdi", "fil", "tekst", "handling"),
 }  # fmt: skip
 
@@ -133,6 +134,8 @@ CONTENT: dict[str, tuple[str, str] | None] = {
             ON m.borger_id = b.borger_id AND m.maaned = g.maaned""",
     ),
     "identitet.borger": ("borger_id, cpr", "SELECT * FROM {borgere}"),
+    # Texts stand as they were written in a package, or as another word.
+    "raw.skrevet": None,
     "raw.ukendt": None,
     "classified.linje": (LINJE, "SELECT {names} FROM {linjer} UNION ALL SELECT {names} FROM linje_andre"),
     "classified.dom": (
@@ -145,11 +148,7 @@ CONTENT: dict[str, tuple[str, str] | None] = {
     "classified.krav": (
         """borger_id, ydelse_id, konto, kilde_id, periode_start, periode_slut, pligt_se, kommunekode_betaler,
             beloeb_oere, antal_raekker""",
-        """SELECT {names} FROM landet.classified.krav k
-            SEMI JOIN (FROM {linjer} WHERE slags = 'egen' AND art = 'I') l ON l.borger_id = k.borger_id
-            AND l.konto = k.konto AND l.pligt_se = k.pligt_se AND l.periode_start = k.periode_start
-            AND l.periode_slut = k.periode_slut AND l.kommunekode_betaler IS NOT DISTINCT FROM k.kommunekode_betaler
-            UNION ALL SELECT {names} FROM krav_andre""",
+        "SELECT {names} FROM {krav} UNION ALL SELECT {names} FROM krav_andre",
     ),
     "classified.aendret": None,
     "refusion.aendret": None,
@@ -212,6 +211,10 @@ CONTENT: dict[str, tuple[str, str] | None] = {
 }
 
 
+CLAIMS = """SELECT k.* FROM landet.classified.krav k
+    SEMI JOIN (FROM {linjer} WHERE slags = 'egen' AND art = 'I') l ON l.borger_id = k.borger_id
+    AND l.konto = k.konto AND l.pligt_se = k.pligt_se AND l.periode_start = k.periode_start
+    AND l.periode_slut = k.periode_slut AND l.kommunekode_betaler IS NOT DISTINCT FROM k.kommunekode_betaler"""
 RAW = """SELECT i.* REPLACE (CASE WHEN CPR IN (SELECT cpr FROM {borgere}) THEN CPR END AS CPR,
         CASE WHEN Felt0216 IN (SELECT cpr FROM {borgere}) THEN Felt0216 END AS Felt0216)
     FROM landet.raw.indberetning i
@@ -264,6 +267,7 @@ class _Part:
             f"{MASKED} FROM ({rivals})",
         ]
         names["linjer"] = session.temp("linjer", " UNION ALL BY NAME ".join(parts))
+        names["krav"] = session.temp("krav", CLAIMS.format(**names))
         names["raa"] = session.temp("raa", RAW.format(**names))
         names["fund"] = session.temp("fund", f"SELECT * FROM landet.opgoerelse.advis WHERE kommunekode = '{self.kode}'")
         self._hide(names)
@@ -280,7 +284,13 @@ class _Part:
             session.insert("pakke.udeladt", session.frame(LEFT_OUT.format(**names)))
 
     def _hide(self, names: Names) -> None:
-        """Put another word for each text with the number of somebody who is no citizen of the municipality."""
+        """Put another word for each text with the number of somebody who is no citizen of the municipality.
+
+        The texts are those that were written, not their codes (`raw.skrevet`).
+        """
+        for name, columns in TEXTS.items():
+            for column in set(columns) & set(AS_WRITTEN):
+                self.session.reword_all(names[name], column, "landet.raw.skrevet")
         found = {
             name: self.session.frame(NAMED.format(kolonner=", ".join(columns), tabel=names[name], **_only(names)))
             for name, columns in TEXTS.items()

@@ -454,6 +454,10 @@ class Session:
         self.connection.execute(f"UPDATE {relation} SET {column} = $word WHERE {column} = $text",
                                 {"word": word, "text": text})  # fmt: skip
 
+    def reword_all(self, relation: object, column: str, words: str) -> None:
+        """The text (`skrevet`) of each code (`kode`) of a table of words in a column of a temporary table."""
+        self.connection.execute(f"UPDATE {relation} SET {column} = w.skrevet FROM {words} w WHERE w.kode = {column}")
+
     def content(self, table: str) -> str:
         """The number of a table's rows and the sum of their hashes: the same for the same rows in any order."""
         return str(self.value(f"SELECT concat(count(*), ' ', sum(hash(t)::HUGEINT)) FROM {table} t"))

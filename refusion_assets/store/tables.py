@@ -13,7 +13,7 @@ import pandera.errors
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.classified import Aendret, Dom, Grundlag, Krav, Linje
+from refusion_assets.domain.classified import AS_WRITTEN, Aendret, Dom, Grundlag, Krav, Linje
 from refusion_assets.domain.contract import at_once
 from refusion_assets.domain.duration.count import Vindue
 from refusion_assets.domain.duration.spells import Forloeb, ForloebTaeller
@@ -43,6 +43,7 @@ from refusion_assets.domain.raw import (
     KendtFil,
     Laest,
     Register,
+    Skrevet,
     Ukendt,
 )
 from refusion_assets.domain.refusion.fleksbidrag import BorgerMaanedFleksbidrag
@@ -52,6 +53,7 @@ from refusion_assets.domain.refusion.split import Placering
 from refusion_assets.domain.rules.change import Regelgrundlag
 
 OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
+    "place": {"raw.skrevet": Skrevet},
     "assets.raw": {"raw.fil": Fil, "raw.indberetning": Indberetning},
     "assets.raw.files_read": {"raw.laest": Laest, "kontrol.bemaerket": Bemaerket},
     "assets.raw.let_pass": {"kontrol.accept": Accept},
@@ -106,9 +108,6 @@ TABLES = {table: model for tables in OWNERS.values() for table, model in tables.
 ALL = ("*",)
 """No column of the table is for analysts."""
 
-AS_WRITTEN = ("indberetning_id", "reference_id", "pligt_se", "kommunekode_betaler", "konto")
-"""The columns of a line that repeat what a sender wrote: a CPR number in a wrong field stands there as it was typed."""
-
 LEFT_OUT: dict[str, tuple[str, ...]] = {
     "raw.fil": ("sti", "filnavn", "enhed", "sha256"),
     "raw.indberetning": ALL,
@@ -119,6 +118,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "raw.bopael": ALL,
     "raw.fleksgrundlag": ALL,
     "identitet.borger": ALL,
+    "raw.skrevet": ALL,
     "raw.ukendt": ALL,
     "classified.linje": AS_WRITTEN,
     "classified.dom": (),

@@ -1,15 +1,19 @@
 """What analysts can open holds no person's number, however senders wrote it, and in no form that a tool can read."""
 
+import csv
 import re
 from collections.abc import Iterator
 from datetime import date
+from io import StringIO
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 
 from refusion_assets.assets.opfoelgning.asset import figures_of, store
 from refusion_assets.domain.calendar import month_of
+from refusion_assets.domain.classified import AS_WRITTEN
 from refusion_assets.domain.raw import COLUMNS, TEXT
 from refusion_assets.report import write as report
 from refusion_assets.store.publish import SQL_VIEWS
@@ -24,6 +28,7 @@ OWN, *OTHERS = PEOPLE
 DAYS = date(2024, 2, 5), date(2024, 2, 11)
 MONTH = "2024-02"
 FREE = [name for name, kind, _ in COLUMNS if kind == TEXT] + ["Felt0214_start", "Lb_nr", "Modtaget_tidspunkt"]
+WANTED = re.compile("|".join(f"{cpr[:6]}[- ]?{cpr[6:]}" for cpr in sorted(PEOPLE)))
 FORMS = ("{0}", "{1}-{2}", "x{0}", "{1} {2}")
 SENDERS = {"ky": ("K", "169"), "ksd": ("K", "169"), "akasse": ("D", "20100001"), "su": ("U", "34042012")}
 
@@ -69,18 +74,36 @@ def texts(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_no_number_of_a_person_stands_in_anything_that_is_published(root: DataRoot) -> None:
-    known = [cpr for (cpr,) in root.rows("SELECT cpr FROM identitet.borger")]
-    assert OWN in known
-    every = {*known, *PEOPLE}
-    wanted = re.compile("|".join(f"{cpr[:6]}[- ]?{cpr[6:]}" for cpr in sorted(every)))
-    assert {name for name, text in texts(root.path / "udgivet") if wanted.search(text)} == set()
-    assert {name for name, text in texts(root.path / "lager" / "laesning") if wanted.search(text)}
+    assert {cpr for (cpr,) in root.rows("SELECT cpr FROM identitet.borger")} <= set(PEOPLE)
+    assert {name for name, text in texts(root.path / "udgivet") if WANTED.search(text)} == set()
+    assert {name for name, text in texts(root.path / "lager" / "laesning") if WANTED.search(text)}
 
 
-def test_what_senders_wrote_stands_in_the_warehouse_so_that_the_scan_can_find_it(root: DataRoot) -> None:
-    for column in ("indberetning_id", "reference_id", "pligt_se", "kommunekode_betaler", "konto"):
-        query = f"SELECT count(*) FROM classified.linje WHERE regexp_matches({column}, '^[0-9]{{10}}$')"
+def test_no_number_of_a_person_stands_in_the_warehouse_but_in_the_raw_layer_and_the_key(root: DataRoot) -> None:
+    found = set()
+    for table, model in TABLES.items():
+        texts = [name for name, column in model.to_schema().columns.items() if column.dtype.type == pl.String]
+        rows = root.rows(f"SELECT {', '.join(texts)} FROM {table}") if texts else []
+        if any(WANTED.search(text) for row in rows for text in row if text):
+            found.add(table)
+    assert found == {"raw.indberetning", "raw.bopael", "raw.fleksgrundlag", "raw.ukendt"} | {
+        "identitet.borger", "raw.skrevet"
+    }  # fmt: skip
+
+
+def test_every_column_that_a_sender_wrote_has_codes_in_the_place_of_numbers(root: DataRoot) -> None:
+    for column in AS_WRITTEN:
+        query = f"SELECT count(*) FROM classified.linje SEMI JOIN raw.skrevet ON {column} = kode"
         assert root.rows(query) > [(0,)]
+    advice = "SELECT count(*) FROM opgoerelse.advis SEMI JOIN raw.skrevet ON indberetning_id = kode"
+    assert root.rows(advice) > [(0,)]
+
+
+def test_the_municipality_reads_the_id_that_it_wrote(root: DataRoot) -> None:
+    files = {name: content.decode("utf-8") for name, content in root.files(MONTH).items()}
+    (advice,) = (text for name, text in files.items() if "advisering-169" in name)
+    assert {cells["IndberetningsID"] for cells in csv.DictReader(StringIO(advice), delimiter=";")} & set(PEOPLE)
+    assert not any("skjult-" in text for text in files.values())
 
 
 def test_every_table_has_a_decision_of_what_analysts_see() -> None:

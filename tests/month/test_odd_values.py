@@ -20,8 +20,10 @@ from tests.kit.odd import as_csv, odd_files
 RULEBOOK = load(RULES)
 MONTHS = ("2024-02", "2024-03")
 LINES = 2_400
-KRAV = """SELECT cpr, konto, periode_start, periode_slut, pligt_se, coalesce(kommunekode_betaler, ''), beloeb_oere
-    FROM classified.krav JOIN identitet.borger USING (borger_id) WHERE beloeb_oere > 0"""
+KRAV = """SELECT cpr, konto, periode_start, periode_slut, coalesce(skrevet, pligt_se),
+        coalesce(kommunekode_betaler, ''), beloeb_oere
+    FROM classified.krav JOIN identitet.borger USING (borger_id) LEFT JOIN raw.skrevet ON kode = pligt_se
+    WHERE beloeb_oere > 0"""
 KARANTAENE = "SELECT filnavn, linje - 1, coalesce(indberetning_id, ''), regel FROM classified.karantaene"
 
 

@@ -21,7 +21,7 @@ from refusion_assets.domain.findings.weeks import (
 from refusion_assets.domain.findings.words import FOUND, LOEST, NOBODY, Advis, Fund, followed, worded
 from refusion_assets.domain.opgoerelse.ledger import not_taken_back, run_number, ydelse_navne
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.place import Place
+from refusion_assets.place import Place, as_written
 from refusion_assets.store.session import Session, among
 
 AS_FOUND = [name for name in FOUND if name in Advis.to_schema().columns]
@@ -158,7 +158,8 @@ def with_names(session: Session, place: Place, advice: pl.DataFrame) -> pl.DataF
     said = queries.with_frame(session, "soegte", lines, SUBJECTS)
     names = dict(ydelse_navne(place.rules).select("ydelse_id", "navn").iter_rows())
     borger = session.frame("SELECT borger_id, cpr FROM identitet.borger")
-    rows = advice.join(borger, on="borger_id", how="left").join(said, on=["fil", "linje"], how="left")
+    written = as_written(session, advice)
+    rows = written.join(borger, on="borger_id", how="left").join(said, on=["fil", "linje"], how="left")
     known = pl.col("ydelse_id").replace_strict(names, default=None, return_dtype=pl.String)
     return rows.with_columns(cpr=pl.coalesce("cpr", "skrevet"), navn=known).drop("skrevet")
 

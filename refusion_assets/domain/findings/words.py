@@ -51,6 +51,10 @@ MANGEL = {
 CPR_FORM = r"(^|\D)\d{6}[- ]?\d{4}(\D|$)"
 
 
+# The code of a written text that may hold a CPR number (`raw.skrevet`).
+CODE_FORM = "skjult-[0-9a-f]{32}"
+
+
 class Fund(Contract, key=["noegle"]):
     """One row per finding of a run: rule, municipality, person, weeks, line and sentences. Amount in øre."""
 
@@ -115,7 +119,8 @@ def worded(findings: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """
     # These values are file names, whose month and number look like a CPR number.
     ours = pl.col("regel").str.starts_with("FIL-") | pl.col("regel").is_in(ACCEPTEREDE)
-    safe = [pl.when(ours | ~pl.col(c).str.contains(CPR_FORM)).then(pl.col(c)).alias(c) for c in ("vaerdi", "konto")]
+    personal = f"{CPR_FORM}|{CODE_FORM}"
+    safe = [pl.when(ours | ~pl.col(c).str.contains(personal)).then(pl.col(c)).alias(c) for c in ("vaerdi", "konto")]
     names = {y.ydelse_id: y.navn[:1].lower() + y.navn[1:] for y in rules.ydelser}
     rows = findings.with_columns(safe)
     done = []
