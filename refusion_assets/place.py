@@ -24,7 +24,7 @@ from refusion_assets.domain.classified import AS_WRITTEN, may_name_a_person
 from refusion_assets.domain.findings.words import CODE_FORM
 from refusion_assets.domain.rules.change import Topics
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.stop import Stop, of_a_library
 from refusion_assets.rulebook.load import ASIDE, RuleError, load, read_topics
 from refusion_assets.store import durable
 from refusion_assets.store.key import key_of
@@ -49,7 +49,12 @@ FORMER_SETTINGS = {
 
 
 def unforeseen(error: Exception) -> str:
-    """The text of an unforeseen error: only its place, as its own text may hold a person's number."""
+    """The text of an unforeseen error: the system's refusal that it tells of, else only its place.
+
+    Its own text may hold a person's number.
+    """
+    if refused := of_a_library(error):
+        return refused
     where = traceback.extract_tb(error.__traceback__)[-1]
     said = f"{type(error).__name__} i {Path(where.filename).name}:{where.lineno}"
     return f"uventet fejl, {said}; er der plads på disken, så meld den til systemets ejere"

@@ -1,6 +1,7 @@
 """Understands a reason to stop: one line with the rule, the subject and what to do."""
 
 import errno
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,20 @@ def of_the_system(error: OSError) -> str:
     """The refusal of the system in one line: its own words, and the path."""
     said = f"{error.strerror or type(error).__name__}: {error.filename or 'ukendt sti'}"
     return f"systemet siger {said}; {REMEDIES.get(error.errno or 0, 'ret det')}, og kør igen"
+
+
+SAID = re.compile(r'(?:"(?P<path>[^"]+)": )?(?P<said>Permission denied|Read-only file system|Input/output error)')
+NUMBERS = {"Permission denied": errno.EACCES, "Read-only file system": errno.EROFS, "Input/output error": errno.EIO}
+
+
+def of_a_library(error: BaseException) -> str:
+    """The refusal of the system that a library tells in an error of its own, in one line; empty if it tells none."""
+    from refusion_assets.domain.wording import without_persons  # noqa: PLC0415  Polars takes a while to load
+
+    found = SAID.search(str(error))
+    if isinstance(error, OSError) or not found:
+        return ""
+    return of_the_system(OSError(NUMBERS[found["said"]], found["said"], without_persons(found["path"] or "ukendt sti")))
 
 
 DISK_IS_FULL = "disken er fuld; gør plads"

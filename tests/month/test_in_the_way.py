@@ -12,7 +12,7 @@ import pytest
 
 from refusion_assets.domain.stop import Stop, of_the_system
 from refusion_assets.files.arrivals import kept
-from refusion_assets.place import FOLDERS, Place, environment, refuse_odd
+from refusion_assets.place import FOLDERS, Place, environment, refuse_odd, unforeseen
 from refusion_assets.rulebook.load import RuleError, load
 from tests.conftest import DataRoot
 from tests.kit.data_root import RULES
@@ -124,6 +124,22 @@ def test_the_board_s_proofs_are_made_anew_where_their_file_is_a_pipe(tmp_path: P
 def test_a_refusal_of_the_system_names_the_path_and_what_to_do(number: str, remedy: str) -> None:
     said = of_the_system(OSError(getattr(errno, number), "ord", "/rod/lager/x"))
     assert ("/rod/lager/x" in said, remedy in said, said.endswith("og kør igen")) == (True, True, True)
+
+
+@pytest.mark.parametrize(("said", "remedy"), [("Permission denied", "adgang"), ("Read-only file system", "kun læses")])
+def test_a_refusal_that_duckdb_tells_in_its_own_words_is_told_as_the_system_s(said: str, remedy: str) -> None:
+    error = RuntimeError(f'Failed to commit: Cannot open file "/rod/lager/y.duckdb.wal": {said}')
+    told = unforeseen(error)
+    assert (f"systemet siger {said}: /rod/lager/y.duckdb.wal" in told, remedy in told) == (True, True)
+    assert "uventet fejl" in unforeseen(caught(ValueError("hul")))
+
+
+def caught(error: Exception) -> Exception:
+    """An error as it is when somebody has caught it."""
+    try:
+        raise error
+    except type(error) as found:
+        return found
 
 
 def test_a_folder_that_may_not_be_read_is_named_itself_and_not_as_a_thing_in_the_way(tmp_path: Path) -> None:
