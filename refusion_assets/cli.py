@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 import setproctitle
 
-from refusion_assets import economy, keeping, sending
+from refusion_assets import keeping, sending
+from refusion_assets.commands import economy
 from refusion_assets.domain.stop import DISK_IS_FULL, Stop, of_the_disk, of_the_system
 from refusion_assets.progress import Say, each, saying, tinted
 from refusion_assets.usage import Fil, Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong

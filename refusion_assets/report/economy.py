@@ -35,7 +35,7 @@ def amount(value: int, enhed: Enhed) -> str:
 
 
 def heading(deling: Deling) -> str:
-    """What is shared by whom, in one line."""
+    """The cost and its parties, in one line."""
     aftale = deling.aftale
     parties = plural(len(deling.parter), "part", "parter")
     return f"{aftale.id}: {aftale.navn}; {amount(deling.total, aftale.enhed)}, {parties}"
@@ -75,7 +75,7 @@ def _class_table(name: str, prices: Sequence[Klassepris], enhed: Enhed) -> Tabel
 
 
 def _prices(deling: Deling) -> Tabel:
-    """What each party pays: exact to the total, as printed, and by inhabitant where they are known."""
+    """The price of each party: exact to the total, as printed, and by inhabitant where they are known."""
     enhed, paid = deling.aftale.enhed, deling.priser
     printed = [sum(post[i] for post in deling.trykte) for i in range(len(deling.parter))]
     rows: list[tuple[str, ...]] = [
@@ -106,7 +106,7 @@ def _rate(value: int, of: int) -> int:
 
 
 def change_table(changes: Sequence[Aendring], enhed: Enhed) -> Tabel:
-    """What each party pays before and after others join or leave, and the difference."""
+    """The price of each party before and after others join or leave, and the difference."""
     rows: list[tuple[str, ...]] = [
         (
             one.part.id,
@@ -132,7 +132,7 @@ def others(aftaler: Sequence[Aftale], shown: str) -> Iterator[str]:
 
 
 def sharing_plot(deling: Deling) -> str:
-    """What an inhabitant pays by the size of the party (SVG), a dot for each; empty where none is known."""
+    """The price for an inhabitant by the size of the party (SVG), a dot for each; empty where none is known."""
     paid = deling.priser
     dots = [(one.indbyggertal, paid[one.id], one.gruppe) for one in deling.parter if one.indbyggertal]
     return figures.plot(partial(_dots, deling, dots), 7.5, 4.0) if dots else ""
@@ -186,7 +186,7 @@ def write_sharing(deling: Deling, folder: Path) -> list[Path]:
 
 
 def write_change(aftale: Aftale, changes: Sequence[Aendring], folder: Path) -> Path:
-    """What each party pays before and after, as a CSV file; empty where it takes no part."""
+    """The price of each party before and after, as a CSV file; empty where it takes no part."""
     head = ("Part", "Navn", "Før", "Efter", "Forskel")
     cells = [(one.part.id, one.part.navn, one.foer, one.efter, one.forskel) for one in changes]
     schema = dict(zip(head, (pl.String, pl.String, pl.Int64, pl.Int64, pl.Int64), strict=True))

@@ -81,7 +81,7 @@ class Deling:
 
     @property
     def priser(self) -> dict[str, int]:
-        """What each party pays in all, by its id; together they are the total."""
+        """The price of each party in all, by its id; together they are the total."""
         return {one.id: sum(post[i] for post in self.andele) for i, one in enumerate(self.parter)}
 
     def rows(self) -> pl.DataFrame:
@@ -272,7 +272,7 @@ def _within(post: Post, parter: Sequence[Deltager]) -> Post:
 
 @dataclass(frozen=True)
 class Aendring:
-    """What a party pays before and after others join or leave; None where it takes no part."""
+    """The price of a party before and after others join or leave; None where it takes no part."""
 
     part: Deltager
     foer: int | None

@@ -96,7 +96,7 @@ class Maanedspris:
     rows: pl.DataFrame
 
     def oere(self, *, lovpligtig: bool) -> int:
-        """What the functions that the law asks for cost, or the others. Øre."""
+        """The price of the functions that the law asks for, or of the others. Øre."""
         mine = self.rows.filter(pl.col("lovpligtig") == lovpligtig)
         return int(mine.select((pl.col("fast_oere") + pl.col("kritisk_oere")).sum()).item())
 
