@@ -147,6 +147,9 @@ def _dots(deling: Deling, dots: Sequence[tuple[int, int, str]], figure: "Figure"
         sizes = [size for size, _ in mine]
         rates = [value / size / 100 if kroner_ else 1000 * value / size for size, value in mine]
         axes.scatter(sizes, rates, s=18, color=SIDES[place % len(SIDES)], label=name or None, alpha=0.8)
+    bounds = {k.fra for post in deling.aftale.poster for k in post.klasser if k.fra}
+    for bound in sorted(bounds):
+        axes.axvline(bound, color="#5c5c5c", linewidth=0.8, linestyle="--")
     axes.set_title("Kroner pr. indbygger" if kroner_ else "Timer pr. 1.000 indbyggere", loc="left")
     axes.set_xlabel("Indbyggere")
     axes.set_xscale("log")
@@ -190,7 +193,9 @@ def write_change(aftale: Aftale, changes: Sequence[Aendring], folder: Path) -> P
     head = ("Part", "Navn", "Før", "Efter", "Forskel")
     cells = [(one.part.id, one.part.navn, one.foer, one.efter, one.forskel) for one in changes]
     schema = dict(zip(head, (pl.String, pl.String, pl.Int64, pl.Int64, pl.Int64), strict=True))
-    rows = pl.DataFrame(cells, schema=schema, orient="row").with_columns(as_cell(pl.col("Part", "Navn")))
+    rows = pl.DataFrame(cells, schema=schema, orient="row").with_columns(
+        as_cell(pl.col(name)).alias(name) for name in head[:2]
+    )
     if aftale.enhed == "kroner":
         rows = rows.with_columns(kroner(pl.col(name)).alias(name) for name in head[2:])
     return _written(folder / f"deling-{aftale.id}-aendring.csv", _csv(rows))
