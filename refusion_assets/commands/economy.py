@@ -96,7 +96,7 @@ def driftspris(say: Say, maaneder: list[date] | None, til: Path | None, *, udtra
 
     Målt på kørslerne og loggen over opslag, med priserne i driftspris.toml. Uden MÅNEDER de måneder, noget er kørt i.
     """
-    from refusion_assets.assets.faelles.driftspris import month_prices  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.assets.faelles.driftspris import month_prices, months_run  # noqa: PLC0415  Dagster takes a while
     from refusion_assets.place import home_of  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.report import economy  # noqa: PLC0415  the same
     from refusion_assets.store import events  # noqa: PLC0415  the same
@@ -106,11 +106,14 @@ def driftspris(say: Say, maaneder: list[date] | None, til: Path | None, *, udtra
     if not home.is_dir():
         raise Stop(f"intet er kørt i dataroden {place.root}, så ingen driftspris kan måles")
     with events.readable(home), events.instance(home) as instance:
-        prices = month_prices(place, instance, maaneder)
+        prices, run = month_prices(place, instance, maaneder), months_run(instance)
     for price in prices:
         for table in economy.price_tables(price):
             for line in table.lines():
                 say(line)
+    if not {price.maaned for price in prices} & {*run}:
+        known = ", ".join(f"{month:%Y-%m}" for month in run[-3:]) or "ingen måned endnu"
+        say(f"En måned er kalendermåneden, der er kørt i, ikke kørslens måned; der er kørt i {known}.")
     if folder:
         say(f"Fil: {economy.write_prices(prices, folder)}")
 

@@ -16,6 +16,7 @@ from refusion_assets.partitions import OWNER
 from refusion_assets.place import Place
 from refusion_assets.report.economy import price_tables, write_prices
 from refusion_assets.rulebook.load import prices
+from refusion_assets.store.events import steps_of
 
 DRIFTSPRIS = dg.AssetKey(["faelles", "driftspris"])
 OPGOER = "opgoer"
@@ -31,7 +32,7 @@ def month_prices(place: Place, instance: dg.DagsterInstance, months: Sequence[da
     have no price of a month, or nothing was run.
     """
     entries = prices(place.rules_folder)
-    asked = list(months) if months else _months_run(instance)[-MOST_MONTHS:]
+    asked = list(months) if months else months_run(instance)[-MOST_MONTHS:]
     if not asked:
         raise Stop("intet er kørt endnu, så ingen driftspris kan måles; skriv en måned for at se prisen for beredskab")
     uses = list(_commands(place))
@@ -71,7 +72,7 @@ def _records(instance: dg.DagsterInstance, month: date) -> Sequence[dg.RunRecord
     return instance.get_run_records(asked)
 
 
-def _months_run(instance: dg.DagsterInstance) -> list[date]:
+def months_run(instance: dg.DagsterInstance) -> list[date]:
     """The calendar months in which something was run, in order."""
     days = [record.create_timestamp.astimezone(DANISH).date() for record in instance.get_run_records()]
     return sorted({day.replace(day=1) for day in days})
@@ -89,10 +90,8 @@ def _settled_month(record: dg.RunRecord) -> date | None:
 def _steps(instance: dg.DagsterInstance, records: Sequence[dg.RunRecord]) -> Iterator[Brug]:
     """The steps of some runs that have ended, also those that failed: the group of assets, the start, the time."""
     for record in records:
-        for step in instance.get_run_step_stats(record.dagster_run.run_id):
-            if step.start_time and step.end_time:
-                begun = datetime.fromtimestamp(step.start_time, DANISH)
-                yield Brug(step.step_key.split("_")[0], begun, int((step.end_time - step.start_time) * 1000))
+        for key, start, end in steps_of(instance, record.dagster_run.run_id):
+            yield Brug(key.split("_")[0], datetime.fromtimestamp(start, DANISH), int((end - start) * 1000))
 
 
 def _commands(place: Place) -> Iterator[Brug]:

@@ -25,7 +25,8 @@ MOST_DIGITS, MOST_PARTIES, WHOLE = 12, 1000, 100
 class Part:
     """Parties of an agreement: one municipality, those of a region, all, or others with a name.
 
-    `antal` others are known by one name and by the inhabitants of all together. `gruppe`: the side they are on.
+    `antal` others are known by one name and by the inhabitants of all together. `gruppe`: the side they are on. The
+    inhabitants of a municipality are those of `kommuner.csv`, if the agreement does not name those of another year.
     """
 
     kommunekode: str = ""
@@ -145,7 +146,8 @@ def _of_entry(part: Part, kommuner: Sequence[Kommune]) -> Iterator[Deltager]:
         return
     for one in kommuner:
         if part.alle or one.kommunekode == part.kommunekode or one.region == part.region:
-            yield Deltager(one.kommunekode, one.navn, one.indbyggertal, part.gruppe, kommune=True)
+            mine = part.indbyggertal or one.indbyggertal
+            yield Deltager(one.kommunekode, one.navn, mine, part.gruppe, kommune=True)
 
 
 def amount_of(post: Post, enhed: Enhed) -> int | None:
@@ -264,10 +266,19 @@ def _of_party(part: Part, kommuner: Sequence[Kommune]) -> Iterator[str]:
         yield f"kommunekode = '{part.kommunekode}': findes ikke i kommuner.csv; skriv en kommunes kode"
     if part.region and part.region not in (regions := {k.region for k in kommuner}):
         yield f"region = '{part.region}': findes ikke i kommuner.csv; de kendte er {', '.join(sorted(regions))}"
-    if not part.navn:
-        if part.indbyggertal is not None or part.antal is not None:
-            yield "indbyggertal og antal hører til navn; en kommunes indbyggertal står i kommuner.csv"
-        return
+    yield from _of_other(part, kommuner) if part.navn else _of_own_numbers(part)
+
+
+def _of_own_numbers(part: Part) -> Iterator[str]:
+    """The faults of the numbers of an entry of municipalities."""
+    if part.antal is not None or (part.indbyggertal is not None and not part.kommunekode):
+        yield "antal hører til navn, og indbyggertal til navn eller kommunekode; fjern det"
+    if part.indbyggertal is not None and part.indbyggertal < 1:
+        yield f"indbyggertal = {part.indbyggertal}: skriv mindst 1"
+
+
+def _of_other(part: Part, kommuner: Sequence[Kommune]) -> Iterator[str]:
+    """The faults of an entry of others than municipalities."""
     if CODE.fullmatch(part.navn):
         yield f"navn = '{part.navn}': ligner en kommunes kode; skriv kommunekode"
     if (code := {k.navn.casefold(): k.kommunekode for k in kommuner}.get(part.navn.casefold())) is not None:

@@ -249,10 +249,12 @@ def with_others(aftale: Aftale, koder: Sequence[str], kommuner: Sequence[Kommune
             f"{new[0]} hører til; skriv den i deling.toml"
         )
     others = tuple(part for part in aftale.parter if part.navn)
-    mine = tuple(
-        Part(kommunekode=kode, gruppe=before[kode].gruppe if kode in before else "".join(sides)) for kode in koder
-    )
-    here = replace(aftale, parter=(*mine, *others))
+    stay = [
+        Part(kommunekode=one.id, indbyggertal=one.indbyggertal, gruppe=one.gruppe)
+        for one in before.values()
+        if one.id in koder
+    ]
+    here = replace(aftale, parter=(*stay, *(Part(kommunekode=kode, gruppe="".join(sides)) for kode in new), *others))
     left = participants(here, kommuner)
     changed = replace(here, poster=tuple(_within(post, left) for post in aftale.poster))
     if fault := next(agreement_faults([changed], kommuner), None):

@@ -159,6 +159,12 @@ def test_a_fixed_share_is_whole_before_its_group_shares_it() -> None:
     assert priser == {"Regionen": 3, "615": 1, "741": 1, "101": 0, "147": 0}
 
 
+def test_an_agreement_may_name_the_inhabitants_of_another_year_and_keeps_them_with_other_parties() -> None:
+    aftale = made(post(), parter=(Part(kommunekode="741", indbyggertal=45000), Part(kommunekode="615")))
+    assert paid(aftale) == {"741": 75000, "615": 25000}
+    assert paid(with_others(aftale, ["741", "147", "615"], KOMMUNER)) == {"741": 40909, "615": 13636, "147": 45455}
+
+
 def test_a_post_of_a_group_is_paid_by_the_group_alone() -> None:
     parter = (Part(region="Øst", gruppe="øst"), Part(region="Vest", gruppe="vest"))
     posts = (post("lige", navn="Alle", beloeb="100,00"), post("lige", navn="Vest", gruppe="vest", beloeb="10,00"))
@@ -216,7 +222,9 @@ WRONG: dict[str, tuple[Aftale, str]] = {
     "twice by name": (made(post("lige"), parter=(Part(navn="A"), Part(navn="a"))), "a er med to gange"),
     "a code for a name": (made(post("lige"), parter=(Part(navn="101"),)), "ligner en kommunes kode"),
     "a municipality as another": (made(post("lige"), parter=(Part(navn="lilleø"),)), "skriv kommunekode = '741'"),
-    "inhabitants of a code": (made(post(), parter=(Part(kommunekode="741", indbyggertal=5),)), "hører til navn"),
+    "inhabitants of a region": (made(post(), parter=(Part(region="Øst", indbyggertal=5),)), "antal hører til navn"),
+    "a number of a code": (made(post(), parter=(Part(kommunekode="741", antal=2),)), "antal hører til navn"),
+    "a code without people": (made(post(), parter=(Part(kommunekode="741", indbyggertal=0),)), "skriv mindst 1"),
     "no inhabitants": (made(post(), parter=(*ALLE, OTHER)), "Uden tal har intet indbyggertal"),
     "none of them": (made(post(), parter=(Part(navn="A", antal=0, indbyggertal=5),)), "antal = 0"),
     "fewer than parties": (made(post(), parter=(Part(navn="A", antal=6, indbyggertal=5),)), "mindst een indbygger"),
