@@ -332,6 +332,8 @@ def _of_classes(post: Post, parter: Sequence[Deltager]) -> Iterator[str]:
     for one, after in pairwise(sorted(post.klasser, key=lambda k: k.fra or 0)):
         if one.til is None or one.til >= (after.fra or 0):
             yield f"klasserne {one.navn} og {after.navn} overlapper; en grænse er med i begge ender"
+        elif one.til + 1 < (after.fra or 0):
+            yield f"mellem klasserne {one.navn} og {after.navn} er der et hul; lad dem mødes"
     yield from _uncounted(parter)
     yield from _of_members(post, [one for one in parter if one.indbyggertal is not None])
 

@@ -251,7 +251,8 @@ WRONG: dict[str, tuple[Aftale, str]] = {
         made(post("stoerrelse", klasser=(Klasse(navn="A"), Klasse(navn="B", fra=15000)))),
         "A og B overlapper",
     ),
-    "a gap with a party": (
+    "a gap": (made(post("stoerrelse", klasser=(CLASSES[0], Klasse(navn="B", til=49999)))), "Store er der et hul"),
+    "a party below all": (
         made(post("stoerrelse", klasser=CLASSES[:2])),
         "741 Lilleø med 14.999 indbyggere er i ingen",
     ),
