@@ -251,8 +251,8 @@ def write_prices(prices: Sequence[Maanedspris], folder: Path) -> Path:
         kroner(pl.col("fast_oere")).alias("Fast pris"),
         kroner(pl.col("kritisk_oere")).alias("Tillæg"),
     )
-    first, last = prices[0].maaned, prices[-1].maaned
-    return _written(folder / f"driftspris-{first:%Y-%m}..{last:%Y-%m}.csv", _csv(table))
+    months = dict.fromkeys(f"{price.maaned:%Y-%m}" for price in (prices[0], prices[-1]))
+    return _written(folder / f"driftspris-{'..'.join(months)}.csv", _csv(table))
 
 
 def _csv(rows: pl.DataFrame) -> str:

@@ -6,6 +6,7 @@ from datetime import date
 import dagster as dg
 import polars as pl
 
+from refusion_assets.assets.faelles.driftspris import look_ups
 from refusion_assets.assets.gate import stopping
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.faelles.aftale import Aftale, Maal, Post
@@ -13,7 +14,6 @@ from refusion_assets.domain.faelles.deling import Deling, shared
 from refusion_assets.domain.stop import Stop
 from refusion_assets.figures import image
 from refusion_assets.files.delivered import report_files
-from refusion_assets.look_up.trace import LOG, verify
 from refusion_assets.partitions import OWNER
 from refusion_assets.place import Place
 from refusion_assets.report.economy import heading, sharing_plot, sharing_tables, write_sharing
@@ -22,7 +22,8 @@ from refusion_assets.rulebook.load import agreements
 DELING = dg.AssetKey(["faelles", "deling"])
 SETTLED = """SELECT kommunekode, sum(raekker)::BIGINT AS antal FROM opgoerelse.kommune
 JOIN opgoerelse.koersel USING (koersel) WHERE maaned BETWEEN $fra AND $til GROUP BY 1"""
-LIVED = """SELECT borger_id, maaned, min(kommunekode) AS kommunekode FROM refusion.tilstand GROUP BY ALL"""
+LIVED = """SELECT kommunekode, count(*) AS antal FROM (SELECT nr, min(kommunekode) AS kommunekode
+FROM refusion.tilstand JOIN opslaaet USING (borger_id, maaned) GROUP BY 1) GROUP BY 1"""
 Counted = dict[str, int]
 
 
@@ -55,16 +56,17 @@ def _look_ups(place: Place, post: Post) -> Counted:
     """The look-ups of citizens in some calendar months, by where the citizen lived in the month looked at."""
     fra, til = _months(post)
     asked = [
-        (entry["borger_id"], month_of(str(entry.get("maaned") or entry.get("viden_til"))))
-        for entry in verify(place.root / LOG).opslag
-        if entry.get("borger_id") is not None and fra <= month_of(str(entry["tidspunkt"])[:7]) <= til
+        (entry["borger_id"], month_of(said))
+        for begun, entry in look_ups(place)
+        if entry.get("borger_id") is not None
+        and (said := entry.get("maaned") or entry.get("viden_til"))
+        and fra <= begun.date().replace(day=1) <= til
     ]
     if not asked or not place.warehouse.is_published():
         return {}
-    looks = pl.DataFrame(asked, schema={"borger_id": pl.Int64, "maaned": pl.Date}, orient="row")
-    with place.warehouse.reading() as session:
-        lived = session.frame(LIVED)
-    return dict(looks.join(lived, on=["borger_id", "maaned"]).group_by("kommunekode").len().rows())
+    looks = pl.DataFrame(asked, schema={"borger_id": pl.Int64, "maaned": pl.Date}, orient="row").with_row_index("nr")
+    with place.warehouse.reading() as session, session.lending("opslaaet", looks):
+        return dict(session.frame(LIVED).rows())
 
 
 def _deliveries(place: Place, post: Post) -> Counted:
@@ -107,7 +109,8 @@ def build() -> list[dg.AssetsDefinition]:
                     continue
                 files = write_sharing(found, folder)
                 context.log.info("%s: %s", heading(found), ", ".join(path.name for path in files))
-                plot = sharing_plot(found)
+                # The plots of hours would only make the event of this run larger.
+                plot = sharing_plot(found) if aftale.enhed == "kroner" else ""
                 parts = [heading(found), *(one.markdown() for one in sharing_tables(found))]
                 metadata[aftale.id] = dg.MetadataValue.md(
                     "\n\n".join([*parts, *([image("plot", plot)] if plot else [])])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -21,6 +22,7 @@ from refusion_assets.store.events import steps_of
 DRIFTSPRIS = dg.AssetKey(["faelles", "driftspris"])
 OPGOER = "opgoer"
 MOST_MONTHS = 12
+Uses = Sequence[tuple[datetime, dict[str, Any]]]
 VOLUME = """SELECT maaned, sum(raekker)::BIGINT AS raekker, sum(borgere)::BIGINT AS borgere FROM opgoerelse.kommune
 JOIN opgoerelse.koersel USING (koersel) GROUP BY 1"""
 
@@ -35,7 +37,7 @@ def month_prices(place: Place, instance: dg.DagsterInstance, months: Sequence[da
     asked = list(months) if months else months_run(instance)[-MOST_MONTHS:]
     if not asked:
         raise Stop("intet er kørt endnu, så ingen driftspris kan måles; skriv en måned for at se prisen for beredskab")
-    uses = list(_commands(place))
+    uses = list(look_ups(place))
     volumes = _volumes(place)
     return [_price(place, entries, month, instance, uses, volumes) for month in asked]
 
@@ -45,7 +47,7 @@ def _price(
     entries: Sequence[Driftspris],
     month: date,
     instance: dg.DagsterInstance,
-    uses: Sequence[Brug],
+    uses: Uses,
     volumes: dict[date, tuple[int, int]],
 ) -> Maanedspris:
     """The price of one calendar month. Its critical week is that of the run month before."""
@@ -56,10 +58,10 @@ def _price(
     # A run that is settled twice is paid for once.
     settled = {run for record in records if (run := _settled_month(record))}
     volume = sum(volumes.get(run, (0, 0))[0 if entry.maal == "raekker" else 1] for run in settled)
-    typed = [one for one in _counted(entry, uses) if one.begyndt.strftime("%Y-%m") == f"{month:%Y-%m}"]
     hours = place.rules.kritisk_uge_on(month)
     critical = window(hours, next_month(month, -1)) if hours else None
-    return month_price(entry, month, volume, [*_steps(instance, records), *typed], critical)
+    used = [*_steps(instance, records), *_counted(entry, uses, month)]
+    return month_price(entry, month, volume, used, critical)
 
 
 def _records(instance: dg.DagsterInstance, month: date) -> Sequence[dg.RunRecord]:
@@ -83,8 +85,8 @@ def _settled_month(record: dg.RunRecord) -> date | None:
     run = record.dagster_run
     if run.job_name != OPGOER or run.status != dg.DagsterRunStatus.SUCCESS:
         return None
-    cell = run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_end") or ""
-    return month_of(cell.rpartition("|")[-1])
+    cell = run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_end")
+    return month_of(cell.rpartition("|")[-1]) if cell else None
 
 
 def _steps(instance: dg.DagsterInstance, records: Sequence[dg.RunRecord]) -> Iterator[Brug]:
@@ -94,19 +96,19 @@ def _steps(instance: dg.DagsterInstance, records: Sequence[dg.RunRecord]) -> Ite
             yield Brug(key.split("_")[0], datetime.fromtimestamp(start, DANISH), int((end - start) * 1000))
 
 
-def _commands(place: Place) -> Iterator[Brug]:
-    """The logged uses of commands, each without a time."""
+def look_ups(place: Place) -> Iterator[tuple[datetime, dict[str, Any]]]:
+    """The logged uses of commands that are counted, in Danish time; lines of an earlier form are left out."""
     for entry in verify(place.root / LOG).opslag:
-        if entry.get("opslag") in KOMMANDOER:
-            yield Brug(entry["opslag"], datetime.fromisoformat(entry["tidspunkt"]).astimezone(DANISH), 0)
+        if entry.get("opslag") in KOMMANDOER and "tidspunkt" in entry:
+            yield datetime.fromisoformat(entry["tidspunkt"]).astimezone(DANISH), entry
 
 
-def _counted(entry: Driftspris, uses: Sequence[Brug]) -> Iterator[Brug]:
-    """The uses of commands that are paid for, each with the time that it counts as."""
+def _counted(entry: Driftspris, uses: Uses, month: date) -> Iterator[Brug]:
+    """The uses of commands in a calendar month that are paid for, each with the time that it counts as."""
     seconds = {name: one.sekunder_pr_opslag for one in entry.funktioner for name in one.kommandoer}
-    for use in uses:
-        if use.navn in seconds:
-            yield Brug(use.navn, use.begyndt, 1000 * seconds[use.navn])
+    for begun, use in uses:
+        if use["opslag"] in seconds and (begun.year, begun.month) == (month.year, month.month):
+            yield Brug(use["opslag"], begun, 1000 * seconds[use["opslag"]])
 
 
 def _volumes(place: Place) -> dict[date, tuple[int, int]]:
