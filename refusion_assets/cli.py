@@ -18,6 +18,7 @@ import click
 import setproctitle
 
 from refusion_assets import keeping, sending
+from refusion_assets.commands import economy
 from refusion_assets.domain.stop import DISK_IS_FULL, Stop, of_the_disk, of_the_system
 from refusion_assets.progress import Say, each, saying, tinted
 from refusion_assets.usage import Fil, Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong
@@ -449,12 +450,11 @@ def regler(sider: Path | None, skema: Path | None) -> None:
     from refusion_assets.assets.stale import touched_in_words  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.domain.wording import plural  # noqa: PLC0415  as above
     from refusion_assets.rulebook.improbable import doubts  # noqa: PLC0415  as above
-    from refusion_assets.rulebook.load import delivery, retention  # noqa: PLC0415  as above
+    from refusion_assets.rulebook.load import prove_aside  # noqa: PLC0415  as above
 
     place = _here()
     rules = place.rules
-    delivery(place.rules_folder, rules)
-    retention(place.rules_folder)
+    prove_aside(place.rules_folder, rules)
     if sider:
         from refusion_assets.law_pages.page import write  # noqa: PLC0415  only this option needs it
         from refusion_assets.report.catalogue import freshen  # noqa: PLC0415  the same
@@ -493,5 +493,5 @@ def _place() -> "Place":
     return at_work()
 
 
-for command in (*keeping.COMMANDS, *sending.COMMANDS):
+for command in (*economy.COMMANDS, *keeping.COMMANDS, *sending.COMMANDS):
     main.add_command(command)

@@ -10,6 +10,7 @@ import dagster as dg
 
 from refusion_assets.assets import classified, konsekvens, opgoerelse, outgoing, refusion, rules_edited
 from refusion_assets.assets.checks import asset, quality
+from refusion_assets.assets.faelles import deling, driftspris
 from refusion_assets.assets.findings.statement import stopped
 from refusion_assets.assets.gate import GENBEREGN, GENINDLAES
 from refusion_assets.assets.levering import asset as levering
@@ -71,6 +72,8 @@ def build_defs(place: Place) -> dg.Definitions:
             *followed,
             *sent,
             *konsekvens.build(),
+            *deling.build(),
+            *driftspris.build(),
         ],
         asset_checks=[*asset.build(rules), automation.check()],
         jobs=[beregn, opgoer, *_again(), *rules_edited.jobs(rules), follow_up, lever, kvitteringer, konsekvens.job()],

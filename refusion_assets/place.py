@@ -104,6 +104,7 @@ FOLDERS = (
     "tavle",
     "konsekvens",
     "genskabt",
+    "faelles",
 )
 OF_OURS = (".duckdb", ".wal", ".laas", ".jsonl", ".json", ".yaml", ".toml")
 STRANGE = {

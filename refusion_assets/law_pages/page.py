@@ -20,10 +20,14 @@ from refusion_assets.law_pages.markdown import Record, cited, entries, heading, 
 from refusion_assets.law_pages.proof import SECOND, case_table, funktion, of_topic, proeve_link, reading_cases, users
 from refusion_assets.law_pages.topics import PAGES, Emne, Emner, read_emner
 from refusion_assets.place import REPOSITORY
-from refusion_assets.rulebook.load import DELIVERY, RETENTION, TOPICS, load
+from refusion_assets.rulebook.load import DELIVERY, ECONOMY, RETENTION, TOPICS, load
 
 PAGE = "tests/data/laesninger.toml"
 SCHEMA = "regler.json"
+ASIDE_TOPICS = {
+    "aftale": "Hvem der deler en udgift, og efter hvilken nøgle; ingen del af reglernes version.",
+    "driftspris": "Prisen for driften, måned for måned; ingen del af reglernes version.",
+}
 LETTERS = {"K": "kontanthjælp", "D": "dagpenge", "U": "SU"}
 
 
@@ -231,7 +235,8 @@ def schema() -> str:
     It allows any topic in any file, as `load` does; only `load` proves conditions across entries.
     Hjemmel: none, technical.
     """
-    kinds = {topic: kind for topic, (file, kind) in TOPICS.items() if file.endswith(".toml")} | DELIVERY | RETENTION
+    kinds = {topic: kind for topic, (file, kind) in TOPICS.items() if file.endswith(".toml")}
+    kinds |= DELIVERY | RETENTION | ECONOMY
     asked: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
         (topic, "validation", TypeAdapter(kind)) for topic, kind in kinds.items()
     ]
@@ -252,7 +257,9 @@ def schema() -> str:
             "type": "array",
             "description": " ".join(emner.of_file(TOPICS[topic][0]).regulerer.split())
             if topic in TOPICS
-            else "Hvem der får filerne fra en kørsel, og hvordan; ingen del af reglernes version.",
+            else ASIDE_TOPICS.get(
+                topic, "Hvem der får filerne fra en kørsel, og hvordan; ingen del af reglernes version."
+            ),
             "items": entry[topic, "validation"],
         }
         for topic in kinds

@@ -19,6 +19,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from refusion_assets.domain.faelles import aftale, driftspris
+from refusion_assets.domain.faelles.aftale import Aftale, agreement_faults
+from refusion_assets.domain.faelles.driftspris import Driftspris, price_faults
 from refusion_assets.domain.levering import FILE, KINDS, Afsender, Levering, Modtager, assembled, faults
 from refusion_assets.domain.operations import opbevaring
 from refusion_assets.domain.operations.opbevaring import Opbevaring, retention_faults
@@ -31,12 +34,25 @@ from refusion_assets.rulebook.improbable import prove_edits
 from refusion_assets.rulebook.prove import RuleError, prove, said
 from refusion_assets.rulebook.vouchers import voucher_faults
 
-__all__ = ["DELIVERY", "RETENTION", "TOPICS", "RuleError", "delivery", "load", "read_entries", "retention"]
+__all__ = [
+    "DELIVERY",
+    "ECONOMY",
+    "RETENTION",
+    "TOPICS",
+    "RuleError",
+    "agreements",
+    "delivery",
+    "load",
+    "prices",
+    "prove_aside",
+    "read_entries",
+    "retention",
+]
 T = TypeVar("T")
 NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
 FORMS = (".toml", ".csv")
 # Files in the folder of rules that are no part of their version.
-ASIDE = (FILE, opbevaring.FILE)
+ASIDE = (FILE, opbevaring.FILE, aftale.FILE, driftspris.FILE)
 # The forms of vouchers that come with the program; the rules may add others.
 FORMS_OF_VOUCHERS = Path(__file__).with_name("bilagsformer.toml")
 YEARS, MOST_DIGITS = (1900, 2100), 12
@@ -291,6 +307,38 @@ def retention(folder: Path) -> tuple[Opbevaring, ...]:
     return entries
 
 
+def agreements(folder: Path, rules: Rulebook) -> tuple[Aftale, ...]:
+    """The agreements on shared costs, by `deling.toml`; none without the file.
+
+    RuleError with file and entry for what is wrong. It is no part of the rules' version.
+    """
+    path = folder / aftale.FILE
+    entries = read_entries(path, aftale.EMNE, Aftale) if path.exists() else ()
+    if fault := next(agreement_faults(entries, rules.kommuner), None):
+        raise RuleError(fault)
+    return entries
+
+
+def prices(folder: Path) -> tuple[Driftspris, ...]:
+    """The prices of operations in order of their first day, by `driftspris.toml`; none without the file.
+
+    RuleError with file and entry for what is wrong. It is no part of the rules' version.
+    """
+    path = folder / driftspris.FILE
+    entries = read_entries(path, driftspris.EMNE, Driftspris) if path.exists() else ()
+    if fault := next(price_faults(entries), None):
+        raise RuleError(fault)
+    return tuple(sorted(entries, key=attrgetter("gaelder_fra")))
+
+
+def prove_aside(folder: Path, rules: Rulebook) -> None:
+    """RuleError if a file beside the rules, which is no part of their version, cannot stand."""
+    delivery(folder, rules)
+    retention(folder)
+    agreements(folder, rules)
+    prices(folder)
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
     """The lines of one CSV file by its header; RuleError if it is not CSV with semicolons."""
     reader = csv.DictReader(io.StringIO(_written(path), newline=""), delimiter=";", strict=True)
@@ -354,6 +402,7 @@ def read_topics(folder: Path) -> dict[str, list[dict[str, Any]]]:
 # The topics of the file of delivery.
 DELIVERY = {"afsender": Afsender, "modtager": Modtager}
 RETENTION = {opbevaring.EMNE: Opbevaring}
+ECONOMY: dict[str, type] = {aftale.EMNE: Aftale, driftspris.EMNE: Driftspris}
 TOPICS = {topic: (emne.fil, emne.post) for topic, emne in EMNER.items()}
 CITATION = tuple(field.name for field in dataclasses.fields(Cited))
 

@@ -1,0 +1,1 @@
+"""Faelles: the shared solution itself, on the work floor."""

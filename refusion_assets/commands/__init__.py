@@ -1,0 +1,1 @@
+"""The commands of one subject each, beside those of `cli`."""

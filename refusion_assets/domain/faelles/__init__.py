@@ -1,0 +1,1 @@
+"""The shared solution itself: what its owners agree on."""
