@@ -5,15 +5,19 @@ import shutil
 from collections import Counter
 from datetime import date
 from pathlib import Path
+from unittest import mock
 
 import dagster as dg
 import pytest
 
 from refusion_assets.assets.faelles import deling as sharing
 from refusion_assets.assets.faelles import driftspris
+from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.faelles.aftale import Maal, Post
 from refusion_assets.domain.faelles.driftspris import UDEN
+from refusion_assets.domain.operations.bankdays import window
 from refusion_assets.look_up import trace
+from refusion_assets.store import events
 from tests.conftest import DataRoot, Example
 from tests.kit.data_root import RULES, read_csv
 
@@ -107,3 +111,23 @@ def test_the_assets_write_every_bill_and_say_why_one_cannot_be_made(root: DataRo
         "faelles__deling"
     )
     assert "Kan ikke deles endnu" in str(told.metadata["egen-loesning-forbrug"].value)
+
+
+def test_the_critical_week_of_a_calendar_month_lies_in_it_and_belongs_to_the_run_month_before(root: DataRoot) -> None:
+    with events.instance(root.path / "dagster") as instance:
+        month = driftspris.months_run(instance)[-1]
+        hours = root.place.rules.kritisk_uge_on(month)
+        assert hours is not None
+        opens = window(hours, next_month(month, -1)).opens.timestamp()
+        with mock.patch.object(driftspris, "steps_of", return_value=[("raw__register", opens, opens + 2)]):
+            [price] = driftspris.month_prices(root.place, instance, [month])
+    [mine] = [row for row in price.rows.iter_rows(named=True) if row["funktion"] == "Afregning"]
+    assert (mine["ms"], mine["ms_kritisk"] >= 2000, mine["ms_kritisk"] % 2000) == (0, True, 0)
+
+
+def test_the_log_of_a_run_is_closed_again_when_its_steps_have_been_read(root: DataRoot) -> None:
+    with events.instance(root.path / "dagster") as instance:
+        driftspris.month_prices(root.place, instance, None)
+        runs = {record.dagster_run.run_id for record in instance.get_run_records()}
+        assert runs
+        assert not runs & set(instance.event_log_storage._engines)
