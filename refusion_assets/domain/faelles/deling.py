@@ -1,6 +1,6 @@
 """Understands how a cost is shared: exact bills that sum to the total, and the rounded prices of a printed table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -122,15 +122,33 @@ def shared(aftale: Aftale, kommuner: Sequence[Kommune], used: Used | None = None
     """An agreement without faults shared out. Stop where nothing is measured of a use that it shares by."""
     parter = participants(aftale, kommuner)
     unit = 1 if aftale.enhed == "timer" else 100
-    exact, printed = [], []
     amounts = amounts_of(aftale)
-    for post, amount in zip(aftale.poster, amounts, strict=True):
+    exact, printed = list[tuple[int, ...]](), list[tuple[int, ...]]()
+    for post, amount, parts in zip(aftale.poster, amounts, _together(aftale, amounts, parter, used or {}), strict=True):
         mine = of_group(parter, post.gruppe)
-        parts = dict(zip([one.id for one in mine], _exact(post, mine, amount, used or {}), strict=True))
         alone = dict(zip([one.id for one in mine], _fractions(post, mine, used or {}), strict=True))
         exact.append(tuple(parts.get(one.id, 0) for one in parter))
         printed.append(tuple(half_up(amount * alone.get(one.id, Fraction(0)), unit) for one in parter))
     return Deling(aftale, tuple(parter), tuple(amounts), tuple(exact), tuple(printed))
+
+
+def _together(
+    aftale: Aftale, amounts: Sequence[int], parter: Sequence[Deltager], used: Used
+) -> Iterator[dict[str, int]]:
+    """The whole part of each party in each post, by its id; posts that are shared alike are rounded as one.
+
+    The part of a party in all of them is rounded once, and then cut into the posts in turn.
+    """
+    kinds = [replace(post, navn="", beloeb="", procent=None, linjer=()) for post in aftale.poster]
+    left = dict[Post, list[int]]()
+    for kind, post, amount in zip(kinds, aftale.poster, amounts, strict=True):
+        mine = of_group(parter, post.gruppe)
+        if kind not in left:
+            alike = sum(other for its, other in zip(kinds, amounts, strict=True) if its == kind)
+            left[kind] = _exact(post, mine, alike, used)
+        parts = largest_remainder(amount, left[kind]) if amount else [0] * len(mine)
+        left[kind] = [rest - part for rest, part in zip(left[kind], parts, strict=True)]
+        yield dict(zip([one.id for one in mine], parts, strict=True))
 
 
 def amounts_of(aftale: Aftale) -> list[int]:

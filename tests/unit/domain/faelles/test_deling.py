@@ -64,6 +64,10 @@ def made(*poster: Post, total: str = "1.000,00", parter: Sequence[Part] = ALLE, 
     return Aftale(**said, total=total, parter=tuple(parter), poster=poster)
 
 
+def kroner(oere: int) -> str:
+    return f"{oere // 100},{oere % 100:02d}"
+
+
 def faults(aftale: Aftale) -> list[str]:
     return list(agreement_faults([aftale], KOMMUNER))
 
@@ -105,6 +109,15 @@ def test_the_joint_budget_is_halved_and_the_half_shared_by_inhabitants_to_the_oe
     assert {kode: priser[kode] for kode in wanted} == wanted
     assert priser.pop("Region Midtjylland") == 259575000
     assert (len(priser), sum(priser.values())) == (19, 259575000)
+
+
+def test_posts_that_are_shared_alike_are_rounded_as_one_and_each_still_sums() -> None:
+    whole = SHIPPED["faelles-budget"]
+    cut = [replace(whole.poster[0], navn=line.navn, beloeb=line.beloeb, linjer=()) for line in whole.poster[0].linjer]
+    deling = shared(replace(whole, poster=tuple(cut)), RULEBOOK.kommuner)
+    assert deling.priser == shared(whole, RULEBOOK.kommuner).priser
+    assert [sum(parts) for parts in deling.andele] == [219150000, 100000000, 200000000]
+    assert [parts[0] for parts in deling.andele] == [109575000, 50000000, 100000000]
 
 
 def test_the_default_agreement_is_our_own_cost_over_98_municipalities() -> None:
@@ -384,12 +397,12 @@ def agreements_of_anything(draw: st.DrawFn) -> tuple[Aftale, dict[tuple[str, str
     oere = [draw(st.integers(0, 10**9)) for _ in noegler]
     oere[0] += 1
     poster = [
-        Post(navn=f"D{n}", noegle=noegle, beloeb=f"{amount // 100},{amount % 100:02d}", **kinds[noegle])
+        Post(navn=f"D{n}", noegle=noegle, beloeb=kroner(amount), **kinds[noegle])
         for n, (noegle, amount) in enumerate(zip(noegler, oere, strict=True))
     ]
     poster.append(Post(navn="M", noegle="forbrug", maal="opslag", beloeb="0,07"))
     total = sum(oere) + 7
-    aftale = made(*poster, total=f"{total // 100},{total % 100:02d}", parter=parter)
+    aftale = made(*poster, total=kroner(total), parter=parter)
     return aftale, {("M", koder[0]): draw(st.integers(1, 9))}
 
 
@@ -403,6 +416,10 @@ def test_the_bills_sum_to_the_total_and_to_each_post_whatever_is_put_in(
     assert sum(deling.priser.values()) == units(aftale.total, "kroner") == deling.total
     assert [sum(parts) for parts in deling.andele] == list(deling.beloeb)
     assert min(map(min, deling.andele)) >= 0
+    again = replace(aftale, poster=tuple(replace(one, navn=f"{one.navn} igen") for one in aftale.poster))
+    twice = replace(aftale, total=kroner(2 * deling.total), poster=(*aftale.poster, *again.poster))
+    measured = used | {(f"{name} igen", kode): antal for (name, kode), antal in used.items()}
+    assert [sum(parts) for parts in shared(twice, KOMMUNER, measured).andele] == [*deling.beloeb, *deling.beloeb]
     rows = deling.rows()
     assert (rows.height, sum(rows["andel"])) == (len(deling.parter) * len(aftale.poster), deling.total)
 
