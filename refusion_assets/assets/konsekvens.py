@@ -1,9 +1,9 @@
 """Konsekvens: the same benefit months under a proposal beside the rules in force; settled rows do not change."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,10 @@ from refusion_assets.assets.touched import (
     newest_snapshot,
     widen_for_fleksbidrag,
 )
-from refusion_assets.domain.calendar import Grid, last_day, make_grid, monday, month_of, month_range
-from refusion_assets.domain.duration.count import Counted, count_weeks
-from refusion_assets.domain.konsekvens import Virkning, compare, sides
-from refusion_assets.domain.refusion.fleksbidrag import as_rows, contributions, days_on_step
-from refusion_assets.domain.refusion.price import price
-from refusion_assets.domain.refusion.rates import Rates, make_rates
-from refusion_assets.domain.refusion.residence import Koder, residence
+from refusion_assets.cluster import worked
+from refusion_assets.domain.calendar import last_day, monday, month_of, month_range
+from refusion_assets.domain.konsekvens import Virkning, compare, effect
+from refusion_assets.domain.refusion.shard import Book
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.rules.proposal import Forskel, differences, new_accounts, same_count
 from refusion_assets.domain.stop import Stop
@@ -37,7 +34,6 @@ from refusion_assets.files.estimate import Konsekvens
 from refusion_assets.partitions import OWNER, kroner
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import load
-from refusion_assets.store.batches import ahead
 from refusion_assets.store.session import Session
 
 VIRKNING = dg.AssetKey(["konsekvens", "virkning"])
@@ -45,41 +41,6 @@ JOB, STEP = "konsekvens", "konsekvens__virkning"
 STORED = """
 SELECT maaned, kommunekode, ydelse_id, sum(refusion_oere - medfinansiering_oere)::BIGINT AS oere
 FROM refusion.tilstand WHERE maaned BETWEEN $first AND $last GROUP BY ALL"""
-
-
-@dataclass(frozen=True)
-class Book:
-    """A rule set laid out for pricing the months through `last`, the last month that is known."""
-
-    rules: Rulebook
-    last: date
-
-    @cached_property
-    def grid(self) -> Grid:
-        """The weeks that count."""
-        return make_grid(self.rules.optaelling.gaelder_fra, last_day(self.last))
-
-    @cached_property
-    def rates(self) -> Rates:
-        """The percentages on them."""
-        return make_rates(self.rules, self.grid)
-
-    def ground(self, krav: pl.DataFrame, bopael: pl.DataFrame) -> tuple[Counted, Koder]:
-        """The counters of a shard's people, and where they live."""
-        counted = count_weeks(krav, self.grid, self.rules)
-        return counted, residence(bopael, counted.borger_id, self.grid, self.rules)
-
-    def rows(
-        self, krav: pl.DataFrame, ground: tuple[Counted, Koder], grundlag: pl.DataFrame, months: Sequence[date]
-    ) -> pl.DataFrame:
-        """The rows of the state of some months, fleksbidrag among them, with the side of each."""
-        priced = price(krav, *ground, self.grid, self.rates, self.rules).rows
-        days = days_on_step(krav, *ground, self.grid, self.rates, self.rules)
-        fleksbidrag = as_rows(contributions(days, priced, grundlag, self.rules))
-        known = sides(self.rules, self.grid, monday(months[0]))
-        state = pl.concat([priced.select(fleksbidrag.columns), fleksbidrag])
-        asked = state.filter(pl.col("maaned").is_between(months[0], months[-1]))
-        return asked.join(known, on=["ydelse_id", "uge"], how="left").with_columns(pl.col("side").fill_null("refusion"))
 
 
 def estimate(
@@ -150,33 +111,13 @@ def _over_people(
     everybody, done = sum(shard.borgere for shard in shards), 0
     empty = pl.DataFrame(schema=EMPTY)
     total = compare(empty, empty)
-    books = partial(effect, gaeldende=gaeldende, forslag=forslag, months=months, alike=alike)
+    books = partial(effect, gaeldende, forslag, tuple(months), alike)
     claims = claims_of(people.relation)
     work = (partial(books, *read_shard(session, shard, claims, stays, bases)) for shard in shards)
-    for shard, virkning in zip(shards, ahead(work), strict=True):
+    for shard, virkning in zip(shards, worked(work), strict=True):
         total, done = total.plus(virkning), done + shard.borgere
         progress(f"{done} af {plural(everybody, 'borger', 'borgere')} beregnet efter begge regelsæt")
     return total
-
-
-def effect(
-    krav: pl.DataFrame,
-    bopael: pl.DataFrame,
-    grundlag: pl.DataFrame,
-    gaeldende: Book,
-    forslag: Book,
-    months: Sequence[date],
-    alike: bool,
-) -> Virkning:
-    """The effect on the people of a shard; weeks are counted once where both rule sets count alike.
-
-    `krav`, `bopael` and `grundlag`: their claims, stays and bases of fleksbidrag.
-    """
-    ground = gaeldende.ground(krav, bopael)
-    other = ground if alike else forslag.ground(krav, bopael)
-    ends = pl.col("periode_slut") >= pl.col("fra_uge").dt.month_start()
-    recent = krav.filter(ends & (pl.col("beloeb_oere") > 0))
-    return compare(gaeldende.rows(recent, ground, grundlag, months), forslag.rows(recent, other, grundlag, months))
 
 
 EMPTY = {

@@ -16,7 +16,6 @@ from refusion_assets.assets.touched import (
     FLEKS_SINCE,
     People,
     choose_people,
-    in_order,
     leave_out_unchanged,
     may_have_fleksbidrag,
     newest_bases,
@@ -24,18 +23,18 @@ from refusion_assets.assets.touched import (
     take_sums,
     widen_for_fleksbidrag,
 )
-from refusion_assets.domain.calendar import Grid, last_day, make_grid, month_of
-from refusion_assets.domain.duration.count import Counted, count_on, count_weeks, window_starts, windows
-from refusion_assets.domain.duration.spells import Forloeb, own_spells, spells, standing_before
-from refusion_assets.domain.refusion.fleksbidrag import BorgerMaanedFleksbidrag, contributions, days_on_step
-from refusion_assets.domain.refusion.price import BorgerUgeYdelse, price
-from refusion_assets.domain.refusion.rates import Rates, make_rates
-from refusion_assets.domain.refusion.residence import residence
+from refusion_assets.cluster import worked
+from refusion_assets.domain.calendar import Grid, month_of
+from refusion_assets.domain.duration.count import window_starts, windows
+from refusion_assets.domain.duration.spells import Forloeb
+from refusion_assets.domain.refusion.fleksbidrag import BorgerMaanedFleksbidrag
+from refusion_assets.domain.refusion.price import BorgerUgeYdelse
+from refusion_assets.domain.refusion.shard import Book, rows_of_shard
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.wording import plural
 from refusion_assets.partitions import KINDS, OWNER, Shown, by_month, kroner, names_of_benefits, of_table, show
 from refusion_assets.place import Place
-from refusion_assets.store.batches import ahead, ranges
+from refusion_assets.store.batches import ranges
 from refusion_assets.store.session import Relation, Session
 
 if TYPE_CHECKING:
@@ -49,7 +48,6 @@ SPELL_END = "CAST(fra_uge + CAST(7 * antal_uger AS INTEGER) AS DATE)"
 
 # The columns of a claim that counting and pricing read, and the first week to calculate of its person.
 WANTED = "borger_id, ydelse_id, kommunekode_betaler, periode_start, periode_slut, beloeb_oere, fra_uge"
-Count = Callable[[pl.DataFrame, Grid, Rulebook], tuple[Counted, pl.DataFrame]]
 
 
 def going_on(people: Relation) -> str:
@@ -128,23 +126,7 @@ def choose_resume(session: Session, people: People, rules: Rulebook, grid: Grid)
     )
 
 
-def count_all(krav: pl.DataFrame, grid: Grid, rules: Rulebook) -> tuple[Counted, pl.DataFrame]:
-    """The counts of some people from the start, and their spells (`Forloeb`)."""
-    counted = count_weeks(krav, grid, rules)
-    return counted, spells(counted, grid)
-
-
-def go_on(
-    people: pl.DataFrame, forloeb: pl.DataFrame, resume: Resume, krav: pl.DataFrame, grid: Grid, rules: Rulebook
-) -> tuple[Counted, pl.DataFrame]:
-    """The counts of some people from where they go on, and the spells (`Forloeb`) from there."""
-    borger_id = people["borger_id"].sort().to_numpy()
-    stands = standing_before(borger_id, forloeb, resume.first, resume.begin, grid)
-    counted = count_on(krav, stands, grid, rules)
-    return counted, spells(counted, grid, stands)
-
-
-Work = Callable[[], dict[str, pl.DataFrame]]
+Work = partial[dict[str, pl.DataFrame]]
 CLAIMS_PER_SHARD = 500_000
 PERSONS_PER_SHARD = 20_000
 OWN_COUNTERS = "duration.forloeb_taeller"
@@ -187,8 +169,8 @@ def calculate(
     Hjemmel: § 5, § 6; rules.md sections 2-6.
     """
     rules = place.rules
-    grid = make_grid(rules.optaelling.gaelder_fra, last_day(month))
-    rates = make_rates(rules, grid)
+    book = Book(rules, month)
+    grid = book.grid
     session.replace("regler.genoptjening", windows(rules))
     chosen, fleks = choose_people(session, place, month, fra), may_have_fleksbidrag(session, rules)
     people = widen_for_fleksbidrag(session, chosen, fleks, rules)
@@ -202,9 +184,8 @@ def calculate(
     if resume:
         shards += _shards_going_on(session, resume, grid)
     everybody, done, rows = sum(shard.borgere for shard in shards), 0, 0
-    calculated = partial(_calculated, grid=grid, rates=rates, rules=rules)
-    work = _work(session, shards, claims_of(counted_anew), stays, bases, calculated)
-    for number, (shard, tables) in enumerate(zip(shards, ahead(work), strict=True), 1):
+    work = _work(session, shards, book, claims_of(counted_anew), stays, bases)
+    for number, (shard, tables) in enumerate(zip(shards, worked(work), strict=True), 1):
         for table in MADE:
             session.insert(table, tables[table])
         done, rows = done + shard.borgere, rows + tables["refusion.borger_uge_ydelse"].height
@@ -216,32 +197,6 @@ def calculate(
         people = leave_out_unchanged(session, people, before, take_sums(session, people))
     remember(session, place, month, people)
     return _summary(session, month, done)
-
-
-def _calculated(
-    krav: pl.DataFrame,
-    bopael: pl.DataFrame,
-    count: Count,
-    grundlag: pl.DataFrame,
-    grid: Grid,
-    rates: Rates,
-    rules: Rulebook,
-) -> dict[str, pl.DataFrame]:
-    """The rows of a shard for each of the tables that the pass fills, from its claims, stays and bases."""
-    counted, forloeb = count(krav, grid, rules)
-    home = residence(bopael, counted.borger_id, grid, rules, counted.first)
-    priced = price(krav.filter(pl.col("beloeb_oere") > 0), counted, home, grid, rates, rules)
-    days = days_on_step(krav, counted, home, grid, rates, rules)
-    return {
-        "duration.forloeb": forloeb,
-        "duration.forloeb_taeller": own_spells(counted, grid, rules),
-        "refusion.borger_uge_ydelse": in_order(priced.rows, grid),
-        "refusion.over_loft": priced.over_loft,
-        "refusion.fleksbidrag": contributions(days, priced.rows, grundlag, rules),
-        "refusion.uden_kommune": priced.uden_kommune,
-        "refusion.anden_betaler": priced.anden_betaler,
-        "refusion.placering": priced.placering,
-    }
 
 
 def shards_of(session: Session, people: Relation) -> list[Shard]:
@@ -316,24 +271,17 @@ def read_shard(session: Session, shard: Shard, *relations: Relation) -> list[pl.
 
 
 def _work(
-    session: Session,
-    shards: list[Shard],
-    claims: Relation,
-    stays: Relation,
-    bases: Relation,
-    calculated: Callable[..., dict[str, pl.DataFrame]],
+    session: Session, shards: list[Shard], book: Book, claims: Relation, stays: Relation, bases: Relation
 ) -> Iterator[Work]:
     """The shards to be calculated, each read when it is asked for: from the start, or from where the counts go on."""
     for shard in shards:
         resume = shard.resume
         if resume:
             wanted = (resume.claims, stays, bases, resume.people, resume.spells)
-            krav, bopael, grundlag, people, forloeb = read_shard(session, shard, *wanted)
-            count: Count = partial(go_on, people, forloeb, resume)
+            weeks = (resume.first, resume.begin)
+            yield partial(rows_of_shard, book, weeks, *read_shard(session, shard, *wanted))
         else:
-            krav, bopael, grundlag = read_shard(session, shard, claims, stays, bases)
-            count = count_all
-        yield partial(calculated, krav, bopael, count, grundlag)
+            yield partial(rows_of_shard, book, None, *read_shard(session, shard, claims, stays, bases))
 
 
 def _summary(session: Session, month: date, calculated: int) -> Calculated:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import polars as pl
 
 from refusion_assets.assets.stale import PEOPLE, Stale, remember_basis, stale
-from refusion_assets.domain.calendar import Grid, last_day, monday, next_month
+from refusion_assets.domain.calendar import last_day, monday, next_month
 from refusion_assets.domain.opgoerelse.ledger import BASIS
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop
@@ -99,16 +99,6 @@ def _theirs(session: Session, table: str, day: str, people: Relation) -> str:
     first = session.day(f"SELECT min(fra_uge) FROM {people}") or date.max
     return f"""(SELECT t.* FROM {table} t SEMI JOIN {people} a ON t.borger_id = a.borger_id AND t.{day} >= a.fra_uge
         WHERE {mine} AND t.{day} >= DATE '{first}')"""
-
-
-def in_order(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
-    """Result rows as they are stored: the weeks before the last month of the grid, then the others; each by person.
-
-    The next month reads the later rows of nearly everybody and the earlier rows of a few. DuckDB leaves whole blocks
-    of earlier rows unread.
-    """
-    begin = grid.monday_of(int(grid.cell_week[grid.cell_month == grid.cell_month[-1]][0]))
-    return rows.sort(pl.col("uge") >= begin, "borger_id", "uge", maintain_order=True)
 
 
 def newest_snapshot(session: Session, month: date) -> date | None:

@@ -1,11 +1,17 @@
 """Understands the effect of a proposal: money by month, municipality, benefit and step, and changes of step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
-from refusion_assets.domain.calendar import Grid
+from refusion_assets.domain.calendar import Grid, monday
+from refusion_assets.domain.duration.count import Counted, count_weeks
+from refusion_assets.domain.refusion.fleksbidrag import as_rows, contributions, days_on_step
+from refusion_assets.domain.refusion.price import price
+from refusion_assets.domain.refusion.residence import Koder, residence
+from refusion_assets.domain.refusion.shard import Book
 from refusion_assets.domain.rules.entries import Rulebook
 
 UDEN_TRIN = 0
@@ -43,6 +49,46 @@ class Virkning:
 
 def _added(one: pl.DataFrame, two: pl.DataFrame, key: list[str]) -> pl.DataFrame:
     return pl.concat([one, two]).group_by(key).sum().sort(key, nulls_last=True)
+
+
+def effect(
+    gaeldende: Book,
+    forslag: Book,
+    months: Sequence[date],
+    alike: bool,
+    krav: pl.DataFrame,
+    bopael: pl.DataFrame,
+    grundlag: pl.DataFrame,
+) -> Virkning:
+    """The effect on the people of a shard; weeks are counted once where both rule sets count alike.
+
+    `krav`, `bopael` and `grundlag`: their claims, stays and bases of fleksbidrag. They hold nothing of a person but
+    borger_id.
+    """
+    ground = _ground(gaeldende, krav, bopael)
+    other = ground if alike else _ground(forslag, krav, bopael)
+    ends = pl.col("periode_slut") >= pl.col("fra_uge").dt.month_start()
+    recent = krav.filter(ends & (pl.col("beloeb_oere") > 0))
+    return compare(_rows(gaeldende, recent, ground, grundlag, months), _rows(forslag, recent, other, grundlag, months))
+
+
+def _ground(book: Book, krav: pl.DataFrame, bopael: pl.DataFrame) -> tuple[Counted, Koder]:
+    """The counters of a shard's people, and where they live."""
+    counted = count_weeks(krav, book.grid, book.rules)
+    return counted, residence(bopael, counted.borger_id, book.grid, book.rules)
+
+
+def _rows(
+    book: Book, krav: pl.DataFrame, ground: tuple[Counted, Koder], grundlag: pl.DataFrame, months: Sequence[date]
+) -> pl.DataFrame:
+    """The rows of the state of some months, fleksbidrag among them, with the side of each."""
+    priced = price(krav, *ground, book.grid, book.rates, book.rules).rows
+    days = days_on_step(krav, *ground, book.grid, book.rates, book.rules)
+    fleksbidrag = as_rows(contributions(days, priced, grundlag, book.rules))
+    known = sides(book.rules, book.grid, monday(months[0]))
+    state = pl.concat([priced.select(fleksbidrag.columns), fleksbidrag])
+    asked = state.filter(pl.col("maaned").is_between(months[0], months[-1]))
+    return asked.join(known, on=["ydelse_id", "uge"], how="left").with_columns(pl.col("side").fill_null("refusion"))
 
 
 def sides(rules: Rulebook, grid: Grid, fra: date) -> pl.DataFrame:

@@ -11,8 +11,9 @@ from refusion_assets.assets import opgoerelse
 from refusion_assets.assets.checks import calculated
 from refusion_assets.assets.checks.sample import efterregning_enig
 from refusion_assets.assets.gate import Asked
-from refusion_assets.assets.touched import People, in_order, leave_out_unchanged, moved, since_change
+from refusion_assets.assets.touched import People, leave_out_unchanged, moved, since_change
 from refusion_assets.domain.calendar import last_day, make_grid, month_of
+from refusion_assets.domain.refusion.shard import in_order
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store.session import Relation, Warehouse
 from tests.conftest import DataRoot

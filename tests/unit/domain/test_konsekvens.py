@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from refusion_assets.assets.konsekvens import Book, effect
 from refusion_assets.domain.calendar import month_of, month_range
-from refusion_assets.domain.konsekvens import CELL, MOVE, WHERE, Virkning
+from refusion_assets.domain.konsekvens import CELL, MOVE, WHERE, Virkning, effect
+from refusion_assets.domain.refusion.shard import Book
 from refusion_assets.domain.rules.entries import Rulebook, Trappe, Trin
 from refusion_assets.domain.rules.proposal import same_count
 from refusion_assets.rulebook.load import load
@@ -65,7 +65,7 @@ def what_if(
     alike = same_count(GAELDENDE, forslag)
     claims = krav(*timelines, fra=fra) if own is None else pl.concat([krav(*timelines, fra=fra), own])
     bases = pl.DataFrame(list(grundlag), schema=BASES, orient="row")
-    return effect(claims.sort("borger_id"), bopael, bases, books[0], books[1], months, alike)
+    return effect(books[0], books[1], months, alike, claims.sort("borger_id"), bopael, bases)
 
 
 def moves(virkning: Virkning, maaned: date | None, kode: str | None) -> list[tuple[int, int, int, int]]:
