@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from refusion_assets.cluster import KLYNGE
 from tests.kit.data_root import REPO
 
-DASK = "DASK_DISTRIBUTED__COMM__"
+SETTINGS = REPO / "docs" / "service" / "klynge.env"
 Signed = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
@@ -42,7 +42,7 @@ def _signed(name: str, by: Signed | None) -> Signed:
 
 
 def certificates(folder: Path) -> dict[str, str]:
-    """An authority of its own and a certificate by it, in files; the variables of Dask that name them."""
+    """An authority of its own and a certificate by it, in files; what docs/service/klynge.env sets, with them."""
     folder.mkdir(parents=True, exist_ok=True)
     authority = _signed("klyngens udsteder", None)
     own, key = _signed("klyngens led", authority)
@@ -51,10 +51,8 @@ def certificates(folder: Path) -> dict[str, str]:
     (folder / "led.pem").write_bytes(own.public_bytes(pem))
     plain = (pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / "led.key").write_bytes(key.private_bytes(*plain))
-    named = {f"{DASK}TLS__CA_FILE": folder / "udsteder.pem"}
-    for role in ("CLIENT", "WORKER", "SCHEDULER"):
-        named |= {f"{DASK}TLS__{role}__CERT": folder / "led.pem", f"{DASK}TLS__{role}__KEY": folder / "led.key"}
-    return {f"{DASK}REQUIRE_ENCRYPTION": "true"} | {name: str(path) for name, path in named.items()}
+    lines = SETTINGS.read_text("utf-8").replace("/etc/refusion/klynge", str(folder)).splitlines()
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
 
 
 def free_port() -> int:
@@ -87,8 +85,8 @@ class Cluster:
     def _dask(self, *arguments: str) -> "subprocess.Popen[bytes]":
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "dask", *arguments, "--no-dashboard"],
-                env=os.environ | self.secrets | {"POLARS_MAX_THREADS": "1"}, cwd=REPO, stdout=log, stderr=log,
+                [sys.executable, "-m", "dask", *arguments, "--no-dashboard", "--dashboard-address", "127.0.0.1:0"],
+                env=os.environ | self.secrets, cwd=REPO, stdout=log, stderr=log,
             )  # fmt: skip
 
     def begin(self, workers: int) -> None:
@@ -100,7 +98,10 @@ class Cluster:
     def join(self, *more: str) -> None:
         """Start another worker."""
         own = ("--no-nanny", "--nthreads", "1", "--memory-limit", "0", "--host", "127.0.0.1", "--death-timeout", "30")
-        self.workers.append(self._dask("worker", self.address, *own, "--local-directory", str(self.folder), *more))
+        loaded = ("--preload", "refusion_assets.cluster")
+        self.workers.append(
+            self._dask("worker", self.address, *own, "--local-directory", str(self.folder), *loaded, *more)
+        )
 
     def lose(self, number: int) -> None:
         """Kill a worker in the middle of what it does."""

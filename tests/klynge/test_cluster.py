@@ -2,28 +2,29 @@
 
 import os
 import random
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import distributed.comm.tcp
+import psutil
 import pytest
 
 from refusion_assets import cluster
 from refusion_assets.assets import refusion
+from refusion_assets.assets.konsekvens import Forslag, estimated
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.stop import Stop
-from tests.conftest import DataRoot
-from tests.kit.data_root import EXAMPLE
+from tests.conftest import MONTHS, DataRoot, Example
 from tests.kit.klynge import Cluster, certificates
 from tests.kit.klynge import cluster as processes
 from tests.kit.rule_edits import proposal
 from tests.kit.timeline import TIMES_AS_MANY
 
-MONTH, NEXT = "2024-02", "2024-03"
+MONTH = MONTHS[-1]
 RUNS_WITH_A_LOSS = 2 if TIMES_AS_MANY == 1 else 20
 RESULTS = (*refusion.MADE, "refusion.beregnet", "refusion.aendret")
 
@@ -40,27 +41,13 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusion, "CLAIMS_PER_SHARD", 200)
 
 
-@pytest.fixture(scope="module")
-def february(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
-    """The contract's example, run through its first month in one process."""
-    root = DataRoot(tmp_path_factory.mktemp("februar") / "data")
-    shutil.copytree(EXAMPLE / "data" / "raw", root.path / "raw")
-    root.run(MONTH)
-    return root
-
-
-@pytest.fixture(scope="module")
-def alone(february: DataRoot, tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
-    """That root, run through the next month in one process too."""
-    root = february.copy(tmp_path_factory.mktemp("alene"))
-    root.run(NEXT)
-    return root
-
-
 @pytest.fixture
-def root(february: DataRoot, tmp_path: Path) -> DataRoot:
-    """A copy of the first root."""
-    return february.copy(tmp_path)
+def root(example: Example, tmp_path: Path) -> DataRoot:
+    """A copy of the contract's example after its three runs, in one process, of whom everybody is to calculate anew."""
+    root = example.root.copy(tmp_path)
+    with root.place.warehouse.open() as session:
+        session.run("DELETE FROM refusion.beregnet")
+    return root
 
 
 def use(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
@@ -70,12 +57,12 @@ def use(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
     distributed.comm.tcp.dask.config.refresh()
 
 
-def everybody_again(root: DataRoot, month: str = MONTH) -> list[str]:
+def everybody_again(root: DataRoot) -> list[str]:
     """The pass over everybody, and what it says."""
     said: list[str] = []
     with root.place.warehouse.open() as session:
         session.run("DELETE FROM refusion.beregnet")
-        refusion.calculate(session, root.place, month_of(month), said.append)
+        refusion.calculate(session, root.place, month_of(MONTH), said.append)
     return said
 
 
@@ -100,36 +87,35 @@ def at_result(number: int, what: Callable[[], None]) -> Callable[..., Any]:
 
 
 def test_a_month_on_a_cluster_has_the_sums_of_a_month_in_one_process(
-    root: DataRoot, alone: DataRoot, klynge: Cluster, monkeypatch: pytest.MonkeyPatch
+    root: DataRoot, example: Example, klynge: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(monkeypatch, klynge.environment)
-    root.koer(NEXT)
-    assert "SHA256SUMS" in root.files(NEXT)
-    assert root.files(NEXT) == alone.files(NEXT)
-    assert results(root) == results(alone)
-
-
-def test_what_is_done_again_and_what_is_estimated_is_the_same_on_a_cluster(
-    alone: DataRoot, klynge: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def outcome(root: DataRoot) -> tuple[Any, ...]:
-        ran = root.refusion("konsekvens", f"{MONTH}..{NEXT}", "--regler", str(forslag), "--til", str(root.path / "ud"))
-        assert ran.code == 0, ran.err
-        files = {path.name: path.read_bytes() for path in (root.path / "ud").iterdir()}
-        with root.place.warehouse.open() as session:
-            session.run("DELETE FROM refusion.beregnet")
-        for command in (("genberegn", NEXT), ("genindlaes",)):
-            ran = root.refusion(*command)
-            assert ran.code == 0, ran.err
-        return files, results(root)
-
-    forslag = proposal(tmp_path / "forslag")
-    one, many = (alone.copy(tmp_path / name) for name in ("een", "flere"))
-    in_one = outcome(one)
     use(monkeypatch, klynge.environment)
     asked: list[int] = []
     monkeypatch.setattr(cluster, "_result", at_result(1, lambda: asked.append(1)))
-    assert outcome(many) == in_one
+    root.koer(MONTH)
+    assert asked
+    assert "SHA256SUMS" in root.files(MONTH)
+    assert root.files(MONTH) == example.files[MONTH]
+    assert results(root) == results(example.root)
+
+
+def test_what_is_done_again_and_what_is_estimated_is_the_same_on_a_cluster(
+    root: DataRoot, klynge: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forslag = proposal(tmp_path / "forslag")
+
+    def outcome(root: DataRoot) -> tuple[Any, ...]:
+        place, told = root.place, tmp_path / root.path.parent.name / "anslag"
+        estimated(place, Forslag(regler=str(forslag), fra=MONTH, til=MONTH, mappe=str(told)), lambda _: None)
+        ran = [root.refusion(*command) for command in (("genberegn", MONTH), ("genindlaes",))]
+        assert [one.code for one in ran] == [0, 0], ran
+        return {path.name: path.read_bytes() for path in told.iterdir()}, results(root)
+
+    in_one = outcome(root.copy(tmp_path / "een"))
+    use(monkeypatch, klynge.environment)
+    asked: list[int] = []
+    monkeypatch.setattr(cluster, "_result", at_result(1, lambda: asked.append(1)))
+    assert outcome(root) == in_one
     assert asked
 
 
@@ -162,7 +148,7 @@ def test_a_worker_that_is_killed_at_any_shard_costs_no_row(
 
 
 def test_a_scheduler_that_is_killed_stops_the_month_in_one_line_and_the_next_run_is_right(
-    root: DataRoot, alone: DataRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: DataRoot, example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = results(root)
     with processes(tmp_path, 1) as own:
@@ -170,14 +156,14 @@ def test_a_scheduler_that_is_killed_stops_the_month_in_one_line_and_the_next_run
             use(there, own.environment)
             assert own.scheduler is not None
             there.setattr(cluster, "_result", at_result(2, own.scheduler.kill))
-            ran = root.refusion("koer", NEXT)
+            ran = root.refusion("koer", MONTH)
         assert ran.code == 1
         assert [line for line in ran.err.splitlines() if line.startswith("STOPPET: forbindelsen til klyngen er tabt")]
         assert len(ran.err.splitlines()) == 1
-        assert not root.files(NEXT)
+        assert not root.files(MONTH)
         assert results(root) == before
-    root.run(NEXT)
-    assert root.files(NEXT) == alone.files(NEXT)
+    root.run(MONTH)
+    assert root.files(MONTH) == example.files[MONTH]
 
 
 def test_a_certificate_of_another_authority_is_refused(
@@ -228,6 +214,24 @@ def test_a_cluster_is_reached_only_by_certificates_on_both_sides(
         list(cluster.worked([]))
 
 
+def test_its_processes_listen_on_their_own_address_alone_and_show_no_page(klynge: Cluster) -> None:
+    running = [one for one in (*klynge.workers, klynge.scheduler) if one is not None]
+    asked = [place for one in running for place in psutil.Process(one.pid).net_connections()]
+    open_to = {place.laddr for place in asked if place.status == psutil.CONN_LISTEN}
+    assert {place.ip for place in open_to} == {"127.0.0.1"}
+    assert len(open_to) >= len(running)
+    seen = []
+    for place in open_to:
+        http = HTTPConnection("127.0.0.1", place.port, timeout=5)
+        http.request("GET", "/info/main/workers.html")
+        try:
+            seen.append(http.getresponse().status)
+        except (HTTPException, OSError):
+            seen.append(0)  # TLS
+    assert set(seen) <= {0, 404}
+    assert 0 in seen
+
+
 # --- what crosses the wire ----------------------------------------------------------------------------------
 
 
@@ -236,6 +240,7 @@ def test_no_personal_number_crosses_the_wire_and_one_that_did_would_be_found(
     root: DataRoot, klynge: Cluster, monkeypatch: pytest.MonkeyPatch, planted: bool
 ) -> None:
     use(monkeypatch, klynge.environment)
+    monkeypatch.setattr(cluster, "COMPRESSION", None)
     wire = bytearray()
     to_frames, from_frames = distributed.comm.tcp.to_frames, distributed.comm.tcp.from_frames
 
