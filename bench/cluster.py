@@ -16,16 +16,15 @@ from typing import Any
 
 import psutil
 
-from refusion_assets import cluster
 from refusion_assets.assets import refusion
 from refusion_assets.assets.gate import last_run
+from refusion_assets.cluster import workers as cluster
 from refusion_assets.domain.refusion import shard
 from refusion_assets.place import REPOSITORY, Place
 from tests.kit.klynge import cluster as processes
 
 MIB = 1024 * 1024
 SIZES = (1, 2)
-START_SECONDS = 6  # until the workers have loaded the program
 
 
 def one_pass(root: Path, size: int) -> None:
@@ -119,7 +118,7 @@ def compared(root: Path, workers: int, times: int) -> list[str]:
 def on_cluster(root: Path, size: int, workers: int) -> dict[str, Any]:
     """What a pass told that was run on a cluster of its own, with the CPU and the peak memory of that."""
     with tempfile.TemporaryDirectory() as name, processes(Path(name), workers) as made:
-        time.sleep(START_SECONDS)
+        measured(root, size, **made.environment)  # the first pass loads the program in the workers
         own = [psutil.Process(one.pid) for one in (*made.workers, *([made.scheduler] if made.scheduler else []))]
         begun = _seconds(own)
         told = measured(root, size, **made.environment)

@@ -162,7 +162,8 @@ def compared(root: Path, folder: Path) -> list[str]:
     told += [f"| {name} | {seconds:.1f} | {what} |" for name, seconds, what in rows]
     told += ["", "| Trin | Andel |", "| --- | ---: |"]
     told += [f"| {name} | {100 * seconds / total:.0f} pct. |" for name, seconds in steps.items() if name != "gate"]
-    return [*told, "", *done_again(root, folder / "gulv-alt")]
+    clustered = script("cluster", bare, PYTHONPATH=str(REPOSITORY)).out
+    return [*told, "", clustered, "", *done_again(root, folder / "gulv-alt")]
 
 
 def main() -> None:

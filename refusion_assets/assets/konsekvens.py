@@ -20,7 +20,7 @@ from refusion_assets.assets.touched import (
     newest_snapshot,
     widen_for_fleksbidrag,
 )
-from refusion_assets.cluster import worked
+from refusion_assets.cluster.workers import worked
 from refusion_assets.domain.calendar import last_day, monday, month_of, month_range
 from refusion_assets.domain.konsekvens import Virkning, compare, effect
 from refusion_assets.domain.refusion.shard import Book

@@ -23,7 +23,7 @@ from refusion_assets.assets.touched import (
     take_sums,
     widen_for_fleksbidrag,
 )
-from refusion_assets.cluster import worked
+from refusion_assets.cluster.workers import worked
 from refusion_assets.domain.calendar import Grid, month_of
 from refusion_assets.domain.duration.count import window_starts, windows
 from refusion_assets.domain.duration.spells import Forloeb

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from refusion_assets.cluster import KLYNGE
+from refusion_assets.cluster.workers import KLYNGE
 from tests.kit.data_root import REPO
 
 SETTINGS = REPO / "docs" / "service" / "klynge.env"
@@ -98,7 +98,7 @@ class Cluster:
     def join(self, *more: str) -> None:
         """Start another worker."""
         own = ("--no-nanny", "--nthreads", "1", "--memory-limit", "0", "--host", "127.0.0.1", "--death-timeout", "30")
-        loaded = ("--preload", "refusion_assets.cluster")
+        loaded = ("--preload", "refusion_assets.cluster.workers")
         self.workers.append(
             self._dask("worker", self.address, *own, "--local-directory", str(self.folder), *loaded, *more)
         )

@@ -1,7 +1,7 @@
 """Understands the cluster: shards worked out by Dask's workers on other machines, and what is asked of them.
 
 REFUSION_KLYNGE names its scheduler, and Dask's own variables the certificates. Without the first nothing here is used,
-and Dask is not imported. This process reads and writes the warehouse alone. What crosses the wire holds borger_id and
+and Dask is not imported. This process reads and writes the warehouse alone. A frame holds borger_id when it leaves, and
 no CPR number. The rules travel with each shard; a worker of another program answers with a refusal.
 """
 

@@ -1,0 +1,1 @@
+"""The cluster: shards worked out on other machines."""
