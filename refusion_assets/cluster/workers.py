@@ -1,8 +1,8 @@
 """Understands the cluster: shards worked out by Dask's workers on other machines, and what is asked of them.
 
 REFUSION_KLYNGE names its scheduler, and Dask's own variables the certificates. Without the first nothing here is used,
-and Dask is not imported. This process reads and writes the warehouse alone. A frame holds borger_id when it leaves, and
-no CPR number. The rules travel with each shard; a worker of another program answers with a refusal.
+and Dask is not imported. This process reads and writes the warehouse alone. The frames that leave hold borger_id
+and no CPR number. The rules travel with each shard; a worker of another program answers with a refusal.
 """
 
 import logging
@@ -108,12 +108,12 @@ def unpack(packed: Packed) -> Any:
 
 
 def versions() -> str:
-    """What must be the same in all processes for the same bytes to come out: the program, and what it counts with."""
+    """The program and what it counts with, which all processes have alike for the same bytes to come out."""
     return f"{program()[:12]}, polars {pl.__version__}, numpy {np.__version__}, python {platform.python_version()}"
 
 
 def answer(expected: str, piece: Packed, compression: str | None) -> Packed | str:
-    """What a worker answers: the packed result of a piece of work, or why there is none, in one line.
+    """The packed result of a piece of work, as a worker answers; or in one line why there is none.
 
     An error is no exception to Dask, as Dask would write its text, and the arguments, in the worker's log.
     """
