@@ -199,21 +199,28 @@ def test_files_with_a_gap_twice_the_same_number_or_another_form_are_refused(tmp_
 
 def test_every_row_is_used_or_listed_and_no_number_of_a_person_is_said(tmp_path: Path) -> None:
     good = f"2024-02-05;{CPR};Kontanthjælp;Syddjurs;1000,00;1000,00;80,00;800,00;0,00;0,00"
-    odd = good.replace("2024-02-05", "2024-02-06"), good.replace("Syddjurs", "Odense"), good
+    odd = (
+        good.replace("2024-02-05", "2024-02-06"),
+        good.replace("Syddjurs", "Odense"),
+        good,
+        good.replace("800,00", "800.5"),
+    )
     old_file(tmp_path / "gamle", "706", "\n".join([good, *odd]) + "\n")
+    later = old_file(tmp_path / "gamle", "706", "", nr=51)
+    later.write_text(f"{';'.join([*BEREGNING[9::-1], 'Mere'])}\n", encoding="utf-8")  # other order, and a column more
     (tmp_path / "data").mkdir()
     root = DataRoot(tmp_path / "data")
     ran = root.refusion("konverter", "706", "--fra", str(tmp_path / "gamle"))
     assert (ran.code, ran.err) == (0, "")
-    assert "4 rækker, heraf 3 ikke brugt" in ran.out
+    assert "5 rækker, heraf 4 ikke brugt" in ran.out
     assert CPR not in ran.out
     assert root.rows("SELECT linje, aarsag FROM faelles.ubehandlet ORDER BY 1") == [
-        (3, "uge"), (4, "kommune"), (5, "dublet"),
+        (3, "uge"), (4, "kommune"), (5, "dublet"), (6, "beloeb"),
     ]  # fmt: skip
     assert root.rows("SELECT refusion_oere, procent FROM faelles.konverteret") == [(80_000, 80)]
     listed = (root.path / "udrulning" / "706" / "ubehandlet.csv").read_text("utf-8").splitlines()
     assert listed[0] == "fil;linje;aarsag"
-    assert len(listed) == 4
+    assert len(listed) == 5
 
 
 def test_what_the_old_system_settled_otherwise_opens_as_it_did_and_is_corrected_in_the_first_run(

@@ -39,8 +39,10 @@ PEOPLE = 20
 ROWS_PER_BLOCK = 1_000_000
 OF_ONE = "kommunekode = $kode"
 # The files asked again, by DuckDB: rows and the sums of three columns (øre), without what our own reading made of them.
-ASKED = """SELECT count(*) AS raekker, {sums} FROM read_csv([{paths}], delim=';', header=true, all_varchar=true)"""
-OERE = "coalesce(sum(TRY_CAST(replace(\"{}\", ',', '.') AS DECIMAL(18, 2)) * 100), 0)::BIGINT AS {}"
+ASKED = """SELECT count(*) AS raekker, {sums}
+    FROM read_csv([{paths}], delim=';', header=true, all_varchar=true, union_by_name=true)"""
+OERE = """coalesce(sum(CASE WHEN regexp_full_match(trim("{column}"), '-?[0-9]{{1,12}}(,[0-9]{{1,2}})?')
+    THEN replace(trim("{column}"), ',', '.')::DECIMAL(18, 2) * 100 END), 0)::BIGINT AS {name}"""
 PROVED = dict(zip(law.AMOUNTS, (BEREGNING[5], BEREGNING[7], BEREGNING[9]), strict=True))
 
 
@@ -151,7 +153,7 @@ def _files_read(files: Sequence[OldFile], rows: pl.DataFrame, kode: str) -> pl.D
 
 def _prove(session: Session, files: Sequence[OldFile], rows: pl.DataFrame, kode: str) -> None:
     """Stop if rows, sums or keys of the files, asked anew by DuckDB, are not those stored and listed."""
-    sums = ", ".join(OERE.format(column, name) for name, column in PROVED.items())
+    sums = ", ".join(OERE.format(column=column, name=name) for name, column in PROVED.items())
     paths = ", ".join("'" + str(file.path).replace("'", "''") + "'" for file in files)
     [asked] = session.frame(ASKED.format(sums=sums, paths=paths)).rows()
     names = ", ".join(f"coalesce(sum({name}), 0)::BIGINT" for name in law.AMOUNTS)
