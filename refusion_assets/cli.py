@@ -18,7 +18,7 @@ import click
 import setproctitle
 
 from refusion_assets import keeping, sending
-from refusion_assets.commands import economy
+from refusion_assets.commands import economy, rollout
 from refusion_assets.domain.stop import DISK_IS_FULL, Stop, of_the_disk, of_the_system
 from refusion_assets.progress import Say, each, saying, tinted
 from refusion_assets.usage import Fil, Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong
@@ -493,5 +493,5 @@ def _place() -> "Place":
     return at_work()
 
 
-for command in (*economy.COMMANDS, *keeping.COMMANDS, *sending.COMMANDS):
+for command in (*economy.COMMANDS, *keeping.COMMANDS, *rollout.COMMANDS, *sending.COMMANDS):
     main.add_command(command)

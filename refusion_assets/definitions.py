@@ -10,7 +10,7 @@ import dagster as dg
 
 from refusion_assets.assets import classified, konsekvens, opgoerelse, outgoing, refusion, rules_edited
 from refusion_assets.assets.checks import asset, quality
-from refusion_assets.assets.faelles import deling, driftspris
+from refusion_assets.assets.faelles import deling, driftspris, udrulning
 from refusion_assets.assets.findings.statement import stopped
 from refusion_assets.assets.gate import GENBEREGN, GENINDLAES
 from refusion_assets.assets.levering import asset as levering
@@ -74,6 +74,7 @@ def build_defs(place: Place) -> dg.Definitions:
             *konsekvens.build(),
             *deling.build(),
             *driftspris.build(),
+            *udrulning.build(),
         ],
         asset_checks=[*asset.build(rules), automation.check()],
         jobs=[beregn, opgoer, *_again(), *rules_edited.jobs(rules), follow_up, lever, kvitteringer, konsekvens.job()],

@@ -105,6 +105,7 @@ FOLDERS = (
     "konsekvens",
     "genskabt",
     "faelles",
+    "udrulning",
 )
 OF_OURS = (".duckdb", ".wal", ".laas", ".jsonl", ".json", ".yaml", ".toml")
 STRANGE = {

@@ -105,7 +105,7 @@ def judge_lines(session: Session, place: Place, progress: Callable[[str], None])
 def _judge_rows(session: Session, place: Place, rows: pl.DataFrame) -> None:
     """Judge delivered lines (`classified.linje`), and number their persons."""
     judged = judge(rows, place.rules)
-    borger = _numbered_persons(session, place, judged["subjekt"])
+    borger = numbered_persons(session, place, judged["subjekt"])
     linjer = judged.join(borger, on="subjekt", how="left", maintain_order="left").with_columns(
         **{name: pl.col(column) for name, column in RENAMED.items()}
     )
@@ -121,7 +121,7 @@ def _unknown(linjer: pl.DataFrame) -> pl.DataFrame:
     return told.drop_nulls("skrevet")
 
 
-def _numbered_persons(session: Session, place: Place, subjects: pl.Series) -> pl.DataFrame:
+def numbered_persons(session: Session, place: Place, subjects: pl.Series) -> pl.DataFrame:
     """The surrogate (`borger_id`) of each person; only the root's secret tells the order of new ones."""
     with session.lending("seen_persons", pl.DataFrame({"cpr": subjects.drop_nulls().unique()})):
         seen = session.frame(

@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 
+from refusion_assets.assets.faelles.udrulning import refuse_other_plan, settling
 from refusion_assets.assets.stale import refuse_undeclared
 from refusion_assets.domain.calendar import month_of, next_month
 from refusion_assets.domain.opgoerelse.ledger import run_number
@@ -149,11 +150,6 @@ def chosen_cells(context: dg.AssetExecutionContext) -> dict[date, list[str]]:
     return dict(sorted(cells.items()))
 
 
-def everybody(place: Place, koder: Collection[str]) -> bool:
-    """True if these municipalities are all there are."""
-    return set(koder) >= set(place.rules.koder)
-
-
 def settled(session: Session, number: int) -> list[str]:
     """The municipalities that run `number` has settled, in order of code."""
     query = "SELECT kommunekode FROM opgoerelse.kommune WHERE koersel = $n ORDER BY 1"
@@ -161,11 +157,11 @@ def settled(session: Session, number: int) -> list[str]:
 
 
 def held_back(session: Session, place: Place, month: date) -> list[str]:
-    """The municipalities that run `month` has not settled, in order of code; none if there is no such run."""
+    """The municipalities in operation that run `month` has not settled, in order of code; none without such a run."""
     if not session.value("SELECT count(*) FROM opgoerelse.koersel WHERE maaned = $m", m=month):
         return []
     done = set(settled(session, run_number(month, place.rules)))
-    return [kode for kode in place.rules.koder if kode not in done]
+    return [kode for kode in settling(session, place, month) if kode not in done]
 
 
 def settle_command(month: date, koder: Collection[str]) -> str:
@@ -244,10 +240,11 @@ def gate(session: Session, place: Place, month: date) -> int:
     """The run number of a month that may be run; Stop if it is closed, out of order or before the first.
 
     Stop too if the rules change a run that is closed, or is closed by this one, without saying so. Stop if the files
-    of a run that this one closes are not those it made.
+    of a run that this one closes are not those it made. Stop if the plan on the disk is not the one in use.
     Source: output.md section 2.
     """
     number = run_number(month, place.rules)
+    refuse_other_plan(session, place)
     if number < 1:
         raise Stop(f"kørsler før {place.rules.koersel.gaelder_fra:%Y-%m} afvises")
     runs = session.pairs("SELECT maaned, status FROM opgoerelse.koersel")

@@ -9,21 +9,20 @@ municipality of it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from hashlib import sha256
-from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from refusion_assets import figures
+from refusion_assets.assets.checks.closed import closed_runs, other_sums
+from refusion_assets.assets.faelles.konvertering import opening_of
+from refusion_assets.assets.faelles.udrulning import settling
 from refusion_assets.assets.findings.advise import advise, forget_advice
 from refusion_assets.assets.gate import (
     LUKKET,
     OPGJORT,
     chosen_cells,
     deleted,
-    everybody,
-    first_run,
     gate,
     head,
     held_back,
@@ -70,7 +69,6 @@ from refusion_assets.partitions import MAANED, kroner, names_of_benefits
 from refusion_assets.place import Place, keep_rules
 from refusion_assets.store.batches import ranges
 from refusion_assets.store.session import Relation, Session, among
-from refusion_assets.store.tables import TABLES
 
 # The files of a run with a hash that the last earlier run with the file did not have.
 NEW_TO_THE_RUN = """
@@ -113,6 +111,9 @@ def keep_head(session: Session, place: Place, number: int) -> None:
 
 
 AMONG = among("kommunekode", "koder")
+# The rows of a run, and the opening of the municipalities that no earlier run has settled.
+OF_FIRST_RUN = """(koersel = $n OR (koersel = 0 AND kommunekode NOT IN (
+    SELECT kommunekode FROM opgoerelse.kommune WHERE koersel < $n)))"""
 ROWS_PER_BLOCK = 1_000_000
 TAKEN_BACK = f"CASE raekketype WHEN '{TILBAGE}' THEN -1 ELSE 1 END"
 TOLD = ("kommunekode", "maaned", "borger_id", "raekketype", "refusion_oere", "medfinansiering_oere")
@@ -142,26 +143,26 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     """Replace the ledger of run `month` for the municipalities `koder` and those it settled before.
 
     So the ledger depends on the settled municipalities, not on their order (ADR 0019). It holds no rows of the others,
-    which the run holds back. Closes earlier runs. The first run of a data root takes all earlier months as settled (Å).
-    Stores rules and raw files of the run, so that it can be repeated. Stop if the result rows are of other rules or
-    another month. Source: output.md sections 2 and 3.
+    which the run holds back or which are not yet in operation (ADR 0041). Closes earlier runs. The first run of a
+    municipality takes its earlier months as settled (Å). Stores rules and raw files of the run, so that it can be
+    repeated. Stop if the result rows are of other rules or another month, or if nobody of `koder` is in operation.
+    Source: output.md sections 2 and 3.
     """
     number = gate(session, place, month)
-    koder = sorted({*koder, *settled(session, number)})
+    ready = settling(session, place, month)
+    koder = sorted({*koder, *settled(session, number)} & set(ready))
+    if not koder:
+        raise Stop(f"ingen af kommunerne er i drift i {month:%Y-%m}; måneden er beregnet, men ikke opgjort")
     refuse_other_rules(session, place, month)
     refuse_other_month(session, month)
     _close(session, place, "maaned < $m AND status <> $s", month)
-    if not everybody(place, koder):
+    whole = set(koder) >= set(ready)
+    if not whole:
         _leave_out(session, month, number, koder)
-    if first_run(session, month):
-        session.run(
-            f"DELETE FROM opgoerelse.postering WHERE {AMONG} AND koersel IN (0, $n)", koder=list(koder), n=number
-        )
-        # The months before count as settled already (Å).
-        _enter(session, "maaned < $month", AABNING, 0, koder, month)
-        _enter(session, "maaned = $month", NY, number, koder, month)
-    else:
-        _settle_changed(session, place, month, number, koder)
+    known = session.pairs("SELECT DISTINCT kommunekode, true FROM opgoerelse.kommune WHERE koersel < $n", n=number)
+    if others := [kode for kode in koder if kode in known]:
+        _settle_changed(session, place, month, number, others, whole=whole)
+    _begin(session, place, month, number, [kode for kode in koder if kode not in known])
     forget(session, number)
     ledger = ledger_of(session, number, koder, TOLD)
     totals = by_kommune(ledger, list(koder), number, month)
@@ -176,15 +177,38 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
     return Settled(number, types, totals)
 
 
+def _begin(session: Session, place: Place, month: date, number: int, koder: Sequence[str]) -> None:
+    """Write the first ledger of municipalities: months before as opening (Å, run 0), run `month` as new (N).
+
+    A week that the old system has settled otherwise opens as it settled it, and our difference is a correction.
+    """
+    if not koder:
+        return
+    session.run(f"DELETE FROM opgoerelse.postering WHERE {AMONG} AND koersel IN (0, $n)", koder=list(koder), n=number)
+    _enter(session, "maaned < $month", AABNING, 0, koder, month)
+    _enter(session, "maaned = $month", NY, number, koder, month)
+    for kode in koder:
+        if (found := opening_of(session, place, kode, month)) is None:
+            continue
+        ours, theirs = found
+        with session.lending("vores", ours.select(KEY)):
+            session.run(f"""DELETE FROM opgoerelse.postering WHERE koersel = 0
+                AND ({", ".join(KEY)}) IN (SELECT ({", ".join(KEY)}) FROM vores)""")
+        opened = {"raekketype": pl.lit(AABNING), "koersel": pl.lit(0, pl.Int64)}
+        before = theirs.with_columns(**opened, oprindelig_koersel=pl.lit(None, pl.Int64)).select(LEDGER)
+        session.insert("opgoerelse.postering", before)
+        each = pl.concat([rows.select("borger_id", "uge") for rows in found])
+        with session.lending("andre", each.group_by("borger_id").agg(fra_uge=pl.col("uge").min())):
+            people = session.temp("otherwise", "SELECT borger_id, fra_uge FROM andre")
+        _differences(session, place, month, number, [kode], people)
+
+
 def _leave_out(session: Session, month: date, number: int, koder: Sequence[str]) -> None:
-    """Delete the ledger and advice of run `month` for all municipalities but `koder`.
+    """Delete the ledger and advice of run `month`, and what it opened, for all municipalities but `koder`.
 
     Marks everybody calculated for the month as not settled, so that settling the last municipality compares them again.
     """
-    runs = (0, number) if first_run(session, month) else (number, number)
-    session.run(
-        f"DELETE FROM opgoerelse.postering WHERE NOT {AMONG} AND koersel IN ($o, $n)", koder=koder, o=runs[0], n=runs[1]
-    )
+    session.run(f"DELETE FROM opgoerelse.postering WHERE NOT {AMONG} AND {OF_FIRST_RUN}", koder=koder, n=number)
     session.run(f"DELETE FROM opgoerelse.foraeldet WHERE NOT {AMONG} AND koersel = $n", koder=koder, n=number)
     forget_advice(session, number, [*koder, NOBODY])
     count_as_settled(session, month, None)
@@ -215,12 +239,14 @@ def _enter(session: Session, which: str, kind: str, koersel: int, koder: Sequenc
         )
 
 
-def _settle_changed(session: Session, place: Place, month: date, number: int, koder: Sequence[str]) -> None:
+def _settle_changed(
+    session: Session, place: Place, month: date, number: int, koder: Sequence[str], *, whole: bool
+) -> None:
     """Write the ledger of a later run; when it is settled again, only for the people calculated since.
 
-    A person's rows depend on nobody else's, so those of everybody else stay, unless the rules have changed.
+    A person's rows depend on nobody else's, so those of everybody else stay, unless the rules have changed. `whole`:
+    the run settles everybody that it shall.
     """
-    whole = everybody(place, koder)
     before = "SELECT max(opgjort) FROM refusion.aendret WHERE maaned = $month"
     times = session.integer(before, month=month)
     ruled = session.value("SELECT regelversion FROM opgoerelse.koersel WHERE koersel = $n", n=number)
@@ -344,22 +370,6 @@ def refuse_to_close(session: Session, place: Place, month: date) -> None:
     _refuse_other_sums(session, month)
 
 
-# Per municipality: rows and sums of the ledger that are not those the run counted when it settled.
-OTHER_SUMS = """
-SELECT kommunekode FROM (
-    SELECT kommunekode, count(*) AS raekker, sum(refusion_oere)::BIGINT AS refusion,
-           sum(medfinansiering_oere)::BIGINT AS medfinansiering
-    FROM opgoerelse.postering WHERE koersel = $n GROUP BY 1) p
-FULL JOIN (FROM opgoerelse.kommune WHERE koersel = $n) k USING (kommunekode)
-WHERE (coalesce(p.raekker, 0), coalesce(refusion, 0), coalesce(medfinansiering, 0))
-    IS DISTINCT FROM (k.raekker, k.refusion_oere, k.medfinansiering_oere) ORDER BY 1"""
-
-
-def other_sums(session: Session, number: int) -> list[str]:
-    """The municipalities whose ledger rows of a run no longer have the number and sums that it settled with."""
-    return session.frame(OTHER_SUMS, n=number)["kommunekode"].to_list()
-
-
 def _refuse_other_sums(session: Session, month: date) -> None:
     """Stop if the ledger of run `month` is not what its files were proved against (`filer_er_kladden`)."""
     number = session.integer("SELECT koersel FROM opgoerelse.koersel WHERE maaned = $m", m=month)
@@ -387,53 +397,6 @@ def _close(session: Session, place: Place, which: str, month: date) -> None:
         }
         before = linked(before, row)
         session.insert("opgoerelse.kaede", pl.DataFrame([before]))
-
-
-def closed_runs(session: Session, after: int = 0, through: int | None = None) -> list[dict[str, Any]]:
-    """The closed runs after a number, in order: run, month, rules, sum of the files, and hashes (`Kaede`)."""
-    runs = session.frame(
-        """SELECT koersel, maaned, regelversion, filsum FROM opgoerelse.koersel
-        WHERE status = $s AND koersel > $n AND koersel <= coalesce($to, koersel) ORDER BY 1""",
-        s=LUKKET,
-        n=after,
-        to=through,
-    ).rows(named=True)
-    first = session.integer("SELECT min(koersel) FROM opgoerelse.koersel")
-    return [run | _hashes(session, run["koersel"], run["maaned"], opening=run["koersel"] == first) for run in runs]
-
-
-def _hashes(session: Session, number: int, month: date, *, opening: bool) -> dict[str, str]:
-    """The hashes of a run's ledger and of its known files; the first run has the opening too."""
-    known = session.frame("SELECT sti, sha256 FROM opgoerelse.kendt_fil WHERE maaned = $m ORDER BY 1", m=month)
-    told = sha256()
-    for table in ("opgoerelse.postering", "opgoerelse.foraeldet"):
-        for low, high in _blocks(session, table, which := (0 if opening else number, number)):
-            told.update(_rows_hash(session, table, which, low, high).encode())
-    counted = session.frame("FROM opgoerelse.kommune WHERE koersel = $n ORDER BY kommunekode", n=number)
-    told.update(counted.write_csv().encode())
-    return {"kladde": told.hexdigest(), "raafiler": sha256(known.write_csv().encode()).hexdigest()}
-
-
-def _blocks(session: Session, table: str, which: tuple[int, int]) -> list[tuple[int, int]]:
-    """The first and last person of each block of a run's rows: a country's opening is larger than the memory."""
-    each = f"SELECT borger_id, count(*) AS antal FROM {table} WHERE koersel IN ($a, $b) GROUP BY 1 ORDER BY 1"
-    people = session.frame(each, a=which[0], b=which[1])
-    return list(ranges(people["borger_id"], people["antal"], ROWS_PER_BLOCK))
-
-
-def _rows_hash(session: Session, table: str, which: tuple[int, int], low: int, high: int) -> str:
-    """The hash of some people's rows of a run, each with the CPR number, as text; the same in every DuckDB and order.
-
-    A surrogate that has come to mean another person changes it.
-    """
-    row = ", ".join(f"coalesce({name}::VARCHAR, '')" for name in (*TABLES[table].to_schema().columns, "cpr"))
-    return str(session.value(
-        f"""SELECT sha256(string_agg(h, '' ORDER BY borger_id)) FROM (
-            SELECT borger_id, sha256(string_agg(r, chr(10) ORDER BY r)) AS h FROM (
-                SELECT borger_id, concat_ws('|', {row}) AS r FROM {table} LEFT JOIN identitet.borger USING (borger_id)
-                WHERE koersel IN ($a, $b) AND borger_id BETWEEN $low AND $high) GROUP BY 1)""",
-        a=which[0], b=which[1], low=low, high=high,
-    ))  # fmt: skip
 
 
 BY_BENEFIT = """

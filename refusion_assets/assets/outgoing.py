@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 
 from refusion_assets.assets.checks.asset import Check, answer, keep_evidence
+from refusion_assets.assets.faelles.udrulning import settling
 from refusion_assets.assets.findings.advise import with_names
 from refusion_assets.assets.findings.statement import keep, markdown, stated
 from refusion_assets.assets.gate import AABEN, FILER, POOL, chosen_cells, settled, stopping
@@ -255,11 +256,11 @@ def _gaps(ledger: pl.DataFrame, found: pl.DataFrame, fil: str) -> pl.DataFrame:
 def _written(place: Place, month: date, koder: Sequence[str]) -> tuple[files.Outgoing, Outcome, Oversigt, list[str]]:
     """A month's files made ready, whether they are the ledger's, the statement, and who is settled; not yet shown.
 
-    Stop if one of the chosen `koder` has not been settled: it would get files without rows.
+    Stop if one of the chosen `koder` in operation has not been settled: it would get files without rows.
     """
     with place.warehouse.open() as session:
         done = settled(session, run_number(month, place.rules))
-        if missing := sorted(set(koder) - set(done)):
+        if missing := sorted(set(koder) & set(settling(session, place, month)) - set(done)):
             raise Stop(f"{', '.join(missing)} er ikke opgjort for {month:%Y-%m}; start jobbet opgoer for dem")
         outgoing = write_files(session, place, month)
         outcome = filer_er_kladden(session, outgoing, run_number(month, place.rules), place.rules)
@@ -340,7 +341,7 @@ def build(cells: dg.MultiPartitionsDefinition) -> list[dg.AssetsDefinition]:
             _mark(context, month, set(done) - set(koder))
             numbers = {f"koerslens_{name}": getattr(statement, name) for name in ("kommuner", "borgere", "raekker")}
             numbers |= {f"koerslens_{n}_kr": kroner(p.oere) for n, p in zip(POSTER, statement.poster, strict=True)}
-            for kode in koder:
+            for kode in sorted(set(koder) & set(done)):
                 context.add_asset_metadata(numbers, partition_key=f"{kode}|{month:%Y-%m}")
             said.append(statement)
             remarks = keep(place, statement)

@@ -20,13 +20,14 @@ from refusion_assets.law_pages.markdown import Record, cited, entries, heading, 
 from refusion_assets.law_pages.proof import SECOND, case_table, funktion, of_topic, proeve_link, reading_cases, users
 from refusion_assets.law_pages.topics import PAGES, Emne, Emner, read_emner
 from refusion_assets.place import REPOSITORY
-from refusion_assets.rulebook.load import DELIVERY, ECONOMY, RETENTION, TOPICS, load
+from refusion_assets.rulebook.load import DELIVERY, ECONOMY, RETENTION, ROLLOUT, TOPICS, load
 
 PAGE = "tests/data/laesninger.toml"
 SCHEMA = "regler.json"
 ASIDE_TOPICS = {
     "aftale": "Hvem der deler en udgift, og efter hvilken nøgle; ingen del af reglernes version.",
     "driftspris": "Prisen for driften, måned for måned; ingen del af reglernes version.",
+    "udrulning": "Hvornår kommunerne går over på løsningen, i bølger; ingen del af reglernes version.",
 }
 LETTERS = {"K": "kontanthjælp", "D": "dagpenge", "U": "SU"}
 
@@ -236,7 +237,7 @@ def schema() -> str:
     Hjemmel: none, technical.
     """
     kinds = {topic: kind for topic, (file, kind) in TOPICS.items() if file.endswith(".toml")}
-    kinds |= DELIVERY | RETENTION | ECONOMY
+    kinds |= DELIVERY | RETENTION | ECONOMY | ROLLOUT
     asked: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
         (topic, "validation", TypeAdapter(kind)) for topic, kind in kinds.items()
     ]

@@ -9,6 +9,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
+import polars as pl
+
+from refusion_assets.assets.faelles.udrulning import state_of
 from refusion_assets.assets.findings.statement import held_back_lines, stops
 from refusion_assets.assets.gate import LUKKET, OPGJORT, head
 from refusion_assets.assets.levering.receipts import NOT_SENT, standing, wrongs
@@ -17,6 +20,7 @@ from refusion_assets.assets.levering.shipments import now as utc_now
 from refusion_assets.assets.raw.let_pass import let_passed
 from refusion_assets.assets.raw.reports import senders_read
 from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.faelles.udrulning import KommuneUdrulning, excused
 from refusion_assets.domain.findings.statement import cut
 from refusion_assets.domain.levering import FILE
 from refusion_assets.domain.operations.bankdays import DANISH, window
@@ -122,7 +126,7 @@ def coming_month(place: Place) -> date | None:
 
 
 Sender = tuple[str, str]
-Facts = tuple[list[Sender], list[tuple[str, str, str]], list[Run]]
+Facts = tuple[list[Sender], list[tuple[str, str, str]], list[Run], pl.DataFrame]
 
 
 def board(
@@ -147,17 +151,24 @@ def board(
         arrivals.keep(place.root, [*(p for sti, p in before.items() if any(f in sti for f in folders)), *found])
 
     def ask(session: Session) -> Facts:
-        return senders_read(session, earlier[0]), list(let_passed(session, month)), _runs(session, place)
+        return (
+            senders_read(session, earlier[0]),
+            list(let_passed(session, month)),
+            _runs(session, place),
+            state_of(session),
+        )
 
-    nothing: Facts = ([], [], [])
-    read, accepted, every = known(place, ask, nothing)
+    nothing: Facts = ([], [], [], KommuneUdrulning.empty())
+    read, accepted, every, plan = known(place, ask, nothing)
     remembered = {_sender(p) for p in before.values() if p.enhed and f"/{earlier[0]:%Y-%m}/" in p.sti}
     entry = rules.kritisk_uge_on(next_month(month))
     hours = window(entry, month) if entry else None
     return Board(
         maaned=month,
         nu=now,
-        afsendere=_afsendere(place, found, earlier, {*read, *remembered}, late=hours is not None and now >= hours.late),
+        afsendere=_afsendere(
+            place, found, earlier, {*read, *remembered}, plan, late=hours is not None and now >= hours.late
+        ),
         uge=hours,
         opgjort=any(run.maaned == month and run.faerdig for run in every),
         plads=_room(place, month, entry.plads_til_koersler if entry else 1),
@@ -169,15 +180,19 @@ def board(
 
 
 def _afsendere(
-    place: Place, found: list[Proof], earlier: list[date], read: set[Sender], *, late: bool
+    place: Place, found: list[Proof], earlier: list[date], read: set[Sender], plan: pl.DataFrame, *, late: bool
 ) -> tuple[Afsender, ...]:
-    """Every sender of a month: those with a file, and those that delivered the month before (on disk, or `read`)."""
+    """Every sender of a month: those with a file, and those that delivered the month before (on disk, or `read`).
+
+    Of the last, not those whose municipality is not yet in operation by the `plan` (`KommuneUdrulning`).
+    """
     then = [_content(place.raw, month, place.rules) for month in earlier]
     mine: dict[Sender, list[Proof]] = defaultdict(list)
     for proof in found:
         if proof.enhed:
             mine[_sender(proof)].append(proof)
-    expected = sorted({*mine, *then[0], *read})
+    before = {*then[0], *read}
+    expected = sorted({*mine, *(before - excused(plan, next_month(earlier[0]), before))})
     return tuple(_afsender(s, mine[s], [content.get(s) for content in then], late=late) for s in expected)
 
 

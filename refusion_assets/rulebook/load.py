@@ -19,9 +19,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from refusion_assets.domain.faelles import aftale, driftspris
+from refusion_assets.domain.faelles import aftale, driftspris, udrulning
 from refusion_assets.domain.faelles.aftale import Aftale, agreement_faults
 from refusion_assets.domain.faelles.driftspris import Driftspris, price_faults
+from refusion_assets.domain.faelles.udrulning import Planned, Udrulning, plan_faults, planned
 from refusion_assets.domain.levering import FILE, KINDS, Afsender, Levering, Modtager, assembled, faults
 from refusion_assets.domain.operations import opbevaring
 from refusion_assets.domain.operations.opbevaring import Opbevaring, retention_faults
@@ -38,6 +39,7 @@ __all__ = [
     "DELIVERY",
     "ECONOMY",
     "RETENTION",
+    "ROLLOUT",
     "TOPICS",
     "RuleError",
     "agreements",
@@ -47,12 +49,13 @@ __all__ = [
     "prove_aside",
     "read_entries",
     "retention",
+    "rollout",
 ]
 T = TypeVar("T")
 NOT_UTF8 = "er ikke skrevet i UTF-8; gem filen igen som UTF-8"
 FORMS = (".toml", ".csv")
 # Files in the folder of rules that are no part of their version.
-ASIDE = (FILE, opbevaring.FILE, aftale.FILE, driftspris.FILE)
+ASIDE = (FILE, opbevaring.FILE, aftale.FILE, driftspris.FILE, udrulning.FILE)
 # The forms of vouchers that come with the program; the rules may add others.
 FORMS_OF_VOUCHERS = Path(__file__).with_name("bilagsformer.toml")
 YEARS, MOST_DIGITS = (1900, 2100), 12
@@ -331,12 +334,25 @@ def prices(folder: Path) -> tuple[Driftspris, ...]:
     return tuple(sorted(entries, key=attrgetter("gaelder_fra")))
 
 
+def rollout(folder: Path, rules: Rulebook) -> list[Planned]:
+    """The places of all municipalities in the roll-out, by `udrulning.toml`; none without the file or an entry in it.
+
+    RuleError with file and entry for what is wrong. It is no part of the rules' version.
+    """
+    path = folder / udrulning.FILE
+    entries = read_entries(path, udrulning.EMNE, Udrulning) if path.exists() else ()
+    if fault := next(plan_faults(entries, rules.koder, {kilde.id: kilde.art for kilde in rules.kilder}), None):
+        raise RuleError(fault)
+    return planned(entries[0], rules.koder) if entries else []
+
+
 def prove_aside(folder: Path, rules: Rulebook) -> None:
     """RuleError if a file beside the rules, which is no part of their version, cannot stand."""
     delivery(folder, rules)
     retention(folder)
     agreements(folder, rules)
     prices(folder)
+    rollout(folder, rules)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -403,6 +419,7 @@ def read_topics(folder: Path) -> dict[str, list[dict[str, Any]]]:
 DELIVERY = {"afsender": Afsender, "modtager": Modtager}
 RETENTION = {opbevaring.EMNE: Opbevaring}
 ECONOMY: dict[str, type] = {aftale.EMNE: Aftale, driftspris.EMNE: Driftspris}
+ROLLOUT = {udrulning.EMNE: Udrulning}
 TOPICS = {topic: (emne.fil, emne.post) for topic, emne in EMNER.items()}
 CITATION = tuple(field.name for field in dataclasses.fields(Cited))
 

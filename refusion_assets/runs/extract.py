@@ -204,7 +204,7 @@ CONTENT: dict[str, tuple[str, str] | None] = {
         "SELECT * FROM {fund}",
     ),
     "opgoerelse.fil_grundlag": None,
-    **{table: None for table in TABLES if table.startswith(("opfoelgning.", "levering."))},
+    **{table: None for table in TABLES if table.startswith(("faelles.", "opfoelgning.", "levering."))},
     "kontrol.resultat": None,
     "kontrol.tal": None,
     "kontrol.kvalitet": None,

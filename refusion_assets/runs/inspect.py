@@ -12,8 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+from refusion_assets.assets.checks.closed import closed_runs, other_sums
 from refusion_assets.assets.gate import LUKKET, OPGJORT, deleted
-from refusion_assets.assets.opgoerelse import closed_runs, other_sums
 from refusion_assets.assets.outgoing import filer_er_kladden
 from refusion_assets.domain.opgoerelse.chain import SAID, broken
 from refusion_assets.domain.opgoerelse.ledger import run_day

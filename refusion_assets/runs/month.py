@@ -15,6 +15,7 @@ import dagster as dg
 import polars as pl
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 
+from refusion_assets.assets.faelles.udrulning import settling
 from refusion_assets.assets.findings.statement import keep, stated, stopped
 from refusion_assets.assets.gate import (
     GENBEREGN,
@@ -79,11 +80,10 @@ def critical_week(
     """
     cell = f"{month:%Y-%m}"
     refuse_unknown(place, undtagen)
-    koder = [kode for kode in place.rules.koder if kode not in undtagen]
     if undtagen and not begrundelse.strip():
         raise Stop("kommuner kan kun holdes tilbage med en begrundelse; skriv den med --begrundelse")
     refuse_number(begrundelse)
-    if not koder:
+    if set(undtagen) >= set(place.rules.koder):
         raise Stop("alle kommuner kan ikke holdes tilbage; nævn dem, der skal vente")
     place = replace(place, tell=patient(say))
     config = Knowingly(accepter=list(accepter), begrundelse=begrundelse)
@@ -94,7 +94,19 @@ def critical_week(
         say(f"{cell}: indlæser, klassificerer, tæller og beregner ...")
         with _said_in_the_statement(place, month):
             _execute(place, defs, KRITISK_UGE, instance, {STARTED_BY: COMMAND_LINE}, cell, _as_config(config))
+            koder = _to_settle(place, month, undtagen)
             return _settle(place, month, koder, defs, instance, begrundelse if undtagen else "", say)
+
+
+def _to_settle(place: Place, month: date, undtagen: Sequence[str]) -> list[str]:
+    """The municipalities in operation that are not held back; Stop if there are none."""
+    with place.warehouse.open() as session:
+        ready = settling(session, place, month)
+    if koder := [kode for kode in ready if kode not in undtagen]:
+        return koder
+    raise Stop(
+        f"ingen kommune er i drift i {month:%Y-%m}, så intet er opgjort; måneden er beregnet, og stikprøver kan tages"
+    )
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from refusion_assets.assets.classified import classify_through
+from refusion_assets.assets.faelles.konvertering import repeat_conversion
+from refusion_assets.assets.faelles.udrulning import repeat_plan
 from refusion_assets.assets.gate import AABEN, LUKKET, gate, settled
 from refusion_assets.assets.opgoerelse import known_files, settle_month
 from refusion_assets.assets.outgoing import show, write_files
@@ -27,11 +29,17 @@ from refusion_assets.files import outgoing as files
 from refusion_assets.files.delivered import MANIFEST
 from refusion_assets.place import Place, kept
 from refusion_assets.progress import patient
+from refusion_assets.store.tables import TABLES
+
+OF_THE_PLAN = ("faelles.udrulning", "raw.konverteret", "faelles.konvertering")
 
 
 @dataclass(frozen=True)
 class Then:
-    """A past run: its rules, its raw files by hash, the stops let pass, the things noticed, and its filsum."""
+    """A past run: its rules, its raw files by hash, the stops let pass, the things noticed, and its filsum.
+
+    `plan`: the roll-out and the opening states as they are now, which say the same of a past run.
+    """
 
     maaned: date
     regelversion: str
@@ -40,6 +48,7 @@ class Then:
     bemaerket: pl.DataFrame
     filsum: str
     koder: list[str]
+    plan: Mapping[str, pl.DataFrame]
 
 
 def recreate(place: Place, month: date, til: Path | None, say: Callable[[str], None]) -> Iterator[str]:
@@ -74,6 +83,10 @@ def _runs(place: Place, month: date) -> list[Then]:
         if not session.has("kontrol.bemaerket") or not known_files(session, rows["maaned"][0]):
             raise Stop(f"kørsel {rows['maaned'][0]:%Y-%m} er fra, før det blev gemt, hvad en kørsel kendte")
         accepted, noticed = (session.frame(f"SELECT * FROM kontrol.{table}") for table in ("accept", "bemaerket"))
+        plan = {
+            table: session.frame(f"FROM {table}") if session.has(table) else TABLES[table].empty()
+            for table in OF_THE_PLAN
+        }
         return [
             Then(
                 maaned,
@@ -83,6 +96,7 @@ def _runs(place: Place, month: date) -> list[Then]:
                 noticed.filter(pl.col("maaned") == maaned),
                 filsum,
                 settled(session, koersel),
+                plan,
             )
             for koersel, maaned, version, filsum in rows.select(
                 "koersel", "maaned", "regelversion", "filsum"
@@ -118,6 +132,8 @@ def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path
     month = run.maaned
     with place.warehouse.open() as session:
         repeat_decisions(session, run.accepteret)
+        repeat_plan(session, run.plan["faelles.udrulning"])
+        repeat_conversion(session, run.plan)
         gate(session, place, month)
         ingest(session, place, month, say)
         ingest_registers(session, place, month)

@@ -18,6 +18,14 @@ from refusion_assets.domain.contract import at_once
 from refusion_assets.domain.duration.count import Vindue
 from refusion_assets.domain.duration.spells import Forloeb, ForloebTaeller
 from refusion_assets.domain.elsewhere import Udeladt
+from refusion_assets.domain.faelles.konvertering import (
+    Konverteret,
+    Konvertering,
+    Konverteringsfil,
+    Stikproeve,
+    Ubehandlet,
+)
+from refusion_assets.domain.faelles.udrulning import Godkendelse, KommuneUdrulning
 from refusion_assets.domain.findings.outcome import Accept, Afsender, Resultat, Tal
 from refusion_assets.domain.findings.words import Advis
 from refusion_assets.domain.levering import Forsendelse, Kvittering
@@ -98,6 +106,14 @@ OWNERS: dict[str, dict[str, type[pa.DataFrameModel]]] = {
     "assets.outgoing": {"opgoerelse.fil_grundlag": FilGrundlag},
     "assets.levering": {"levering.forsendelse": Forsendelse, "levering.kvittering": Kvittering},
     "assets.opfoelgning": {f"opfoelgning.{name}": model for name, model in VIEWS.items()},
+    "assets.faelles.udrulning": {"faelles.udrulning": KommuneUdrulning, "faelles.godkendelse": Godkendelse},
+    "assets.faelles.konvertering": {
+        "raw.konverteret": Konverteret,
+        "faelles.konverteringsfil": Konverteringsfil,
+        "faelles.konvertering": Konvertering,
+        "faelles.ubehandlet": Ubehandlet,
+        "raw.stikproeve": Stikproeve,
+    },
     "runs.retention": {"opgoerelse.slettet": Slettet},
     "runs.extract": {"pakke.udeladt": Udeladt},
     "assets.checks.asset": {"kontrol.resultat": Resultat, "kontrol.tal": Tal},
@@ -153,6 +169,13 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "levering.kvittering": ALL,
     **{f"opfoelgning.{name}": () for name in VIEWS},
     "opfoelgning.haengende": ("afsender", "handling"),
+    "faelles.udrulning": (),
+    "faelles.godkendelse": ("bruger", "begrundelse"),
+    "raw.konverteret": ALL,
+    "faelles.konverteringsfil": ("fil", "sha256"),
+    "faelles.konvertering": (),
+    "faelles.ubehandlet": ("fil",),
+    "raw.stikproeve": ALL,
     "pakke.udeladt": (),
     "kontrol.resultat": ("tekst",),
     "kontrol.tal": (),

@@ -119,8 +119,13 @@ def commanded(text: str) -> list[str]:
     command = main.commands.get(first)
     if command is None:
         return [text]
+    within = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
     options = {
-        option for parameter in command.params if isinstance(parameter, click.Option) for option in parameter.opts
+        option
+        for one in within
+        for parameter in one.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
     }
     return [option for option in re.findall(r"--[a-z]+", rest) if option not in options]
 

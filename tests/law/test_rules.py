@@ -162,7 +162,7 @@ def test_a_row_without_its_citation_is_refused(folder: Path, file: str, key: str
 
 OPTIONAL = (
     *("deling.toml", "driftspris.toml", "fleksbidrag.toml", "foraeldelse.toml", "gevinster.toml"),
-    *("levering.toml", "opbevaring.toml"),
+    *("levering.toml", "opbevaring.toml", "udrulning.toml"),
 )
 
 

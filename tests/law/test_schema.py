@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from refusion_assets.law_pages.page import SCHEMA, schema
-from refusion_assets.rulebook.load import DELIVERY, ECONOMY, RETENTION, TOPICS, load
+from refusion_assets.rulebook.load import DELIVERY, ECONOMY, RETENTION, ROLLOUT, TOPICS, load
 from tests.kit.data_root import REPO, RULES
 
 FILES = sorted(RULES.glob("*.toml"))
@@ -58,6 +58,7 @@ def test_the_schema_beside_the_rules_is_what_the_program_reads() -> None:
         *DELIVERY,
         *RETENTION,
         *ECONOMY,
+        *ROLLOUT,
     }
 
 

@@ -47,7 +47,7 @@ def efterregning_enig(asked: Asked) -> Outcome:
     with session.lending("stikproeve", chosen):
         numbers = sql_list(chosen["borger_id"])
         files, homes, kernel = list(lines_of(session, month, numbers)), homes_of(session), _rows(session, numbers)
-        bases = _bases(session, month)
+        bases = bases_of(session, month)
     people = set(sample)
     again = state(files, homes, f"{month:%Y-%m}", place.rules, people, fleksbidrag=True, fleksgrundlag=bases)
     plain = {
@@ -143,7 +143,7 @@ def homes_of(session: Session) -> list[dict[str, str]]:
     return rows.to_dicts()
 
 
-def _bases(session: Session, month: date) -> list[dict[str, str]]:
+def bases_of(session: Session, month: date) -> list[dict[str, str]]:
     """The sample's bases for fleksbidrag of all snapshots the run knows, oldest first, as rows of the register."""
     rows = session.frame(
         """SELECT cpr AS "CPR", strftime(maaned, '%Y-%m') AS "Maaned", beregningsgrundlag_oere AS "Beregningsgrundlag",

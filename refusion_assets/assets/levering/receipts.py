@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
+from refusion_assets.assets.faelles.udrulning import not_yet
 from refusion_assets.assets.levering.shipments import (
     LAST,
     LOCK,
@@ -280,7 +281,10 @@ def receipts_in(session: Session, place: Place, month: date) -> dict[str, bool]:
     last = {(row["kommunekode"], row["fil"]): row for row in rows}
     unbookable = refused_vouchers(session, place, files, levering.modtagere.values())
     found = {}
+    later = not_yet(session, place, month)
     for kode, one in levering.modtagere.items():
+        if kode in later:
+            continue
         mine, faults = files_of(one, files, unbookable)
         there = [last.get((kode, fil.fil)) for fil in mine]
         found[kode] = (

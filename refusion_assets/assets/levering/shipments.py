@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from refusion_assets.assets.faelles.udrulning import not_yet
 from refusion_assets.assets.gate import AABEN, LUKKET
 from refusion_assets.assets.opgoerelse import ledger_of
 from refusion_assets.domain.contract import Contract
@@ -173,10 +174,14 @@ class Plan:
 
 
 def plan(session: Session, place: Place, month: date, levering: Levering, koder: Iterable[str], *, igen: bool) -> Plan:
-    """The deliveries of a run that are to be made to some receivers; nothing is changed."""
+    """The deliveries of a run that are to be made to some receivers; nothing is changed.
+
+    A municipality that is not yet in operation gets none, and that is no fault.
+    """
     files = shown(session, place, month)
     made, before = Plan(files), rows_of(session, files.koersel)
-    chosen = [levering.modtagere[kode] for kode in koder]
+    later = not_yet(session, place, month)
+    chosen = [levering.modtagere[kode] for kode in koder if kode not in later]
     unbookable = refused_vouchers(session, place, files, chosen)
     for one in chosen:
         mine, faults = files_of(one, files, unbookable)

@@ -11,6 +11,7 @@ import polars as pl
 from refusion_assets.assets.checks.plausible import stood_before
 from refusion_assets.assets.checks.received import large_lines
 from refusion_assets.assets.classified import forget_files, forget_lines
+from refusion_assets.assets.faelles.udrulning import not_awaited
 from refusion_assets.assets.findings import queries
 from refusion_assets.assets.gate import (
     asked_months,
@@ -256,8 +257,12 @@ def _mark_duplicates(session: Session) -> None:
 
 
 def _missing_senders(session: Session, deliveries: list[Delivery], month: date) -> list[Fault]:
-    """FIL-006 per sender with files the month before and none this month, with its money then."""
+    """FIL-006 per sender with files the month before and none this month, with its money then.
+
+    A sender of a municipality that is not yet in operation is not missed.
+    """
     missing = delivered.missing(deliveries, month, senders_read(session, next_month(month, -1)))
+    missing = sorted(set(missing) - not_awaited(session, month, missing))
     then = (
         {(kilde, enhed): oere for kilde, enhed, oere, _ in queries.expected(session, month).iter_rows()}
         if missing

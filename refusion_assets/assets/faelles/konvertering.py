@@ -1,0 +1,275 @@
+"""Konvertering: the old system's files read as the opening state of a municipality, proved, and a sample compared."""
+
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from refusion_assets.assets.checks.sample import bases_of, homes_of, lines_of
+from refusion_assets.assets.classified import numbered_persons
+from refusion_assets.assets.faelles.udrulning import state_of, step
+from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.efterregning.money import state as calculated_again
+from refusion_assets.domain.faelles import konvertering as law
+from refusion_assets.domain.faelles.udrulning import KONVERTERET, SETTLING
+from refusion_assets.domain.opgoerelse.ledger import MONEY, STATE, run_number
+from refusion_assets.domain.stop import Stop
+from refusion_assets.domain.wording import kroner, kroner_text, plural
+from refusion_assets.files.delivered import fingerprint
+from refusion_assets.files.outgoing import BEREGNING, write_table
+from refusion_assets.place import Place
+from refusion_assets.store.batches import ranges, sql_list
+from refusion_assets.store.session import Session
+from refusion_assets.store.tables import TABLES
+
+NAME = re.compile(r"yr-ydelsesrefusion-beregning-(\d{3})-(\d{4})-\d{4}-\d{2}-\d{2}\.csv")
+TABLES_OF_ONE = (
+    "raw.konverteret",
+    "faelles.konverteringsfil",
+    "faelles.konvertering",
+    "faelles.ubehandlet",
+    "raw.stikproeve",
+)
+SEED = 1
+PEOPLE = 20
+ROWS_PER_BLOCK = 1_000_000
+OF_ONE = "kommunekode = $kode"
+# The files asked again, by DuckDB: rows and the sums of three columns (øre), without what our own reading made of them.
+ASKED = """SELECT count(*) AS raekker, {sums}
+    FROM read_csv([{paths}], delim=';', header=true, all_varchar=true, union_by_name=true)"""
+OERE = """coalesce(sum(CASE WHEN regexp_full_match(trim("{column}"), '-?[0-9]{{1,12}}(,[0-9]{{1,2}})?')
+    THEN replace(trim("{column}"), ',', '.')::DECIMAL(18, 2) * 100 END), 0)::BIGINT AS {name}"""
+PROVED = dict(zip(law.AMOUNTS, (BEREGNING[5], BEREGNING[7], BEREGNING[9]), strict=True))
+
+
+@dataclass(frozen=True)
+class OldFile:
+    """A calculation file of the old system: its run number and the month of it."""
+
+    path: Path
+    nr: int
+    month: date
+
+
+def old_files(folder: Path, kode: str, place: Place) -> list[OldFile]:
+    """The calculation files of a municipality in a folder or below it, in order; Stop without any, or with a gap."""
+    if not folder.is_dir():
+        raise Stop(f"{folder} er ingen mappe; skriv mappen med det gamle systems filer")
+    found: dict[int, Path] = {}
+    for path in sorted(folder.rglob(f"yr-ydelsesrefusion-beregning-{kode}-*.csv")):
+        named = NAME.fullmatch(path.name)
+        if named is None or any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        if (nr := int(named[2])) in found:
+            raise Stop(f"{folder} har to filer med nummer {nr:04d} for {kode}; behold den ene")
+        found[nr] = path
+    if not found:
+        raise Stop(f"{folder} har ingen filer yr-ydelsesrefusion-beregning-{kode}-NNNN-ÅÅÅÅ-MM-DD.csv")
+    if gaps := sorted(set(range(min(found), max(found) + 1)) - found.keys()):
+        numbers = ", ".join(f"{nr:04d}" for nr in gaps)
+        raise Stop(f"{folder} mangler filerne {numbers} for {kode}; tilstanden er summen af alle filer i rækkefølge")
+    first = place.rules.koersel.gaelder_fra
+    return [OldFile(found[nr], nr, next_month(first, nr - 1)) for nr in sorted(found)]
+
+
+def _lines(file: OldFile) -> pl.DataFrame:
+    """The rows of a file as text (`TEXTS`) with fil, nr and linje; Stop if it is not in the public form."""
+    name = file.path.name
+    try:
+        rows = pl.read_csv(file.path, separator=";", infer_schema=False)
+    except (pl.exceptions.PolarsError, UnicodeDecodeError):
+        raise Stop(f"{name} kan ikke læses som CSV i UTF-8 med semikolon; hent filen igen") from None
+    if missing := [column for column in BEREGNING[: len(law.TEXTS)] if column not in rows.columns]:
+        raise Stop(f"{name} har ikke kolonnen {', '.join(missing)}; er det en beregningsfil?")
+    named = [pl.col(old).alias(new) for old, new in zip(BEREGNING, law.TEXTS, strict=False)]
+    return rows.select(
+        *named, fil=pl.lit(name), nr=pl.lit(file.nr), linje=pl.int_range(2, pl.len() + 2, dtype=pl.Int64)
+    )
+
+
+def convert(
+    session: Session, place: Place, kode: str, folder: Path, people: int = PEOPLE, seed: int = SEED
+) -> Iterator[str]:
+    """Read all files of a municipality as its opening state, and draw its sample; lines of what was read.
+
+    Replaces what was read of it before. Every row is used or listed, and counts, sums and keys are proved against the
+    files. Stop if the municipality is in operation, or if the proof fails.
+    """
+    mine = state_of(session).filter(pl.col("kommunekode") == kode)
+    if mine.height and mine["tilstand"].is_in(SETTLING).all():
+        raise Stop(f"{kode} er i drift, og dens begyndelse ændres ikke")
+    if session.integer("SELECT count(*) FROM opgoerelse.kommune WHERE kommunekode = $kode", kode=kode):
+        raise Stop(f"{kode} er allerede opgjort her; det gamle systems filer kan kun læses før den første kørsel")
+    files = old_files(folder, kode, place)
+    navn, names = place.rules.kommunenavne[kode], law.names_of(place.rules)
+    rows = pl.concat([law.read(_lines(file), navn, names) for file in files])
+    state = law.state(rows, kode)
+    for table in TABLES_OF_ONE:
+        session.run(f"DELETE FROM {table} WHERE kommunekode = $kode", kode=kode)
+    session.insert("raw.konverteret", state)
+    unused = rows.filter(pl.col("aarsag").is_not_null()).select("fil", "linje", "aarsag")
+    unused = unused.with_columns(kommunekode=pl.lit(kode))
+    session.insert("faelles.ubehandlet", unused.select(list(TABLES["faelles.ubehandlet"].to_schema().columns)))
+    read = _files_read(files, rows, kode)
+    session.insert("faelles.konverteringsfil", read)
+    _prove(session, files, rows, kode)
+    for row in read.iter_rows(named=True):
+        counted = plural(row["raekker"], "række", "rækker") + f", heraf {row['ubehandlede']} ikke brugt"
+        money = f"{kroner_text(row['refusion_oere'])} i refusion, {kroner_text(row['medfinansiering_oere'])}"
+        yield f"{row['maaned']:%Y-%m}: {counted}; {money} i medfinansiering"
+    yield f"{kode}: {plural(state.height, 'nøgle', 'nøgler')} (uge, borger, ydelse); tal, summer og nøgler er filernes"
+    yield from _sampled(session, place, kode, files, state, people, seed)
+    folder_of(place, kode).mkdir(parents=True, exist_ok=True)
+    write_table(folder_of(place, kode) / "ubehandlet.csv", unused.drop("kommunekode").sort("fil", "linje"))
+    counts = dict(unused.group_by("aarsag").len().sort("aarsag").iter_rows())
+    yield from (f"  Ikke brugt, {aarsag}: {plural(antal, 'række', 'rækker')}" for aarsag, antal in counts.items())
+    for row in mine.filter(~pl.col("tilstand").is_in(SETTLING)).iter_rows(named=True):
+        step(session, kode, row["kilde"], KONVERTERET, "")
+    yield f"Lister: {folder_of(place, kode)}"
+
+
+def folder_of(place: Place, kode: str) -> Path:
+    """The folder of the lists that the case workers of a municipality read."""
+    return place.root / "udrulning" / kode
+
+
+def _files_read(files: Sequence[OldFile], rows: pl.DataFrame, kode: str) -> pl.DataFrame:
+    """One row per file (`Konverteringsfil`). Øre; unreadable amounts are none."""
+    sums = rows.group_by("fil").agg(
+        raekker=pl.len().cast(pl.Int64),
+        ubehandlede=pl.col("aarsag").is_not_null().sum().cast(pl.Int64),
+        **{name: pl.col(name).sum() for name in law.AMOUNTS},
+    )
+    about = [(kode, file.path.name, fingerprint(file.path), file.month) for file in files]
+    named = pl.DataFrame(about, schema=["kommunekode", "fil", "sha256", "maaned"], orient="row")
+    return named.join(sums, on="fil", how="left", maintain_order="left").with_columns(
+        pl.col("raekker", "ubehandlede", *law.AMOUNTS).fill_null(0)
+    )
+
+
+def _prove(session: Session, files: Sequence[OldFile], rows: pl.DataFrame, kode: str) -> None:
+    """Stop if rows, sums or keys of the files, asked anew by DuckDB, are not those stored and listed."""
+    sums = ", ".join(OERE.format(column=column, name=name) for name, column in PROVED.items())
+    paths = ", ".join("'" + str(file.path).replace("'", "''") + "'" for file in files)
+    [asked] = session.frame(ASKED.format(sums=sums, paths=paths)).rows()
+    names = ", ".join(f"coalesce(sum({name}), 0)::BIGINT" for name in law.AMOUNTS)
+    [stored] = session.frame(f"SELECT {names} FROM raw.konverteret WHERE kommunekode = $kode", kode=kode).rows()
+    listed = session.integer("SELECT count(*) FROM faelles.ubehandlet WHERE kommunekode = $kode", kode=kode)
+    left = rows.filter(pl.col("aarsag").is_not_null())
+    used = rows.filter(pl.col("aarsag").is_null())
+    whole = tuple(a + int(left[name].sum()) for name, a in zip(law.AMOUNTS, stored, strict=True))
+    keys = session.integer("SELECT count(*) FROM raw.konverteret WHERE kommunekode = $kode", kode=kode)
+    sums_to_nothing = used.group_by(law.WEEK).agg(pl.col(name).sum() for name in law.AMOUNTS).filter(
+        pl.all_horizontal(pl.col(name) == 0 for name in law.AMOUNTS)
+    )  # fmt: skip
+    found = {
+        "rækker": (asked[0], used.height + listed),
+        "summer": (asked[1:], whole),
+        "nøgler": (used.select(law.WEEK).n_unique(), keys + sums_to_nothing.height),
+    }
+    if wrong := [name for name, (theirs, ours) in found.items() if theirs != ours]:
+        raise Stop(f"det, der er læst for {kode}, er ikke filernes {' og '.join(wrong)}; intet er ændret, meld fejlen")
+
+
+def _sampled(
+    session: Session, place: Place, kode: str, files: Sequence[OldFile], state: pl.DataFrame, people: int, seed: int
+) -> Iterator[str]:
+    """Draw people of the state, calculate them by the second calculation and store each difference; lines of it."""
+    fra, til = files[0].month, files[-1].month
+    old = state.filter(pl.col("uge") >= law.first_week(fra)).drop("kommunekode")
+    known = session.day("SELECT max(maaned) FROM refusion.beregnet")
+    ready = known is not None and known >= til
+    drawn: list[str] = []
+    if ready:
+        every = old["cpr"].unique().sort().to_list()
+        drawn = random.Random(f"{seed}-{kode}").sample(every, min(people, len(every)))  # noqa: S311
+    old = old.filter(pl.col("cpr").is_in(drawn))
+    new = _calculated(session, place, kode, drawn, (fra, til)) if drawn else old.clear()
+    found = law.differences(old, new, kode)
+    session.insert("raw.stikproeve", found)
+    compared = pl.concat([old.select(law.WEEK), new.select(law.WEEK)]).n_unique()
+    row = (kode, fra, til, state.height, seed, ready, len(drawn), compared, found.height)
+    columns = TABLES["faelles.konvertering"].to_schema().columns
+    schema = {name: column.dtype.type for name, column in columns.items()}
+    session.insert("faelles.konvertering", pl.DataFrame([row], schema=schema, orient="row"))
+    if not ready:
+        yield f"Ingen stikprøve: {til:%Y-%m} er ikke beregnet her endnu; kør den, og giv kommandoen igen"
+        return
+    folder_of(place, kode).mkdir(parents=True, exist_ok=True)
+    money = [name for name in found.columns if name.endswith("_oere")]
+    shown = found.drop("kommunekode").with_columns(kroner(pl.col(name)).alias(name) for name in money)
+    write_table(folder_of(place, kode) / "stikproeve.csv", shown.rename(lambda name: name.removesuffix("_oere")))
+    about = plural(len(drawn), "borger", "borgere"), plural(compared, "nøgle", "nøgler")
+    yield f"Stikprøve (frø {seed}): {' og '.join(about)}, {plural(found.height, 'forskel', 'forskelle')}"
+    for aarsag, antal in found.group_by("aarsag").len().sort("aarsag").iter_rows():
+        yield f"  {aarsag}: {plural(antal, 'nøgle', 'nøgler')}"
+
+
+def _calculated(
+    session: Session, place: Place, kode: str, drawn: Sequence[str], months: tuple[date, date]
+) -> pl.DataFrame:
+    """The state of some people by the second calculation, as files of these months hold it whole (`law.weekly`)."""
+    fra, til = months
+    with session.lending("stikproeve", pl.DataFrame({"cpr": drawn})):
+        numbers = session.frame("SELECT borger_id FROM identitet.borger SEMI JOIN stikproeve USING (cpr)")["borger_id"]
+        bases = bases_of(session, til)
+        files = list(lines_of(session, til, sql_list(numbers))) if numbers.len() else []
+        homes = homes_of(session)
+    again = calculated_again(
+        files, homes, f"{til:%Y-%m}", place.rules, set(drawn), fleksbidrag=True, fleksgrundlag=bases
+    )
+    rows = [
+        (uge, f"{maaned}-01", cpr, ydelse_id, r.indberettet, r.beloeb, r.refusion, r.medfinansiering, r.procent)
+        for (uge, maaned, cpr, ydelse_id, kommune), r in again.items()
+        if kommune == kode and uge >= law.first_week(fra)
+    ]
+    texts = dict.fromkeys(("maaned", "cpr", "ydelse_id"), pl.String)
+    schema = {"uge": pl.Date, **texts, **dict.fromkeys((*MONEY, "procent"), pl.Int64)}
+    return law.weekly(pl.DataFrame(rows, schema=schema, orient="row"))
+
+
+def opening_of(session: Session, place: Place, kode: str, month: date) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+    """The rows of the months before run `month` that the old system has settled otherwise than we (`law.opening`).
+
+    None without converted files. Stop if they do not end with the month before.
+    """
+    about = session.frame("SELECT fra, til FROM faelles.konvertering WHERE kommunekode = $kode", kode=kode).rows()
+    if not about:
+        return None
+    [(fra, til)] = about
+    if next_month(til) != month:
+        raise Stop(
+            f"{kode} begynder i {month:%Y-%m}, men det gamle systems filer er læst til og med {til:%Y-%m} (kørsel "
+            f"{run_number(til, place.rules)}); læs dem til og med måneden før med refusion konverter {kode}"
+        )
+    people = session.frame("SELECT DISTINCT cpr FROM raw.konverteret WHERE kommunekode = $kode", kode=kode)
+    numbered_persons(session, place, people["cpr"])
+    old = session.temp("converted", f"FROM raw.konverteret JOIN identitet.borger USING (cpr) WHERE {OF_ONE}", kode=kode)
+    own = session.temp(
+        "opened", f"SELECT {', '.join(STATE)} FROM opgoerelse.postering WHERE koersel = 0 AND {OF_ONE}", kode=kode
+    )
+    each = session.frame(
+        f"""SELECT borger_id, count(*) AS antal FROM (SELECT borger_id FROM {old} UNION ALL SELECT borger_id FROM {own})
+        GROUP BY 1 ORDER BY 1"""
+    )
+    blocks = list(ranges(each["borger_id"], each["antal"], ROWS_PER_BLOCK)) or [(0, 0)]
+    found = [
+        law.opening(
+            session.frame(f"FROM {own} WHERE borger_id BETWEEN {low} AND {high}"),
+            session.frame(f"FROM {old} WHERE borger_id BETWEEN {low} AND {high}"),
+            fra,
+        )
+        for low, high in blocks
+    ]
+    ours, theirs = zip(*found, strict=True)
+    return pl.concat(ours), pl.concat(theirs)
+
+
+def repeat_conversion(session: Session, tables: Mapping[str, pl.DataFrame]) -> None:
+    """Put the opening states of another data root in this one, so that its runs can be made again."""
+    for table in ("raw.konverteret", "faelles.konvertering"):
+        session.replace(table, tables[table])
