@@ -136,9 +136,9 @@ def _spread(address: str, work: Iterable["partial[T]"]) -> Iterator[T]:
     with _client(address) as client:
         _wait_for_workers(client)
         for piece in work:
-            begun.append(client.submit(answer, expected, pack(piece, COMPRESSION), COMPRESSION, pure=False))
+            begun.append(_begun(client, expected, pack(piece, COMPRESSION)))
             del piece
-            if len(begun) >= PER_WORKER * max(len(client.nthreads()), 1):
+            if len(begun) >= PER_WORKER * max(_workers(client), 1):
                 yield _result(client, begun.popleft())
         while begun:
             yield _result(client, begun.popleft())
@@ -208,6 +208,14 @@ def _workers(client: "Client") -> int:
 def _lost(error: BaseException) -> Stop:
     kind = type(error).__name__
     return Stop(f"forbindelsen til klyngen er tabt ({kind}), så intet er ført til ende; få den i gang, og kør igen")
+
+
+def _begun(client: "Client", expected: str, piece: Packed) -> "Future[Any]":
+    """A piece of work given to the cluster; Stop if that is lost."""
+    try:
+        return client.submit(answer, expected, piece, COMPRESSION, pure=False)
+    except Exception as error:  # noqa: BLE001  as above
+        raise _lost(error) from None
 
 
 def _result(client: "Client", future: "Future[Any]") -> Any:
