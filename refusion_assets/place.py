@@ -21,10 +21,10 @@ from pathlib import Path
 import polars as pl
 
 from refusion_assets.domain.classified import AS_WRITTEN, may_name_a_person
-from refusion_assets.domain.findings.words import CODE_FORM
 from refusion_assets.domain.rules.change import Topics
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Stop, of_a_library
+from refusion_assets.domain.wording import CODE_FORM
 from refusion_assets.rulebook.load import ASIDE, RuleError, load, read_topics
 from refusion_assets.store import durable
 from refusion_assets.store.key import key_of

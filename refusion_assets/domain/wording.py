@@ -14,8 +14,11 @@ DAY, MONTH, DASHES = (
     r"(?:0[1-9]|1[0-2])",
     r"[ \t]*[-\u2010-\u2015\u2212\ufe58\ufe63\uff0d_]+[ \t]*",
 )
+# The code of a written text that may hold a CPR number (`raw.skrevet`).
+CODE_FORM = "skjult-[0-9a-f]{32}"
 PERSON = re.compile(
     rf"(?P<file>{FILE_NAME})"
+    rf"|{CODE_FORM}"
     r"|\d{10,}"
     rf"|\d{{6,}}{DASHES}\d{{4,}}"
     rf"|(?<!\d){DAY}{MONTH}\d\d(?:\d\d)?[\W_]{{1,3}}\d{{4}}(?!\d)"

@@ -136,6 +136,8 @@ CONTENT: dict[str, tuple[str, str] | None] = {
     "identitet.borger": ("borger_id, cpr", "SELECT * FROM {borgere}"),
     # Texts stand as they were written in a package, or as another word.
     "raw.skrevet": None,
+    "raw.konverteret": None,
+    "raw.stikproeve": None,
     "raw.ukendt": None,
     "classified.linje": (LINJE, "SELECT {names} FROM {linjer} UNION ALL SELECT {names} FROM linje_andre"),
     "classified.dom": (

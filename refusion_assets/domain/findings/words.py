@@ -8,7 +8,7 @@ import polars as pl
 
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.rules.entries import Kontrol, Rulebook
-from refusion_assets.domain.wording import kroner
+from refusion_assets.domain.wording import CODE_FORM, kroner
 
 NY, AABEN, LOEST = "NY", "ÅBEN", "LØST"
 NOBODY = "000"
@@ -49,10 +49,6 @@ MANGEL = {
 
 # Ten digits with no other digit beside them, with or without a hyphen: a possible CPR number.
 CPR_FORM = r"(^|\D)\d{6}[- ]?\d{4}(\D|$)"
-
-
-# The code of a written text that may hold a CPR number (`raw.skrevet`).
-CODE_FORM = "skjult-[0-9a-f]{32}"
 
 
 class Fund(Contract, key=["noegle"]):
