@@ -34,9 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 KLYNGE = "REFUSION_KLYNGE"
 CERTIFICATES = {
-    "tls_ca_file": "DASK_DISTRIBUTED__COMM__TLS__CA_FILE",
-    "tls_client_cert": "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT",
-    "tls_client_key": "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY",
+    f"tls_{name}": f"DASK_DISTRIBUTED__COMM__TLS__{variable}"
+    for name, variable in (("ca_file", "CA_FILE"), ("client_cert", "CLIENT__CERT"), ("client_key", "CLIENT__KEY"))
 }
 PER_WORKER = 2
 CONNECT_SECONDS, ALONE_SECONDS, LOOK_SECONDS = 20, 60, 2
