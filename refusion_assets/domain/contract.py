@@ -26,6 +26,11 @@ class Contract(pa.DataFrameModel):
         super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
 
 
+def kinds_of(model: type[pa.DataFrameModel]) -> Any:
+    """The type of each column of a contract, for a frame that may have no rows."""
+    return {name: column.dtype.type for name, column in model.to_schema().columns.items()}
+
+
 @cache
 def at_once(model: type[pa.DataFrameModel]) -> pa.DataFrameSchema:
     """A contract without its key, with the conditions of all columns in one question.

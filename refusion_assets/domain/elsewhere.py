@@ -16,7 +16,7 @@ import polars as pl
 
 from refusion_assets.domain.calendar import Grid, Ints, as_date, last_day, make_grid
 from refusion_assets.domain.classified import TILBAGEFOERT, VIRKET, Dom, Linje
-from refusion_assets.domain.contract import Contract
+from refusion_assets.domain.contract import Contract, kinds_of
 from refusion_assets.domain.duration.count import KIND_A, own_kinds, week_kinds
 from refusion_assets.domain.raw import Fil
 from refusion_assets.domain.rules.entries import Kilde, Kommune, Rulebook, Ydelse
@@ -196,6 +196,6 @@ def as_reports(stretches: pl.DataFrame, runs: Sequence[Known]) -> dict[str, pl.D
             | same | {"kendt_fra": run.maaned, "bedoemt_med": None}
             for run, name in zip(filer, names, strict=True)
         ],
-        schema={name: column.dtype.type for name, column in Fil.to_schema().columns.items()},
+        schema=kinds_of(Fil),
     )  # fmt: skip
     return {"fil": fil, "linje": linjer, "dom": pl.concat(taken), "krav": reports.filter(pl.col("til").is_null())}

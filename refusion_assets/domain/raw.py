@@ -6,6 +6,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.contract import Contract
+from refusion_assets.domain.wording import CODE_FORM
 
 TEXT, WHOLE, DAY, AMOUNT, MOMENT, ART = "text", "whole", "day", "amount", "moment", "art"
 
@@ -162,7 +163,7 @@ class Fleksgrundlag(Contract):
 class Skrevet(Contract, key=["kode"]):
     """One row per text of a sender that may hold a CPR number, with the code that later layers have of it."""
 
-    kode: pl.String = pa.Field(str_matches=r"^skjult-[0-9a-f]{32}$", description="the code in `classified`")
+    kode: pl.String = pa.Field(str_matches=f"^{CODE_FORM}$", description="the code in `classified`")
     skrevet: pl.String
 
 

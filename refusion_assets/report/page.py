@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.findings.outcome import INFO
 from refusion_assets.domain.findings.statement import POSTER
 from refusion_assets.domain.findings.words import NOBODY
@@ -474,5 +475,4 @@ def _captioned(title: str, drawn: Markup, below: str) -> Markup:
 
 def blank_rows(view: str) -> pl.DataFrame:
     """A view without rows, of its contract's types."""
-    columns = VIEWS[view].to_schema().columns
-    return pl.DataFrame(schema={name: column.dtype.type for name, column in columns.items()})
+    return pl.DataFrame(schema=kinds_of(VIEWS[view]))

@@ -11,7 +11,7 @@ import tomllib
 import types
 import typing
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from enum import Enum
 from itertools import chain
@@ -293,9 +293,19 @@ def delivery(folder: Path, rules: Rulebook) -> Levering:
     afsendere = _of_topic(path, tables, "afsender", Afsender)
     modtagere = _of_topic(path, tables, "modtager", Modtager)
     kinds = [*KINDS, *(form.id for form in rules.bilagsformer)]
-    if fault := next(faults(afsendere, modtagere, rules.koder, kinds), None):
-        raise RuleError(fault)
+    _refuse(faults(afsendere, modtagere, rules.koder, kinds))
     return assembled(afsendere, modtagere)
+
+
+def _aside(path: Path, emne: str, kind: type[T]) -> tuple[T, ...]:
+    """The entries of a file beside the rules; none without the file."""
+    return read_entries(path, emne, kind) if path.exists() else ()
+
+
+def _refuse(found: Iterator[str]) -> None:
+    """RuleError with the first fault, if there is one."""
+    if fault := next(found, None):
+        raise RuleError(fault)
 
 
 def retention(folder: Path) -> tuple[Opbevaring, ...]:
@@ -303,10 +313,8 @@ def retention(folder: Path) -> tuple[Opbevaring, ...]:
 
     RuleError with file and entry for what is wrong. It is no part of the rules' version.
     """
-    path = folder / opbevaring.FILE
-    entries = read_entries(path, opbevaring.EMNE, Opbevaring) if path.exists() else ()
-    if fault := next(retention_faults(entries), None):
-        raise RuleError(fault)
+    entries = _aside(folder / opbevaring.FILE, opbevaring.EMNE, Opbevaring)
+    _refuse(retention_faults(entries))
     return entries
 
 
@@ -315,10 +323,8 @@ def agreements(folder: Path, rules: Rulebook) -> tuple[Aftale, ...]:
 
     RuleError with file and entry for what is wrong. It is no part of the rules' version.
     """
-    path = folder / aftale.FILE
-    entries = read_entries(path, aftale.EMNE, Aftale) if path.exists() else ()
-    if fault := next(agreement_faults(entries, rules.kommuner), None):
-        raise RuleError(fault)
+    entries = _aside(folder / aftale.FILE, aftale.EMNE, Aftale)
+    _refuse(agreement_faults(entries, rules.kommuner))
     return entries
 
 
@@ -327,10 +333,8 @@ def prices(folder: Path) -> tuple[Driftspris, ...]:
 
     RuleError with file and entry for what is wrong. It is no part of the rules' version.
     """
-    path = folder / driftspris.FILE
-    entries = read_entries(path, driftspris.EMNE, Driftspris) if path.exists() else ()
-    if fault := next(price_faults(entries), None):
-        raise RuleError(fault)
+    entries = _aside(folder / driftspris.FILE, driftspris.EMNE, Driftspris)
+    _refuse(price_faults(entries))
     return tuple(sorted(entries, key=attrgetter("gaelder_fra")))
 
 
@@ -339,10 +343,8 @@ def rollout(folder: Path, rules: Rulebook) -> list[Planned]:
 
     RuleError with file and entry for what is wrong. It is no part of the rules' version.
     """
-    path = folder / udrulning.FILE
-    entries = read_entries(path, udrulning.EMNE, Udrulning) if path.exists() else ()
-    if fault := next(plan_faults(entries, rules.koder, {kilde.id: kilde.art for kilde in rules.kilder}), None):
-        raise RuleError(fault)
+    entries = _aside(folder / udrulning.FILE, udrulning.EMNE, Udrulning)
+    _refuse(plan_faults(entries, rules.koder, {kilde.id: kilde.art for kilde in rules.kilder}))
     return planned(entries[0], rules.koder) if entries else []
 
 
@@ -460,8 +462,7 @@ def load(folder: Path, today: date | None = None, *, kept: bool = False) -> Rule
     version = hashlib.sha256(canonical.encode()).hexdigest()
     rules = Rulebook(**parts, emner=topics, version=version)
     prove(rules)
-    if fault := next(chain(rule_faults(rules), voucher_faults(rules)), None):
-        raise RuleError(fault)
+    _refuse(chain(rule_faults(rules), voucher_faults(rules)))
     if not kept:
         prove_edits(rules, today)
     return rules

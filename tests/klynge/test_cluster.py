@@ -16,13 +16,13 @@ import pytest
 from refusion_assets.assets import refusion
 from refusion_assets.assets.konsekvens import Forslag, estimated
 from refusion_assets.cluster import workers as cluster
-from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.stop import Stop
 from tests.conftest import MONTHS, DataRoot, Example
 from tests.kit.klynge import Cluster, certificates
 from tests.kit.klynge import cluster as processes
 from tests.kit.rule_edits import proposal
 from tests.kit.timeline import TIMES_AS_MANY
+from tests.kit.whole_pass import everybody_again, results
 
 MONTH = MONTHS[-1]
 SHARDS = 6
@@ -58,20 +58,6 @@ def use(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
     distributed.comm.tcp.dask.config.refresh()
 
 
-def everybody_again(root: DataRoot) -> list[str]:
-    """The pass over everybody, and what it says."""
-    said: list[str] = []
-    with root.place.warehouse.open() as session:
-        session.run("DELETE FROM refusion.beregnet")
-        refusion.calculate(session, root.place, month_of(MONTH), said.append)
-    return said
-
-
-def results(root: DataRoot) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row that the pass has made."""
-    return {table: root.rows(f"SELECT * FROM {table} ORDER BY ALL") for table in RESULTS}
-
-
 def at_result(number: int, what: Callable[[], None]) -> Callable[..., Any]:
     """`cluster._result`, with something done before the n-th of them."""
     asked, whole = iter(range(1, 10_000)), cluster._result
@@ -97,7 +83,7 @@ def test_a_month_on_a_cluster_has_the_sums_of_a_month_in_one_process(
     assert asked
     assert "SHA256SUMS" in root.files(MONTH)
     assert root.files(MONTH) == example.files[MONTH]
-    assert results(root) == results(example.root)
+    assert results(root, RESULTS) == results(example.root, RESULTS)
 
 
 def test_what_is_done_again_and_what_is_estimated_is_the_same_on_a_cluster(
@@ -110,7 +96,7 @@ def test_what_is_done_again_and_what_is_estimated_is_the_same_on_a_cluster(
         estimated(place, Forslag(regler=str(forslag), fra=MONTH, til=MONTH, mappe=str(told)), lambda _: None)
         ran = [root.refusion(*command) for command in (("genberegn", MONTH), ("genindlaes",))]
         assert [one.code for one in ran] == [0, 0], ran
-        return {path.name: path.read_bytes() for path in told.iterdir()}, results(root)
+        return {path.name: path.read_bytes() for path in told.iterdir()}, results(root, RESULTS)
 
     in_one = outcome(root.copy(tmp_path / "een"))
     use(monkeypatch, klynge.environment)
@@ -140,7 +126,7 @@ def test_a_worker_that_is_killed_at_any_shard_costs_no_byte(
     root.run(MONTH)
     assert len(lost) == 1
     assert root.files(MONTH) == example.files[MONTH]
-    assert results(root) == results(example.root)
+    assert results(root, RESULTS) == results(example.root, RESULTS)
 
 
 # --- one line that says why ---------------------------------------------------------------------------------
@@ -149,7 +135,7 @@ def test_a_worker_that_is_killed_at_any_shard_costs_no_byte(
 def test_a_scheduler_that_is_killed_stops_the_month_in_one_line_and_the_next_run_is_right(
     root: DataRoot, example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = results(root)
+    before = results(root, RESULTS)
     with processes(tmp_path, 1) as own:
         with monkeypatch.context() as there:
             use(there, own.environment)
@@ -160,7 +146,7 @@ def test_a_scheduler_that_is_killed_stops_the_month_in_one_line_and_the_next_run
         assert [line for line in ran.err.splitlines() if line.startswith("STOPPET: forbindelsen til klyngen er tabt")]
         assert len(ran.err.splitlines()) == 1
         assert not root.files(MONTH)
-        assert results(root) == before
+        assert results(root, RESULTS) == before
     root.run(MONTH)
     assert root.files(MONTH) == example.files[MONTH]
 
@@ -171,7 +157,7 @@ def test_a_certificate_of_another_authority_is_refused(
     use(monkeypatch, klynge.environment | certificates(tmp_path / "fremmed"))
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2)
     with pytest.raises(Stop, match="kan ikke nås med vores certifikat"):
-        everybody_again(root)
+        everybody_again(root, MONTH)
 
 
 def test_a_worker_with_another_program_is_refused_with_both_versions(
@@ -183,7 +169,7 @@ def test_a_worker_with_another_program_is_refused_with_both_versions(
         own.join("--preload", str(other))
         use(monkeypatch, own.environment)
         with pytest.raises(Stop, match=r"andet program end denne maskine: 000000000000, polars .* mod "):
-            everybody_again(root)
+            everybody_again(root, MONTH)
 
 
 def test_a_cluster_without_workers_is_not_waited_for_for_ever(
@@ -193,7 +179,7 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(
     with processes(tmp_path, 0) as own:
         use(monkeypatch, own.environment)
         with pytest.raises(Stop, match="ingen arbejdere efter 1 sekunder"):
-            everybody_again(root)
+            everybody_again(root, MONTH)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +249,7 @@ def test_no_personal_number_crosses_the_wire_and_one_that_did_would_be_found(
             return [told[0].join(cpr, on="borger_id"), *told[1:]]
 
         monkeypatch.setattr(refusion, "read_shard", with_numbers)
-    everybody_again(root)
+    everybody_again(root, MONTH)
     people = root.rows("SELECT borger_id, cpr FROM identitet.borger SEMI JOIN classified.krav USING (borger_id)")
     assert len(people) > 20
     forms = [(cpr.encode(), f"{cpr[:6]}-{cpr[6:]}".encode(), int(cpr).to_bytes(8, "little")) for _, cpr in people]

@@ -11,8 +11,9 @@ import pytest
 
 from refusion_assets.assets.gate import AABEN
 from refusion_assets.assets.levering.receipts import read_receipts
-from refusion_assets.assets.levering.shipments import Delivered, deliver, types_of
+from refusion_assets.assets.levering.shipments import Delivered, deliver
 from refusion_assets.domain.calendar import month_of
+from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.opgoerelse.ledger import Koersel, run_number
 from refusion_assets.levering import shipping
 from tests.conftest import DataRoot
@@ -51,7 +52,7 @@ class Shown:
         }  # fmt: skip
         with place.warehouse.open() as session:
             session.run("DELETE FROM opgoerelse.koersel WHERE maaned = $m", m=first)
-            session.insert("opgoerelse.koersel", pl.DataFrame([row], schema=types_of(Koersel)))
+            session.insert("opgoerelse.koersel", pl.DataFrame([row], schema=kinds_of(Koersel)))
         return sums
 
     def receivers(self, koder: Sequence[str], port: int = 0, **more: str) -> None:

@@ -13,6 +13,7 @@ from refusion_assets.domain.calendar import month_of
 from refusion_assets.store.tables import TABLES, ContractError, validate
 from tests.conftest import DataRoot
 from tests.kit.data_root import EXAMPLE
+from tests.kit.whole_pass import everybody_again, results
 
 RESULTS = (*refusion.BY_PERSON, *refusion.BY_WEEK, "refusion.anden_betaler")
 MONTH = "2024-02"
@@ -27,28 +28,14 @@ def root(tmp_path: Path) -> DataRoot:
     return root
 
 
-def everybody_again(root: DataRoot) -> list[str]:
-    """What the pass says when everybody is calculated anew."""
-    said: list[str] = []
-    with root.place.warehouse.open() as session:
-        session.run("DELETE FROM refusion.beregnet")
-        refusion.calculate(session, root.place, month_of(MONTH), said.append)
-    return said
-
-
-def results(root: DataRoot) -> dict[str, list[tuple[object, ...]]]:
-    """Every row that the pass has made."""
-    return {table: root.rows(f"SELECT * FROM {table} ORDER BY ALL") for table in RESULTS}
-
-
 def test_a_shard_of_one_person_gives_the_rows_of_one_shard_of_all(
     root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = results(root)
+    before = results(root, RESULTS)
     monkeypatch.setattr(refusion, "CLAIMS_PER_SHARD", 1)
-    said = everybody_again(root)
+    said = everybody_again(root, MONTH)
     (people,) = root.rows("SELECT count(DISTINCT borger_id) FROM classified.krav")[0]
-    assert results(root) == before
+    assert results(root, RESULTS) == before
     assert len(said) == people > 1
     assert said[0].startswith(f"skive 1 af {people}: 1 af {people} borgere beregnet")
     assert said[-1].endswith(f"{len(before['refusion.borger_uge_ydelse'])} rækker, 0 borgere mangler")

@@ -13,6 +13,7 @@ from refusion_assets.assets.checks.sample import bases_of, homes_of, lines_of
 from refusion_assets.assets.classified import numbered_persons
 from refusion_assets.assets.faelles.udrulning import state_of, step
 from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.efterregning.money import state as calculated_again
 from refusion_assets.domain.faelles import konvertering as law
 from refusion_assets.domain.faelles.udrulning import KONVERTERET, SETTLING
@@ -193,8 +194,7 @@ def _sampled(
     session.insert("raw.stikproeve", found)
     compared = pl.concat([old.select(law.WEEK), new.select(law.WEEK)]).n_unique()
     row = (kode, fra, til, state.height, seed, ready, len(drawn), compared, found.height)
-    columns = TABLES["faelles.konvertering"].to_schema().columns
-    schema = {name: column.dtype.type for name, column in columns.items()}
+    schema = kinds_of(TABLES["faelles.konvertering"])
     session.insert("faelles.konvertering", pl.DataFrame([row], schema=schema, orient="row"))
     if not ready:
         yield f"Ingen stikprøve: {til:%Y-%m} er ikke beregnet her endnu; kør den, og giv kommandoen igen"

@@ -12,6 +12,7 @@ import polars as pl
 from refusion_assets import figures
 from refusion_assets.assets.raw.let_pass import refuse_number
 from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.faelles.udrulning import (
     FILE,
     FORBEREDT,
@@ -120,8 +121,7 @@ def plan_lines(session: Session, place: Place, *, take: bool) -> Iterator[str]:
         yield f"{name} {kilde} {maaned:%Y-%m}: {plural(antal, 'kommune', 'kommuner')} ({', '.join(koder)})"
     if not take:
         return
-    schema = {name: column.dtype.type for name, column in KommuneUdrulning.to_schema().columns.items()}
-    session.replace("faelles.udrulning", pl.DataFrame(rows, schema=schema, orient="row"))
+    session.replace("faelles.udrulning", pl.DataFrame(rows, schema=kinds_of(KommuneUdrulning), orient="row"))
     yield f"Planen er i brug: {plural(len({one.kommunekode for one in plan}), 'kommune', 'kommuner')}."
 
 
@@ -141,8 +141,7 @@ def step(session: Session, kode: str, kilde: str, tilstand: str, begrundelse: st
         "bruger": getpass.getuser(),
         "begrundelse": begrundelse.strip(),
     }
-    schema = {name: column.dtype.type for name, column in Godkendelse.to_schema().columns.items()}
-    session.insert("faelles.godkendelse", pl.DataFrame([row], schema=schema))
+    session.insert("faelles.godkendelse", pl.DataFrame([row], schema=kinds_of(Godkendelse)))
 
 
 def approve(

@@ -19,8 +19,8 @@ from refusion_assets.assets.levering.shipments import (
     patiently,
     refused_vouchers,
     shown,
-    types_of,
 )
+from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.findings.outcome import Outcome
 from refusion_assets.domain.levering import (
     AFVIST,
@@ -164,7 +164,7 @@ def booked(session: Session, koder: Collection[str], found: Receipts) -> tuple[l
             }
         )  # fmt: skip
         _answered(session, about, made[-1])
-    session.insert("levering.kvittering", pl.DataFrame(made, schema=types_of(Kvittering)))
+    session.insert("levering.kvittering", pl.DataFrame(made, schema=kinds_of(Kvittering)))
     return kept, lines, months
 
 

@@ -14,7 +14,7 @@ import polars as pl
 from refusion_assets.assets.faelles.udrulning import not_yet
 from refusion_assets.assets.gate import AABEN, LUKKET
 from refusion_assets.assets.opgoerelse import ledger_of
-from refusion_assets.domain.contract import Contract
+from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.levering import (
     AFVIST,
     LEVERET,
@@ -218,12 +218,7 @@ def begin(session: Session, made: Plan) -> None:
         if item.senders_file_id not in known
     ]  # fmt: skip
     assert len(ids) == len(set(ids))  # noqa: S101  a file has one receiver
-    session.insert("levering.forsendelse", pl.DataFrame(rows, schema=types_of(Forsendelse)))
-
-
-def types_of(model: type[Contract]) -> Any:
-    """The type of each column of a contract, for a frame that may have no rows."""
-    return {name: column.dtype.type for name, column in model.to_schema().columns.items()}
+    session.insert("levering.forsendelse", pl.DataFrame(rows, schema=kinds_of(Forsendelse)))
 
 
 def _keep(session: Session, items: Sequence[Item]) -> None:
@@ -256,7 +251,7 @@ def _keep(session: Session, items: Sequence[Item]) -> None:
         for item in items
         if item.status == LEVERET
     ]  # fmt: skip
-    session.insert("levering.kvittering", pl.DataFrame(lies, schema=types_of(Kvittering)))
+    session.insert("levering.kvittering", pl.DataFrame(lies, schema=kinds_of(Kvittering)))
 
 
 @dataclass(frozen=True)

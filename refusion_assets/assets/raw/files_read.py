@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from refusion_assets.assets.gate import last_closed
+from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.raw import Laest
 from refusion_assets.domain.stop import Fault
 from refusion_assets.files.delivered import fingerprint, manifest_of
@@ -161,7 +162,7 @@ def _enter(session: Session, read: ReadIn, known_from: Mapping[str, date]) -> No
         }
         for sti, (file, borgere) in read.items()
     ]
-    schema = {name: column.dtype.type for name, column in Laest.to_schema().columns.items()}
+    schema = kinds_of(Laest)
     session.insert("raw.laest", pl.DataFrame(rows, schema=schema))
 
 

@@ -43,6 +43,7 @@ from refusion_assets.assets.raw.let_pass import (
 )
 from refusion_assets.assets.raw.registers import register_faults
 from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.raw import Fil, Indberetning, typed
 from refusion_assets.domain.stop import Fault, Faulty, Refused, Stop
 from refusion_assets.domain.wording import kroner_text, plural
@@ -242,7 +243,7 @@ def _enter(session: Session, taken: TakenIn, month: date) -> None:
         for i, f in taken.items()
         for d in [f.delivery]
     ]
-    schema = {name: column.dtype.type for name, column in Fil.to_schema().columns.items()}
+    schema = kinds_of(Fil)
     session.insert("raw.fil", pl.DataFrame(rows, schema=schema, orient="row"))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.contract import Contract
+from refusion_assets.domain.contract import Contract, kinds_of
 from refusion_assets.domain.faelles.aftale import (
     Aftale,
     Deltager,
@@ -91,7 +91,7 @@ class Deling:
             for i, one in enumerate(self.parter)
             for post, exact, printed in zip(self.aftale.poster, self.andele, self.trykte, strict=True)
         ]
-        schema: dict[str, Any] = {name: column.dtype.type for name, column in Regning.to_schema().columns.items()}
+        schema: dict[str, Any] = kinds_of(Regning)
         return Regning.validate(pl.DataFrame(cells, schema=schema, orient="row"))
 
 

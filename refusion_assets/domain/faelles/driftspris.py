@@ -9,7 +9,7 @@ from typing import Literal
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.contract import Contract
+from refusion_assets.domain.contract import Contract, kinds_of
 from refusion_assets.domain.faelles.aftale import units
 from refusion_assets.domain.faelles.deling import largest_remainder
 from refusion_assets.domain.operations.bankdays import Window
@@ -121,7 +121,7 @@ def month_price(
         (month, name, law[name], outside.get(name, 0), within.get(name, 0), flat[i], extra[i])
         for i, name in enumerate(names)
     ]
-    schema = {name: column.dtype.type for name, column in Driftslinje.to_schema().columns.items()}
+    schema = kinds_of(Driftslinje)
     rows = Driftslinje.validate(pl.DataFrame(cells, schema=schema, orient="row"))
     return Maanedspris(month, entry.maal, volume, step, rows)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.contract import Contract
+from refusion_assets.domain.contract import Contract, kinds_of
 from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import Rulebook
 
@@ -336,7 +336,7 @@ def compared(sums: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
                 row["egen"] - _whole(middle[0] * row["brutto"] / THOUSAND),
             )
         )
-    kinds = {name: column.dtype.type for name, column in Sammenlign.to_schema().columns.items() if name not in KEY[:2]}
+    kinds = {name: kind for name, kind in kinds_of(Sammenlign).items() if name not in KEY[:2]}
     return pl.DataFrame(made, schema=kinds, orient="row")
 
 
