@@ -41,6 +41,28 @@ def efterse(maaneder: list[date] | None, hoved: str, *, som_json: bool) -> None:
 
 
 @click.command(cls=Command)
+def efterproev() -> None:
+    """Læs hele lageret, og prøv hver række mod den udgivne tilstand. Ændrer intet; en kørsel må vente imens.
+
+    Udgivelsen prøver kun det, kørslen skrev. Kør derfor efterproev een gang om måneden, uden for den kritiske uge.
+    """
+    from refusion_assets.domain.wording import plural  # noqa: PLC0415  Polars takes a while to load
+    from refusion_assets.place import Place  # noqa: PLC0415  the same
+    from refusion_assets.store.publish import prove  # noqa: PLC0415  the same
+
+    state, faults = prove(Place.from_environment().begun().warehouse)
+    for fault in faults:
+        click.echo(f"FEJL  {fault}")
+    if faults:
+        raise Stop(
+            f"{plural(len(faults), 'del', 'dele')} af tilstanden er ikke lagerets: lageret eller en fil er ændret uden "
+            "om programmet; docs/sikkerhedskopi.md siger, hvad der gøres"
+        )
+    rows = sum(part.raekker for table in state.kolonner for part in state.of(table, analysts=False))
+    click.echo(f"I orden: {rows} rækker i {len(state.dele)} filer er lagerets, tilstand {state.number}.")
+
+
+@click.command(cls=Command)
 @click.argument("til", metavar="TIL", type=Mappe())
 @click.option("--modtager", metavar="NØGLE", help="Offentlig nøgle (age1..., ssh-ed25519, ssh-rsa), eller en fil med "
               "den; ellers REFUSION_KOPI_MODTAGER.")  # fmt: skip
@@ -133,4 +155,4 @@ def slet(say: Say, *, efter_reglerne: bool, proev: bool, ja: bool) -> None:
         click.echo(line)
 
 
-COMMANDS = (efterse, genopret, indsigt, sikkerhedskopi, slet)
+COMMANDS = (efterproev, efterse, genopret, indsigt, sikkerhedskopi, slet)

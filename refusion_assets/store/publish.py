@@ -6,15 +6,19 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
 
+from refusion_assets.domain.stop import Stop
 from refusion_assets.store import durable
 from refusion_assets.store.key import FOOTER_KEY, key_of, unlock
-from refusion_assets.store.session import LOCK_PATIENCE_SECONDS, Locked, Session, Warehouse, views_of
+from refusion_assets.store.session import Locked, Session, Warehouse
 from refusion_assets.store.state import (
     ANALYSTS,
+    ANY,
     BEFORE,
     FORM,
     READING,
@@ -28,21 +32,19 @@ from refusion_assets.store.state import (
 from refusion_assets.store.tables import (
     FILE,
     LEFT_OUT,
-    MONTH,
     PARTS,
-    PEOPLE,
-    RUN,
     TABLES,
+    cut_of,
     listed,
     quoted,
     types_of,
+    views_of,
     visible,
 )
 
 LOCK = "udgivelse.laas"
 FRESH = ".ny"
 SQL_VIEWS = "visninger.sql"
-PEOPLE_A_FILE = 100_000
 ROWS_A_GROUP = 20 * 2048
 WHOLE = "alt"
 CUT_FROM = 1_000_000
@@ -50,13 +52,7 @@ CUT_FROM = 1_000_000
 MONEY = ("refusion_oere", "medfinansiering_oere")
 # The rows of a file lie by person, who is then found by the statistics of the groups of rows.
 PERSON = ("borger_id", "cpr")
-KIND = {
-    MONTH: ("strftime({0}, '%Y-%m')", "{0} >= DATE '{1}-01' AND {0} < DATE '{1}-01' + INTERVAL 1 MONTH"),
-    RUN: ("printf('%04d', {0})", "{0} = CAST('{1}' AS BIGINT)"),
-    PEOPLE: (f"printf('%05d', {{0}} // {PEOPLE_A_FILE})", f"{{0}} // {PEOPLE_A_FILE} = CAST('{{1}}' AS BIGINT)"),
-    FILE: ("f.maaned", "{0} IN (SELECT fil_id FROM raw.fil WHERE modtaget_maaned = DATE '{1}-01')"),
-}
-OF_FILES = "LEFT JOIN (SELECT fil_id, strftime(modtaget_maaned, '%Y-%m') AS maaned FROM raw.fil) f USING (fil_id)"
+OF_FILES = "LEFT JOIN (SELECT fil_id, modtaget_maaned FROM raw.fil) f USING (fil_id)"
 
 
 # `classified.karantaene` as analysts have it: the file and line, and nothing as it was written.
@@ -72,10 +68,8 @@ class NotTheSame(RuntimeError):
 
 def publish(warehouse: Warehouse) -> Path:
     """The state of the live file shown to all readers; those who read keep the state they have."""
-    with _alone(warehouse):
-        warehouse.checkpoint()
-        with warehouse.watching(LOCK_PATIENCE_SECONDS) as session:
-            _show(warehouse, session)
+    with _alone(warehouse), warehouse.alone() as session:
+        _show(warehouse, session)
     return warehouse.published
 
 
@@ -85,13 +79,34 @@ def publish_if_idle(warehouse: Warehouse) -> bool:
     For those outside the queue of runs: nobody can write the live file while it is read.
     """
     try:
-        with _alone(warehouse):
-            warehouse.checkpoint(patience=1.0)
-            with warehouse.watching() as session:
-                _show(warehouse, session)
+        with _alone(warehouse), warehouse.alone(patience=1.0) as session:
+            _show(warehouse, session)
     except Locked:
         return False
     return True
+
+
+def prove(warehouse: Warehouse) -> tuple[State, list[str]]:
+    """The published state, and its parts whose rows are not the warehouse's, whatever was noted as written.
+
+    Every table is read. Parts written since the state was shown are left out. Stop if there is no state.
+    """
+    state = State.read(warehouse.root)
+    if state is None:
+        raise Stop(f"der er ingen udgivet kørsel i {warehouse.root} endnu; kør en måned først")
+    with _alone(warehouse), warehouse.alone() as session:
+        session.fill_in()
+        since = session.changes.since(state) or {}
+        now = {(table, name): (rows, content) for table, name, rows, content in Contents(session).parts()}
+    said = {(part.tabel, part.del_): (part.raekker, part.indhold) for part in state.dele}
+    faults = []
+    for table, name in sorted({*now, *said}):
+        marks = since.get(table, set())
+        later = marks and ({name, ANY} & marks or (table, WHOLE) in said or (table, WHOLE) in now)
+        if now.get((table, name)) != said.get((table, name)) and not later:
+            rows = [found[table, name][0] if (table, name) in found else 0 for found in (said, now)]
+            faults.append(f"{table}, del {name}: tilstanden har {rows[0]} rækker, lageret {rows[1]} med andet indhold")
+    return state, faults
 
 
 def is_behind(warehouse: Warehouse) -> bool:
@@ -129,8 +144,7 @@ def _show(warehouse: Warehouse, session: Session) -> None:
     session.fill_in()
     old = _readable(root, STATE)
     _sweep(root, [old, _readable(root, BEFORE)])
-    known = {part.navn: part for part in old.dele if is_whole(root, part)} if old else {}
-    written = _Written(root, session, {(part.tabel, part.navn): part for part in known.values()})
+    written = _Written(root, session, old)
     written.all()
     durable.flush_all(root / part.path for part in written.fresh)
     new = State(root, tuple(written.parts), {table: types_of(table) for table in TABLES}, written.encrypted)
@@ -147,6 +161,8 @@ def _show(warehouse: Warehouse, session: Session) -> None:
     _show_to_analysts(warehouse, new)
     _sweep(root, [new, before])
     _share(warehouse.published.parent)
+    if session.has("lager.skrevet"):
+        session.changes.forget(new)
     # The session keeps others from writing the live file until this is said.
     _lock(warehouse).write_text(_written_at(warehouse), "ascii")
 
@@ -166,43 +182,98 @@ def _readable(root: Path, name: str) -> State | None:
         return None
 
 
+@dataclass(frozen=True)
+class Contents:
+    """The rows and content of every part of every table, as the warehouse has them.
+
+    A part that nobody has written since `state` was shown has the content that the state says. Without a state, or
+    with one that the live file does not know, every table is read.
+    """
+
+    session: Session
+    state: State | None = None
+
+    @cached_property
+    def since(self) -> dict[str, set[str]] | None:
+        """The parts of each table written since the state was shown; None if that is not known."""
+        return self.session.changes.since(self.state) if self.state else None
+
+    @cached_property
+    def said(self) -> dict[str, dict[str, tuple[int, str]]]:
+        """The rows and content of the state's parts that are whole, by table and part."""
+        said: dict[str, dict[str, tuple[int, str]]] = {table: {} for table in TABLES}
+        if self.state is None or self.since is None:
+            return said
+        for part in self.state.dele:
+            if part.tabel in said and is_whole(self.state.root, part):
+                said[part.tabel][part.del_] = (part.raekker, part.indhold)
+        return said
+
+    def parts(self) -> Iterator[tuple[str, str, int, str]]:
+        """Each part that has rows: table, part, rows, content; by table. NotTheSame if parts are not the whole."""
+        counted = " UNION ALL ".join(
+            f"SELECT {quoted(table)} AS tabel, count(*) AS raekker FROM {table}" for table in TABLES
+        )
+        rows = self.session.pairs(counted)
+        small = [table for table in TABLES if rows[table] and (table not in PARTS or rows[table] < CUT_FROM)]
+        said = {table: self._unwritten(table, rows[table]) for table in small}
+        whole = " UNION ALL ".join(
+            f"SELECT {quoted(table)} AS tabel, {_content(table)} FROM {table} t" for table in small if not said[table]
+        )
+        said |= self.session.pairs(f"SELECT tabel, indhold FROM ({whole})") if whole else {}
+        for table in TABLES:
+            if table in said:
+                yield table, WHOLE, rows[table], said[table]
+            elif rows[table]:
+                yield from ((table, name, *one) for name, one in sorted(self._cut(table, rows[table]).items()))
+
+    def _unwritten(self, table: str, rows: int) -> str:
+        """The content of a table of one file as the state says; empty if it was written since or is not known."""
+        number, content = self.said[table].get(WHOLE, (0, ""))
+        return "" if self.since is None or table in self.since or number != rows else content
+
+    def _cut(self, table: str, rows: int) -> dict[str, tuple[int, str]]:
+        """The parts of a large table: those written since the state are hashed, all if the rest are not known."""
+        written = {ANY} if self.since is None else self.since.get(table, set())
+        said = {name: one for name, one in self.said[table].items() if name not in written and name != WHOLE}
+        if written and ANY not in written:
+            said |= self._hashed(table, written)
+        if ANY in written or sum(number for number, _ in said.values()) != rows:
+            said = self._hashed(table, None)
+        if sum(number for number, _ in said.values()) != rows:
+            raise NotTheSame(f"{table}: delene er ikke hele tabellen")
+        return said
+
+    def _hashed(self, table: str, names: set[str] | None) -> dict[str, tuple[int, str]]:
+        """The rows and content of some parts of a table, or of all, by name."""
+        column, cut = cut_of(table)
+        of_files = PARTS[table][0] == FILE
+        part = cut.of_row.format("f.modtaget_maaned" if of_files else column)
+        where = "true" if names is None else f"{part} IN ({', '.join(map(cut.in_sql.format, names))})"
+        query = f"SELECT {part} AS del, {_content(table)} FROM {table} t {OF_FILES if of_files else ''} WHERE {where}"
+        found = self.session.frame(f"{query} GROUP BY 1").drop_nulls("del").iter_rows()
+        return {f"{value:{cut.named}}": (number, content) for value, number, content in found}
+
+
 class _Written:
     """The parts of a new state: those of the old one with the same content, and the files written for the others."""
 
-    def __init__(self, root: Path, session: Session, known: dict[tuple[str, str], Part]) -> None:
-        self.root, self.session, self.known = root, session, known
+    def __init__(self, root: Path, session: Session, old: State | None) -> None:
+        self.root, self.session = root, session
+        self.contents = Contents(session, old)
+        self.known = {(part.tabel, part.navn): part for part in (old.dele if old else ()) if is_whole(root, part)}
         self.parts: list[Part] = []
         self.fresh: list[Part] = []
         self.encrypted = key_of(root) is not None
 
     def all(self) -> None:
         """The parts of every table; NotTheSame if a written file differs from the warehouse."""
-        counted = " UNION ALL ".join(
-            f"SELECT {quoted(table)} AS tabel, count(*) AS raekker FROM {table}" for table in TABLES
-        )
-        rows = self.session.pairs(counted)
-        small = [table for table in TABLES if table not in PARTS or rows[table] < CUT_FROM]
-        whole = " UNION ALL ".join(
-            f"SELECT {quoted(table)} AS tabel, {_content(table)} FROM {table} t" for table in small if rows[table]
-        )
-        said = self.session.pairs(f"SELECT tabel, indhold FROM ({whole})") if whole else {}
-        for table in TABLES:
-            if table in said:
-                self._part(table, WHOLE, rows[table], said[table], "true")
-            elif rows[table]:
-                self._parts(table, rows[table])
-
-    def _parts(self, table: str, rows: int) -> None:
-        """The parts of a large table."""
-        kind, column = PARTS[table]
-        mark, where = KIND[kind]
-        joined = OF_FILES if kind == FILE else ""
-        query = f"SELECT {mark.format(column)} AS del, {_content(table)} FROM {table} t {joined} GROUP BY 1 ORDER BY 1"
-        found = self.session.frame(query)
-        if found["raekker"].sum() != rows or found["del"].null_count():
-            raise NotTheSame(f"{table}: delene er ikke hele tabellen")
-        for said, number, content in found.iter_rows():
-            self._part(table, said, number, content, where.format(column, said))
+        for table, mark, rows, content in self.contents.parts():
+            where = "true"
+            if mark != WHOLE:
+                column, cut = cut_of(table)
+                where = cut.where.format(column, cut.in_sql.format(mark))
+            self._part(table, mark, rows, content, where)
 
     def _part(self, table: str, mark: str, rows: int, content: str, where: str) -> None:
         """The file of a part, and that of its columns for analysts where they see only some."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
+from functools import cached_property
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -22,8 +22,19 @@ import polars as pl
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store import durable
 from refusion_assets.store.key import NO_FILE, connected, encrypt, key_of, refusal, unlock
-from refusion_assets.store.state import READING, STATE, State, mended
-from refusion_assets.store.tables import TABLES, ContractError, breaks, listed, quoted, types_of, validate
+from refusion_assets.store.state import READING, STATE, Changes, State, mended
+from refusion_assets.store.tables import (
+    TABLES,
+    ContractError,
+    breaks,
+    columns_of,
+    layout,
+    listed,
+    quoted,
+    types_of,
+    validate,
+    views_of,
+)
 
 if find_spec("pandas") is None:
     # For each value of a query DuckDB asks for pandas, and Python would look through every folder each time.
@@ -38,7 +49,6 @@ COMMITTED_LIMIT = "1MB"
 THREADS = 2 * (os.cpu_count() or 1)
 WAREHOUSE, SPILL = "lager", "spild"
 SPILLS = count(1)
-VIEWS = Path(__file__).parent / "views.sql"
 
 
 class Locked(RuntimeError):
@@ -87,6 +97,7 @@ class Warehouse:
             connection.execute("BEGIN")
             session.prepare()
             yield session
+            session.changes.keep()
             connection.execute("COMMIT")
 
     @contextmanager
@@ -258,25 +269,16 @@ class Warehouse:
         for left in (".ny", ".ny.wal", ".wal.beskadiget"):
             self.path.with_name(f"{self.path.name}{left}").unlink(missing_ok=True)
 
-    def checkpoint(self, patience: float = LOCK_PATIENCE_SECONDS) -> None:
-        """Move the log of commits into the live file; Locked if somebody has it open for longer than the patience."""
+    @contextmanager
+    def alone(self, patience: float = LOCK_PATIENCE_SECONDS) -> Iterator["Session"]:
+        """A session without a transaction on the live file, with its log of commits moved into it.
+
+        Nobody else can write or read the live file meanwhile. Locked if somebody has it open for longer than the
+        patience.
+        """
         with self._readable(self.path), self._connect(self.path, patience=patience) as connection:
             connection.execute("CHECKPOINT")
-
-
-@cache
-def _layout() -> tuple[str, ...]:
-    """The statements that make every schema, table and view; tables follow their contracts."""
-    statements = []
-    for table in TABLES:
-        statements.append(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
-        statements.append(f"CREATE TABLE IF NOT EXISTS {table} ({_columns(table)})")
-    return (*statements, *views_of())
-
-
-def views_of() -> list[str]:
-    """The statements that make each view of the tables."""
-    return [view for view in VIEWS.read_text("utf-8").split(";\n") if view.strip()]
+            yield Session(connection)
 
 
 def _read_from(connection: duckdb.DuckDBPyConnection, state: State) -> None:
@@ -286,11 +288,6 @@ def _read_from(connection: duckdb.DuckDBPyConnection, state: State) -> None:
     connection.execute(f"SET parquet_metadata_cache = {not state.krypteret}")
     for statement in (*state.views(), *views_of()):
         connection.execute(statement)
-
-
-def _columns(table: str) -> str:
-    """The columns of a table in SQL, as its contract has them."""
-    return ", ".join(f'"{name}" {kind}' for name, kind in types_of(table).items())
 
 
 def among(column: str, parameter: str, of: str = "VARCHAR") -> str:
@@ -316,12 +313,17 @@ class Session:
     connection: duckdb.DuckDBPyConnection
     _numbers: Iterator[int] = field(default_factory=lambda: count(1), repr=False, compare=False)
 
+    @cached_property
+    def changes(self) -> Changes:
+        """The parts of tables that the transaction has written."""
+        return Changes(self.connection)
+
     def prepare(self) -> None:
         """Make the schemas, tables and views that are missing or differ from this program's.
 
         Stop if a table has other columns: an earlier version of the program made it.
         """
-        wanted = _layout()
+        wanted = layout()
         digest = hashlib.sha256(";".join(wanted).encode()).hexdigest()
         known = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'identitet' AND comment = $digest"
         if self.value(known, digest=digest):
@@ -364,7 +366,7 @@ class Session:
         self.connection.execute("ATTACH ':memory:' AS tomme (READ_WRITE)")
         for table in lacking:
             self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS tomme.{table.split('.')[0]}")
-            self.connection.execute(f"CREATE TABLE tomme.{table} ({_columns(table)})")
+            self.connection.execute(f"CREATE TABLE tomme.{table} ({columns_of(table)})")
         # DuckDB looks for `schema.table` in each database that the search path names with that schema.
         schemas = self.frame("SELECT database_name, schema_name FROM duckdb_schemas() WHERE NOT internal ORDER BY ALL")
         path = [f"{file}.main", *(".".join(row) for row in schemas.rows() if row[0] in (file, "tomme"))]
@@ -410,8 +412,8 @@ class Session:
         return dict(self.frame(query, **parameters).iter_rows())
 
     def run(self, statement: str, **parameters: object) -> None:
-        """A statement that gives no rows."""
-        self.connection.execute(statement, parameters or None)
+        """A statement that gives no rows; it begins with what it does, and the table it changes."""
+        self.changes.run(statement, parameters)
 
     def temp(self, name: str, query: str, **parameters: object) -> Relation:
         """A temporary table with the rows of a query. Its name is `name` and a number that no other of the session has.
@@ -439,6 +441,7 @@ class Session:
         proved = validate(table, frame).to_arrow(compat_level=pl.CompatLevel.newest())  # noqa: F841
         names = ", ".join(f'"{name}"' for name in TABLES[table].to_schema().columns)
         self.connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM proved")
+        self.changes.note_rows(table, frame)
         return frame.height
 
     def take(self, table: str, columns: str, query: str) -> None:
@@ -447,7 +450,8 @@ class Session:
         if odd := {name.strip() for name in columns.split(",")} ^ set(schema.columns):
             raise ContractError(f"{table} har andre kolonner: {sorted(odd)}")
         order = ", ".join(schema.unique or ["ALL"])
-        self.connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({query}) ORDER BY {order}")
+        statement = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({query}) ORDER BY {order}"
+        self.changes.put(table, statement, {})
 
     def reword(self, relation: object, column: str, text: str, word: str) -> None:
         """Another word for a text in a column of a temporary table."""
@@ -472,5 +476,5 @@ class Session:
 
     def replace(self, table: str, frame: pl.DataFrame) -> int:
         """A table with exactly these rows."""
-        self.connection.execute(f"DELETE FROM {table}")
+        self.run(f"DELETE FROM {table}")
         return self.insert(table, frame)

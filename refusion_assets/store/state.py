@@ -1,19 +1,21 @@
-"""Reads a published state: immutable Parquet files named by content, listed by one small file."""
+"""Understands a published state: immutable Parquet files listed by one small file, and what was written since."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import duckdb
+import polars as pl
 
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store.key import FOOTER_KEY, refusal
-from refusion_assets.store.tables import LEFT_OUT, listed, quoted, visible
+from refusion_assets.store.tables import FILE, LEFT_OUT, PARTS, cut_of, listed, quoted, visible
 
 READING = Path("lager") / "laesning"
 ANALYSTS = Path("udgivet") / "tabeller"
@@ -159,3 +161,111 @@ def mended(state: State) -> Iterator[None]:
             raise Stop(of_the_key) from None
         state.refuse_lost(hashed=True)
         raise
+
+
+# The statements that change rows: the table, another name for it, and whether DELETE names other rows beside it.
+CHANGES = re.compile(
+    r"\s*(INSERT INTO|DELETE FROM|UPDATE)\s+(\w+\.\w+)(?:\s+(?!WHERE|USING|SET|SELECT)(\w+)(?=\s))?(\s+USING)?"
+)
+NO_CHANGE = re.compile(r"\s*COPY\b")
+ANY = "*"
+"""In `lager.skrevet`: any part of the table."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The parts of the tables that one transaction writes, kept for `publish` with the rows themselves.
+
+    Every statement that changes a table of the warehouse goes through `run` or `put`, so none can be forgotten. A part
+    is a value of the cutting column; of a table cut by files it is `raw.fil.fil_id` until the transaction ends.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    parts: dict[str, set[object]] = field(default_factory=dict)
+
+    def run(self, statement: str, parameters: Mapping[str, object]) -> None:
+        """Carry out a statement that begins with what it does and the table it changes. ValueError if it does not.
+
+        An UPDATE counts as a change of any part of the table.
+        """
+        found = CHANGES.match(statement)
+        if found is None and not NO_CHANGE.match(statement):
+            raise ValueError("sætningen nævner ikke først den tabel, som den ændrer")
+        how, table, alias, beside = found.groups() if found else ("", "", "", "")
+        if how == "INSERT INTO":
+            self.put(table, statement, parameters)
+            return
+        if how == "DELETE FROM" and table in PARTS:
+            rest = statement[found.end() :] if found else ""
+            rows = f"{table} {alias or ''}{',' if beside else ''}{rest}"
+            self._note(table, self._parts_of(table, f"{alias or table}.{PARTS[table][1]}", rows, parameters))
+        elif table:
+            self._note(table)
+        self.connection.execute(statement, parameters or None)
+
+    def put(self, table: str, statement: str, parameters: Mapping[str, object]) -> None:
+        """Carry out an INSERT of rows in a table."""
+        if table not in PARTS:
+            self.connection.execute(statement, parameters or None)
+            self._note(table)
+            return
+        column, _ = cut_of(table)
+        self.note_rows(table, self.connection.execute(f"{statement} RETURNING {column}", parameters or None).pl())
+
+    def note_rows(self, table: str, rows: pl.DataFrame) -> None:
+        """Rows were added to a table."""
+        if table not in PARTS:
+            self._note(table)
+            return
+        column, cut = cut_of(table)
+        self._note(table, cut.of_rows(rows[column].unique()).unique())
+
+    def _note(self, table: str, parts: Iterable[object] = (ANY,)) -> None:
+        """Some parts of a table are written; a part that is null is not known, so it is any."""
+        self.parts.setdefault(table, set()).update(ANY if part is None else part for part in parts)
+
+    def _parts_of(self, table: str, column: str, rows: str, parameters: Mapping[str, object]) -> pl.Series:
+        """The parts that rows of a table lie in."""
+        query = f"SELECT DISTINCT {cut_of(table)[1].of_row.format(column)} AS part FROM {rows}"
+        if PARTS[table][0] == FILE:
+            query = f"SELECT DISTINCT f.modtaget_maaned FROM ({query}) LEFT JOIN raw.fil f ON f.fil_id = part"
+        return self.connection.execute(query, parameters or None).pl().to_series()
+
+    def keep(self) -> None:
+        """Note in `lager.skrevet` which parts were written, as part of the transaction."""
+        for table, parts in self.parts.items():
+            values, form = parts, ""
+            if table in PARTS:
+                values, form = self._months(parts) if PARTS[table][0] == FILE else parts, cut_of(table)[1].named
+            names = [ANY if value == ANY else f"{value:{form}}" for value in values]
+            query = "INSERT INTO lager.skrevet SELECT $table, unnest($names::VARCHAR[]) EXCEPT FROM lager.skrevet"
+            self.connection.execute(query, {"table": table, "names": names})
+
+    def _months(self, parts: set[object]) -> set[object]:
+        """The months of receipt of files, beside the months that are known already."""
+        files = [part for part in parts if isinstance(part, int)]
+        known = "SELECT fil_id, modtaget_maaned FROM raw.fil WHERE fil_id IN (SELECT unnest($files::BIGINT[]))"
+        months = dict(self.connection.execute(known, {"files": files}).fetchall())
+        return {months.get(part, ANY) if isinstance(part, int) else part for part in parts}
+
+    def since(self, state: State) -> dict[str, set[str]] | None:
+        """The parts of each table written since a state was shown; None if that is not known.
+
+        It is not known where the live file is older than the state, was made anew, or is of an earlier program.
+        """
+        known = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'lager' AND comment = $1"
+        row = self.connection.execute(known, [state.number]).fetchone()
+        if row is None or not row[0]:
+            return None
+        rows = self.connection.execute("SELECT tabel, list(del) FROM lager.skrevet GROUP BY 1").fetchall()
+        return {table: set(parts) for table, parts in rows}
+
+    def forget(self, state: State) -> None:
+        """Note that a state shows all that is in the warehouse; outside a transaction."""
+        for statement in (
+            "BEGIN",
+            "DELETE FROM lager.skrevet",
+            f"COMMENT ON TABLE lager.skrevet IS {quoted(state.number)}",
+            "COMMIT",
+        ):
+            self.connection.execute(statement)

@@ -6,7 +6,9 @@ owners lie in that layer.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pandera.errors
@@ -203,6 +205,57 @@ PARTS: dict[str, tuple[str, str]] = {
 }
 """The column that cuts a large table into the files of a state; all other tables are one file each."""
 
+PEOPLE_A_FILE = 100_000
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a column cuts a table into parts: in SQL, in a frame, and as the name of a part."""
+
+    of_row: str
+    """SQL for the part of a row; `{0}` is the column, or for `FILE` the month of receipt."""
+    of_rows: Callable[[pl.Series], pl.Series]
+    """The part of each row of a frame, from its column."""
+    named: str
+    """The format of a part's name."""
+    in_sql: str
+    """A part's name as the value in SQL."""
+    where: str
+    """SQL that is true for the rows of a part, by its column and the part as a value, so that DuckDB skips the rest."""
+
+
+OF_MONTH = "DATE '{0}-01'"
+CUTS = {
+    MONTH: Cut(
+        "date_trunc('month', {0})::DATE",
+        lambda column: column.dt.truncate("1mo"),
+        "%Y-%m",
+        OF_MONTH,
+        "{0} >= {1} AND {0} < {1} + INTERVAL 1 MONTH",
+    ),
+    RUN: Cut("{0}", lambda column: column, "04d", "{0}::BIGINT", "{0} = {1}"),
+    PEOPLE: Cut(
+        f"{{0}} // {PEOPLE_A_FILE}",
+        lambda column: column // PEOPLE_A_FILE,
+        "05d",
+        "{0}::BIGINT",
+        f"{{0}} // {PEOPLE_A_FILE} = {{1}}",
+    ),
+    FILE: Cut(
+        "{0}",
+        lambda column: column,
+        "%Y-%m",
+        OF_MONTH,
+        "{0} IN (SELECT fil_id FROM raw.fil WHERE modtaget_maaned = {1})",
+    ),
+}
+
+
+def cut_of(table: str) -> tuple[str, Cut]:
+    """The column that cuts a table, and how."""
+    kind, column = PARTS[table]
+    return column, CUTS[kind]
+
 
 def visible(table: str) -> list[str]:
     """The columns of a table that analysts see."""
@@ -224,6 +277,32 @@ def types_of(table: str) -> dict[str, str]:
     """The columns of a table and their types in SQL, as its contract has them."""
     columns = TABLES[table].to_schema().columns
     return {name: SQL_TYPE[column.dtype.type.base_type()] for name, column in columns.items()}
+
+
+SQL_OF_VIEWS = Path(__file__).parent / "views.sql"
+
+
+@cache
+def layout() -> tuple[str, ...]:
+    """The statements that make every schema, table and view; tables follow their contracts."""
+    statements = []
+    for table in TABLES:
+        statements.append(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
+        statements.append(f"CREATE TABLE IF NOT EXISTS {table} ({columns_of(table)})")
+    # The parts of tables that were written since a state was shown, for `store.state.Changes`. It is not published.
+    statements.append("CREATE SCHEMA IF NOT EXISTS lager")
+    statements.append("CREATE TABLE IF NOT EXISTS lager.skrevet (tabel VARCHAR, del VARCHAR)")
+    return (*statements, *views_of())
+
+
+def views_of() -> list[str]:
+    """The statements that make each view of the tables."""
+    return [view for view in SQL_OF_VIEWS.read_text("utf-8").split(";\n") if view.strip()]
+
+
+def columns_of(table: str) -> str:
+    """The columns of a table in SQL, as its contract has them."""
+    return ", ".join(f'"{name}" {kind}' for name, kind in types_of(table).items())
 
 
 def quoted(value: object) -> str:

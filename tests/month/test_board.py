@@ -252,14 +252,14 @@ def test_a_warehouse_from_before_a_table_was_added_tells_the_same_of_its_runs(ro
     added = [table for table in TABLES if table not in read]
     with root.place.warehouse.open() as session:
         for table in added:
-            session.run(f"DROP TABLE {table}")
+            session.connection.execute(f"DROP TABLE {table}")
     before = root.place.warehouse.path.read_bytes()
     assert list(run_lines(root.place)) == said
     assert states(look(root)) == seen
     assert root.place.warehouse.path.read_bytes() == before
     with root.place.warehouse.open() as session:
         for table in ("opgoerelse.koersel", "opgoerelse.kaede"):
-            session.run(f"DROP TABLE {table}")
+            session.connection.execute(f"DROP TABLE {table}")
     assert list(run_lines(root.place)) == ["Ingen kørsel endnu."]
 
 

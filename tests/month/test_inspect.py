@@ -84,7 +84,7 @@ def resaid(root: DataRoot) -> None:
 
 def other_ledger(root: DataRoot) -> None:
     """A ledger row moved, published, and moved back in the warehouse alone."""
-    sql(f"{MOVED}rowid) FROM opgoerelse.postering WHERE koersel = 50)")(root)
+    sql(f"{MOVED}rowid) FROM opgoerelse.postering WHERE koersel = 50)", "COMMENT ON TABLE lager.skrevet IS ''")(root)
     publish(root.place.warehouse)
     sql(f"{MOVED}rowid) FROM opgoerelse.postering WHERE koersel = 50)".replace("+ 1", "- 1"))(root)
 
@@ -173,6 +173,15 @@ def test_each_kind_of_manipulation_is_named_with_its_month(
     found = {one["maaned"] or "Fælles": one["fejl"] for one in json.loads(ran.out)["efterset"]}
     assert ran.code == 1
     assert any(told in fault for fault in found[named]), found
+
+
+def test_what_is_published_is_proved_against_the_whole_warehouse(kept: DataRoot) -> None:
+    ran = kept.refusion("efterproev")
+    assert (ran.code, ran.err, ran.out[:8]) == (0, "", "I orden:")
+    sql(f"{MOVED}rowid) FROM opgoerelse.postering WHERE koersel = 50)")(kept)
+    ran = kept.refusion("efterproev")
+    assert (ran.code, ran.out.count("FEJL  opgoerelse.postering, del alt:"), ran.out.count("\n")) == (1, 1, 1)
+    assert ran.err.startswith("STOPPET: 1 del af tilstanden er ikke lagerets")
 
 
 def test_a_root_on_a_disk_that_only_reads_can_be_inspected(kept: DataRoot) -> None:

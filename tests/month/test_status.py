@@ -58,7 +58,7 @@ def test_it_changes_no_byte_and_makes_no_folder(root: DataRoot, tmp_path: Path) 
 
 def test_a_warehouse_of_an_earlier_program_is_told_with_the_remedy(root: DataRoot) -> None:
     with root.place.warehouse.open() as session:
-        session.run("ALTER TABLE opgoerelse.kommune DROP raekker")
+        session.connection.execute("ALTER TABLE opgoerelse.kommune DROP raekker")
     ran = root.refusion("status")
     assert ran.code == 1
     assert "tidligere udgave af programmet (opgoerelse.kommune); flyt mappen lager" in ran.err

@@ -27,7 +27,7 @@ def locked() -> Iterator[None]:
 
 def marked(warehouse: Warehouse) -> None:
     with warehouse.open() as session:
-        session.run(WRITE, t=MARK)
+        session.connection.execute(WRITE, {"t": MARK})
 
 
 def holds(root: Path, text: str) -> list[str]:
@@ -44,7 +44,8 @@ def test_what_is_written_under_a_key_is_read_with_it_and_is_nowhere_on_the_disk(
     warehouse = Warehouse(tmp_path)
     marked(warehouse)
     assert read(warehouse) == MARK
-    warehouse.checkpoint()
+    with warehouse.alone():
+        pass
     assert read(warehouse) == MARK
     assert holds(tmp_path, MARK[:20]) == []
 
@@ -76,7 +77,7 @@ def test_a_plain_file_is_made_anew_under_a_key_with_all_its_rows(tmp_path: Path)
         warehouse.encrypt()
         assert read(warehouse) == MARK
         with warehouse.open() as session:
-            session.run("INSERT INTO maerke VALUES ('mere')")
+            session.connection.execute("INSERT INTO maerke VALUES ('mere')")
         warehouse.encrypt()
         with warehouse.watching() as session:
             assert session.count("maerke") == len((MARK, "mere"))
@@ -166,8 +167,8 @@ def test_what_spills_lies_in_the_warehouse_for_one_account_and_goes_with_the_ses
 ) -> None:
     warehouse = Warehouse(tmp_path)
     with mock.patch.dict(os.environ, {keys.SAID: key} if key else {}), warehouse.open() as session:
-        session.run("SET memory_limit = '60MB'")
-        session.run("SET threads = 1")
+        session.connection.execute("SET memory_limit = '60MB'")
+        session.connection.execute("SET threads = 1")
         query = "SELECT range AS x, concat('KENDETEGN-', hash(range), hash(range + 1)) AS y FROM range(1200000)"
         session.temp("stor", query)
         (folder,) = warehouse.path.parent.glob(f"{SPILL}-*")
