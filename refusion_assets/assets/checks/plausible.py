@@ -15,6 +15,7 @@ from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Fault
 from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.place import Place
+from refusion_assets.store.batches import sql_list
 from refusion_assets.store.session import Session, among
 
 MONTH_BOUNDS = ("kommuneydelse_oere_pr_indbygger", "kommune_oere_pr_indbygger", "kommune_gange_middel")
@@ -24,12 +25,11 @@ RUNS_LOOKED_AT = 12
 MOST_ROWS = 4
 
 # DuckDB knows the largest amount of each part of the table, and so reads none of the parts without a candidate.
+CANDIDATES = "SELECT DISTINCT borger_id FROM refusion.borger_uge_ydelse WHERE beloeb_oere > $least"
 WEEKS = """
 SELECT borger_id, uge, ydelse_id, any_value(graense_oere) AS graense_oere, sum(beloeb_oere)::BIGINT AS beloeb_oere
-FROM refusion.borger_uge_ydelse SEMI JOIN (
-    SELECT borger_id, uge, ydelse_id FROM refusion.borger_uge_ydelse WHERE beloeb_oere > $least
-) USING (borger_id, uge, ydelse_id)
-JOIN graenser USING (ydelse_id) GROUP BY ALL HAVING sum(beloeb_oere) > any_value(graense_oere)"""
+FROM refusion.borger_uge_ydelse JOIN graenser USING (ydelse_id)
+WHERE borger_id IN ({borgere}) GROUP BY ALL HAVING sum(beloeb_oere) > any_value(graense_oere)"""
 
 # The used lines of a week above its bound; `stor`: the line is above the bound of a line, and EI-017 asks about it.
 OF_WEEKS = f"""
@@ -65,7 +65,10 @@ def large_weeks(session: Session, rules: Rulebook, month: date) -> list[Fault]:
     rows = [(ydelse, rules.graense_for("ugestop_oere", ydelse)) for ydelse in rules.ydelse_ids]
     graenser = pl.DataFrame(rows, schema={"ydelse_id": pl.String, "graense_oere": pl.Int64}, orient="row")
     least = min(graense for _, graense in rows) // MOST_ROWS
-    uger = queries.with_frame(session, "graenser", graenser, WEEKS, least=least)
+    people = session.frame(CANDIDATES, least=least)["borger_id"]
+    if people.is_empty():
+        return []
+    uger = queries.with_frame(session, "graenser", graenser, WEEKS.format(borgere=sql_list(people)))
     if uger.is_empty():
         return []
     of_lines = line_bounds(rules).rename({"graense_oere": "linje_graense_oere"})
