@@ -172,18 +172,20 @@ class Scope:
     claims: Relation | None = None
 
 
+def files_through(session: Session, month: date) -> Relation:
+    """The files received through a month, in the order they are judged in: fil_id, fil_orden."""
+    query = """SELECT fil_id,
+            row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS fil_orden
+        FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month"""
+    return session.temp("files", query, month=month)
+
+
 def choose_lines(session: Session, month: date, *, again: bool) -> Scope:
     """The lines and claims to judge anew for run `month`; `again`: all of them.
 
     Deletes their verdicts, and those of withdrawn files, from `classified.dom`.
     """
-    files = session.temp(
-        "files",
-        """SELECT fil_id,
-            row_number() OVER (ORDER BY modtaget_maaned, foerste_modtaget NULLS FIRST, filnavn) AS fil_orden
-        FROM raw.fil WHERE NOT dublet AND modtaget_maaned <= $month""",
-        month=month,
-    )
+    files = files_through(session, month)
     if again:
         session.run("DELETE FROM classified.grundlag")
     if not session.count("classified.grundlag"):

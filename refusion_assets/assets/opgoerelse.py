@@ -15,7 +15,7 @@ import polars as pl
 
 from refusion_assets import figures
 from refusion_assets.assets.checks.closed import closed_runs, other_sums
-from refusion_assets.assets.faelles.konvertering import opening_of
+from refusion_assets.assets.faelles.aabning import joined, known_before, opening_of, touched_since
 from refusion_assets.assets.faelles.udrulning import settling
 from refusion_assets.assets.findings.advise import advise, forget_advice
 from refusion_assets.assets.gate import (
@@ -37,6 +37,7 @@ from refusion_assets.assets.opfoelgning.settled import forget
 from refusion_assets.assets.raw.let_pass import refuse_number
 from refusion_assets.assets.stale import refuse_other_rules
 from refusion_assets.assets.touched import (
+    FLEKS_SINCE,
     STATES,
     changed_people,
     count_as_settled,
@@ -180,27 +181,45 @@ def settle_month(session: Session, place: Place, month: date, koder: Sequence[st
 def _begin(session: Session, place: Place, month: date, number: int, koder: Sequence[str]) -> None:
     """Write the first ledger of municipalities: months before as opening (Å, run 0), run `month` as new (N).
 
-    A week that the old system has settled otherwise opens as it settled it, and our difference is a correction.
+    A municipality that joins opens as known before the month, and a week that the old system has settled otherwise as
+    it was settled. All that we have otherwise now is a correction of the run.
     """
     if not koder:
         return
     session.run(f"DELETE FROM opgoerelse.postering WHERE {AMONG} AND koersel IN (0, $n)", koder=list(koder), n=number)
     _enter(session, "maaned < $month", AABNING, 0, koder, month)
     _enter(session, "maaned = $month", NY, number, koder, month)
-    for kode in koder:
-        if (found := opening_of(session, place, kode, month)) is None:
-            continue
-        ours, theirs = found
-        with session.lending("vores", ours.select(KEY)):
-            session.run(f"""DELETE FROM opgoerelse.postering WHERE koersel = 0
-                AND ({", ".join(KEY)}) IN (SELECT ({", ".join(KEY)}) FROM vores)""")
-        opened = {"raekketype": pl.lit(AABNING), "koersel": pl.lit(0, pl.Int64)}
-        before = theirs.with_columns(**opened, oprindelig_koersel=pl.lit(None, pl.Int64)).select(LEDGER)
-        session.insert("opgoerelse.postering", before)
-        each = pl.concat([rows.select("borger_id", "uge") for rows in found])
-        with session.lending("andre", each.group_by("borger_id").agg(fra_uge=pl.col("uge").min())):
-            people = session.temp("otherwise", "SELECT borger_id, fra_uge FROM andre")
-        _differences(session, place, month, number, [kode], people)
+    if not (joining := joined(session, koder)):
+        return
+    people = touched_since(session, month, joining)
+    by_month = f"CASE WHEN {among('ydelse_id', 'bidrag')} THEN p.maaned >= {FLEKS_SINCE} ELSE p.uge >= b.fra_uge END"
+    session.run(
+        f"""DELETE FROM opgoerelse.postering p USING {people} b
+        WHERE p.koersel = 0 AND {AMONG} AND p.borger_id = b.borger_id AND {by_month}""",
+        koder=joining,
+        bidrag=[entry.id for entry in place.rules.fleksbidrag],
+    )
+    for rows in known_before(session, place, month, joining, people):
+        _open(session, rows)
+    for kode in joining:
+        if found := opening_of(session, place, kode, month):
+            ours, theirs = found
+            with session.lending("vores", ours.select(KEY)):
+                session.run(f"""DELETE FROM opgoerelse.postering WHERE koersel = 0
+                    AND ({", ".join(KEY)}) IN (SELECT ({", ".join(KEY)}) FROM vores)""")
+            _open(session, theirs)
+            for rows in found:
+                with session.lending("andre", rows.select("borger_id", "uge")):
+                    session.add(people, "FROM andre")
+    every = session.temp("otherwise", f"SELECT borger_id, min(fra_uge) AS fra_uge FROM {people} GROUP BY 1")
+    _differences(session, place, month, number, joining, every)
+
+
+def _open(session: Session, rows: pl.DataFrame) -> None:
+    """Write rows of a state (`STATE`) as opening: Å of run 0."""
+    none = pl.lit(None, pl.Int64).alias("oprindelig_koersel")
+    opened = rows.with_columns(none, raekketype=pl.lit(AABNING), koersel=pl.lit(0, pl.Int64))
+    session.insert("opgoerelse.postering", opened.select(LEDGER))
 
 
 def _leave_out(session: Session, month: date, number: int, koder: Sequence[str]) -> None:

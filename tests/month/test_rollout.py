@@ -11,11 +11,13 @@ import pytest
 
 from refusion_assets.domain.calendar import month_range
 from refusion_assets.domain.opgoerelse.ledger import MONEY, not_taken_back
+from refusion_assets.domain.raw import NAMES
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.example import write
 from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot
-from tests.kit.data_root import RULES
+from tests.kit.country import reversal
+from tests.kit.data_root import RULES, csv_bytes, read_csv, write_manifest
 from tests.kit.rollout import PILOTS, planned_rules
 
 FIRST, JOINED, LAST = date(2023, 10, 1), date(2024, 2, 1), date(2024, 9, 1)
@@ -52,13 +54,15 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Two:
     konti, kommuner = write.tables(load(RULES))
     with mock.patch.dict(write.BORGERE, {"midi": PEOPLE}):
         write.write_example(whole.path, konti, kommuner, "midi", FIRST, LAST, 1, historik=14)
+    corrected_late(whole.path / "raw" / "ky")
     rolled = replace(whole, path=folder / "boelger", rules=planned_rules(folder, JOINED))
     rolled.path.mkdir()
     (rolled.path / "raw").symlink_to(whole.path / "raw")
     for month in months(FIRST, LAST):
         whole.run(month)
     assert rolled.refusion("udrul", "plan").code == 0
-    rolled.calculate("2024-01")
+    for month in ("2024-01", "2024-02"):  # the first month may be calculated before anybody is in operation
+        rolled.calculate(month)
     waves = []
     for number, month in enumerate(months(JOINED, LAST), 1):
         rows = rolled.rows(f"SELECT kommunekode FROM faelles.udrulning WHERE boelge = {number} ORDER BY 1")
@@ -66,6 +70,27 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Two:
         join(rolled, whole, waves[-1], month)
         rolled.run(month)
     return Two(whole, rolled, waves)
+
+
+def corrected_late(folder: Path) -> None:
+    """In every month that somebody joins in, a municipality takes back one old report and adds to another.
+
+    Both are about weeks before the first run, so no file of the old system is about them.
+    """
+    for path in folder.glob(f"{FIRST:%Y-%m}/*.csv"):
+        _, _, _, kode, *_ = path.stem.split("-")
+        old = [row for row in read_csv(path) if row["Indberetningsart"] == "I" and row["Loenperiode_slut"] < f"{FIRST}"]
+        for number, month in enumerate(months(JOINED, LAST)):
+            chosen = old[2 * number : 2 * number + 2]
+            if len(chosen) < 2:
+                break
+            wrong, short = chosen
+            more = {"IndberetningsID": f"S{kode}{number}", "Modtaget_tidspunkt": f"{month}-20T12:00:00"}
+            [now, *_] = folder.glob(f"{month}/*-{kode}-*.csv")
+            rows = [*read_csv(now), reversal(wrong, month, f"T{kode}{number}"), short | more]
+            numbered = [row | {"Lb_nr": f"{place}"} for place, row in enumerate(rows, 1)]
+            now.write_bytes(csv_bytes(numbered, NAMES))
+            write_manifest(now, numbered)
 
 
 def join(rolled: DataRoot, whole: DataRoot, koder: list[str], month: str) -> None:
@@ -95,6 +120,19 @@ def test_the_country_rolled_out_has_the_results_and_the_settled_state_of_one_run
     mine, theirs = settled_state(two.rolled), settled_state(two.whole)
     assert mine.height > 1000
     assert mine.equals(theirs)
+
+
+def test_the_first_run_of_a_municipality_corrects_what_its_month_brought_as_the_country_does(two: Two) -> None:
+    """Late reports and reversals alike, also of weeks that no file of the old system is about."""
+    old = []
+    for koder, month in zip(two.waves, months(JOINED, LAST), strict=True):
+        query = f"""SELECT raekketype, {", ".join(STATE)} FROM opgoerelse.postering {PERSON}
+            JOIN (SELECT koersel, maaned AS nu FROM opgoerelse.koersel) USING (koersel)
+            WHERE nu = DATE '{month}-01' AND kommunekode IN ({str(koder)[1:-1]}) ORDER BY ALL"""
+        mine = two.rolled.rows(query)
+        assert mine == two.whole.rows(query), month
+        old.append({row[0] for row in mine if row[1 + STATE.index("maaned")] < FIRST})
+    assert sum(kinds >= {"T", "K"} for kinds in old) >= 4
 
 
 def test_a_month_has_files_of_those_in_operation_alone(two: Two) -> None:

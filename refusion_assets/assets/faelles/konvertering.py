@@ -10,20 +10,19 @@ from pathlib import Path
 import polars as pl
 
 from refusion_assets.assets.checks.sample import bases_of, homes_of, lines_of
-from refusion_assets.assets.classified import numbered_persons
 from refusion_assets.assets.faelles.udrulning import state_of, step
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.efterregning.money import state as calculated_again
 from refusion_assets.domain.faelles import konvertering as law
 from refusion_assets.domain.faelles.udrulning import KONVERTERET, SETTLING
-from refusion_assets.domain.opgoerelse.ledger import MONEY, STATE, run_number
+from refusion_assets.domain.opgoerelse.ledger import MONEY
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import kroner, kroner_text, plural
 from refusion_assets.files.delivered import fingerprint
 from refusion_assets.files.outgoing import BEREGNING, write_table
 from refusion_assets.place import Place
-from refusion_assets.store.batches import ranges, sql_list
+from refusion_assets.store.batches import sql_list
 from refusion_assets.store.session import Session
 from refusion_assets.store.tables import TABLES
 
@@ -230,43 +229,6 @@ def _calculated(
     texts = dict.fromkeys(("maaned", "cpr", "ydelse_id"), pl.String)
     schema = {"uge": pl.Date, **texts, **dict.fromkeys((*MONEY, "procent"), pl.Int64)}
     return law.weekly(pl.DataFrame(rows, schema=schema, orient="row"))
-
-
-def opening_of(session: Session, place: Place, kode: str, month: date) -> tuple[pl.DataFrame, pl.DataFrame] | None:
-    """The rows of the months before run `month` that the old system has settled otherwise than we (`law.opening`).
-
-    None without converted files. Stop if they do not end with the month before.
-    """
-    about = session.frame("SELECT fra, til FROM faelles.konvertering WHERE kommunekode = $kode", kode=kode).rows()
-    if not about:
-        return None
-    [(fra, til)] = about
-    if next_month(til) != month:
-        raise Stop(
-            f"{kode} begynder i {month:%Y-%m}, men det gamle systems filer er læst til og med {til:%Y-%m} (kørsel "
-            f"{run_number(til, place.rules)}); læs dem til og med måneden før med refusion konverter {kode}"
-        )
-    people = session.frame("SELECT DISTINCT cpr FROM raw.konverteret WHERE kommunekode = $kode", kode=kode)
-    numbered_persons(session, place, people["cpr"])
-    old = session.temp("converted", f"FROM raw.konverteret JOIN identitet.borger USING (cpr) WHERE {OF_ONE}", kode=kode)
-    own = session.temp(
-        "opened", f"SELECT {', '.join(STATE)} FROM opgoerelse.postering WHERE koersel = 0 AND {OF_ONE}", kode=kode
-    )
-    each = session.frame(
-        f"""SELECT borger_id, count(*) AS antal FROM (SELECT borger_id FROM {old} UNION ALL SELECT borger_id FROM {own})
-        GROUP BY 1 ORDER BY 1"""
-    )
-    blocks = list(ranges(each["borger_id"], each["antal"], ROWS_PER_BLOCK)) or [(0, 0)]
-    found = [
-        law.opening(
-            session.frame(f"FROM {own} WHERE borger_id BETWEEN {low} AND {high}"),
-            session.frame(f"FROM {old} WHERE borger_id BETWEEN {low} AND {high}"),
-            fra,
-        )
-        for low, high in blocks
-    ]
-    ours, theirs = zip(*found, strict=True)
-    return pl.concat(ours), pl.concat(theirs)
 
 
 def repeat_conversion(session: Session, tables: Mapping[str, pl.DataFrame]) -> None:
