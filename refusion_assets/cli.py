@@ -162,7 +162,7 @@ def _telling(say: Say, months: Sequence[date], *, stille: bool, som_json: bool) 
     "over grænsen), OPG-001:<kommunekode>:<ydelse> (en kommunes måned over grænsen). Kan gentages.",
 )
 @click.option(
-    "--undtagen", type=Koder(), default="", help="Kommuner, der holdes tilbage, fx 706,630; de får ingen filer."
+    "--undtagen", type=Koder(), default=[], help="Kommuner, der holdes tilbage, fx 706,630; de får ingen filer."
 )
 @click.option("--begrundelse", default="", metavar="TEKST", help="Hvorfor stoppet må passere, eller kommunerne vente; "
               "gemmes og vises.")  # fmt: skip
@@ -202,8 +202,6 @@ def koer(
 @click.pass_obj
 def opgoer(say: Say, maaned: list[date], kommuner: list[str], *, stille: bool, som_json: bool) -> None:
     """Opgør kommuner, der blev holdt tilbage i den sidste kørsel, og skriv deres filer."""
-    if not kommuner:
-        wrong("skriv mindst een kommune, fx refusion opgoer 2026-10 --kommuner 706")
     from refusion_assets.runs.month import settle  # noqa: PLC0415  Dagster takes seconds to load
 
     with _telling(say, maaned, stille=stille, som_json=som_json) as (line, tell):

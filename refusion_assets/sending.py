@@ -17,7 +17,7 @@ from refusion_assets.usage import Command, Fil, Koder, Mappe, Months, OneMonth, 
 @click.command(cls=Command)
 @click.argument("maaned", metavar="MÅNED", type=OneMonth())
 @click.option("--bogfoert", type=Fil(), required=True, help="Filen med det, økonomisystemet har bogført.")
-@click.option("--kommune", type=Koder(), default="", help="Kommunens kode, hvis filen ikke nævner bilagsnr, fx 630.")
+@click.option("--kommune", type=Koder(), default=[], help="Kommunens kode, hvis filen ikke nævner bilagsnr, fx 630.")
 @click.pass_obj
 def afstem(say: Say, maaned: list[date], bogfoert: Path, kommune: list[str]) -> None:
     """Hold det, en kommune har bogført, op mod det, der er opgjort, linje for linje; slutkode 1 ved en forskel."""
@@ -47,7 +47,7 @@ def kvitteringer(say: Say, maaned: list[date] | None) -> None:
 
 @click.command(cls=Command)
 @click.argument("maaned", metavar="MÅNED", type=OneMonth())
-@click.option("--kommune", type=Koder(), default="", help="Kun disse kommuner, fx 730,706; ellers alle modtagere.")
+@click.option("--kommune", type=Koder(), default=[], help="Kun disse kommuner, fx 730,706; ellers alle modtagere.")
 @click.option(
     "--proev", is_flag=True, help="Sig, hvad der ville blive sendt hvorhen, og prøv forbindelsen; send intet."
 )
@@ -92,7 +92,7 @@ def lever(
 
 @click.command(cls=Command)
 @click.argument("maaned", metavar="MÅNED", type=OneMonth())
-@click.option("--kommune", type=Koder(), default="", help="Sig kun en kommunes side, fx 630; ellers hele landets.")
+@click.option("--kommune", type=Koder(), default=[], help="Sig kun en kommunes side, fx 630; ellers hele landets.")
 @click.option("--aabn", is_flag=True, help="Åbn siden i browseren.")
 @click.pass_obj
 def opfoelgning(say: Say, maaned: list[date], kommune: list[str], *, aabn: bool) -> None:
@@ -161,8 +161,6 @@ def udlever(kommune: list[str], maaned: list[date], til: Path, modtager: str | N
     from refusion_assets.place import Place  # noqa: PLC0415  Polars takes a while to load
     from refusion_assets.runs.package import package  # noqa: PLC0415  the same
 
-    if not kommune:
-        wrong("skriv mindst een kommune, fx refusion udlever 630 2026-10 --til MAPPE")
     place = Place.from_environment()
     for kode in kommune:
         to = recipient(modtager, til, place.root)

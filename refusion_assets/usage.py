@@ -86,10 +86,12 @@ class Koder(click.ParamType[list[str]]):
     name = "koder"
 
     def convert(self, value: str | list[str], param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        """The codes in order, each once; a usage error for what is not three digits."""
+        """The codes in order, each once; a usage error for what is not three digits, and for no code."""
         if isinstance(value, list):
             return value
         codes = sorted({part.strip() for part in value.split(",") if part.strip()})
+        if not codes:
+            self.fail("skriv mindst een kommune, fx 706,630", param, ctx)
         for code in codes:
             if not re.fullmatch("[0-9]{3}", code):
                 self.fail(f"{code!r} er ikke en kommunekode; skriv tre cifre med komma imellem, fx 706,630", param, ctx)

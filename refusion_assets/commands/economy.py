@@ -27,10 +27,10 @@ into = click.option("--til", type=Mappe(), help="Med --udtraek: en anden mappe."
 @click.command(cls=Command)
 @click.argument("aftale", metavar="AFTALE", default="")
 @click.option(
-    "--med", type=Koder(), default="", help="Hvad hver betaler, hvis netop disse kommuner er med, fx 101,147."
+    "--med", type=Koder(), default=[], help="Hvad hver betaler, hvis netop disse kommuner er med, fx 101,147."
 )
-@click.option("--ogsaa", type=Koder(), default="", help="Hvad hver betaler, hvis disse kommuner kommer til.")
-@click.option("--uden", type=Koder(), default="", help="Hvad hver betaler, hvis disse kommuner går ud.")
+@click.option("--ogsaa", type=Koder(), default=[], help="Hvad hver betaler, hvis disse kommuner kommer til.")
+@click.option("--uden", type=Koder(), default=[], help="Hvad hver betaler, hvis disse kommuner går ud.")
 @extract
 @into
 @click.pass_obj
@@ -58,8 +58,7 @@ def deling(
         tables = economy.sharing_tables(shared)
     else:
         mine = [one.id for one in participants(found, place.rules.kommuner) if one.kommune]
-        if strange := [kode for kode in uden if kode not in mine]:
-            raise Stop(f"{', '.join(strange)} er ikke med i aftalen {found.id}, så ingen går ud; ret --uden")
+        _refuse_idle(found.id, mine, ogsaa, uden)
         there = with_others(found, med or sorted({*mine, *ogsaa} - {*uden}), place.rules.kommuner)
         shared = sharing.share_out(place, there)
         changes = compared(sharing.share_out(place, found), shared)
@@ -74,6 +73,14 @@ def deling(
     if not aftale:
         for line in economy.others(every, found.id):
             say(line)
+
+
+def _refuse_idle(aftale: str, mine: Sequence[str], ogsaa: Sequence[str], uden: Sequence[str]) -> None:
+    """Stop if somebody who is in comes in, or somebody who is not goes out: the answer would hide it."""
+    if strange := [kode for kode in uden if kode not in mine]:
+        raise Stop(f"{', '.join(strange)} er ikke med i aftalen {aftale}, så ingen går ud; ret --uden")
+    if known := [kode for kode in ogsaa if kode in mine]:
+        raise Stop(f"{', '.join(known)} er allerede med i aftalen {aftale}, så ingen kommer til; ret --ogsaa")
 
 
 def _chosen(every: "Sequence[Aftale]", name: str) -> "Aftale":

@@ -79,8 +79,6 @@ def godkend(
     ]
     if len(chosen) != 1:
         wrong("skriv eet af --stikproeve, --drift og --lukket")
-    if not kommuner:
-        wrong("skriv mindst een kommune, fx refusion udrul godkend 706 --stikproeve")
     place = Place.from_environment().begun()
     with place.warehouse.open() as session:
         lines = list(approve(session, place, kommuner, kilde, chosen[0], begrundelse))
@@ -101,8 +99,6 @@ def konverter(say: Say, kommuner: list[str], fra: Path, antal: int, froe: int) -
 
     if antal < 1:
         wrong("--antal skal være mindst 1")
-    if not kommuner:
-        wrong("skriv mindst een kommune, fx refusion konverter 706 --fra MAPPE")
     place = Place.from_environment()
     if strange := sorted(set(kommuner) - set(place.rules.koder)):
         raise Stop(f"{', '.join(strange)} er ingen kommune i kommuner.csv")

@@ -25,12 +25,16 @@ REMEDIES = {
     errno.ENOTDIR: "flyt det væk, der ligger i vejen",
     errno.EISDIR: "flyt det væk, der ligger i vejen",
     errno.ELOOP: "fjern linket, der peger på sig selv",
+    errno.ENOENT: "vælg en sti, der findes, og hvor der kan skrives",
 }
 
 
 def of_the_system(error: OSError) -> str:
     """The refusal of the system in one line: its own words, and the path."""
-    said = f"{error.strerror or type(error).__name__}: {error.filename or 'ukendt sti'}"
+    path = error.filename or "ukendt sti"
+    if error.errno == errno.ENOENT:
+        return f"{path} findes ikke og kan ikke laves dér; {REMEDIES[errno.ENOENT]}, og kør igen"
+    said = f"{error.strerror or type(error).__name__}: {path}"
     return f"systemet siger {said}; {REMEDIES.get(error.errno or 0, 'ret det')}, og kør igen"
 
 

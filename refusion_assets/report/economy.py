@@ -77,7 +77,7 @@ def _class_table(name: str, prices: Sequence[Klassepris], enhed: Enhed) -> Tabel
 def _prices(deling: Deling) -> Tabel:
     """The price of each party: exact to the total, as printed, and by inhabitant where they are known."""
     enhed, paid = deling.aftale.enhed, deling.priser
-    printed = [sum(post[i] for post in deling.trykte) for i in range(len(deling.parter))]
+    printed = deling.i_alt_trykt
     rows: list[tuple[str, ...]] = [
         (
             one.id,
@@ -98,11 +98,9 @@ def _by_inhabitant(value: int, inhabitants: int | None, enhed: Enhed) -> str:
     """The price by inhabitant, in kroner; in hours by a thousand of them. Empty where they are not known."""
     if not inhabitants:
         return ""
-    return kroner_text(_rate(value, inhabitants)) if enhed == "kroner" else thousands(_rate(1000 * value, inhabitants))
-
-
-def _rate(value: int, of: int) -> int:
-    return half_up(Fraction(value, of))
+    hundredths = half_up(Fraction(value if enhed == "kroner" else 100_000 * value, inhabitants))
+    text = kroner_text(hundredths)
+    return text if enhed == "kroner" else text.replace("kr.", "timer")
 
 
 def change_table(changes: Sequence[Aendring], enhed: Enhed) -> Tabel:

@@ -192,6 +192,8 @@ def _entry(cls: type[T], record: dict[str, Any], form: Form) -> T:
         if record.get(name, "") in ("", None) and not optional:
             raise ValueError(f"mangler {name}; skriv den i posten")
         if name in record:
+            if record[name] == [] and field.default == ():
+                raise ValueError(f"{name}: er en tom liste; skriv noget i den, eller fjern nøglen")
             try:
                 values[name] = _value(record[name], field.type, form)
             except (ValueError, TypeError) as error:
@@ -206,8 +208,14 @@ def _entries(cls: type[T], records: Sequence[dict[str, Any]], where: str, form: 
         try:
             built.append(_entry(cls, record, form))
         except ValueError as error:
-            raise RuleError(f"{where}, post {number}: {error}") from error
+            raise RuleError(f"{where}, post {number}{_named(cls, record)}: {error}") from error
     return tuple(built)
+
+
+def _named(cls: type[T], record: Any) -> str:
+    """The id of an agreement beside its number, as nobody counts entries; empty for others."""
+    name = record.get("id") if cls is Aftale and isinstance(record, dict) else None
+    return f" ({' '.join(name.split())})" if isinstance(name, str) and name.strip() else ""
 
 
 def _files(folder: Path) -> list[Path]:

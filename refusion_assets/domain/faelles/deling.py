@@ -11,6 +11,7 @@ import polars as pl
 
 from refusion_assets.domain.contract import Contract, kinds_of
 from refusion_assets.domain.faelles.aftale import (
+    WHOLE,
     Aftale,
     Deltager,
     Maal,
@@ -66,13 +67,17 @@ class Klassepris:
 
 @dataclass(frozen=True)
 class Deling:
-    """An agreement shared out: its parties, the amount of each post, and each party's part of it, in that order."""
+    """An agreement shared out: its parties, the amount of each post, and each party's part of it, in that order.
+
+    `trykte` and `i_alt_trykt`: the part of each post, and of all together, each rounded alone from the unrounded part.
+    """
 
     aftale: Aftale
     parter: tuple[Deltager, ...]
     beloeb: tuple[int, ...]
     andele: tuple[tuple[int, ...], ...]
     trykte: tuple[tuple[int, ...], ...]
+    i_alt_trykt: tuple[int, ...]
 
     @property
     def total(self) -> int:
@@ -123,13 +128,16 @@ def shared(aftale: Aftale, kommuner: Sequence[Kommune], used: Used | None = None
     parter = participants(aftale, kommuner)
     unit = 1 if aftale.enhed == "timer" else 100
     amounts = amounts_of(aftale)
-    exact, printed = list[tuple[int, ...]](), list[tuple[int, ...]]()
-    for post, amount, parts in zip(aftale.poster, amounts, _together(aftale, amounts, parter, used or {}), strict=True):
+    exact, whole = list[tuple[int, ...]](), list[list[Fraction]]()
+    unrounded = zip(aftale.poster, unrounded_amounts(aftale), strict=True)
+    for (post, amount), parts in zip(unrounded, _together(aftale, amounts, parter, used or {}), strict=True):
         mine = of_group(parter, post.gruppe)
         alone = dict(zip([one.id for one in mine], _fractions(post, mine, used or {}), strict=True))
         exact.append(tuple(parts.get(one.id, 0) for one in parter))
-        printed.append(tuple(half_up(amount * alone.get(one.id, Fraction(0)), unit) for one in parter))
-    return Deling(aftale, tuple(parter), tuple(amounts), tuple(exact), tuple(printed))
+        whole.append([amount * alone.get(one.id, Fraction(0)) for one in parter])
+    printed = tuple(tuple(half_up(share, unit) for share in shares) for shares in whole)
+    together = tuple(half_up(Fraction(sum(shares)), unit) for shares in zip(*whole, strict=True))
+    return Deling(aftale, tuple(parter), tuple(amounts), tuple(exact), printed, together)
 
 
 def _together(
@@ -152,33 +160,38 @@ def _together(
 
 
 def amounts_of(aftale: Aftale) -> list[int]:
-    """The amount of each post, in øre or hours; together they are the total."""
+    """The amount of each post, in whole øre or hours; together they are the total."""
+    return largest_remainder(units(aftale.total, aftale.enhed) or 0, unrounded_amounts(aftale))
+
+
+def unrounded_amounts(aftale: Aftale) -> list[Fraction]:
+    """The amount of each post, in øre or hours; a post in per cent is rarely a whole number of them."""
     total = units(aftale.total, aftale.enhed) or 0
     percents = [post.procent for post in aftale.poster]
     if None not in percents:
-        return largest_remainder(total, [percent or 0 for percent in percents])
+        return [Fraction(total * (percent or 0), WHOLE) for percent in percents]
     named = [amount_of(post, aftale.enhed) for post in aftale.poster]
-    return [total if amount is None or named == [0] else amount for amount in named]
+    return [Fraction(total if amount is None or named == [0] else amount) for amount in named]
 
 
 def class_prices(deling: Deling) -> dict[str, list[Klassepris]]:
     """The printed table of each post that is shared by size, by the name of the post."""
     unit = 1 if deling.aftale.enhed == "timer" else 100
     found = {}
-    for post, amount in zip(deling.aftale.poster, deling.beloeb, strict=True):
+    for post, amount in zip(deling.aftale.poster, unrounded_amounts(deling.aftale), strict=True):
         if post.noegle == "stoerrelse":
             mine = of_group(deling.parter, post.gruppe)
             found[post.navn] = list(_class_prices(post, mine, amount, unit))
     return found
 
 
-def _class_prices(post: Post, parter: Sequence[Deltager], amount: int, unit: int) -> list[Klassepris]:
+def _class_prices(post: Post, parter: Sequence[Deltager], amount: Fraction, unit: int) -> list[Klassepris]:
     weights = _class_weights(post, parter)
     together = sum(weights)
     prices = []
     for klasse, weight in zip(post.klasser, weights, strict=True):
         inside = [one.indbyggertal or 0 for one in parter if klasse.holds(one.indbyggertal or 0)]
-        part = Fraction(amount * weight, together)
+        part = amount * Fraction(weight, together)
         each = half_up(part / len(inside), unit) if inside else 0
         tenths = half_up(Fraction(1000 * weight, together))
         prices.append(Klassepris(klasse.navn, len(inside), sum(inside), tenths, half_up(part, unit), each))

@@ -64,6 +64,10 @@ def test_more_or_fewer_parties_are_shown_before_and_after_and_as_a_file(root: Da
     assert sum(oere(row["Forskel"]) for row in rows) == 0
 
 
+def test_the_hours_of_a_thousand_inhabitants_have_two_decimals(root: DataRoot) -> None:
+    assert re.search(r"Små 26 +10\.057 +21 timer +22 timer +2,09 timer", root.refusion("deling", "mulighed-1").out)
+
+
 def test_one_out_and_one_in_are_named_without_the_rest(root: DataRoot) -> None:
     ran = root.refusion("deling", "faelles-budget", "--uden", "741", "--ogsaa", "101")
     assert ran.code == 0, ran.err
@@ -80,6 +84,10 @@ def test_one_out_and_one_in_are_named_without_the_rest(root: DataRoot) -> None:
         (("--med", "999"), 1, "'999': findes ikke i kommuner.csv"),
         (("--med", "x"), 2, "'x' er ikke en kommunekode"),
         (("faelles-budget", "--uden", "101"), 1, "101 er ikke med i aftalen"),
+        (("faelles-budget", "--ogsaa", "101,741"), 1, "741 er allerede med i aftalen faelles-budget, så ingen kommer"),
+        (("--med", ""), 2, "skriv mindst een kommune"),
+        (("--ogsaa", ","), 2, "skriv mindst een kommune"),
+        (("--udtraek", "--til", "/proc/q"), 1, "/proc/q findes ikke og kan ikke laves dér; vælg en sti"),
         (("--til", "."), 2, "--til hører til --udtraek"),
         (("--udtraek",), 1, "STOPPET: dataroden"),
         (("egen-loesning-forbrug",), 1, "der er ikke målt nogen"),
@@ -98,6 +106,12 @@ WRONG = {
     "a total that is a number": ('total = "9.800.000,00"', "total = 9800000", "er ikke en tekst"),
     "an unknown key": ('enhed = "kroner"', 'enheder = "kroner"', "ukendt nøgle enheder"),
     "an unknown unit": ('enhed = "kroner"', 'enhed = "euro"', "er ikke en af kroner, timer"),
+    "a number that is no whole one": (
+        "procent = 40",
+        "procent = 40.5",
+        "post 2 (egen-loesning-forbrug): poster: nr. 2: procent = 40.5: er ikke et",
+    ),
+    "an empty list": ('noegle = "lige"', 'noegle = "lige"\nklasser = []', "klasser: er en tom liste"),
     "an unknown way": ('noegle = "indbyggere"', 'noegle = "hoveder"', "er ikke en af indbyggere"),
     "posts that are less than the total": ('beloeb = "1.960.000,00"', 'beloeb = "1.950.000"', "1.000.000 øre mindre"),
     "a name twice": ('id = "egen-loesning-forbrug"', 'id = "egen-loesning"', "står to gange"),

@@ -140,6 +140,26 @@ def test_a_half_is_rounded_up_and_from_the_unrounded_value() -> None:
     assert half_up(Fraction(10**30 + 1, 2)) == 5 * 10**29 + 1
 
 
+def test_a_printed_price_of_several_posts_is_rounded_once_from_the_unrounded_share() -> None:
+    """Copenhagen pays 616.706,4965 of the default agreement; its posts, each rounded alone, make a krone more."""
+    deling = shared(SHIPPED["egen-loesning"], RULEBOOK.kommuner)
+    place = next(i for i, one in enumerate(deling.parter) if one.id == "101")
+    assert deling.i_alt_trykt[place] == 61_670_600
+    assert sum(post[place] for post in deling.trykte) == 61_670_700
+    thirds = [post("lige", navn=str(n), procent=procent) for n, procent in enumerate((33, 67))]
+    halves = shared(made(*thirds, total="2", enhed="timer"), KOMMUNER)
+    assert halves.i_alt_trykt == (1, 1, 1, 1)  # 0,165 + 0,335 of an hour
+    assert halves.trykte == ((0, 0, 0, 0), (0, 0, 0, 0))
+
+
+def test_a_class_of_a_post_in_per_cent_is_printed_from_the_unrounded_amount() -> None:
+    """Half of five hours is 2,5, which prints 3, though one of the posts has two whole hours."""
+    halves = [post("stoerrelse", navn=n, procent=50, klasser=(Klasse(navn="Alle"),)) for n in "ab"]
+    deling = shared(made(*halves, total="5", enhed="timer"), KOMMUNER)
+    assert deling.beloeb == (3, 2)
+    assert [[one.klassens for one in prices] for prices in class_prices(deling).values()] == [[3], [3]]
+
+
 def test_a_class_shares_by_its_inhabitants_and_all_in_it_pay_alike() -> None:
     priser = paid(made(post("stoerrelse", klasser=CLASSES), total="1.300,00"))
     assert priser == {"101": 50001, "147": 32500, "615": 32500, "741": 14999}
