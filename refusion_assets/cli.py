@@ -18,7 +18,7 @@ import click
 import setproctitle
 
 from refusion_assets import keeping, sending
-from refusion_assets.commands import economy, rollout
+from refusion_assets.commands import shared
 from refusion_assets.domain.stop import DISK_IS_FULL, Stop, of_the_disk, of_the_system
 from refusion_assets.progress import Say, each, saying, tinted
 from refusion_assets.usage import Fil, Group, Koder, Mappe, Months, OneMonth, Tal, Valg, misused, wrong
@@ -182,7 +182,7 @@ def koer(
     """Kør den kritiske uge for en måned (eller flere i rækkefølge): fra rådata til kommunernes filer."""
     if begrundelse and not accepter and not undtagen:
         wrong("--begrundelse hører til --accepter eller --undtagen; der er intet at begrunde")
-    from refusion_assets.runs.month import critical_week  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.runs.month import NobodyInOperation, critical_week  # noqa: PLC0415  Dagster takes seconds to load
 
     with _telling(say, maaneder, stille=stille, som_json=som_json) as (line, tell):
         if accepter and len(maaneder) > 1:
@@ -191,7 +191,10 @@ def koer(
         if undtagen and len(maaneder) > 1:
             raise Stop("kommuner holdes tilbage i en måned ad gangen; den næste kan først køres, når alle er opgjort")
         for month in each(line, maaneder):
-            tell(critical_week(place, month, line, accepter, begrundelse, undtagen))
+            try:
+                tell(critical_week(place, month, line, accepter, begrundelse, undtagen))
+            except NobodyInOperation as reason:
+                line(str(reason))
 
 
 @main.command()
@@ -491,5 +494,5 @@ def _place() -> "Place":
     return at_work()
 
 
-for command in (*economy.COMMANDS, *keeping.COMMANDS, *rollout.COMMANDS, *sending.COMMANDS):
+for command in (*keeping.COMMANDS, *sending.COMMANDS, *shared.COMMANDS):
     main.add_command(command)

@@ -65,6 +65,10 @@ T = TypeVar("T")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
+class NobodyInOperation(Stop):
+    """A month is calculated, and nothing of it is settled, as the plan has nobody in operation yet."""
+
+
 def critical_week(
     place: Place,
     month: date,
@@ -76,7 +80,8 @@ def critical_week(
     """Run month `month` from raw files to the municipalities' files; the statement of the month.
 
     `accepter` names stops that are let pass (`FIL-006:ksd-657`), `undtagen` municipalities that are held back, both
-    with their reason. Stop with one line if the run fails; nothing half-written is left.
+    with their reason. Stop with one line if the run fails; nothing half-written is left. NobodyInOperation if the month
+    has nobody to settle by the plan.
     """
     cell = f"{month:%Y-%m}"
     refuse_unknown(place, undtagen)
@@ -104,9 +109,11 @@ def _to_settle(place: Place, month: date, undtagen: Sequence[str]) -> list[str]:
         ready = settling(session, place, month)
     if koder := [kode for kode in ready if kode not in undtagen]:
         return koder
-    raise Stop(
-        f"ingen kommune er i drift i {month:%Y-%m}, så intet er opgjort; måneden er beregnet, og stikprøver kan tages"
-    )
+    if not ready:
+        raise NobodyInOperation(
+            f"{month:%Y-%m}: beregnet og ikke opgjort, da ingen kommune er i drift endnu; stikprøver kan tages"
+        )
+    raise Stop(f"alle kommuner, der er i drift i {month:%Y-%m}, kan ikke holdes tilbage; nævn dem, der skal vente")
 
 
 @contextmanager
@@ -117,6 +124,8 @@ def _said_in_the_statement(place: Place, month: date) -> Iterator[None]:
     """
     try:
         yield
+    except NobodyInOperation:
+        raise
     except Exception as error:
         for remark in stopped(place, month, error_text(error)).bemaerkninger:
             error.add_note(remark)

@@ -104,8 +104,8 @@ def join(rolled: DataRoot, whole: DataRoot, koder: list[str], month: str) -> Non
     ran = rolled.refusion("konverter", chosen, "--fra", str(old), "--antal", "3")
     assert (ran.code, ran.err) == (0, ""), ran.err
     assert "Stikprøve (frø 1)" in ran.out
-    for step in ("--stikproeve", "--drift"):
-        ran = rolled.refusion("udrul", "godkend", chosen, step)
+    for step in (["--stikproeve", "--begrundelse", "få borgere, så nogle filer er uden rækker"], ["--drift"]):
+        ran = rolled.refusion("udrul", "godkend", chosen, *step)
         assert (ran.code, ran.err) == (0, ""), ran.err
 
 

@@ -5,15 +5,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from unittest import mock
 
 import dagster as dg
 import pytest
 
-from refusion_assets.assets.faelles.udrulning import approve, build, plan_lines, refuse_other_plan, settling, state_of
+from refusion_assets.assets.faelles.udrulning import (
+    approve,
+    build,
+    plan_lines,
+    refuse_other_plan,
+    settling,
+    standing,
+    state_of,
+)
 from refusion_assets.assets.raw.reports import stops_before_reading
 from refusion_assets.domain.stop import Stop
 from refusion_assets.files.outgoing import BEREGNING
 from refusion_assets.place import Place
+from refusion_assets.runs.month import NobodyInOperation, _to_settle
 from refusion_assets.store.session import Session
 from tests.conftest import DataRoot, Example
 from tests.kit.country import Land
@@ -73,10 +83,54 @@ def test_a_municipality_takes_its_steps_in_order_and_each_is_kept_with_its_user(
 def test_a_sample_with_differences_is_approved_with_a_reason_alone(tmp_path: Path) -> None:
     with planned(tmp_path) as (session, place):
         put(session, "101", "konverteret", forskelle=2)
-        assert "har 2 forskelle" in refused(session, place, "101", "stikproeve_ok")
+        assert "har 2 forskelle i stikprøven" in refused(session, place, "101", "stikproeve_ok")
         list(approve(session, place, ["101"], "", "stikproeve_ok", "to sene indberetninger"))
         put(session, "706", "konverteret", drawn=False)
         assert "har ingen stikprøve" in refused(session, place, "706", "stikproeve_ok", "vi skal videre")
+
+
+@pytest.mark.parametrize(
+    ("unread", "said"),
+    [
+        ("INSERT INTO faelles.ubehandlet VALUES ('101', 'a', 2, 'beloeb')", "101 har 1 række, der ikke er brugt"),
+        ("INSERT INTO faelles.konverteringsfil VALUES ('101', 'a', 'x', DATE '2024-01-01', 0, 0, 0, 0, 0)",
+         "101 har 1 fil uden rækker"),
+    ],
+)  # fmt: skip
+def test_a_sample_beside_rows_or_files_that_were_not_read_is_approved_with_a_reason_alone(
+    tmp_path: Path, unread: str, said: str
+) -> None:
+    with planned(tmp_path) as (session, place):
+        put(session, "101", "konverteret")
+        session.run(unread)
+        assert said in refused(session, place, "101", "stikproeve_ok")
+        list(approve(session, place, ["101"], "", "stikproeve_ok", "kommunen har set dem"))
+
+
+def test_status_names_the_files_that_a_municipality_waits_for_and_else_the_next_command(tmp_path: Path) -> None:
+    with planned(tmp_path) as (session, place):
+        put(session, "101", "stikproeve_ok", til="2023-12-01")
+        put(session, "706", "stikproeve_ok")
+        put(session, "751", "stikproeve_ok", til="2024-01-01")
+        told = {line.split()[0]: line for line in standing(session, place) if line.startswith("  ")}
+        assert "fil 0049 til 0050 med refusion konverter 101" in told["101"]
+        assert "--drift" not in told["101"]
+        assert "fil 0050 med" in told["751"]
+        assert told["706"].endswith("næste skridt: refusion udrul godkend 706 --kilde ky --drift")
+
+
+def test_months_before_anybody_is_in_operation_are_calculated_one_after_the_other(
+    tmp_path: Path, example: Example
+) -> None:
+    with planned(tmp_path) as (_, place):
+        pass
+    with pytest.raises(NobodyInOperation, match="2024-03: beregnet og ikke opgjort, da ingen kommune er i drift endnu"):
+        _to_settle(place, MARCH, [])
+    told = [NobodyInOperation("2024-02: beregnet"), NobodyInOperation("2024-03: beregnet")]
+    with mock.patch("refusion_assets.runs.month.critical_week", side_effect=told):
+        ran = example.root.refusion("koer", "2024-02..2024-03")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.count("beregnet") == 2
 
 
 def test_the_old_access_is_closed_after_a_closed_run_and_with_a_record(tmp_path: Path) -> None:
@@ -197,6 +251,41 @@ def test_files_with_a_gap_twice_the_same_number_or_another_form_are_refused(tmp_
     assert "999 er ingen kommune" in converted(tmp_path, "999", "--fra", str(old))
 
 
+def test_a_file_that_is_cut_off_or_has_a_stray_quote_is_refused_with_its_line(tmp_path: Path) -> None:
+    good = f"2024-02-05;{CPR};Kontanthjælp;Syddjurs;1000,00;1000,00;80,00;800,00;0,00;0,00"
+    old = tmp_path / "gamle"
+    path = old_file(old, "706", f"{good}\n{good[:-1]}")
+    assert f"{path.name}, linje 3 ender uden linjeskift" in converted(tmp_path, "706", "--fra", str(old))
+    for row in (good.replace("Syddjurs", '"Syddjurs'), good.replace("Syddjurs", '"Syd"djurs')):
+        path.write_text(f"{';'.join(BEREGNING[:10])}\n{good}\n{row}\n", encoding="utf-8")
+        assert f"{path.name}, linje 3: et citationstegn" in converted(tmp_path, "706", "--fra", str(old))
+    path.write_bytes(f"{';'.join(BEREGNING[:10])}\n{good}\n".encode("latin-1"))
+    assert "er ikke skrevet i UTF-8" in converted(tmp_path, "706", "--fra", str(old))
+
+
+def test_rows_cut_short_or_too_long_are_listed_and_a_file_without_rows_is_told(tmp_path: Path) -> None:
+    """Also a row that is cut within the ten public columns' last one, where more columns should follow."""
+    good = f"2024-02-05;{CPR};Kontanthjælp;Syddjurs;1000,00;1000,00;80,00;800,00;0,00;0,00"
+    old = tmp_path / "gamle"
+    (tmp_path / "data").mkdir()
+    rows = [good + ";x", "", good.replace("02-05", "02-12")[:-3], good.replace("02-05", "02-19") + ";x;y", "2024"]
+    path = old_file(old, "706", "")
+    path.write_text("\r\n".join([";".join([*BEREGNING[:10], "Mere"]), *rows, ""]), encoding="utf-8")
+    old_file(old, "706", "", nr=51)
+    old_file(old, "706", good.replace("02-05", "02-26") + "\n", nr=52)
+    root = DataRoot(tmp_path / "data")
+    ran = root.refusion("konverter", "706", "--fra", str(old))
+    assert (ran.code, ran.err) == (0, ""), ran.err
+    assert root.rows("SELECT linje, aarsag FROM faelles.ubehandlet ORDER BY 1") == [
+        (4, "felter"), (5, "felter"), (6, "felter"),
+    ]  # fmt: skip
+    assert root.rows("SELECT uge FROM raw.konverteret ORDER BY 1") == [(date(2024, 2, 5),), (date(2024, 2, 26),)]
+    assert "2024-02: 4 rækker; 800,00 kr. i refusion, 0,00 kr. i medfinansiering" in ran.out
+    assert "Heraf ikke brugt: 3 rækker; 1.600,00 kr. i refusion, 0,00 kr. i medfinansiering; 1 uden et" in ran.out
+    assert "-0051-2024-03-03.csv har ingen rækker; hent den igen" in ran.out
+    assert "Den første fil er 0050 (2024-02); har kommunen ældre filer" in ran.out
+
+
 def test_every_row_is_used_or_listed_and_no_number_of_a_person_is_said(tmp_path: Path) -> None:
     good = f"2024-02-05;{CPR};Kontanthjælp;Syddjurs;1000,00;1000,00;80,00;800,00;0,00;0,00"
     odd = (
@@ -212,7 +301,7 @@ def test_every_row_is_used_or_listed_and_no_number_of_a_person_is_said(tmp_path:
     root = DataRoot(tmp_path / "data")
     ran = root.refusion("konverter", "706", "--fra", str(tmp_path / "gamle"))
     assert (ran.code, ran.err) == (0, "")
-    assert "5 rækker, heraf 4 ikke brugt" in ran.out
+    assert "Heraf ikke brugt: 4 rækker" in ran.out
     assert CPR not in ran.out
     assert root.rows("SELECT linje, aarsag FROM faelles.ubehandlet ORDER BY 1") == [
         (3, "uge"), (4, "kommune"), (5, "dublet"), (6, "beloeb"),

@@ -1,11 +1,14 @@
 """Konvertering: the old system's files read as the opening state of a municipality, proved, and a sample compared."""
 
+import csv
+import io
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -38,11 +41,14 @@ SEED = 1
 PEOPLE = 20
 ROWS_PER_BLOCK = 1_000_000
 OF_ONE = "kommunekode = $kode"
-# The files asked again, by DuckDB: rows and the sums of three columns (øre), without what our own reading made of them.
-ASKED = """SELECT count(*) AS raekker, {sums}
-    FROM read_csv([{paths}], delim=';', header=true, all_varchar=true, union_by_name=true)"""
-OERE = """coalesce(sum(CASE WHEN regexp_full_match(trim("{column}"), '-?[0-9]{{1,12}}(,[0-9]{{1,2}})?')
-    THEN replace(trim("{column}"), ',', '.')::DECIMAL(18, 2) * 100 END), 0)::BIGINT AS {name}"""
+# A file asked again, by DuckDB line by line: rows and the sums of three columns (øre), without our own reading of it.
+ASKED = """SELECT count(*) AS raekker, {sums} FROM (SELECT string_split(rtrim(line, chr(13)), ';') AS celler
+    FROM (SELECT unnest(string_split(content, chr(10))[2:]) AS line FROM read_text('{path}'))
+    WHERE trim(line, chr(13)) <> '')"""
+CELL = """trim(celler[{place}], ' "')"""
+OERE = """coalesce(sum(CASE WHEN regexp_full_match({cell}, '-?[0-9]{{1,12}}(,[0-9]{{1,2}})?')
+    THEN replace({cell}, ',', '.')::DECIMAL(18, 2) * 100 END), 0)::BIGINT AS {name}"""
+COLUMNS = BEREGNING[: len(law.TEXTS)]
 PROVED = dict(zip(law.AMOUNTS, (BEREGNING[5], BEREGNING[7], BEREGNING[9]), strict=True))
 
 
@@ -77,18 +83,34 @@ def old_files(folder: Path, kode: str, place: Place) -> list[OldFile]:
 
 
 def _lines(file: OldFile) -> pl.DataFrame:
-    """The rows of a file as text (`TEXTS`) with fil, nr and linje; Stop if it is not in the public form."""
-    name = file.path.name
+    """The rows of a file as text (`TEXTS`) with fil, nr, linje and hel; Stop with file and line if unreadable."""
+    name, again, rows, numbers = file.path.name, "hent filen igen", list[list[str]](), [1]
     try:
-        rows = pl.read_csv(file.path, separator=";", infer_schema=False)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError):
-        raise Stop(f"{name} kan ikke læses som CSV i UTF-8 med semikolon; hent filen igen") from None
-    if missing := [column for column in BEREGNING[: len(law.TEXTS)] if column not in rows.columns]:
-        raise Stop(f"{name} har ikke kolonnen {', '.join(missing)}; er det en beregningsfil?")
-    named = [pl.col(old).alias(new) for old, new in zip(BEREGNING, law.TEXTS, strict=False)]
-    return rows.select(
-        *named, fil=pl.lit(name), nr=pl.lit(file.nr), linje=pl.int_range(2, pl.len() + 2, dtype=pl.Int64)
-    )
+        text = file.path.read_bytes().decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=";", strict=True)
+        header = next(reader, [])
+        for row in filter(None, reader):
+            rows.append(row)
+            numbers.append(reader.line_num)
+    except UnicodeDecodeError:
+        raise Stop(f"{name} er ikke skrevet i UTF-8; {again}") from None
+    except csv.Error:
+        where = f"{name}, linje {numbers[-1] + 1}"
+        raise Stop(f"{where}: et citationstegn står forkert eller lukkes ikke; {again}") from None
+    if missing := [column for column in COLUMNS if column not in header]:
+        raise Stop(f"{name} har ikke kolonnen {', '.join(missing)}; er det en beregningsfil med semikolon imellem?")
+    if not text.endswith(("\n", "\r")):
+        raise Stop(
+            f"{name}, linje {numbers[-1]} ender uden linjeskift, så filen kan være kortet af; {again}, eller sæt et "
+            "linjeskift, hvis den er hel"
+        )
+    places = dict(zip(law.TEXTS, map(header.index, COLUMNS), strict=True))
+    cells: dict[str, list[Any]] = {
+        word: [row[place] if place < len(row) else "" for row in rows] for word, place in places.items()
+    }
+    cells |= {"linje": numbers[1:], "hel": [len(row) == len(header) for row in rows]}
+    schema = dict.fromkeys(law.TEXTS, pl.String()) | {"linje": pl.Int64(), "hel": pl.Boolean()}
+    return pl.DataFrame(cells, schema=schema).with_columns(fil=pl.lit(name), nr=pl.lit(file.nr))
 
 
 def convert(
@@ -117,10 +139,10 @@ def convert(
     read = _files_read(files, rows, kode)
     session.insert("faelles.konverteringsfil", read)
     _prove(session, files, rows, kode)
-    for row in read.iter_rows(named=True):
-        counted = plural(row["raekker"], "række", "rækker") + f", heraf {row['ubehandlede']} ikke brugt"
-        money = f"{kroner_text(row['refusion_oere'])} i refusion, {kroner_text(row['medfinansiering_oere'])}"
-        yield f"{row['maaned']:%Y-%m}: {counted}; {money} i medfinansiering"
+    if files[0].nr > 1:
+        first = f"{files[0].nr:04d} ({files[0].month:%Y-%m})"
+        yield f"Den første fil er {first}; har kommunen ældre filer, så læg dem i mappen, og giv kommandoen igen"
+    yield from _told(read, rows)
     yield f"{kode}: {plural(state.height, 'nøgle', 'nøgler')} (uge, borger, ydelse); tal, summer og nøgler er filernes"
     yield from _sampled(session, place, kode, files, state, people, seed)
     folder_of(place, kode).mkdir(parents=True, exist_ok=True)
@@ -130,6 +152,28 @@ def convert(
     for row in mine.filter(~pl.col("tilstand").is_in(SETTLING)).iter_rows(named=True):
         step(session, kode, row["kilde"], KONVERTERET, "")
     yield f"Lister: {folder_of(place, kode)}"
+
+
+def _told(read: pl.DataFrame, rows: pl.DataFrame) -> Iterator[str]:
+    """A line for each file: its rows, and the money of those used; one more for those not used, or where none is."""
+    unused = pl.col("aarsag").is_not_null()
+    for file in read.iter_rows(named=True):
+        mine = rows.filter(pl.col("fil") == file["fil"])
+        yield f"{file['maaned']:%Y-%m}: {plural(file['raekker'], 'række', 'rækker')}; {_money(mine.filter(~unused))}"
+        left = mine.filter(unused)
+        blank = left.filter(pl.any_horizontal(pl.col(name).is_null() for name in law.AMOUNTS)).height
+        if left.height:
+            yield (
+                f"  Heraf ikke brugt: {plural(left.height, 'række', 'rækker')}; {_money(left)}"
+                f"{f'; {blank} uden et beløb, der kan læses' if blank else ''}"
+            )
+        if not mine.height:
+            yield f"  {file['fil']} har ingen rækker; hent den igen, hvis kommunen havde refusion den måned"
+
+
+def _money(rows: pl.DataFrame) -> str:
+    refusion, paid = (kroner_text(int(rows[name].sum())) for name in ("refusion_oere", "medfinansiering_oere"))
+    return f"{refusion} i refusion, {paid} i medfinansiering"
 
 
 def folder_of(place: Place, kode: str) -> Path:
@@ -153,9 +197,15 @@ def _files_read(files: Sequence[OldFile], rows: pl.DataFrame, kode: str) -> pl.D
 
 def _prove(session: Session, files: Sequence[OldFile], rows: pl.DataFrame, kode: str) -> None:
     """Stop if rows, sums or keys of the files, asked anew by DuckDB, are not those stored and listed."""
-    sums = ", ".join(OERE.format(column=column, name=name) for name, column in PROVED.items())
-    paths = ", ".join("'" + str(file.path).replace("'", "''") + "'" for file in files)
-    [asked] = session.frame(ASKED.format(sums=sums, paths=paths)).rows()
+    asked = [0] * (1 + len(law.AMOUNTS))
+    for file in files:
+        with file.path.open(encoding="utf-8-sig", newline="") as text:
+            header = next(csv.reader(text, delimiter=";"))
+        cells = {name: CELL.format(place=1 + header.index(column)) for name, column in PROVED.items()}
+        sums = ", ".join(OERE.format(cell=cell, name=name) for name, cell in cells.items())
+        path = str(file.path).replace("'", "''")
+        [found] = session.frame(ASKED.format(sums=sums, path=path)).rows()
+        asked = [a + b for a, b in zip(asked, found, strict=True)]
     names = ", ".join(f"coalesce(sum({name}), 0)::BIGINT" for name in law.AMOUNTS)
     [stored] = session.frame(f"SELECT {names} FROM raw.konverteret WHERE kommunekode = $kode", kode=kode).rows()
     listed = session.integer("SELECT count(*) FROM faelles.ubehandlet WHERE kommunekode = $kode", kode=kode)
@@ -166,12 +216,12 @@ def _prove(session: Session, files: Sequence[OldFile], rows: pl.DataFrame, kode:
     sums_to_nothing = used.group_by(law.WEEK).agg(pl.col(name).sum() for name in law.AMOUNTS).filter(
         pl.all_horizontal(pl.col(name) == 0 for name in law.AMOUNTS)
     )  # fmt: skip
-    found = {
+    proof = {
         "rækker": (asked[0], used.height + listed),
-        "summer": (asked[1:], whole),
+        "summer": (tuple(asked[1:]), whole),
         "nøgler": (used.select(law.WEEK).n_unique(), keys + sums_to_nothing.height),
     }
-    if wrong := [name for name, (theirs, ours) in found.items() if theirs != ours]:
+    if wrong := [name for name, (theirs, ours) in proof.items() if theirs != ours]:
         raise Stop(f"det, der er læst for {kode}, er ikke filernes {' og '.join(wrong)}; intet er ændret, meld fejlen")
 
 

@@ -25,11 +25,13 @@ from refusion_assets.domain.faelles.udrulning import (
     TILSTANDE,
     Godkendelse,
     KommuneUdrulning,
+    by_wave,
     excused,
     in_operation,
     other_plan,
     taken,
 )
+from refusion_assets.domain.opgoerelse.ledger import run_number
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
 from refusion_assets.partitions import KINDS, OWNER, of_table
@@ -51,6 +53,9 @@ SAID = {
 }
 # How far the old system's files of a municipality are read, and the differences of its sample.
 CONVERTED = "SELECT til, beregnet, forskelle FROM faelles.konvertering WHERE kommunekode = $kode"
+# The number of their rows that are not used, and of files without a row.
+UNREAD = """SELECT (SELECT count(*) FROM faelles.ubehandlet WHERE kommunekode = $kode),
+    (SELECT count(*) FROM faelles.konverteringsfil WHERE kommunekode = $kode AND raekker = 0)"""
 CLOSED = """SELECT count(*) FROM opgoerelse.kommune k JOIN opgoerelse.koersel r USING (koersel)
     WHERE k.kommunekode = $kode AND r.status = 'lukket'"""
 
@@ -149,8 +154,9 @@ def approve(
 ) -> Iterator[str]:
     """Take municipalities one step on to `tilstand`; a line each. Without `kilde`, for the only source of the plan.
 
-    A sample with differences, and the closing of the old system, need a reason. A municipality comes into operation in
-    its planned month or later (`_month`). Stop at the first that cannot, with nothing changed.
+    A sample with differences, rows that were not used, files without rows, and the closing of the old system need a
+    reason. A municipality comes into operation in its planned month or later (`_month`). Stop at the first that cannot,
+    with nothing changed.
     """
     refuse_number(begrundelse)
     rows = state_of(session)
@@ -170,7 +176,7 @@ def approve(
             stands = ", ".join(f"{k} er {SAID[row['tilstand']]}" for k, row in mine.items() if kilde in ("", k))
             raise Stop(f"{kode} kan ikke blive {SAID[tilstand]}: {stands}, ikke {SAID[FROM_STATE[tilstand]]}")
         for one in ready:
-            month = _month(session, kode, one, mine) if tilstand == I_DRIFT else None
+            month = _month(session, place, kode, one, mine) if tilstand == I_DRIFT else None
             _refuse_step(session, kode, tilstand, begrundelse)
             step(session, kode, one, tilstand, begrundelse, month)
             later = f" fra kørsel {month:%Y-%m}" if month else ""
@@ -184,10 +190,14 @@ def _refuse_step(session: Session, kode: str, tilstand: str, begrundelse: str) -
         [(_, drawn, forskelle)] = session.frame(CONVERTED, kode=kode).rows() or [(None, False, 0)]
         if not drawn:
             raise Stop(f"{kode} har ingen stikprøve; træk den med refusion konverter {kode}")
-        if forskelle and not begrundelse.strip():
+        [(rows, files)] = session.frame(UNREAD, kode=kode).rows()
+        counted = {("forskel i stikprøven", "forskelle i stikprøven"): forskelle,
+                   ("række, der ikke er brugt", "rækker, der ikke er brugt"): rows,
+                   ("fil uden rækker", "filer uden rækker"): files}  # fmt: skip
+        if (found := [plural(n, *words) for words, n in counted.items() if n]) and not begrundelse.strip():
             raise Stop(
-                f"stikprøven for {kode} har {plural(forskelle, 'forskel', 'forskelle')}; se dem i udrulning/{kode}, og "
-                "skriv med --begrundelse, hvorfor de kan godkendes"
+                f"{kode} har {', '.join(found)}; se dem i udrulning/{kode}, og skriv med --begrundelse, hvorfor det "
+                "kan godkendes"
             )
     if tilstand == GAMMEL_LUKKET:
         if not begrundelse.strip():
@@ -196,7 +206,7 @@ def _refuse_step(session: Session, kode: str, tilstand: str, begrundelse: str) -
             raise Stop(f"{kode} er ikke opgjort i nogen lukket kørsel endnu; den gamle adgang lukkes til sidst")
 
 
-def _month(session: Session, kode: str, kilde: str, mine: Mapping[str, dict[str, Any]]) -> date:
+def _month(session: Session, place: Place, kode: str, kilde: str, mine: Mapping[str, dict[str, Any]]) -> date:
     """The first month in operation with a source system; Stop if files are not converted.
 
     It lies after the last run, `LEAST_GAP` months after another source system, and right after the last file.
@@ -214,9 +224,11 @@ def _month(session: Session, kode: str, kilde: str, mine: Mapping[str, dict[str,
     [(til, *_)] = session.frame(CONVERTED, kode=kode).rows()
     month: date = max(*earliest, next_month(til))
     if next_month(til) != month:
+        numbers = run_number(next_month(til), place.rules), run_number(month, place.rules) - 1
+        missing = " til ".join(f"{nr:04d}" for nr in sorted({*numbers}))
         raise Stop(
             f"{kode} kommer i drift i {month:%Y-%m}, men det gamle systems filer er kun læst til og med {til:%Y-%m}; "
-            f"læs resten med refusion konverter {kode}, og få stikprøven godkendt"
+            f"læs fil {missing} med refusion konverter {kode}, og få stikprøven godkendt"
         )
     return month
 
@@ -230,12 +242,32 @@ WAITING = """SELECT DISTINCT u.kommunekode, k.forskelle FROM faelles.udrulning u
     USING (kommunekode) WHERE u.tilstand = 'konverteret' AND k.forskelle > 0 ORDER BY 1"""
 
 
+def standing(session: Session, place: Place) -> Iterator[str]:
+    """How far the roll-out has come: a line per wave and source system, and one per municipality that waits for us."""
+    rows = state_of(session)
+    if rows.is_empty():
+        yield "Ingen plan er i brug: alle kommuner er i drift."
+    for kilde, boelge, first, counts in by_wave(rows):
+        told = ", ".join(f"{counts[one]} {SAID[one]}" for one in TILSTANDE if counts[one])
+        yield f"{kilde} bølge {boelge}, {first:%Y-%m}: {plural(counts.total(), 'kommune', 'kommuner')}: {told}"
+    navne, after = place.rules.kommunenavne, {KONVERTERET: STIKPROEVE_OK, STIKPROEVE_OK: I_DRIFT}
+    for kode, kilde, _, maaned, tilstand in rows.filter(pl.col("tilstand").is_in(list(after))).iter_rows():
+        mine = {row["kilde"]: row for row in rows.filter(pl.col("kommunekode") == kode).iter_rows(named=True)}
+        after_this = f"næste skridt: refusion udrul godkend {kode} --kilde {kilde} {OPTION[after[tilstand]]}"
+        try:
+            if tilstand == STIKPROEVE_OK:
+                _month(session, place, kode, kilde, mine)
+        except Stop as reason:
+            after_this = f"den venter: {reason}"
+        yield f"  {kode} {navne.get(kode, kode)}, {kilde}, {maaned:%Y-%m} er {SAID[tilstand]}; {after_this}"
+
+
 def table_of(rows: pl.DataFrame) -> str:
     """The roll-out as a table in Markdown: a line per source system and wave, with the number in each state."""
-    lines = []
-    for (kilde, boelge), part in rows.sort("kilde", "boelge").group_by("kilde", "boelge", maintain_order=True):
-        counts = Counter(part["tilstand"].to_list())
-        lines.append([kilde, boelge, f"{min(part['maaned'].to_list()):%Y-%m}", *(counts[one] for one in TILSTANDE)])
+    lines = [
+        [kilde, boelge, f"{first:%Y-%m}", *(counts[one] for one in TILSTANDE)]
+        for kilde, boelge, first, counts in by_wave(rows)
+    ]
     return figures.table(["Kilde", "Bølge", "Første måned", *(SAID[one].capitalize() for one in TILSTANDE)], lines, 3)
 
 

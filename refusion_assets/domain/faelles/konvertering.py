@@ -18,8 +18,9 @@ TEXTS = (
     "medfinansiering",
 )  # fmt: skip
 """The ten public columns of a calculation file, in our words."""
-AARSAGER = ("uge", "cpr", "ydelse", "kommune", "beloeb", "procent", "dublet")
-"""Why a row is not used, by the column at fault; `dublet`: the same ten columns stand in the file before."""
+AARSAGER = ("felter", "uge", "cpr", "ydelse", "kommune", "beloeb", "procent", "dublet")
+"""Why a row is not used, by the column at fault. `felter`: it has more or fewer of them than the first line has.
+`dublet`: the same ten columns stand in the file before."""
 KUN_GAMMEL, KUN_NY, PROCENT, BELOEB, AFRUNDING, INDBERETTET = FORSKELLE = (
     "kun_gammel", "kun_ny", "procent", "beloeb", "afrunding", "indberettet",
 )  # fmt: skip
@@ -77,7 +78,9 @@ class Ubehandlet(Contract, key=["kommunekode", "fil", "linje"]):
     kommunekode: pl.String
     fil: pl.String
     linje: pl.Int64
-    aarsag: pl.String = pa.Field(isin=list(AARSAGER), description="column at fault; dublet: the row stands twice")
+    aarsag: pl.String = pa.Field(
+        isin=list(AARSAGER), description="column at fault; felter: cut short or too long; dublet: twice"
+    )
 
 
 class Stikproeve(Contract, key=["kommunekode", *WEEK]):
@@ -106,8 +109,9 @@ def names_of(rules: Rulebook) -> dict[str, str]:
 def read(lines: pl.DataFrame, kommune: str, names: Mapping[str, str]) -> pl.DataFrame:
     """The rows of calculation files, typed: fil, nr, linje, uge, cpr, ydelse_id, `MONEY`, procent, aarsag. Øre.
 
-    `lines`: `TEXTS` with fil, nr (the running number) and linje. `aarsag` is null where the row can be used. The
-    leading zeros of a person's number may be lost. A file whose highest rate is 1 has rates as parts of 1.
+    `lines`: `TEXTS` with fil, nr (the running number), linje, and `hel` where the row has all the columns of its file.
+    `aarsag` is null where the row can be used. The leading zeros of a person's number may be lost. A file whose highest
+    rate is 1 has rates as parts of 1.
     """
     text = [pl.col(name).fill_null("").str.strip_chars().alias(name) for name in TEXTS]
     rates = ("refusionssats", "medfinansieringssats")
@@ -123,6 +127,7 @@ def read(lines: pl.DataFrame, kommune: str, names: Mapping[str, str]) -> pl.Data
     parts = rate.max().over("fil").is_between(1, 100)
     rows = rows.with_columns(hundrededele=pl.when(parts).then(100 * rate).otherwise(rate))
     wrong = {
+        "felter": ~pl.col("hel"),
         "uge": pl.col("uge").is_null() | (pl.col("uge").dt.weekday() != 1),
         "cpr": ~pl.col("cpr").str.contains(r"^\d{10}$"),
         "ydelse": pl.col("ydelse_id").is_null(),

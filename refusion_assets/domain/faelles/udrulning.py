@@ -185,6 +185,12 @@ def in_operation(rows: pl.DataFrame, month: date) -> set[str]:
     return set(ready.filter(pl.col("tilstand"))["kommunekode"])
 
 
+def by_wave(rows: pl.DataFrame) -> Iterator[tuple[str, int, date, Counter[str]]]:
+    """The roll-out (`KommuneUdrulning`) by source system and wave: its first month, and municipalities by state."""
+    for (kilde, boelge), part in rows.sort("kilde", "boelge").group_by("kilde", "boelge", maintain_order=True):
+        yield str(kilde), int(str(boelge)), min(part["maaned"].to_list()), Counter(part["tilstand"].to_list())
+
+
 def excused(rows: pl.DataFrame, month: date, senders: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     """The senders (source, unit) that nobody waits for in a month: of municipalities that are not yet in operation.
 

@@ -26,7 +26,7 @@ GOOD = ("2024-01-08", CPR, "Kontanthjælp", "Aarhus", "1000,00", "1000,00", "80,
 
 def lines(*rows: tuple[str, ...], nr: int = 1, fil: str = "a") -> pl.DataFrame:
     data = [dict(zip(TEXTS, row, strict=True)) | {"fil": fil, "nr": nr, "linje": n} for n, row in enumerate(rows, 2)]
-    return pl.DataFrame(data)
+    return pl.DataFrame(data).with_columns(hel=pl.lit(value=True))
 
 
 def but(**changes: str) -> tuple[str, ...]:

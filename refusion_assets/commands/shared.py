@@ -1,4 +1,4 @@
-"""Understands the commands for the shared solution's own economy: what each party pays, and what operations cost.
+"""Understands the commands of the shared solution itself: its economy, its roll-out, and how municipalities begin.
 
 Everything that takes long to load is imported where it is used, as in `cli`.
 """
@@ -12,7 +12,7 @@ import click
 
 from refusion_assets.domain.stop import Stop
 from refusion_assets.progress import Say
-from refusion_assets.usage import Command, Koder, Mappe, Months, wrong
+from refusion_assets.usage import Command, Group, Koder, Mappe, Months, Tal, wrong
 
 if TYPE_CHECKING:
     from refusion_assets.domain.faelles.aftale import Aftale
@@ -137,4 +137,95 @@ def _where(til: Path | None, *, udtraek: bool) -> "tuple[Place, Path | None]":
     return place, til or place.begun().root / "faelles"
 
 
-COMMANDS = (deling, driftspris)
+@click.group(cls=Group)
+def udrul() -> None:
+    """Indfør løsningen kommune for kommune efter planen i udrulning.toml; docs/faelles/udrulning.md siger hvordan."""
+
+
+@udrul.command(cls=Command)
+@click.option("--proev", is_flag=True, help="Vis planen, og tag den ikke i brug.")
+@click.pass_obj
+def plan(say: Say, *, proev: bool) -> None:
+    """Vis planens bølger, og tag den i brug; en kommune i drift bliver, hvor den er."""
+    from refusion_assets.assets.faelles.udrulning import plan_lines  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.place import Place  # noqa: PLC0415  Polars takes a while to load
+
+    place = Place.from_environment().begun()
+    with place.warehouse.open() as session:
+        lines = list(plan_lines(session, place, take=not proev))
+    for line in lines:
+        say(line)
+
+
+@udrul.command(cls=Command)
+@click.pass_obj
+def status(say: Say) -> None:
+    """Sig, hvor langt udrulningen er, og hvem der venter på en godkendelse; ændrer intet."""
+    from refusion_assets.assets.faelles.udrulning import standing  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.operations.board import known  # noqa: PLC0415  the same
+    from refusion_assets.place import Place  # noqa: PLC0415  as above
+
+    place = Place.from_environment().begun()
+    for line in known(place, lambda session: list(standing(session, place)), ["Ingen plan er i brug."]):
+        say(line)
+
+
+@udrul.command(cls=Command)
+@click.argument("kommuner", metavar="KOMMUNER", type=Koder())
+@click.option(
+    "--kilde", default="", metavar="KILDE", help="Kildesystemet, fx ky; kan udelades, når planen kun har eet."
+)
+@click.option("--stikproeve", is_flag=True, help="Sagsbehandlerne har godkendt stikprøven af konverteringen.")
+@click.option("--drift", is_flag=True, help="Kommunen går i drift i sin planlagte måned, eller så snart den kan.")
+@click.option("--lukket", is_flag=True, help="Læseadgangen til det gamle system er lukket.")
+@click.option("--begrundelse", default="", metavar="TEKST", help="Hvorfor forskelle kan godkendes, eller hvem der har "
+              "lukket adgangen; gemmes.")  # fmt: skip
+@click.pass_obj
+def godkend(
+    say: Say, kommuner: list[str], kilde: str, begrundelse: str, *, stikproeve: bool, drift: bool, lukket: bool
+) -> None:
+    """Godkend næste skridt for nogle kommuner, fx 706,630; hvert skridt gemmes med tid og bruger."""
+    from refusion_assets.assets.faelles.udrulning import approve  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.domain.faelles.udrulning import (  # noqa: PLC0415  Polars takes a while to load
+        GAMMEL_LUKKET,
+        I_DRIFT,
+        STIKPROEVE_OK,
+    )
+    from refusion_assets.place import Place  # noqa: PLC0415  as above
+
+    chosen = [
+        state for state, asked in ((STIKPROEVE_OK, stikproeve), (I_DRIFT, drift), (GAMMEL_LUKKET, lukket)) if asked
+    ]
+    if len(chosen) != 1:
+        wrong("skriv eet af --stikproeve, --drift og --lukket")
+    place = Place.from_environment().begun()
+    with place.warehouse.open() as session:
+        lines = list(approve(session, place, kommuner, kilde, chosen[0], begrundelse))
+    for line in lines:
+        say(line)
+
+
+@click.command(cls=Command)
+@click.argument("kommuner", metavar="KOMMUNER", type=Koder())
+@click.option("--fra", type=Mappe(), required=True, help="Mappen med det gamle systems beregningsfiler.")
+@click.option("--antal", type=Tal(), default=20, show_default=True, help="Borgere i stikprøven.")
+@click.option("--froe", type=Tal(), default=1, show_default=True, help="Stikprøvens frø; samme frø, samme borgere.")
+@click.pass_obj
+def konverter(say: Say, kommuner: list[str], fra: Path, antal: int, froe: int) -> None:
+    """Læs det gamle systems filer for nogle kommuner som deres begyndelse, bevis dem, og træk en stikprøve."""
+    from refusion_assets.assets.faelles.konvertering import convert  # noqa: PLC0415  Dagster takes seconds to load
+    from refusion_assets.place import Place  # noqa: PLC0415  Polars takes a while to load
+
+    if antal < 1:
+        wrong("--antal skal være mindst 1")
+    place = Place.from_environment()
+    if strange := sorted(set(kommuner) - set(place.rules.koder)):
+        raise Stop(f"{', '.join(strange)} er ingen kommune i kommuner.csv")
+    for kode in kommuner:
+        with place.warehouse.open() as session:
+            lines = list(convert(session, place, kode, fra, antal, froe))
+        for line in lines:
+            say(line)
+
+
+COMMANDS = (deling, driftspris, konverter, udrul)
