@@ -10,6 +10,7 @@ from unittest import mock
 import dagster as dg
 import pytest
 
+from refusion_assets.assets.faelles.aabning import joined
 from refusion_assets.assets.faelles.udrulning import (
     approve,
     build,
@@ -64,6 +65,18 @@ def test_without_a_plan_every_municipality_is_settled(tmp_path: Path, example: E
     with place.warehouse.open() as session:
         refuse_other_plan(session, place)
         assert settling(session, place, MARCH) == place.rules.koder
+
+
+def test_those_join_who_are_in_a_plan_or_have_converted_files_and_the_others_begin_with_the_data_root(
+    tmp_path: Path, example: Example
+) -> None:
+    place = Place(tmp_path / "uden", example.root.rules)
+    with place.warehouse.open() as session:
+        assert joined(session, ["101", "706"]) == []
+        put(session, "706", "konverteret")
+        assert joined(session, ["101", "706"]) == ["706"]
+    with planned(tmp_path) as (session, _):
+        assert joined(session, ["101", "706"]) == ["101", "706"]
 
 
 def test_a_municipality_takes_its_steps_in_order_and_each_is_kept_with_its_user(tmp_path: Path) -> None:
