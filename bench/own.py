@@ -60,8 +60,10 @@ def main(root: Path, month: str) -> None:
     clocked("kontrol", begin)
     begin = time.perf_counter()
     show(place, first, outgoing)  # type: ignore[arg-type]
-    publish(place.warehouse)
     clocked("filer", begin)
+    begin = time.perf_counter()
+    publish(place.warehouse)
+    clocked("udgiv", begin)
     print(json.dumps(took))
 
 

@@ -124,11 +124,13 @@ def done_again(root: Path, work: Path) -> list[str]:
     work.mkdir()
     corrected(root)
     correction = refusion(root, "koer", MONTH)
+    proved = refusion(root, "efterproev")
     recalculated = refusion(root, "genberegn", SINCE)
     reloaded = refusion(root, "genindlaes")
     floor = script("floor", root, "alt", work)
     rows = [
         (f"en kommunes fil med {CORRECTED} linjer til, og måneden igen", correction, ""),
+        ("`efterproev`: hele lageret mod det udgivne", proved, ""),
         (f"`genberegn {SINCE}`", recalculated, ""),
         ("`genindlaes`", reloaded, f"{reloaded.wall / floor.wall:.1f} x I/O-gulvet på {floor.wall:.1f} s"),
     ]
