@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import polars as pl
 
@@ -29,6 +30,7 @@ BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING = "beregning", "opgoerelse
 FOR_PEOPLE = (BEREGNINGSFIL, OPGOERELSESFIL, ADVISERING, BOGFOERING)
 OPFOELGNING, INSIGHT = "opfoelgning", "insight"
 BOM = "\ufeff".encode()
+FORM: dict[str, Any] = {"separator": ";", "line_terminator": "\n"}
 OF_THE_LEDGER = (BEREGNINGSFIL, OPGOERELSESFIL, BOGFOERING)
 TYPE_ORDER = {"T": 0, "K": 1, "N": 2}
 
@@ -270,16 +272,22 @@ def stage(
     ready = outgoing.ready
     waiting: list[tuple[Path, pl.DataFrame, Text]] = []
     for kind, (rows, text) in tables.items():
-        parts = rows.partition_by("kommunekode", as_dict=True)
-        paths = [ready / file_name(kind, kode, run_month, rules) for kode in koder[kind]]
-        waiting += [
-            (path, parts.get((kode,), rows.clear()), text) for path, kode in zip(paths, koder[kind], strict=True)
-        ]
+        parts, nobody = rows.partition_by("kommunekode", as_dict=True), rows.clear()
+        # Files without rows are alike, and a small month has hundreds of them.
+        told = text(nobody)
+        empty = partial(_same, told if isinstance(told, bytes) else told.write_csv(**FORM).encode())
+        for kode in koder[kind]:
+            mine = (parts[kode,], text) if (kode,) in parts else (nobody, empty)
+            waiting.append((ready / file_name(kind, kode, run_month, rules), *mine))
     with ThreadPoolExecutor(os.cpu_count()) as writers:
         list(writers.map(_write, waiting))
     proved = outgoing.again | _sums(outgoing.made())
     sums = "".join(f"{summed}  {name}\n" for name, summed in sorted(proved.items()))
     (ready / SUMS).write_text(sums, encoding="utf-8")
+
+
+def _same(told: bytes, _: pl.DataFrame) -> bytes:
+    return told
 
 
 def _write(file: tuple[Path, pl.DataFrame, Text]) -> None:
@@ -293,7 +301,7 @@ def _write(file: tuple[Path, pl.DataFrame, Text]) -> None:
 
 def write_table(path: Path, rows: pl.DataFrame) -> None:
     """Write rows of text and numbers as a CSV file, in the form of all outgoing files."""
-    rows.write_csv(path, separator=";", line_terminator="\n")
+    rows.write_csv(path, **FORM)
 
 
 def copied(place: Place, month: date, koder: Iterable[str], target: Path, *, bom: bool = False) -> dict[str, Path]:
