@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def grids(root: Path, rules: Rulebook, today: date) -> Grids:
     months = month_grid(rules.optaelling.gaelder_fra, last_month(root, rules, today))
     known, lately = senders(root, rules), _lately(root, rules)
     delivered = lately.get_partition_keys()[:-1] if known else []
-    return Grids(months, cell_grid(rules.koder, months), sender_grid(known, lately), delivered)
+    return Grids(months, cell_grid(tuple(rules.koder), months), sender_grid(known, lately), delivered)
 
 
 def _lately(root: Path, rules: Rulebook) -> dg.StaticPartitionsDefinition:
@@ -84,14 +84,23 @@ class _Cells(dg.MultiPartitionsDefinition):
     tags does that cell only.
     """
 
+    @cached_property
+    def _every(self) -> Sequence[dg.MultiPartitionKey]:
+        return super().get_partition_keys()
+
+    def get_partition_keys(self, *_: Any, **__: Any) -> Sequence[dg.MultiPartitionKey]:
+        """Every cell, made once: no clock changes them, and Dagster asks for the ten thousand several times a run."""
+        return self._every
+
     def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:
         """The run tag of a cell, without a tag of each dimension."""
         return {PARTITION_NAME_TAG: partition_key}
 
 
-def cell_grid(koder: list[str], months: dg.StaticPartitionsDefinition) -> dg.MultiPartitionsDefinition:
+@lru_cache(maxsize=4)
+def cell_grid(koder: tuple[str, ...], months: dg.StaticPartitionsDefinition) -> dg.MultiPartitionsDefinition:
     """Municipality x month as cells `KKK|YYYY-MM`."""
-    return _Cells({KOMMUNE: dg.StaticPartitionsDefinition(koder), MAANED: months})
+    return _Cells({KOMMUNE: dg.StaticPartitionsDefinition(list(koder)), MAANED: months})
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
