@@ -51,7 +51,8 @@ settings.load_profile("refusion")
 ASKING = duckdb.connect(config={"threads": 1})
 MONTHS = ("2024-02", "2024-03", "2024-04")
 WRITER_SECONDS = 60
-# The tests are as many at a time as there are cores; only the command itself runs with the threads of the product.
+# The tests are as many at a time as there are cores, and threads that wait for each other double the work of a small
+# month. The example and every command in a process of its own run with the threads of the product.
 OF_THE_PRODUCT, warehouse.THREADS = warehouse.THREADS, 1
 
 
@@ -163,7 +164,6 @@ class DataRoot:
         with (
             mock.patch.dict(os.environ, self.environment, clear=True),
             mock.patch.object(sys, "argv", ["refusion", *arguments]),
-            mock.patch.object(warehouse, "THREADS", OF_THE_PRODUCT),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
@@ -273,7 +273,8 @@ def example(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Example
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
             shutil.copytree(EXAMPLE / "data" / "raw", first.path / "raw")
-            kept.write_bytes(pickle.dumps({month: first.koer(month).out for month in MONTHS}))
+            with mock.patch.object(warehouse, "THREADS", OF_THE_PRODUCT):
+                kept.write_bytes(pickle.dumps({month: first.koer(month).out for month in MONTHS}))
     shutil.copytree(first.path, own.path, dirs_exist_ok=True)
     out = pickle.loads(kept.read_bytes())  # noqa: S301  written by a worker of this run
     said = {month: Ran(0, text.replace(str(first.path), str(own.path)), "") for month, text in out.items()}
