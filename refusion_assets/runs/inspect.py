@@ -39,6 +39,7 @@ FROM opgoerelse.kendt_fil QUALIFY maaned = $month AND sha256 IS NOT NULL ORDER B
 LEDGERS = """
 SELECT koersel, count(*), sum(refusion_oere) FROM opgoerelse.postering
 WHERE koersel IN (SELECT unnest($closed::BIGINT[])) GROUP BY 1 ORDER BY 1"""
+OF_RUNS = ("opgoerelse.koersel", "opgoerelse.kaede")
 MADE_AGAIN = "den næste udgivelse laver den igen"
 MOVED_AWAY = "flyt den væk, så laver den næste udgivelse den igen"
 
@@ -98,19 +99,23 @@ def _session(place: Place) -> Iterator[Session]:
             yield session
 
 
+def _known(session: Session) -> tuple[Any, Any, dict[int, tuple[int, str]], dict[date, date]]:
+    """The runs, the links of the chain, the heads of the log by run, and the day that a month's files were deleted."""
+    runs, chain = (session.frame(f"FROM {table} ORDER BY 1").rows(named=True) for table in OF_RUNS)
+    heads = session.frame("SELECT koersel, linjer, hoved FROM opgoerelse.opslagshoved ORDER BY 1").rows()
+    return runs, chain, {row[0]: row[1:] for row in heads}, deleted_files(session)
+
+
 class _Inspection:
-    """One inspection of a place. Each question has a session of its own, so that no run waits long for it."""
+    """One inspection of a place. Each large question has a session of its own, so that no run waits long for it."""
 
     def __init__(self, place: Place) -> None:
         if not place.warehouse.path.exists():
             raise Stop(f"der er intet lager i {place.root}; er REFUSION_DATA rigtig?")
         self.place = place
-        self.runs = self._ask(lambda session: session.frame("FROM opgoerelse.koersel ORDER BY 1").rows(named=True))
-        self.chain = self._ask(lambda session: session.frame("FROM opgoerelse.kaede ORDER BY 1").rows(named=True))
-        heads = "SELECT koersel, linjer, hoved FROM opgoerelse.opslagshoved ORDER BY 1"
-        self.heads = {row[0]: row[1:] for row in self._ask(lambda session: session.frame(heads).rows())}
         self.rules: dict[str, str] = {}
-        self.deleted = self._ask(deleted_files)
+        # They are as many as there are runs, so one session answers all of these.
+        self.runs, self.chain, self.heads, self.deleted = self._ask(_known)
 
     def _ask(self, question: Callable[[Session], T]) -> T:
         with _session(self.place) as session:
