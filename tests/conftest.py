@@ -81,6 +81,15 @@ def _left_to_the_system() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _fonts_listed_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
+    """Every process finds the list of fonts that the first one made; it takes longer to make than a small month."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "matplotlib"
+    with mock.patch.dict(os.environ, {"MPLCONFIGDIR": str(shared)}):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _numbers_of_people_are_the_same_in_every_root() -> Iterator[None]:
     """Tests compare the tables of two roots, which give a person the same number only under the same secret."""
     with mock.patch.object(classified, "numbering_secret", return_value=""):
