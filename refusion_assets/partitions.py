@@ -88,9 +88,23 @@ class _Cells(dg.MultiPartitionsDefinition):
     def _every(self) -> Sequence[dg.MultiPartitionKey]:
         return super().get_partition_keys()
 
+    @cached_property
+    def _stretches(self) -> dict[dg.PartitionKeyRange, Sequence[Any]]:
+        return {}
+
     def get_partition_keys(self, *_: Any, **__: Any) -> Sequence[dg.MultiPartitionKey]:
         """Every cell, made once: no clock changes them, and Dagster asks for the ten thousand several times a run."""
         return self._every
+
+    def get_partition_keys_in_range(
+        self, partition_key_range: dg.PartitionKeyRange, dynamic_partitions_store: Any = None
+    ) -> Sequence[Any]:
+        """The cells from one to another, made once: Dagster asks for all those of a run at the metadata of each."""
+        if partition_key_range not in self._stretches:
+            self._stretches[partition_key_range] = super().get_partition_keys_in_range(
+                partition_key_range, dynamic_partitions_store
+            )
+        return self._stretches[partition_key_range]
 
     def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:
         """The run tag of a cell, without a tag of each dimension."""
