@@ -40,7 +40,7 @@ from refusion_assets.place import PACKAGE, Place
 from refusion_assets.store import durable, events
 from refusion_assets.store import session as warehouse
 from refusion_assets.store.session import Session
-from tests.kit.data_root import EXAMPLE, RULES, Row
+from tests.kit.data_root import EXAMPLE, RULES, Row, rules_of_few
 from tests.kit.senders import OTHER, Senders
 from tests.kit.timeline import CPR
 
@@ -51,6 +51,7 @@ settings.load_profile("refusion")
 ASKING = duckdb.connect(config={"threads": 1})
 MONTHS = ("2024-02", "2024-03", "2024-04")
 WRITER_SECONDS = 60
+OF_THE_EXAMPLE = ("161", "169", "250", "665", "860")
 # The tests are as many at a time as there are cores, and threads that wait for each other double the work of a small
 # month. The example and every command in a process of its own run with the threads of the product.
 OF_THE_PRODUCT, warehouse.THREADS = warehouse.THREADS, 1
@@ -288,6 +289,18 @@ def example(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Example
     out = pickle.loads(kept.read_bytes())  # noqa: S301  written by a worker of this run
     said = {month: Ran(0, text.replace(str(first.path), str(own.path)), "") for month, text in out.items()}
     return Example(own, said, {month: own.files(month) for month in said})
+
+
+@pytest.fixture(scope="session")
+def small_example(tmp_path_factory: pytest.TempPathFactory) -> DataRoot:
+    """The example after three runs, the last by the command, under rules with its municipalities: few files."""
+    folder = tmp_path_factory.mktemp("lille-eksempel")
+    root = DataRoot(folder / "data", rules_of_few(folder / "rules", OF_THE_EXAMPLE))
+    shutil.copytree(EXAMPLE / "data" / "raw", root.path / "raw")
+    for month in MONTHS[:-1]:
+        root.run(month)
+    root.koer(MONTHS[-1])
+    return root
 
 
 @pytest.fixture

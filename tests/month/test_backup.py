@@ -16,7 +16,7 @@ from refusion_assets.files.delivered import fingerprint
 from refusion_assets.runs import backup
 from refusion_assets.store import key as keys
 from refusion_assets.store.publish import publish
-from tests.conftest import DataRoot, Example, Ran
+from tests.conftest import DataRoot, Ran
 from tests.kit.data_root import read_csv, write_manifest
 
 MONTH, NEXT = "2024-04", "2024-05"
@@ -36,8 +36,8 @@ def plain(root: Path, citizens: list[tuple[str]]) -> list[str]:
 
 
 @pytest.fixture
-def root(example: Example, tmp_path: Path) -> DataRoot:
-    return example.root.copy(tmp_path)
+def root(small_example: DataRoot, tmp_path: Path) -> DataRoot:
+    return small_example.copy(tmp_path)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Any history through raw files and the warehouse: what is kept from month to month must not show."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import date
@@ -25,7 +24,7 @@ from refusion_assets.files import separated
 from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot
 from tests.kit import timeline
-from tests.kit.data_root import RULES, WEEKS, plain_weeks, write_file, write_register
+from tests.kit.data_root import RULES, WEEKS, plain_weeks, rules_of_few, write_file, write_register
 from tests.kit.timeline import CPR, KOMMUNER, History, examples, histories
 
 RULEBOOK = load(RULES)
@@ -33,12 +32,7 @@ RULEBOOK = load(RULES)
 
 def few_kommuner(folder: Path) -> DataRoot:
     """An empty data root under rules with the few municipalities of the histories; a run writes few files."""
-    rules = Path(shutil.copytree(RULES, folder / "rules"))
-    header, *lines = (rules / "kommuner.csv").read_text("utf-8").splitlines(keepends=True)
-    (rules / "kommuner.csv").unlink()
-    few = [line for line in lines if line[:3] in (*KOMMUNER, "751")]
-    (rules / "kommuner.csv").write_text("".join([header, *few]), encoding="utf-8")
-    return DataRoot(folder, rules)
+    return DataRoot(folder, rules_of_few(folder / "rules", (*KOMMUNER, "751")))
 
 
 def deliver(root: Path, history: History, month: str) -> None:
