@@ -23,7 +23,7 @@ from refusion_assets.place import environment
 from refusion_assets.store import events
 from tests.conftest import DataRoot, Example
 from tests.kit import rule_edits
-from tests.kit.data_root import RULES, csv_bytes, read_csv, rewrite, write_manifest
+from tests.kit.data_root import csv_bytes, read_csv, rewrite, write_manifest
 
 STATE = "SELECT * EXCLUDE regelversion FROM refusion.borger_uge_ydelse ORDER BY ALL"
 TABLES = {
@@ -38,9 +38,9 @@ MADE = ("classified.krav", "duration.forloeb", "refusion.borger_uge_ydelse")
 
 
 @pytest.fixture
-def root(example: Example, tmp_path: Path) -> DataRoot:
+def root(small_example: DataRoot, tmp_path: Path) -> DataRoot:
     """A copy of the example after its three runs, with rules of its own."""
-    return replace(example.root.copy(tmp_path), rules=Path(shutil.copytree(RULES, tmp_path / "rules")))
+    return replace(small_example.copy(tmp_path), rules=Path(shutil.copytree(small_example.rules, tmp_path / "rules")))
 
 
 @pytest.fixture
