@@ -265,9 +265,10 @@ class _Inspection:
             (found.fejl if lost else found.bemaerk).append(f"{READING / STATE} mangler; {MADE_AGAIN}")
             return
         paths = [root / part.path for part in state.dele]
-        wrong = [
-            path for path, said, part in zip(paths, _hashes(paths), state.dele, strict=True) if said != part.sha256
-        ]
+        # Readers may still have the files of the state before open; the next publishing removes them.
+        kept = [part for part in (before.dele if before else ()) if (root / part.path).exists()]
+        said = {root / part.path: part.sha256 for part in (*kept, *state.dele)}
+        wrong = [path for path, now in zip(said, _hashes([*said]), strict=True) if now != said[path]]
         if State.read(root) != state:  # a publishing came between
             self._published(found)
             return
@@ -283,7 +284,7 @@ class _Inspection:
             if not views_are_of(lager, state):
                 found.fejl.append(f"{lager.published.relative_to(root)} er ikke tilstandens; {MADE_AGAIN}")
         found.hele["udgivne filer"] = len(paths)
-        if not wrong:
+        if not {*paths} & {*wrong}:
             self._rows(state, found)
 
     def _rows(self, state: State, found: Report) -> None:

@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from refusion_assets.store.publish import publish
+from refusion_assets.store.state import BEFORE, State
 from tests.conftest import DataRoot
 
 FIRST, SECOND, OPEN = "2024-02", "2024-03", "2024-04"
@@ -29,19 +30,27 @@ def sql(*statements: str) -> Callable[[DataRoot], None]:
 
 
 def one(root: DataRoot, form: str) -> Path:
-    """The first file of a form; of a published table the newest, as those of the state before are not proved."""
+    """The first file of a form; of a published table the newest, which the state of now names."""
     newest = form.startswith(("lager/laesning/", "udgivet/tabeller/"))
     return min(root.path.glob(form), key=lambda path: (-path.stat().st_mtime_ns if newest else 0, path))
 
 
 def byte(form: str) -> Callable[[DataRoot], None]:
-    def spoil(root: DataRoot) -> None:
-        path = one(root, form)
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
+    return lambda root: other_byte(one(root, form))
 
-    return spoil
+
+def other_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def file_of_the_state_before(root: DataRoot) -> None:
+    """Another byte in a file that readers may have open, and that the state of now no longer names."""
+    now, before = State.read(root.path), State.read(root.path, BEFORE)
+    assert now is not None
+    assert before is not None
+    other_byte(root.path / next(part.path for part in before.dele if part not in now.dele))
 
 
 def gone(form: str) -> Callable[[DataRoot], None]:
@@ -126,6 +135,7 @@ TOUCHED = [
     (foreign("udgivet/tabeller/x.parquet"), "Fælles", "x.parquet er ikke en af dem"),
     (byte("udgivet/ydelsesrefusion.duckdb"), "Fælles", "er ikke tilstandens"),
     (resaid, "Fælles", "har ikke de"),
+    (file_of_the_state_before, "Fælles", "er ændret; flyt den væk"),
     (other_ledger, "Fælles", "kladden i den udgivne tilstand er ikke lagerets"),
 ]  # fmt: skip
 
