@@ -274,8 +274,10 @@ class Warehouse:
         """A session without a transaction on the live file, with its log of commits moved into it.
 
         Nobody else can write or read the live file meanwhile. Locked if somebody has it open for longer than the
-        patience.
+        patience. Where it is gone, it is made again of the published state.
         """
+        if not self.path.exists():
+            self._take_back()
         with self._readable(self.path), self._connect(self.path, patience=patience) as connection:
             connection.execute("CHECKPOINT")
             yield Session(connection)

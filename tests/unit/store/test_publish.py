@@ -340,6 +340,14 @@ def test_a_full_proof_names_what_was_changed_past_the_program_and_not_what_a_run
     assert (publish.prove(warehouse)[1], seen(warehouse)) == ([], (4, 2401))
 
 
+def test_a_full_proof_makes_a_live_file_that_is_gone_again_of_the_state(warehouse: Warehouse) -> None:
+    warehouse.path.unlink()
+    warehouse.path.with_name(f"{warehouse.path.name}.wal").unlink(missing_ok=True)
+    assert (publish.prove(warehouse)[1], seen(warehouse)) == ([], (2, 1600))
+    with warehouse.watching() as live:
+        assert live.count("opgoerelse.postering") == 20
+
+
 def test_a_full_proof_of_a_large_table_names_the_part(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publish, "CUT_FROM", 5)
     assert publish.prove(warehouse)[1] != []  # a file of the whole table is no longer a part
