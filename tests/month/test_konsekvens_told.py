@@ -53,8 +53,8 @@ def test_a_run_that_holds_the_warehouse_does_not_hinder_the_estimate(root: DataR
     with root.place.warehouse.open() as session:
         session.run("DELETE FROM refusion.borger_uge_ydelse")
         assert asked(root, GAELDENDE).virkning.celler.height > 0
-        session.run("ROLLBACK")
-        session.run("BEGIN")
+        session.connection.execute("ROLLBACK")
+        session.connection.execute("BEGIN")
 
 
 def test_the_files_are_those_of_the_contract_and_name_no_person(root: DataRoot, tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_file_that_is_first_by_a_line_of_somebody_else_is_first_in_the_second_
 def test_a_warehouse_of_an_earlier_version_is_refused_with_what_to_do(example_root: DataRoot) -> None:
     with example_root.place.warehouse.open() as session:
         session.connection.execute("ALTER TABLE classified.dom RENAME COLUMN trukket TO tilbage")
-        session.run("COMMENT ON TABLE identitet.borger IS 'en anden'")
+        session.connection.execute("COMMENT ON TABLE identitet.borger IS 'en anden'")
     told = r"tidligere udgave af programmet \(classified\.dom\); flyt mappen lager"
     with pytest.raises(Stop, match=told), example_root.place.warehouse.open():
         pass

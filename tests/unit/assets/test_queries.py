@@ -35,9 +35,9 @@ def warehouse() -> Iterator[Session]:
 @pytest.fixture
 def session(warehouse: Session) -> Iterator[Session]:
     """The empty warehouse, with names of temporary tables from one on; what a test puts there is taken back."""
-    warehouse.run("BEGIN")
+    warehouse.connection.execute("BEGIN")
     yield Session(warehouse.connection)
-    warehouse.run("ROLLBACK")
+    warehouse.connection.execute("ROLLBACK")
 
 
 def put(session: Session, table: str, columns: str, *rows: tuple[object, ...]) -> None:
