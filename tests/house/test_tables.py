@@ -148,6 +148,24 @@ def test_every_table_is_written_by_its_owner_alone() -> None:
     assert climbing == set()
 
 
+def asks_and_changes(found: Module) -> list[str]:
+    """The statements that change rows, given to a function of a session that only asks: `publish` would not know."""
+    calls = [
+        node for node in ast.walk(found.tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
+    asking = ("frame", "value", "integer", "pairs", "day", "count")
+    return [
+        shown(call.args[0]) for call in calls
+        if call.func.attr in asking and call.args and WRITES.match(shown(call.args[0]).strip())  # type: ignore[attr-defined]
+    ]  # fmt: skip
+
+
+def test_rows_are_changed_where_publishing_hears_of_it() -> None:
+    assert [text for path in MODULES for text in asks_and_changes(module(path))] == []
+    code = 'def f(session):\n    session.value("DELETE FROM raw.fil RETURNING fil_id")\n'
+    assert asks_and_changes(Module(PACKAGE / "assets" / "new.py", code)) != []
+
+
 def test_every_owner_writes_its_tables() -> None:
     writing = {(found.name, table) for found in map(module, MODULES) for table in written(found)}
     idle = {table for table in TABLES if not any(said == table and owns(name, table) for name, said in writing)}
