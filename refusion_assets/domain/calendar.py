@@ -1,4 +1,4 @@
-"""Understands the calendar: weeks named by their Monday, and the parts a week is cut in by a month."""
+"""Understands the calendar: weeks named by their Monday, the parts a month cuts them in, and the one rounding."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,15 @@ import polars as pl
 Ints = npt.NDArray[np.int64]
 T = TypeVar("T")
 EPOCH = date(1970, 1, 1)
+
+
+def round_half_away(numerator: Ints, denominator: Ints | int) -> Ints:
+    """Numerator / denominator in whole øre, half away from zero: the one rounding of money.
+
+    Hjemmel: rules.md section 5 (a reading; the order's rule on rounding was not found).
+    """
+    magnitude: Ints = (2 * np.abs(numerator) + denominator) // (2 * np.asarray(denominator))
+    return np.sign(numerator) * magnitude
 
 
 def day_number(day: date) -> int:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from refusion_assets import figures
-from refusion_assets.domain.calendar import last_day
+from refusion_assets.domain.calendar import last_day, round_half_away
 from refusion_assets.domain.konsekvens import COUNTS, FORSLAG, GAELDENDE, MONEY, UDEN_TRIN, WHERE, Virkning
-from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.rules.proposal import FORAELDELSE, Forskel
 from refusion_assets.domain.stop import Stop

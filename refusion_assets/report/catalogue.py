@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from refusion_assets.domain.calendar import round_half_away
 from refusion_assets.domain.contract import described
 from refusion_assets.domain.findings.statement import AARSAGER
 from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opfoelgning.views import VIEWS
 from refusion_assets.domain.opgoerelse.ledger import ydelse_navne
-from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.wording import thousands
 from refusion_assets.figures import table

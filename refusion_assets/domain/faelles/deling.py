@@ -9,6 +9,7 @@ import numpy as np
 import pandera.polars as pa
 import polars as pl
 
+from refusion_assets.domain.calendar import round_half_away
 from refusion_assets.domain.contract import Contract, kinds_of
 from refusion_assets.domain.faelles.aftale import (
     WHOLE,
@@ -23,7 +24,6 @@ from refusion_assets.domain.faelles.aftale import (
     participants,
     units,
 )
-from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import Kommune
 from refusion_assets.domain.stop import Stop
 

@@ -5,7 +5,7 @@ from datetime import date
 
 import numpy as np
 
-from refusion_assets.domain.calendar import last_day
+from refusion_assets.domain.calendar import last_day, round_half_away
 from refusion_assets.domain.elsewhere import ANDRE
 from refusion_assets.domain.forklar.model import (
     Aarsag,
@@ -19,7 +19,6 @@ from refusion_assets.domain.forklar.model import (
     Uge,
 )
 from refusion_assets.domain.forklar.words import day, few, kroner, listed, month, plural, small, span, weeks, where
-from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import LOVENS_TAELLER
 
 OTHER_NOW = "Reglerne, som de er nu, siger andet; posten, der gjaldt ved beregningen, vises ikke."

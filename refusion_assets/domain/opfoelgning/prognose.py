@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from refusion_assets.domain.calendar import Grid, Ints, day_number, last_day, make_grid, next_month
+from refusion_assets.domain.calendar import Grid, Ints, day_number, last_day, make_grid, next_month, round_half_away
 from refusion_assets.domain.opfoelgning.views import Prognose
 from refusion_assets.domain.refusion.rates import SIDE_INGEN, SIDE_MEDFINANSIERING, SIDE_REFUSION, Rates, make_rates
-from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import Rulebook
 
 TRAINED, AHEAD, PRICED = 24, 12, 3

@@ -7,10 +7,9 @@ from datetime import date
 
 import polars as pl
 
-from refusion_assets.domain.calendar import month_range, next_month
+from refusion_assets.domain.calendar import month_range, next_month, round_half_away
 from refusion_assets.domain.opfoelgning.views import Budget
 from refusion_assets.domain.opfoelgning.views import Gevinst as Gains
-from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import Gevinst, Rulebook
 
 HEAD = ("Kommunekode", "Konto", "Beløb")

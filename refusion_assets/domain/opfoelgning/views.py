@@ -10,8 +10,8 @@ import numpy as np
 import pandera.polars as pa
 import polars as pl
 
+from refusion_assets.domain.calendar import round_half_away
 from refusion_assets.domain.contract import Contract, kinds_of
-from refusion_assets.domain.refusion.split import round_half_away
 from refusion_assets.domain.rules.entries import Rulebook
 
 KEY = ["koersel", "maaned", "kommunekode"]

@@ -7,13 +7,13 @@ import numpy.typing as npt
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.calendar import Grid, Ints
+from refusion_assets.domain.calendar import Grid, Ints, round_half_away
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.duration.count import Counted
 from refusion_assets.domain.refusion.price import MOST_KOMMUNER, financing, percentages
 from refusion_assets.domain.refusion.rates import Rates
 from refusion_assets.domain.refusion.residence import NO_KOMMUNE
-from refusion_assets.domain.refusion.split import KEY, round_half_away, split
+from refusion_assets.domain.refusion.split import KEY, split
 from refusion_assets.domain.rules.entries import Fleksbidrag, Rulebook, spans
 
 MONTH = ["borger_id", "maaned", "kommunekode"]

@@ -7,9 +7,9 @@ import numpy as np
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.calendar import Ints
+from refusion_assets.domain.calendar import Ints, round_half_away
 from refusion_assets.domain.contract import Contract
-from refusion_assets.domain.refusion.split import KEY, round_half_away
+from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.domain.rules.entries import Rulebook, in_force
 
 GROUP = ["borger_id", "ydelse_id"]

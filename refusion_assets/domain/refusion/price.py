@@ -7,14 +7,14 @@ import numpy.typing as npt
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.calendar import Grid, Ints
+from refusion_assets.domain.calendar import Grid, Ints, round_half_away
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.duration.count import Counted
 from refusion_assets.domain.duration.spells import numbers
 from refusion_assets.domain.refusion.maximum import OverLoft, limit
 from refusion_assets.domain.refusion.rates import SIDE_REFUSION, Rates
 from refusion_assets.domain.refusion.residence import NO_KOMMUNE
-from refusion_assets.domain.refusion.split import KEY, Parts, placements, round_half_away, split
+from refusion_assets.domain.refusion.split import KEY, Parts, placements, split
 from refusion_assets.domain.rules.entries import Rulebook
 
 MOST_KOMMUNER = 1000

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandera.polars as pa
 import polars as pl
 
-from refusion_assets.domain.calendar import Grid, Ints, expand
+from refusion_assets.domain.calendar import Grid, Ints, expand, round_half_away
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.refusion.rates import NEVER, Rates, eras
 from refusion_assets.domain.rules.entries import Rulebook
@@ -76,15 +76,6 @@ class Spread:
             weekdays = _weekdays_before(day + 1) - _weekdays_before(self.start)[claim]
             done = np.where((self._weekdays > 0)[claim], weekdays, done)
         return round_half_away(self.amount[claim] * np.maximum(done, 0), self.days[claim])
-
-
-def round_half_away(numerator: Ints, denominator: Ints | int) -> Ints:
-    """Numerator / denominator in whole øre, half away from zero: the one rounding of money.
-
-    Hjemmel: rules.md section 5 (a reading; the order's rule on rounding was not found).
-    """
-    magnitude: Ints = (2 * np.abs(numerator) + denominator) // (2 * np.asarray(denominator))
-    return np.sign(numerator) * magnitude
 
 
 def _weekdays_before(day: Ints) -> Ints:

@@ -15,6 +15,7 @@ from refusion_assets.domain.calendar import (
     month_of,
     month_range,
     next_month,
+    round_half_away,
     years_before,
 )
 
@@ -164,3 +165,11 @@ def test_ranges_are_laid_out_number_by_number_and_an_empty_one_has_none() -> Non
     assert (place.tolist(), number.tolist()) == ([0, 0, 2], [3, 4, 5])
     nothing = np.array([], np.int64)
     assert [part.tolist() for part in expand(nothing, nothing)] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("numerator", "denominator", "rounded"),
+    [(1, 2, 1), (-1, 2, -1), (3, 2, 2), (-3, 2, -2), (49, 100, 0), (-49, 100, 0), (50, 100, 1), (7, 7, 1), (0, 5, 0)],
+)
+def test_halves_are_rounded_away_from_zero(numerator: int, denominator: int, rounded: int) -> None:
+    assert round_half_away(np.array([numerator]), denominator).tolist() == [rounded]

@@ -3,12 +3,11 @@
 from dataclasses import replace
 from datetime import date, timedelta
 
-import numpy as np
 import polars as pl
 import pytest
 
 from refusion_assets.domain.calendar import as_date
-from refusion_assets.domain.refusion.split import Parts, round_half_away, split
+from refusion_assets.domain.refusion.split import Parts, split
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.rulebook.load import load
 from tests.kit.data_root import RULES, rates_of, with_reading
@@ -48,14 +47,6 @@ def oere_of(*arguments: object, **options: object) -> list[int]:
 def left_out(parts: Parts) -> tuple[int, int, int]:
     """Øre before the benefit is settled, after the run, and of a benefit that is not settled."""
     return parts.foer_finansiering.item(), parts.ikke_forfalden.item(), parts.uden_afregning.item()
-
-
-@pytest.mark.parametrize(
-    ("numerator", "denominator", "rounded"),
-    [(1, 2, 1), (-1, 2, -1), (3, 2, 2), (-3, 2, -2), (49, 100, 0), (-49, 100, 0), (50, 100, 1), (7, 7, 1), (0, 5, 0)],
-)
-def test_halves_are_rounded_away_from_zero(numerator: int, denominator: int, rounded: int) -> None:
-    assert round_half_away(np.array([numerator]), denominator).tolist() == [rounded]
 
 
 def test_the_largest_amount_over_the_longest_period_keeps_every_oere() -> None:
