@@ -11,10 +11,14 @@ from datetime import date
 import pandera.polars as pa
 import polars as pl
 
+from refusion_assets.domain.calendar import round_half_away
 from refusion_assets.domain.contract import Contract
 from refusion_assets.domain.raw import AMOUNTS, BIT, REQUIRED, bits, is_possible_cpr
 from refusion_assets.domain.rules.entries import Rulebook, spans
 from refusion_assets.domain.wording import DAY, MONTH
+
+LARGEST, HUNDREDTHS = 999_999_999_999, 100
+"""The most øre that an amount field can hold, and what a unit is counted in, as an amount field has two decimals."""
 
 
 class Linje(Contract, key=["fil_id", "linje"]):
@@ -56,6 +60,31 @@ def konto_table(rules: Rulebook) -> pl.DataFrame:
     return pl.DataFrame(series)
 
 
+def _version(ydelse_id: str, since: date, until: date) -> pl.Expr:
+    """True on rows of a benefit whose period begins from `since` until before `until`."""
+    version = pl.col("ydelse_id") == ydelse_id
+    if since != date.min:
+        version &= pl.col("periode_start") >= since
+    return version if until == date.max else version & (pl.col("periode_start") < until)
+
+
+def _in_money(number: pl.Expr, rules: Rulebook) -> pl.Expr:
+    """The sum of a row's amount fields in øre: of a benefit with a price, hundredths of units times the price.
+
+    The price is the one on the first day of the period. Null where the product has more than ten digits of kroner.
+    """
+    if not rules.enhedspriser:
+        return number
+    price = pl.lit(None, dtype=pl.Int64)
+    for name in sorted({entry.ydelse_id for entry in rules.enhedspriser}):
+        for entry, since, until in spans([p for p in rules.enhedspriser if p.ydelse_id == name], back=True):
+            price = pl.when(_version(name, since, until)).then(pl.lit(entry.pris_oere)).otherwise(price)
+    fits = number.abs() <= HUNDREDTHS * LARGEST // price
+    product = pl.when(fits).then(number * price).otherwise(0)
+    oere = product.map_batches(lambda many: pl.Series(round_half_away(many.to_numpy(), HUNDREDTHS)), pl.Int64)
+    return pl.when(price.is_null()).then(number).when(fits).then(oere)
+
+
 def _amount(rules: Rulebook) -> pl.Expr:
     """A row's amount in øre: the amount fields of the benefit's version less repaid help. § 5, stk. 4."""
     before_atp = rules.laesning("beloebsgrundlag") == "felt0014_er_foer_atp"
@@ -64,16 +93,12 @@ def _amount(rules: Rulebook) -> pl.Expr:
         s for name in rules.ydelse_ids for s in spans([y for y in rules.ydelser if y.ydelse_id == name], back=True)
     ]
     for ydelse, since, until in versions:
-        version = pl.col("ydelse_id") == ydelse.ydelse_id
-        if since != date.min:
-            version &= pl.col("periode_start") >= since
-        if until != date.max:
-            version &= pl.col("periode_start") < until
+        version = _version(ydelse.ydelse_id, since, until)
         key = ydelse.felter, before_atp and ydelse.lov_nr in ("1", "2")
         fields[key] = fields[key] | version if key in fields else version
     total = pl.lit(None, dtype=pl.Int64)
     for (felter, less_atp), chosen in fields.items():
-        amount = pl.sum_horizontal(pl.col(f"Felt{felt}").fill_null(0) for felt in felter)
+        amount = _in_money(pl.sum_horizontal(pl.col(f"Felt{felt}").fill_null(0) for felt in felter), rules)
         atp = pl.col("Felt0046").fill_null(0) if less_atp else pl.lit(0)
         total = pl.when(chosen).then(amount - atp - pl.col("Felt0098").fill_null(0)).otherwise(total)
     return total
@@ -109,7 +134,9 @@ def _row_rules(rules: Rulebook) -> list[tuple[str, pl.Expr]]:
             | (art_t & _missing("ReferenceID"))
             | (~national & _missing("Kommunekode"))
             | (pl.col("ulaeselig") & ~pl.col("subjekt_bit") != 0)
-            | (pl.col("Felt0098") < 0).fill_null(value=False),
+            | (pl.col("Felt0098") < 0).fill_null(value=False)
+            # Units times the price is more than an amount can be.
+            | (art_i & pl.col("ydelse_id").is_not_null() & pl.col("beloeb_oere").is_null()),
         ),
         (
             "EI-002",
@@ -153,13 +180,14 @@ def judge(rows: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
         periode_start=pl.when(use_214).then(pl.col("Felt0214_start")).otherwise(pl.col("Felt0215_start")),
         periode_slut=pl.when(use_214).then(pl.col("Felt0214_slut")).otherwise(pl.col("Felt0215_slut")),
     )
+    frame = frame.with_columns(beloeb_oere=_amount(rules))
     verdict = pl.lit(None, dtype=pl.String)
     for rule, broken in reversed(_row_rules(rules)):
         verdict = pl.when(broken.fill_null(value=False)).then(pl.lit(rule)).otherwise(verdict)
     # A row on an unknown account gets the sum of all amount fields, so that its money is counted.
     benefit = [name for name in AMOUNTS if name not in ("Felt0046", "Felt0098")]
     every = pl.sum_horizontal(pl.col(name).fill_null(0) for name in benefit) - pl.col("Felt0098").fill_null(0)
-    judged = frame.with_columns(regel=verdict, beloeb_oere=_amount(rules)).with_columns(
+    judged = frame.with_columns(regel=verdict).with_columns(
         beloeb_oere=pl.coalesce("beloeb_oere", every), subjekt=pl.when("muligt_cpr").then("subjekt"), **_warnings()
     )
     return judged.collect()

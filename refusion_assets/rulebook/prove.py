@@ -223,6 +223,25 @@ def _prove_maxima(rules: Rulebook) -> None:
                 raise RuleError(f"{where}: ydelse {name} afregnes aldrig (side ingen); fjern den fra ydelser")
 
 
+def _prove_unit_prices(rules: Rulebook) -> None:
+    """Every price is above 0, of a known benefit, and a benefit with a price has one from its first day on."""
+    first = {y.ydelse_id: y.gaelder_fra for y in reversed(rules.ydelser)}
+    for number, pris in enumerate(rules.enhedspriser):
+        where = f"enhedspriser.toml, pris {pris.ydelse_id} fra {pris.gaelder_fra}"
+        if pris.ydelse_id not in first:
+            raise RuleError(
+                f"{where}: ydelse {pris.ydelse_id} findes ikke i ydelser.csv; ret den, eller tilføj ydelsen"
+            )
+        if pris.pris_oere < 1:
+            raise RuleError(f"{where}: pris_oere = {pris.pris_oere}; skriv 1 eller mere, i hele øre for een enhed")
+        begins = first[pris.ydelse_id]
+        earlier = number and rules.enhedspriser[number - 1].ydelse_id == pris.ydelse_id
+        if not earlier and pris.gaelder_fra > begins:
+            raise RuleError(
+                f"{where}: hul; ydelsen gælder fra {begins}, så dens første pris skal gælde fra den dag eller før"
+            )
+
+
 def _prove_limits(rules: Rulebook) -> None:
     """Every limit on corrections has one length and a first run month, unique in its direction."""
     for entry in rules.foraeldelse:
@@ -310,6 +329,7 @@ def prove(rules: Rulebook) -> None:
     _prove_gains(rules)
     _prove_counters(rules)
     _prove_maxima(rules)
+    _prove_unit_prices(rules)
     _prove_staircases(rules)
     _prove_benefits(rules)
     _prove_controls(rules)

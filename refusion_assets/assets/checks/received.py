@@ -11,7 +11,7 @@ from refusion_assets.assets.gate import Asked, first_run
 from refusion_assets.assets.opgoerelse import known_files
 from refusion_assets.assets.raw.let_pass import as_accepted, decided
 from refusion_assets.domain.calendar import next_month
-from refusion_assets.domain.classified import judge
+from refusion_assets.domain.classified import HUNDREDTHS, judge
 from refusion_assets.domain.findings.outcome import MOST_NAMED, Outcome, by_rule, judged
 from refusion_assets.domain.findings.weeks import person_findings
 from refusion_assets.domain.findings.words import FILREGLER, LINJEREGLER, UGEREGLER
@@ -38,7 +38,7 @@ FROM (
 GROUP BY ALL ORDER BY abs(oere) DESC, f.kilde, f.enhed"""
 
 
-# If all fields of an amount together are within a bound, the amount is too.
+# If all fields of an amount together are within a bound, the amount is too; units are held against the dearest price.
 LARGE = f"""
 SELECT i.*, f.kilde, f.enhed, f.filnavn FROM raw.indberetning i JOIN raw.fil f USING (fil_id)
 WHERE f.kendt_fra = $month AND NOT f.dublet AND i.Indberetningsart = 'I'
@@ -180,7 +180,10 @@ def large_lines(session: Session, rules: Rulebook, month: date) -> list[Fault]:
     Reads the delivered lines, before reversals and other lines are applied. Øre.
     """
     graenser = line_bounds(rules)
-    rows = session.frame(LARGE, month=month, least=graenser["graense_oere"].min())
+    dearest = max((entry.pris_oere for entry in rules.enhedspriser), default=0)
+    bound = int(graenser["graense_oere"].min())  # type: ignore[arg-type]
+    least = bound if dearest <= HUNDREDTHS else bound * HUNDREDTHS // dearest - 1
+    rows = session.frame(LARGE, month=month, least=least)
     if rows.is_empty():
         return []
     good = judge(rows, rules).filter(pl.col("regel").is_null()).join(graenser, on="ydelse_id")

@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
-from refusion_assets.domain.rules.entries import Genoptjening, Konto, Rulebook, Trappe, Ydelse
+from refusion_assets.domain.rules.entries import Enhedspris, Genoptjening, Konto, Rulebook, Trappe, Ydelse
 
 HALF = Fraction(1, 2)
 
@@ -98,7 +98,8 @@ DATES = (
 )
 AMOUNTS = ("Felt0014", "Felt0037", "Felt0038", "Felt0046", "Felt0048", "Felt0098")
 Key = tuple[str, str, str, str, str, str]
-Dated = TypeVar("Dated", Ydelse, Genoptjening, Trappe)
+Dated = TypeVar("Dated", Ydelse, Genoptjening, Trappe, Enhedspris)
+LARGEST = 10**12 - 1  # øre: ten digits of kroner and two decimals
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,14 @@ def _ei_001(row: Raekke, kommunal: bool) -> str | None:
     return None if complete and readable else "EI-001"
 
 
+def _too_much(row: Raekke, rules: Rulebook) -> str | None:
+    """EI-001 too: the units of a readable report times their price are more than an amount field could say."""
+    if row.konto is None or all(entry.ydelse_id != row.konto.ydelse_id for entry in rules.enhedspriser):
+        return None
+    ydelse = benefit(row.konto.ydelse_id, date.fromisoformat(row.period[0]), rules)
+    return "EI-001" if abs(reported(row, ydelse, rules)) > LARGEST else None
+
+
 def _ei_002(row: Raekke, longest: int) -> str | None:
     """EI-002: no period ends before it starts, and no benefit period is longer than the bound."""
     if row["Loenperiode_slut"] < row["Loenperiode_start"]:
@@ -253,6 +262,7 @@ def row_rule(row: Raekke, rules: Rulebook) -> str | None:
     return (
         (_yr(row, known) if row["Indberetningsart"] == "I" else None)
         or _ei_001(row, kommunal)
+        or _too_much(row, rules)
         or _ei_002(row, rules.graense("periode_dage"))
         or _ei_003(row)
         or _ei_008(row, kommunal, rules)
@@ -330,13 +340,25 @@ def benefit(ydelse_id: str, day: date, rules: Rulebook) -> Ydelse:
     return in_force([ydelse for ydelse in rules.ydelser if ydelse.ydelse_id == ydelse_id], day)
 
 
+def price(ydelse_id: str, day: date, rules: Rulebook) -> int | None:
+    """The øre of one unit of a benefit on a day; None for a benefit that is reported in kroner."""
+    prices = [entry for entry in rules.enhedspriser if entry.ydelse_id == ydelse_id]
+    return in_force(prices, day).pris_oere if prices else None
+
+
+def reported(row: Raekke, ydelse: Ydelse, rules: Rulebook) -> Fraction:
+    """The øre that the benefit's amount fields say, not yet rounded: as they stand, or as units at a price."""
+    total = sum(read_oere(row[f"Felt{felt}"]) or 0 for felt in ydelse.felter)
+    each = price(ydelse.ydelse_id, date.fromisoformat(row.period[0]), rules)
+    return Fraction(total) if each is None else Fraction(total, 100) * each
+
+
 def amount(row: Raekke, ydelse: Ydelse, rules: Rulebook) -> int:
-    """The øre one row adds to its claim: the benefit's amount fields less repaid help; may be negative.
+    """The øre one row adds to its claim: what the benefit's amount fields say less repaid help; may be negative.
 
     Hjemmel: § 5, stk. 4 (nr. 1 and 2: before tax and after ATP).
     """
-    felter = [f"Felt{felt}" for felt in ydelse.felter]
-    total = sum(read_oere(row[felt]) or 0 for felt in felter) - (read_oere(row["Felt0098"]) or 0)
+    total = rounded(reported(row, ydelse, rules)) - (read_oere(row["Felt0098"]) or 0)
     if rules.laesning("beloebsgrundlag") == "felt0014_er_foer_atp" and ydelse.lov_nr in ("1", "2"):
         total -= read_oere(row["Felt0046"]) or 0
     return total

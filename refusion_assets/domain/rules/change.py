@@ -129,6 +129,10 @@ EMNER: dict[str, Emne] = {
         "taellere.toml", "taellere", NAMED, (View(_but()), PARAGRAPH), by_reference=True, unik=NAMED, orden=NAMED
     ),
     "loft": Emne("lofter.toml", "lofter", NAMED, (View(_but(), runs_on=False), SAME_WEEK), unik=FROM, orden=FROM),
+    "pris": Emne(
+        "enhedspriser.toml", "enhedspriser", ("ydelse_id",), (View(_only("pris_oere")), PARAGRAPH),
+        back=True, unik=("ydelse_id", "gaelder_fra"), orden=("ydelse_id", "gaelder_fra"),
+    ),
     "optaelling": Emne("optaelling.toml", "optaelling", (), (View(_only("gaelder_fra")),), None),
     "overgang": Emne("optaelling.toml", "overgang", (), (View(_only("gaelder_fra")),), None),
     "genoptjening": Emne(
@@ -187,6 +191,7 @@ JUDGED = {
     "graense": ("id", "vaerdi"),
     "laesning": ("navn", "vaerdi"),
     "ydelser": ("ydelse_id", "gaelder_fra", "beloebsfelter", "lov_nr"),
+    "pris": ("ydelse_id", "gaelder_fra", "pris_oere"),
 }
 JUDGED_ENTRIES = {"graense": "periode_dage", "laesning": "beloebsgrundlag"}
 
@@ -399,5 +404,6 @@ def judgement_version(topics: Topics) -> str:
             if JUDGED_ENTRIES.get(name) in (None, record.get(keys[0]))
         ]
         for name, keys in JUDGED.items()
+        if topics.get(name)  # so that lines keep their judgement when the program learns an optional topic
     }
     return hashlib.sha256(_canonical(read).encode()).hexdigest()

@@ -53,6 +53,19 @@ class Loft(Cited):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Enhedspris(Cited):
+    """The price of one unit of a benefit whose amount fields hold a number of units, from a date on. Whole øre.
+
+    The one in force on the first day of a claim's period holds; the first holds before its date too.
+    """
+
+    ydelse_id: str
+    gaelder_fra: date
+    pris_oere: int
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fleksbidrag(Cited):
     """The state's contribution for the benefit `ydelse_id` on one step, from a date on; the numbers of its formula.
 
@@ -359,6 +372,7 @@ class Rulebook:
     kommuner: tuple[Kommune, ...]
     taellere: tuple[Taeller, ...] = ()
     lofter: tuple[Loft, ...] = ()
+    enhedspriser: tuple[Enhedspris, ...] = ()
     fleksbidrag: tuple[Fleksbidrag, ...] = ()
     tilbagevirkninger: tuple[Tilbagevirkning, ...] = ()
     foraeldelse: tuple[Foraeldelse, ...] = ()

@@ -29,14 +29,14 @@ WORDS_ONLY = {
     "laesninger": {"muligheder", "gaelder_fra"},
     "fleksbidrag": {"navn"},
 }
-WITHOUT_COUNT = WITHOUT_MONEY | NO_TOPIC | {"konti", "kilder", "kommuner", "trapper", "lofter", "fleksbidrag"}
+# Topics behind the stored claims: another value shows only after the reports are loaded again.
+LOADED = {"konti", "kommuner", "kilder", "enhedspriser"}
+WITHOUT_COUNT = WITHOUT_MONEY | NO_TOPIC | LOADED | {"trapper", "lofter", "fleksbidrag"}
 UNCOUNTED: dict[str, Any] = {
     "navn": "", "lov_nr": "", "side": "ingen", "sats": "", "beloebsfelter": "", "finansieres_fra": None,
     "kontering": "",
 }  # fmt: skip
 READINGS_OF_MONEY = ("fordeling", "finansieringskommune_refusion", "bopael_paa", "beloebsgrundlag")
-# Topics behind the stored claims: another value shows only after the reports are loaded again.
-LOADED = {"konti", "kommuner", "kilder"}
 LOADED_FIELDS = {"beloebsfelter", "lov_nr"}
 AFTER_ATP = "felt0014_er_efter_atp"
 LOADED_ENTRIES = {"laesninger": {"beloebsgrundlag"}, "graenser": {"periode_dage"}}

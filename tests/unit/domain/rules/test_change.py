@@ -213,6 +213,19 @@ def test_the_judgement_of_lines_is_the_same_until_something_it_reads_is_changed(
     assert judgement_version(NOW) not in {judgement_version(topics) for topics in other}
 
 
+def test_lines_keep_their_judgement_without_prices_of_units_and_lose_it_by_each_new_price() -> None:
+    entry = {"ydelse_id": "HJMID", "gaelder_fra": date(2026, 7, 1), "pris_oere": 25_000}
+    prices = [
+        [entry],
+        [entry | {"pris_oere": 25_001}],
+        [entry, entry | {"gaelder_fra": date(2026, 8, 1)}],
+    ]
+    versions = [judgement_version(NOW | {"pris": found}) for found in ([], *prices)]
+    assert versions[0] == judgement_version(NOW)
+    assert len(set(versions)) == len(versions)
+    assert versions[1] == judgement_version(NOW | {"pris": [entry | {"hjemmel": "§ 1", "note": "x"}]})
+
+
 def test_the_judgement_of_lines_reads_no_other_part_of_the_rules_than_its_fingerprint_knows() -> None:
     tree = ast.parse((REPO / "refusion_assets" / "domain" / "classified.py").read_text("utf-8"))
     read = {
@@ -220,4 +233,4 @@ def test_the_judgement_of_lines_reads_no_other_part_of_the_rules_than_its_finger
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "rules"
     }
-    assert read == {"graense", "kilder", "koder", "konti", "laesning", "ydelse_ids", "ydelser"}
+    assert read == {"graense", "kilder", "koder", "konti", "laesning", "ydelse_ids", "ydelser", "enhedspriser"}
