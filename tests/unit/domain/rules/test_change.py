@@ -9,6 +9,7 @@ import pytest
 
 from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.rules.change import (
+    JUDGED,
     as_ranges,
     changes,
     data_versions,
@@ -213,15 +214,20 @@ def test_the_judgement_of_lines_is_the_same_until_something_it_reads_is_changed(
     assert judgement_version(NOW) not in {judgement_version(topics) for topics in other}
 
 
-def test_lines_keep_their_judgement_without_prices_of_units_and_lose_it_by_each_new_price() -> None:
+def test_lines_keep_the_judgement_they_had_before_units_could_have_a_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = judgement_version(NOW)
+    monkeypatch.delitem(JUDGED, "pris")
+    assert judgement_version(NOW) == now
+
+
+def test_each_new_price_of_units_judges_the_lines_again() -> None:
     entry = {"ydelse_id": "HJMID", "gaelder_fra": date(2026, 7, 1), "pris_oere": 25_000}
     prices = [
         [entry],
         [entry | {"pris_oere": 25_001}],
         [entry, entry | {"gaelder_fra": date(2026, 8, 1)}],
     ]
-    versions = [judgement_version(NOW | {"pris": found}) for found in ([], *prices)]
-    assert versions[0] == judgement_version(NOW)
+    versions = [judgement_version(NOW), *(judgement_version(NOW | {"pris": found}) for found in prices)]
     assert len(set(versions)) == len(versions)
     assert versions[1] == judgement_version(NOW | {"pris": [entry | {"hjemmel": "§ 1", "note": "x"}]})
 
