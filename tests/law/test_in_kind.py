@@ -200,12 +200,16 @@ def told(root: DataRoot, month: str) -> list[tuple[str, ...]]:
 
 def test_months_of_units_are_settled_in_kroner_and_their_checks_hold_to_the_oere(root: DataRoot) -> None:
     rules = root.place.rules
-    deliver(root, "2024-02", [*rows_of_units(rules), line(rules, "I9", FIRST_NEW, 150, CPR="9999999999")])
+    nobody, too_much = {"CPR": "9999999999"}, {"Felt0014": "40000000"}
+    bad = [line(rules, "I8", FIRST_NEW, 150, **nobody), line(rules, "I9", FIRST_NEW, 0, **too_much)]
+    deliver(root, "2024-02", [*rows_of_units(rules), *bad])
     root.koer("2024-02")
     assert told(root, "2024-02") == [
         ("2024-01-29", "390,02", "390,02", "50,00", "195,01", "N"),
         ("2024-02-05", "130,01", "130,01", "25,00", "32,50", "N"),
     ]
+    faults = "SELECT regel, felt FROM opgoerelse.advis WHERE regel IN ('EI-001', 'EI-003') ORDER BY ALL"
+    assert root.rows(faults) == [("EI-001", "Felt0014"), ("EI-003", "CPR")]
     deliver(root, "2024-03", [back(rules, "T3", "I3")])
     root.koer("2024-03")
     assert told(root, "2024-03") == [("2024-02-05", "-130,01", "-130,01", "25,00", "-32,50", "T")]

@@ -67,7 +67,7 @@ def _shown(municipal: pl.Expr, rules: Rulebook) -> dict[tuple[str, ...], tuple[p
             account.then(pl.lit("Felt0114")).otherwise(pl.lit("Felt0115")),
             account.then(pl.col("Felt0114")).otherwise(pl.col("Felt0115")),
         ),
-        ("EI-001",): (_empty_or_unreadable(municipal), negative),
+        ("EI-001",): (pl.coalesce(_empty_or_unreadable(municipal), _too_many_units(rules)), negative),
         ("EI-002",): (
             pay_is_wrong.then(pl.lit("Loenperiode")).otherwise(pl.lit("Ydelsesperiode")),
             pay_is_wrong.then(pay).otherwise(benefit),
@@ -97,6 +97,15 @@ def _empty_or_unreadable(municipal: pl.Expr) -> pl.Expr:
         names.append(pl.when(wrong).then(pl.lit(name)))
     listed = pl.concat_str(names, separator=", ", ignore_nulls=True)
     return pl.when(listed != "").then(listed)
+
+
+def _too_many_units(rules: Rulebook) -> pl.Expr:
+    """The amount fields of a benefit with a price: on a line that breaks EI-001 by them, no column is unreadable."""
+    priced = {pris.ydelse_id for pris in rules.enhedspriser}
+    fields = {
+        y.ydelse_id: ", ".join(f"Felt{felt}" for felt in y.felter) for y in rules.ydelser if y.ydelse_id in priced
+    }
+    return pl.col("ydelse_id").replace_strict(fields, default=None, return_dtype=pl.String)
 
 
 SENDER = ["kilde", "enhed"]
