@@ -3,13 +3,15 @@
 import csv
 import io
 import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from refusion_assets.assets.checks.received import large_lines
-from refusion_assets.assets.raw.reports import ingest
+from refusion_assets.assets.raw.reports import ingest, lines_of_months
 from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.domain.efterregning.reports import judge as plain_judge
@@ -225,6 +227,20 @@ def test_the_bound_of_a_line_is_held_against_the_money_of_its_units(root: DataRo
         ingest(session, root.place, date(2024, 2, 1))
         large = large_lines(session, root.place.rules, date(2024, 2, 1))
     assert [(fault.regel, fault.beloeb_oere) for fault in large] == ([("EI-017", 100_000_250)] if stops else [])
+
+
+def test_the_cell_of_received_lines_counts_units_as_lines_and_not_as_kroner(root: DataRoot) -> None:
+    rules, month = root.place.rules, date(2024, 2, 1)
+    kth = next(konto for konto in rules.konti if konto.ydelse_id == "KTH")
+    paid = report(kth, "0014", PERSON, FIRST_NEW, FIRST_NEW, 100_000, enhed="101") | {"IndberetningsID": "I5"}
+    deliver(root, "2024-02", [*rows_of_units(rules), paid])
+    with root.place.warehouse.open() as session:
+        ingest(session, root.place, month)
+        found = {
+            told: lines_of_months(session, told, month, month).filter(pl.col("gruppe").is_null()).rows()
+            for told in (rules, replace(rules, enhedspriser=()))
+        }
+    assert list(found.values()) == [[(month, None, 1, 5, 100_000)], [(month, None, 1, 5, 100_650)]]
 
 
 def test_another_price_judges_the_lines_again(root: DataRoot) -> None:

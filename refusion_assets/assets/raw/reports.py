@@ -45,6 +45,7 @@ from refusion_assets.assets.raw.registers import register_faults
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.raw import Fil, Indberetning, typed
+from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Fault, Faulty, Refused, Stop
 from refusion_assets.domain.wording import kroner_text, plural
 from refusion_assets.files import delivered
@@ -372,9 +373,17 @@ def _held(session: Session) -> dict[str, dict[str, int]]:
 OF_MONTHS = """
 SELECT f.modtaget_maaned AS maaned, f.kilde AS gruppe, count(DISTINCT coalesce(i.CPR, i.Felt0216)) AS borgere,
        count(*) AS linjer, coalesce(sum(coalesce(i.Felt0014, 0) + coalesce(i.Felt0037, 0))
-           FILTER (i.Indberetningsart = 'I'), 0)::BIGINT AS beloeb_oere
+           FILTER (i.Indberetningsart = 'I' AND NOT list_contains($i_enheder::VARCHAR[],
+               coalesce(i.Felt0114, i.Felt0115, ''))), 0)::BIGINT AS beloeb_oere
 FROM raw.indberetning i JOIN raw.fil f USING (fil_id) WHERE f.modtaget_maaned BETWEEN $first AND $last
 GROUP BY GROUPING SETS ((f.modtaget_maaned), (f.modtaget_maaned, f.kilde))"""
+
+
+def lines_of_months(session: Session, rules: Rulebook, first: date, last: date) -> pl.DataFrame:
+    """Lines, people and øre received, by month and source, as cells show them; units at a price are no øre yet."""
+    priced = {pris.ydelse_id for pris in rules.enhedspriser}
+    i_enheder = [konto.konto for konto in rules.konti if konto.ydelse_id in priced]
+    return session.frame(OF_MONTHS, first=first, last=last, i_enheder=i_enheder)
 
 
 def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
@@ -400,7 +409,7 @@ def build(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
             passed = let_passed(session, month)
             held = _held(session)
             first, last = asked_months(context)
-            of_months = session.frame(OF_MONTHS, first=first, last=last)
+            of_months = lines_of_months(session, place.rules, first, last)
         show(context, by_month(of_months, "Kilde", {kilde.id: kilde.navn for kilde in place.rules.kilder}))
         for key in context.partition_keys:
             context.add_asset_metadata(held.get(key, NOTHING), partition_key=key)
