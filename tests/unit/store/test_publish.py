@@ -23,6 +23,7 @@ from refusion_assets.store import publish, session, state
 from refusion_assets.store.session import Warehouse
 from refusion_assets.store.tables import PARTS, TABLES
 from tests.kit.data_root import REPO
+from tests.kit.timeline import TIMES_AS_MANY
 
 RUN = "INSERT INTO opgoerelse.koersel VALUES ($n, DATE '2024-01-01', 'åben', 'r', 'f')"
 ROWS = """INSERT INTO opgoerelse.postering SELECT DATE '2024-01-01', DATE '2024-01-01', i, 'KTH', '101', 'N', 100, 100,
@@ -231,13 +232,14 @@ def test_what_former_versions_of_the_program_left_is_removed(warehouse: Warehous
 
 # --- only what was written is read --------------------------------------------------------------------------------
 
-TABLES_CUT = {
-    "month": "refusion.placering",
-    "run": "opgoerelse.foraeldet",
-    "file": "classified.dom",
-    "people": "duration.forloeb",
-    "whole": "refusion.aendret",
-}
+# One table for each way of cutting: by month, run, file and people, and one that is not cut.
+TABLES_CUT = (
+    "refusion.placering",
+    "opgoerelse.foraeldet",
+    "classified.dom",
+    "duration.forloeb",
+    "refusion.aendret",
+)
 
 
 def of_kind(table: str, numbers: list[int]) -> pl.DataFrame:
@@ -283,14 +285,17 @@ def written(live: session.Session, table: str, how: str, n: int) -> None:
 
 
 WAYS = ("insert", "run", "take", "delete", "delete using", "delete all", "replace", "update")
-STEPS = st.lists(st.tuples(st.sampled_from(WAYS), st.integers(1, 9), st.sampled_from(["kept", "lost", "shown"])))
+ENDS = ("kept", "kept", "lost", "shown")
+STEPS = st.lists(
+    st.tuples(st.sampled_from(TABLES_CUT), st.sampled_from(WAYS), st.integers(1, 9), st.sampled_from(ENDS)),
+    min_size=10,
+    max_size=20,
+)
 
 
-@pytest.mark.parametrize("kind", TABLES_CUT)
 @given(steps=STEPS)
-@settings(max_examples=12)
-def test_whatever_was_written_since_a_state_is_in_the_next_one(kind: str, steps: list[tuple[str, int, str]]) -> None:
-    table = TABLES_CUT[kind]
+@settings(max_examples=8 * TIMES_AS_MANY)
+def test_whatever_was_written_since_a_state_is_in_the_next_one(steps: list[tuple[str, str, int, str]]) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(publish, "CUT_FROM", 1),
@@ -299,9 +304,10 @@ def test_whatever_was_written_since_a_state_is_in_the_next_one(kind: str, steps:
         made = Warehouse(Path(folder))
         with made.open() as live:
             live.insert("raw.fil", of_kind("raw.fil", list(range(1, 10))))
-            live.insert(table, of_kind(table, [1, 2, 3]))
+            for table in TABLES_CUT:
+                live.insert(table, of_kind(table, [1, 2, 3]))
         publish.publish(made)
-        for how, n, end in steps:
+        for table, how, n, end in steps:
             with suppress(KeyboardInterrupt), made.open() as live:
                 written(live, table, how, n)
                 if end == "lost":
@@ -310,7 +316,21 @@ def test_whatever_was_written_since_a_state_is_in_the_next_one(kind: str, steps:
                 publish.publish(made)
         publish.publish(made)
         with made.watching() as live, made.reading() as read:
-            assert read.content(table) == live.content(table)
+            assert {table: read.content(table) for table in TABLES_CUT} == {
+                table: live.content(table) for table in TABLES_CUT
+            }
+
+
+@pytest.mark.parametrize("how", ["insert", "delete"])
+def test_rows_of_a_file_that_is_not_known_count_as_any_part(warehouse: Warehouse, how: str) -> None:
+    with warehouse.open() as live, mock.patch.object(session, "validate", lambda _, rows: rows):
+        live.insert("raw.fil", of_kind("raw.fil", [1]))
+        live.insert("classified.dom", of_kind("classified.dom", [1, 2]))
+    publish.publish(warehouse)
+    with warehouse.open() as live, mock.patch.object(session, "validate", lambda _, rows: rows):
+        written(live, "classified.dom", how, 2)
+    with warehouse.watching() as live:
+        assert live.frame("FROM lager.skrevet").rows() == [("classified.dom", "*")]
 
 
 def behind_the_back(warehouse: Warehouse) -> None:
