@@ -199,14 +199,16 @@ class Contents:
         return self.session.changes.since(self.state) if self.state else None
 
     @cached_property
+    def kept(self) -> list[Part]:
+        """The parts of the state whose files are there."""
+        return [part for part in self.state.dele if is_whole(self.state.root, part)] if self.state else []
+
+    @cached_property
     def said(self) -> dict[str, dict[str, tuple[int, str]]]:
-        """The rows and content of the state's parts that are whole, by table and part."""
-        said: dict[str, dict[str, tuple[int, str]]] = {table: {} for table in TABLES}
-        if self.state is None or self.since is None:
-            return said
-        for part in self.state.dele:
-            if part.tabel in said and is_whole(self.state.root, part):
-                said[part.tabel][part.del_] = (part.raekker, part.indhold)
+        """The rows and content of the parts of `kept`, by table and part."""
+        said: dict[str, dict[str, tuple[int, str]]] = {}
+        for part in self.kept:
+            said.setdefault(part.tabel, {})[part.del_] = (part.raekker, part.indhold)
         return said
 
     def parts(self) -> Iterator[tuple[str, str, int, str]]:
@@ -229,13 +231,17 @@ class Contents:
 
     def _unwritten(self, table: str, rows: int) -> str:
         """The content of a table of one file as the state says; empty if it was written since or is not known."""
-        number, content = self.said[table].get(WHOLE, (0, ""))
-        return "" if self.since is None or table in self.since or number != rows else content
+        number, content = self.said.get(table, {}).get(WHOLE, (0, ""))
+        return content if number == rows and not self._written(table) else ""
+
+    def _written(self, table: str) -> set[str]:
+        """The parts of a table written since the state was shown; any if that is not known."""
+        return {ANY} if self.since is None else self.since.get(table, set())
 
     def _cut(self, table: str, rows: int) -> dict[str, tuple[int, str]]:
         """The parts of a large table: those written since the state are hashed, all if the rest are not known."""
-        written = {ANY} if self.since is None else self.since.get(table, set())
-        said = {name: one for name, one in self.said[table].items() if name not in written and name != WHOLE}
+        written = self._written(table)
+        said = {name: one for name, one in self.said.get(table, {}).items() if name not in {*written, WHOLE}}
         if written and ANY not in written:
             said |= self._hashed(table, written)
         if ANY in written or sum(number for number, _ in said.values()) != rows:
@@ -261,7 +267,7 @@ class _Written:
     def __init__(self, root: Path, session: Session, old: State | None) -> None:
         self.root, self.session = root, session
         self.contents = Contents(session, old)
-        self.known = {(part.tabel, part.navn): part for part in (old.dele if old else ()) if is_whole(root, part)}
+        self.known = {(part.tabel, part.navn): part for part in self.contents.kept}
         self.parts: list[Part] = []
         self.fresh: list[Part] = []
         self.encrypted = key_of(root) is not None

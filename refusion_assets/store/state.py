@@ -189,17 +189,19 @@ class Changes:
         An UPDATE counts as a change of any part of the table.
         """
         found = CHANGES.match(statement)
-        if found is None and not NO_CHANGE.match(statement):
-            raise ValueError("sætningen nævner ikke først den tabel, som den ændrer")
-        how, table, alias, beside = found.groups() if found else ("", "", "", "")
+        if found is None:
+            if not NO_CHANGE.match(statement):
+                raise ValueError("sætningen nævner ikke først den tabel, som den ændrer")
+            self.connection.execute(statement, parameters or None)
+            return
+        how, table, alias, beside = found.groups()
         if how == "INSERT INTO":
             self.put(table, statement, parameters)
             return
         if how == "DELETE FROM" and table in PARTS:
-            rest = statement[found.end() :] if found else ""
-            rows = f"{table} {alias or ''}{',' if beside else ''}{rest}"
+            rows = f"{table} {alias or ''}{',' if beside else ''}{statement[found.end() :]}"
             self._note(table, self._parts_of(table, f"{alias or table}.{PARTS[table][1]}", rows, parameters))
-        elif table:
+        else:
             self._note(table)
         self.connection.execute(statement, parameters or None)
 

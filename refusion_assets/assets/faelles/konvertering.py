@@ -39,8 +39,6 @@ TABLES_OF_ONE = (
 )
 SEED = 1
 PEOPLE = 20
-ROWS_PER_BLOCK = 1_000_000
-OF_ONE = "kommunekode = $kode"
 # A file asked again, by DuckDB line by line: rows and the sums of three columns (øre), without our own reading of it.
 ASKED = """SELECT count(*) AS raekker, {sums} FROM (SELECT string_split(rtrim(line, chr(13)), ';') AS celler
     FROM (SELECT unnest(string_split(content, chr(10))[2:]) AS line FROM read_text('{path}'))

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store import publish, session, state
 from refusion_assets.store.session import Warehouse
@@ -251,8 +252,7 @@ def of_kind(table: str, numbers: list[int]) -> pl.DataFrame:
         pl.Boolean: lambda n: n % 2 == 0,
         pl.Datetime: lambda n: datetime(2024, n, 1),  # noqa: DTZ001  as the tables have them
     }
-    columns = TABLES[table].to_schema().columns
-    kinds = {name: column.dtype.type for name, column in columns.items()}
+    kinds = kinds_of(TABLES[table])
     rows = {name: [of_type[kind.base_type()](n) for n in numbers] for name, kind in kinds.items()}
     return pl.DataFrame(rows, schema=kinds)
 
