@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from refusion_assets.assets.findings.statement import WITHDRAWN, causes, stopped, stops
+from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.findings.statement import AARSAGER
 from refusion_assets.place import Place
 from refusion_assets.rulebook.load import load
@@ -60,7 +61,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 def stored(session: Session, table: str, *rows: dict[str, Any]) -> None:
     """Rows of a table in the warehouse."""
-    schema: Any = {name: column.dtype.type for name, column in TABLES[table].to_schema().columns.items()}
+    schema: Any = kinds_of(TABLES[table])
     session.insert(table, pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema))
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.findings.words import Advis
 from refusion_assets.domain.wording import FORMULA, PLAIN_NUMBER, as_cell, kroner_text, visible, visible_json
 from refusion_assets.files.outgoing import ADVIS, advisering_table
@@ -80,7 +81,7 @@ def test_whatever_a_sender_writes_can_be_read_back_and_hides_nothing(text: str) 
 
 
 def test_every_column_of_the_advice_that_a_sender_writes_in_is_made_harmless_and_the_amount_is_not() -> None:
-    schema = {name: column.dtype.type for name, column in Advis.to_schema().columns.items()}
+    schema = kinds_of(Advis)
     texts = dict.fromkeys([name for name, kind in schema.items() if kind == pl.String], "=1")
     rows = pl.DataFrame({name: [texts.get(name)] for name in schema}, schema=schema)
     row = advisering_table(

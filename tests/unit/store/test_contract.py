@@ -11,7 +11,7 @@ import pytest
 from refusion_assets.assets.checks.calculated import SQL_MADE, kontrakter_holder
 from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
-from refusion_assets.domain.contract import BREAKS, Contract
+from refusion_assets.domain.contract import BREAKS, Contract, kinds_of
 from refusion_assets.place import Place
 from refusion_assets.store.session import Session
 from refusion_assets.store.tables import TABLES, ContractError, validate
@@ -40,7 +40,7 @@ def stored(session: Session, table: str, row: dict[str, object]) -> None:
 
 def typed(table: str, row: dict[str, object]) -> pl.DataFrame:
     """A row as a frame with the types of its contract."""
-    schema = {name: column.dtype.type for name, column in TABLES[table].to_schema().columns.items()}
+    schema = kinds_of(TABLES[table])
     return pl.DataFrame([tuple(row[name] for name in schema)], schema=schema, orient="row")
 
 

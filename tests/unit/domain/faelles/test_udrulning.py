@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.faelles.udrulning import (
     Boelge,
     KommuneUdrulning,
@@ -119,7 +120,7 @@ def test_two_plans_are_refused() -> None:
 
 def rows(*said: tuple[str, str, date, str]) -> pl.DataFrame:
     """Rows of the roll-out, all of wave 1."""
-    schema = {name: column.dtype.type for name, column in KommuneUdrulning.to_schema().columns.items()}
+    schema = kinds_of(KommuneUdrulning)
     data = [(kode, kilde, 1, maaned, tilstand) for kode, kilde, maaned, tilstand in said]
     return pl.DataFrame(data, schema=schema, orient="row")
 
