@@ -15,6 +15,7 @@ from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
 from dagster._core.events import EngineEventData
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.instance.ref import InstanceRef
@@ -23,6 +24,7 @@ from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStora
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.sqlite import create_db_conn_string
+from dagster._core.storage.tags import RETRY_STRATEGY_TAG
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy import Connection, Engine, create_engine, delete
@@ -372,7 +374,10 @@ class _InDanish(InProcessExecutor):
         ending = _Ending(instance, run, self._told)
         plan_context.log.addHandler(ending)
         with carrying_out(self._root, run.run_id):
-            instance.add_run_tags(run.run_id, {MARK: run.run_id})
+            # From the failed step on, Dagster begins no run again that was killed after its last step.
+            instance.add_run_tags(
+                run.run_id, {MARK: run.run_id, RETRY_STRATEGY_TAG: ReexecutionStrategy.ALL_STEPS.value}
+            )
             for event in super().execute(plan_context, execution_plan):
                 yield ending.hear(event)
 

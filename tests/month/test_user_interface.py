@@ -17,6 +17,9 @@ import pytest
 import yaml
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
+from dagster._core.execution.plan.state import KnownExecutionState
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import get_reexecution_strategy
 
 from refusion_assets.assets import classified
 from refusion_assets.assets.gate import GENBEREGN
@@ -233,6 +236,15 @@ def test_an_error_that_nobody_foresaw_ends_in_danish_and_names_no_person(root: D
         everything = "".join(map(str, instance.all_logs(run.run_id)))
     assert said.startswith("STOPPET: uventet fejl, ValueError i ")
     assert CPR not in everything
+
+
+def test_a_run_that_is_killed_after_its_last_step_is_begun_again_with_all_of_them(root: DataRoot) -> None:
+    with opened(root) as instance:
+        run = from_the_ui(root, instance, KRITISK_UGE, {"dagster/partition": MONTH})
+        instance.report_run_failed(run)
+        [died] = instance.get_runs(filters=dg.RunsFilter(run_ids=[run.run_id]))
+        steps, _ = KnownExecutionState.build_resume_retry_reexecution(instance, died)
+        assert (len(steps), get_reexecution_strategy(died, instance)) == (0, ReexecutionStrategy.ALL_STEPS)
 
 
 def test_the_ui_tells_the_difference_that_the_command_tells(root: DataRoot, tmp_path: Path) -> None:

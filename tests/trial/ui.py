@@ -20,7 +20,7 @@ from tests.trial.program import NONE, Program
 from tests.trial.root import Bed, State, going_on, left_over, right
 
 MONTH, JOB, SETTLES = "2024-03", "kritisk_uge", "opgoer"
-SECONDS, LONGEST_WAIT = 300, 8.0
+SECONDS, LONGEST_WAIT, MOMENT = 300, 8.0, 0.004
 LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
 __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 # The server keeps the board and the keys of its door, Dagster makes a nameless file, and the follow-up comes later.
@@ -59,6 +59,24 @@ def process_of(instance: dg.DagsterInstance, run_id: str) -> int:
     return 0
 
 
+def _after_its_last_step(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Kill a run when all its steps have ended and it has not; False if it ended first."""
+    run = instance.get_run_by_id(run_id)
+    assert run
+    assert run.execution_plan_snapshot_id
+    steps = len(instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).step_keys_to_execute)
+    pid, ended = process_of(instance, run_id), dg.DagsterEventType.STEP_SUCCESS
+    while (done := len(instance.all_logs(run_id, of_type=ended))) < steps and _status(instance, run_id) not in OVER:
+        if done == steps - 1:
+            # The process goes on for a moment at a time, as a poll alone finds the run ended.
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(MOMENT)
+            os.kill(pid, signal.SIGSTOP)
+    if killed := _status(instance, run_id) not in OVER:
+        os.kill(pid, signal.SIGKILL)
+    return killed
+
+
 def _status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus | None:
     found = instance.get_run_by_id(run_id)
     return found.status if found else None
@@ -88,10 +106,14 @@ def trial(program: Program, bed: Bed, here: Bed, times: int, dice: random.Random
                 found.unfinished += 1
                 found.wrong.append(f"{what}: den begyndte aldrig; køen er spærret")
                 continue
-            time.sleep(wait)
-            if _status(instance, run_id) not in OVER:
-                os.kill(process_of(instance, run_id), signal.SIGKILL)
-                found.tried += 1
+            if number == 0:
+                what = f"kørsel {number + 1} i brugerfladen dræbt efter sit sidste trin"
+                found.tried += _after_its_last_step(instance, run_id)
+            else:
+                time.sleep(wait)
+                if _status(instance, run_id) not in OVER:
+                    os.kill(process_of(instance, run_id), signal.SIGKILL)
+                    found.tried += 1
             if not _until(lambda at=since: _settled(instance, at), SECONDS):
                 found.unfinished += 1
                 found.wrong.append(f"{what}: måneden blev ikke opgjort af sig selv")
