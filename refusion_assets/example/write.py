@@ -167,7 +167,7 @@ def _deliveries(world: World, progress: Callable[[str], None]) -> Iterator[tuple
             if sum(received.height for received in waiting[now]) >= DELIVERY:
                 yield now, pl.concat(waiting[now])
                 waiting[now].clear()
-        if months.start >= world.fra:
+        if months.start >= world.fra and waiting[now]:
             yield now, pl.concat(waiting.pop(now))
 
 

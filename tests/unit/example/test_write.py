@@ -93,6 +93,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path, 
     assert first != other
 
 
+def test_a_month_whose_last_events_are_written_before_its_end_has_all_its_files(tmp_path, konti, kommuner, monkeypatch):
+    month = date(2014, 9, 1)
+    for name, together in (("at_once", write.DELIVERY), ("piecemeal", 1)):
+        monkeypatch.setattr(write, "DELIVERY", together)
+        write.write_example(tmp_path / name, konti, kommuner, "mini", month, month, 1)
+    assert hashes(tmp_path / "at_once").keys() == hashes(tmp_path / "piecemeal").keys() != set()
+
+
 def test_every_benefit_in_force_is_paid_to_someone(recent, konti):
     paid = {row["Felt0114"] or row["Felt0115"] for row in report_rows(recent)}
     in_force = konti.filter(pl.col("gyldig_fra") <= date(2024, 4, 30))["konto"].to_list()
