@@ -36,6 +36,7 @@ from refusion_assets.partitions import KINDS, OWNER, Shown, by_month, kroner, na
 from refusion_assets.place import Place
 from refusion_assets.store.batches import ranges
 from refusion_assets.store.session import Relation, Session
+from refusion_assets.store.tables import OWNERS, types_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,8 +132,12 @@ CLAIMS_PER_SHARD = 500_000
 PERSONS_PER_SHARD = 20_000
 OWN_COUNTERS = "duration.forloeb_taeller"
 BY_PERSON = (OWN_COUNTERS, "duration.forloeb", "refusion.placering")
-BY_WEEK = ("refusion.borger_uge_ydelse", "refusion.over_loft", "refusion.uden_kommune")
-MADE = (*BY_PERSON, *BY_WEEK, "refusion.fleksbidrag", "refusion.anden_betaler")
+CONTRIBUTIONS = "refusion.fleksbidrag"
+# The rows of a week, and those of a month alone; a contribution follows its month, but rests on the weeks before it.
+MINE = {table: types_of(table) for table in OWNERS["assets.refusion"]}
+BY_WEEK = tuple(table for table, columns in MINE.items() if "uge" in columns and table != CONTRIBUTIONS)
+BY_MONTH = tuple(table for table, columns in MINE.items() if "maaned" in columns and "uge" not in columns)
+MADE = (*BY_PERSON, *BY_WEEK, CONTRIBUTIONS, *BY_MONTH)
 
 
 @dataclass(frozen=True)
@@ -241,8 +246,9 @@ def _forget(session: Session, people: People, counted_anew: Relation, resume: Re
         session.run(f"DELETE FROM {table} t USING {people} b WHERE t.borger_id = b.borger_id AND t.uge >= b.fra_uge")
     session.run(f"""DELETE FROM refusion.fleksbidrag t USING {people} b
         WHERE t.borger_id = b.borger_id AND t.maaned >= {FLEKS_SINCE}""")
-    session.run(f"""DELETE FROM refusion.anden_betaler t USING {people} b
-        WHERE t.borger_id = b.borger_id AND t.maaned >= date_trunc('month', b.fra_uge)""")
+    for table in BY_MONTH:
+        session.run(f"""DELETE FROM {table} t USING {people} b
+            WHERE t.borger_id = b.borger_id AND t.maaned >= date_trunc('month', b.fra_uge)""")
 
 
 def choose_stays(session: Session, people: People) -> Relation:

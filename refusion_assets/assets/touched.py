@@ -14,18 +14,12 @@ from refusion_assets.domain.stop import Stop
 from refusion_assets.place import Place
 from refusion_assets.store.batches import sql_list
 from refusion_assets.store.session import Relation, Session, among
-from refusion_assets.store.tables import TABLES
+from refusion_assets.store.tables import OWNERS, types_of
 
 T = TypeVar("T")
 FEW = 0.1
 MOST_LISTED = 20_000
-RESTED_ON = (
-    "refusion.borger_uge_ydelse",
-    "refusion.over_loft",
-    "refusion.fleksbidrag",
-    "refusion.uden_kommune",
-    "refusion.anden_betaler",
-)
+RESTED_ON = tuple(table for table in OWNERS["assets.refusion"] if "maaned" in types_of(table))
 # The people whose claims have changed or have days that have come due since the last calculation; the first such day.
 NEW = """
 SELECT borger_id, fra_dag AS dag FROM classified.aendret
@@ -187,7 +181,7 @@ def take_sums(session: Session, people: People) -> Relation:
 
     Their basis (rules, run) is left out of the sum.
     """
-    said = {table: ", ".join(sorted(set(TABLES[table].to_schema().columns) - set(BASIS))) for table in RESTED_ON}
+    said = {table: ", ".join(sorted(set(types_of(table)) - set(BASIS))) for table in RESTED_ON}
     parts = (
         f"SELECT borger_id, hash('{table}', {columns}) AS h FROM {table} SEMI JOIN {people} USING (borger_id)"
         for table, columns in said.items()

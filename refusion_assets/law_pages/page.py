@@ -174,8 +174,8 @@ def page(emne: Emne, emner: Emner, folder: Path) -> str:
 GUIDES = REPOSITORY / "docs" / "vejledning"
 
 
-def front(emner: Emner, folder: Path) -> str:
-    """The front page: from question to page to guide, and every page with its entries and doubts."""
+def front(emner: Emner) -> str:
+    """The front page: from question to page to guide, and every page with its paragraphs."""
     ways = []
     for vej in emner.veje:
         if vej.vejledning and not (GUIDES / vej.vejledning).exists():
@@ -185,20 +185,14 @@ def front(emner: Emner, folder: Path) -> str:
         if emne is None:
             raise Stop(f"docs/regler/emner.toml, vej: siden {vej.side} findes ikke")
         ways.append([vej.spoergsmaal, f"[{emne.titel}]({emne.side}.md)", f"`rules/{emne.fil}`", guide])
-    pages = []
-    for emne in emner.sider:
-        records = [record for topic in topics_of(folder, emne.fil).values() for record in topic]
-        said = [record["sikkerhed"] for record in records if "sikkerhed" in record]
-        unsure = str(sum(text != SURE for text in said)) if said or not records else "ikke angivet"
-        link = f"[{emne.titel}]({emne.side}.md)"
-        pages.append([link, "; ".join(emne.paragraffer) or "teknisk", str(len(records)), unsure])
+    pages = [[f"[{emne.titel}]({emne.side}.md)", "; ".join(emne.paragraffer) or "teknisk"] for emne in emner.sider]
     return (
         "\n\n".join(
             [
                 MARK,
                 emner.forside.format(
                     veje=table(["Jeg vil", "Læs siden", "Ret filen", "Følg"], ways),
-                    sider=table(["Side", "Paragraffer", "Poster", "Heraf ikke set i lovteksten"], pages),
+                    sider=table(["Side", "Paragraffer"], pages),
                 ),
             ]
         )
@@ -216,7 +210,7 @@ def pages(folder: Path) -> dict[str, str]:
     for fil in dict.fromkeys(file for file, _ in TOPICS.values()):
         emner.of_file(fil)
     made = {f"{emne.side}.md": page(emne, emner, folder) for emne in emner.sider}
-    return {"README.md": front(emner, folder)} | made
+    return {"README.md": front(emner)} | made
 
 
 def write(folder: Path, target: Path = PAGES) -> list[str]:

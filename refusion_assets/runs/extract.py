@@ -20,7 +20,7 @@ from refusion_assets.domain.rules.change import judgement_version
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import Place, rules_of_runs
 from refusion_assets.store.session import Relation, Session, Warehouse
-from refusion_assets.store.tables import TABLES, ContractError
+from refusion_assets.store.tables import ContractError
 
 # Files as a look-up sees them; one of another municipality keeps only its month and place in the order of judgement.
 FILES = """SELECT * REPLACE (min(kendt_fra) OVER (
@@ -94,9 +94,9 @@ LINJE = (
     "kilde_id, periode_start, periode_slut, beloeb_oere, regel, uventet_indkomst, uden_for_gyldighed"
 )
 BELOEB = "indberettet_oere, beloeb_oere, procent, refusion_oere, medfinansiering_oere"
-# Each table of the warehouse as a package has it: the columns, and the query; without them it is empty. A column that
-# nobody has named here, or a table that is not here, makes a test fail, and so does the package.
-CONTENT: dict[str, tuple[str, str] | None] = {
+# The tables of a package: the columns of each, and its query. All others are empty in it. A column without a name here
+# makes a test fail, and so does the package.
+CONTENT: dict[str, tuple[str, str]] = {
     "raw.fil": (
         """fil_id, sti, filnavn, kilde, enhed, modtaget_maaned, loebenr, sha256, antal_raekker, foerste_modtaget,
             dublet, kendt_fra, bedoemt_med""",
@@ -110,9 +110,6 @@ CONTENT: dict[str, tuple[str, str] | None] = {
             UNION ALL SELECT * FROM fil_andre""",
     ),
     "raw.indberetning": (", ".join(["fil_id", "linje", *NAMES, "udfyldt", "ulaeselig"]), "SELECT * FROM {raa}"),
-    "raw.laest": None,
-    "kontrol.bemaerket": None,
-    "kontrol.accept": None,
     # What a look-up asks is which months have a snapshot.
     "raw.register": (
         "sti, art, modtaget_maaned, sha256, antal_raekker, antal_ulaeselige, foerste_ulaeselige",
@@ -135,27 +132,19 @@ CONTENT: dict[str, tuple[str, str] | None] = {
     ),
     "identitet.borger": ("borger_id, cpr", "SELECT * FROM {borgere}"),
     # Texts stand as they were written in a package, or as another word.
-    "raw.skrevet": None,
-    "raw.konverteret": None,
-    "raw.stikproeve": None,
-    "raw.ukendt": None,
     "classified.linje": (LINJE, "SELECT {names} FROM {linjer} UNION ALL SELECT {names} FROM linje_andre"),
     "classified.dom": (
         "fil_id, linje, status, regel, trukket, beloeb_oere",
         """SELECT {names} FROM landet.classified.dom SEMI JOIN (FROM {linjer} WHERE slags <> 'anden') USING (fil_id,
             linje) UNION ALL SELECT {names} FROM dom_andre""",
     ),
-    "classified.udgaaet": None,
     "classified.grundlag": ("fil_id", "SELECT DISTINCT fil_id FROM {linjer} UNION ALL SELECT fil_id FROM fil_andre"),
     "classified.krav": (
         """borger_id, ydelse_id, konto, kilde_id, periode_start, periode_slut, pligt_se, kommunekode_betaler,
             beloeb_oere, antal_raekker""",
         "SELECT {names} FROM {krav} UNION ALL SELECT {names} FROM krav_andre",
     ),
-    "classified.aendret": None,
-    "refusion.aendret": None,
     "refusion.beregnet": ("maaned, regelversion, bopael_maaned", _WHOLE),
-    "refusion.regelgrundlag": None,
     "regler.genoptjening": ("gaelder_fra_uge, uger, vindue_aar, ved_opnaaelse", _WHOLE),
     "duration.forloeb": ("borger_id, fra_uge, antal_uger, art, taelling, n_foer, taeller, genoptjent", _OF_CITIZENS),
     "duration.forloeb_taeller": (
@@ -178,8 +167,6 @@ CONTENT: dict[str, tuple[str, str] | None] = {
     ),
     # Money that found no municipality is none's, so it is no other municipality's.
     "refusion.uden_kommune": ("uge, maaned, borger_id, ydelse_id, beloeb_oere", _OF_CITIZENS),
-    "refusion.anden_betaler": None,
-    "refusion.placering": None,
     "opgoerelse.postering": (
         f"""uge, maaned, borger_id, ydelse_id, kommunekode, raekketype, {BELOEB}, ydelsestaeller, genoptjeningstaeller,
             trin, koersel, oprindelig_koersel, hjemmel, regelversion""",
@@ -195,21 +182,11 @@ CONTENT: dict[str, tuple[str, str] | None] = {
         "koersel, kommunekode, raekker, borgere, refusion_oere, medfinansiering_oere, rettelser_oere",
         _OWN,
     ),
-    "opgoerelse.tilbageholdt": None,
-    "opgoerelse.kendt_fil": None,
-    "opgoerelse.kaede": None,
-    "opgoerelse.slettet": None,
-    "opgoerelse.opslagshoved": None,
     "opgoerelse.advis": (
         """noegle, regel, alvor, kommunekode, borger_id, uge_fra, uge_til, ydelse_id, konto, indberetning_id, kilde,
             felt, vaerdi, beloeb_oere, fil, linje, tekst, handling, koersel, status""",
         "SELECT * FROM {fund}",
     ),
-    "opgoerelse.fil_grundlag": None,
-    **{table: None for table in TABLES if table.startswith(("faelles.", "opfoelgning.", "levering."))},
-    "kontrol.resultat": None,
-    "kontrol.tal": None,
-    "kontrol.kvalitet": None,
 }
 
 
@@ -231,7 +208,7 @@ def extract(place: Place, kode: str, target: Warehouse) -> dict[str, str]:
     """Write the municipality's part of the published copy as that of `target`; the content of each table."""
     with place.warehouse.extracting(target) as session:
         _Part(session, place, kode).fill()
-        tables = [*(table for table, chosen in CONTENT.items() if chosen), "pakke.udeladt"]
+        tables = [*CONTENT, "pakke.udeladt"]
         broken = {table: found for table in tables if (found := session.breaches(table))}
         if broken:
             raise ContractError(f"pakken bryder kontrakten: {broken}")
@@ -278,10 +255,8 @@ class _Part:
             session.lending("fil_andre", frames["fil"]), session.lending("linje_andre", frames["linje"]),
             session.lending("dom_andre", frames["dom"]), session.lending("krav_andre", frames["krav"]),
         ):  # fmt: skip
-            for table, chosen in CONTENT.items():
-                if chosen:
-                    columns, query = chosen
-                    session.take(table, columns, query.format(**names | {"names": columns, "table": table}))
+            for table, (columns, query) in CONTENT.items():
+                session.take(table, columns, query.format(**names | {"names": columns, "table": table}))
         with session.lending("andres", self._months_elsewhere(lines)):
             session.insert("pakke.udeladt", session.frame(LEFT_OUT.format(**names)))
 

@@ -75,7 +75,7 @@ def strings(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     yield from inside(tree, tree)
 
 
-def filled(name: str, around: ast.AST, tree: ast.Module) -> set[str]:
+def filled(name: str, around: ast.AST, tree: ast.Module, seen: frozenset[str] = frozenset()) -> set[str]:
     """The tables that a name stands for where SQL is filled in: what a loop or an assignment gives it."""
     given: list[ast.expr] = []
     for scope in (around, tree):
@@ -86,8 +86,10 @@ def filled(name: str, around: ast.AST, tree: ast.Module) -> set[str]:
                 given.append(node.value)
     found: set[str] = set()
     for node in (part for expression in given for part in ast.walk(expression)):
-        if isinstance(node, ast.Name) and node.id != name:
-            found |= filled(node.id, tree, tree)
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "OWNERS":
+            found |= set(OWNERS[ast.literal_eval(node.slice)])
+        elif isinstance(node, ast.Name) and node.id not in seen | {name}:
+            found |= filled(node.id, tree, tree, seen | {name})
         elif shown(node) in TABLES:  # type: ignore[arg-type]
             found.add(shown(node))  # type: ignore[arg-type]
     return found

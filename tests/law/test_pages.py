@@ -224,7 +224,7 @@ def test_a_case_that_is_gone_is_refused_by_name() -> None:
 )
 def test_a_way_to_a_guide_or_a_page_that_is_gone_is_refused_by_name(vej: Vej, named: str) -> None:
     with pytest.raises(Stop, match=named):
-        front(replace(EMNER, veje=[vej]), RULES)
+        front(replace(EMNER, veje=[vej]))
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,10 @@ from refusion_assets.assets.findings.queries import Before
 from refusion_assets.assets.touched import changed_people, latest_people, settled_before
 from refusion_assets.domain.findings.lines import file_findings, folder_findings, passed_findings
 from refusion_assets.domain.findings.weeks import (
+    OF_TABLES,
     amount_findings,
     basis_findings,
     double_findings,
-    homeless_findings,
-    payer_findings,
     person_findings,
     too_old_findings,
 )
@@ -91,8 +90,7 @@ def of_weeks(session: Session, rules: Rulebook, before: Before | None) -> pl.Dat
     """
     parts = [
         amount_findings(queries.large_weeks(session, rules, before)),
-        homeless_findings(session.frame(queries.HOMELESS)),
-        payer_findings(session.frame(queries.OTHER_PAYER)),
+        *(finds(session.frame(f"SELECT * FROM {table}")) for table, finds in OF_TABLES.items()),
         basis_findings(session.frame(queries.WITHOUT_BASIS)),
     ]
     return pl.concat(parts)

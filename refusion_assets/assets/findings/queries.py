@@ -45,8 +45,6 @@ FROM raw.fil f LEFT JOIN (
 ) d ON f.dublet AND d.sha256 = f.sha256
 WHERE f.modtaget_maaned <= $month ORDER BY f.modtaget_maaned, f.foerste_modtaget NULLS FIRST, f.filnavn"""
 
-HOMELESS = "SELECT borger_id, ydelse_id, uge, beloeb_oere FROM refusion.uden_kommune"
-OTHER_PAYER = "SELECT * FROM refusion.anden_betaler"
 WITHOUT_BASIS = """SELECT borger_id, maaned, ydelse_id, kommunekode, uge FROM refusion.fleksbidrag
 WHERE beregningsgrundlag_oere IS NULL"""
 

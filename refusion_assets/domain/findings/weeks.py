@@ -1,5 +1,6 @@
 """Understands findings in people and their weeks: CPR number, residence, payers, amounts."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import numpy as np
@@ -106,6 +107,13 @@ def basis_findings(months: pl.DataFrame) -> pl.DataFrame:
     one = months.sort(*key, "uge").group_by(key, maintain_order=True).last()
     week, month = pl.col("uge"), pl.col("maaned").dt.strftime("%Y-%m")
     return found(one, "FB-001", key, uge_fra=week, uge_til=week, vaerdi=month)
+
+
+OF_TABLES: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
+    "refusion.uden_kommune": homeless_findings,
+    "refusion.anden_betaler": payer_findings,
+}
+"""The tables whose rows are looked at whole, each with the function that makes its findings."""
 
 
 def too_old_findings(listed: pl.DataFrame) -> pl.DataFrame:

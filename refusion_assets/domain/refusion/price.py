@@ -65,7 +65,7 @@ class AndenBetaler(Contract):
 
 @dataclass(frozen=True)
 class Priced:
-    """The result rows of a shard, the øre of maxima, money without municipality or with another payer, and the rest."""
+    """The result rows of a shard, and its other rows by the table of `refusion` that they go into. Øre."""
 
     rows: pl.DataFrame
     over_loft: pl.DataFrame

@@ -1,6 +1,6 @@
 """Understands a shard: the rows of some people from their claims, stays and bases, wherever they are worked out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from refusion_assets.domain.calendar import Grid, last_day, make_grid
 from refusion_assets.domain.duration.count import Counted, count_on, count_weeks
 from refusion_assets.domain.duration.spells import own_spells, spells, standing_before
 from refusion_assets.domain.refusion.fleksbidrag import contributions, days_on_step
-from refusion_assets.domain.refusion.price import price
+from refusion_assets.domain.refusion.price import Priced, price
 from refusion_assets.domain.refusion.rates import Rates, make_rates
 from refusion_assets.domain.refusion.residence import residence
 from refusion_assets.domain.rules.entries import Rulebook
@@ -53,15 +53,13 @@ def rows_of_shard(
     home = residence(bopael, counted.borger_id, grid, rules, counted.first)
     priced = price(krav.filter(pl.col("beloeb_oere") > 0), counted, home, grid, book.rates, rules)
     days = days_on_step(krav, counted, home, grid, book.rates, rules)
+    beside = {f"refusion.{part.name}": getattr(priced, part.name) for part in fields(Priced) if part.name != "rows"}
     return {
         "duration.forloeb": forloeb,
         "duration.forloeb_taeller": own_spells(counted, grid, rules),
         "refusion.borger_uge_ydelse": in_order(priced.rows, grid),
-        "refusion.over_loft": priced.over_loft,
         "refusion.fleksbidrag": contributions(days, priced.rows, grundlag, rules),
-        "refusion.uden_kommune": priced.uden_kommune,
-        "refusion.anden_betaler": priced.anden_betaler,
-        "refusion.placering": priced.placering,
+        **beside,
     }
 
 
