@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -335,16 +335,19 @@ class Session:
             self.connection.execute(statement)
         self.connection.execute(f"COMMENT ON TABLE identitet.borger IS '{digest}'")
 
-    def refuse_other_columns(self) -> None:
-        """Stop if a table that is there has other columns than its contract."""
-        found = self.frame("""SELECT schema_name || '.' || table_name AS tabel, list(column_name) AS kolonner
-            FROM duckdb_columns() GROUP BY 1""")
-        for tabel, kolonner in found.iter_rows():
-            if tabel in TABLES and set(kolonner) != set(TABLES[tabel].to_schema().columns):
+    def refuse_other_columns(self) -> Collection[str]:
+        """The tables that are there; Stop if one has other columns than its contract."""
+        query = "SELECT concat(schema_name, '.', table_name), column_name FROM duckdb_columns() WHERE NOT internal"
+        found: dict[str, set[str]] = {}
+        for tabel, kolonne in self.connection.execute(query).fetchall():
+            found.setdefault(tabel, set()).add(kolonne)
+        for tabel, kolonner in found.items():
+            if tabel in TABLES and kolonner != types_of(tabel).keys():
                 raise Stop(
                     f"lageret er lavet af en tidligere udgave af programmet ({tabel}); flyt mappen "
                     f"{WAREHOUSE} et andet sted hen, og kør månederne igen fra den første"
                 )
+        return found.keys()
 
     def has(self, table: str) -> bool:
         """True if the warehouse has a table; one made by an earlier version of the program may lack it."""
@@ -357,10 +360,7 @@ class Session:
 
         The file stays as it is. Stop if a table that is there has other columns.
         """
-        self.refuse_other_columns()
-        there = self.frame("SELECT DISTINCT schema_name || '.' || table_name AS tabel FROM duckdb_columns()")[
-            "tabel"
-        ].to_list()
+        there = self.refuse_other_columns()
         lacking = [table for table in TABLES if table not in there]
         if not lacking:
             return
