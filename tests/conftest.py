@@ -40,6 +40,7 @@ from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import PACKAGE, Place
 from refusion_assets.store import durable, events
 from refusion_assets.store import session as warehouse
+from refusion_assets.store.key import NO_FILE
 from refusion_assets.store.session import Session
 from tests.kit.data_root import EXAMPLE, RULES, Row, rules_of_few
 from tests.kit.senders import OTHER, Senders
@@ -125,6 +126,33 @@ def _rules_read_once() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def opened_once() -> Iterator[None]:
+    """Within the block, the sessions that write a warehouse share one opening of its file.
+
+    A month has more than twenty, and each would read the catalogue of all tables anew: a quarter of a small run. A
+    session that only reads, and one with a key, opens the file itself, as every session of the product does.
+    """
+    plain, kept = warehouse.connected, dict[Path, duckdb.DuckDBPyConnection]()
+
+    def connected(path: Path, key: str | None, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        shared = path in kept
+        if read_only and shared:
+            kept.pop(path).close()
+        if read_only or key or path == NO_FILE:
+            return plain(path, key, read_only=read_only)
+        if not shared:
+            kept[path] = plain(path, key, read_only=False)
+        return kept[path].cursor()
+
+    try:
+        with mock.patch.object(warehouse, "connected", connected):
+            yield
+    finally:
+        for connection in kept.values():
+            connection.close()
+
+
 @cache
 def empty_home() -> Path:
     """A home of Dagster that nothing has run in; making its databases costs a tenth of a small run."""
@@ -177,6 +205,7 @@ class DataRoot:
             mock.patch.object(sys, "argv", ["refusion", *arguments]),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
+            opened_once(),
         ):
             try:
                 cli.run()
