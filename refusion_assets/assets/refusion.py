@@ -130,6 +130,7 @@ def choose_resume(session: Session, people: People, rules: Rulebook, grid: Grid)
 Work = partial[dict[str, pl.DataFrame]]
 CLAIMS_PER_SHARD = 500_000
 PERSONS_PER_SHARD = 20_000
+MOST_DELETED = 50_000_000
 OWN_COUNTERS = "duration.forloeb_taeller"
 BY_PERSON = (OWN_COUNTERS, "duration.forloeb", "refusion.placering")
 CONTRIBUTIONS = "refusion.fleksbidrag"
@@ -239,16 +240,21 @@ def _forget(session: Session, people: People, counted_anew: Relation, resume: Re
         mine = f"t USING {resume.people} g WHERE t.borger_id = g.borger_id"
         session.run(f"DELETE FROM duration.forloeb {mine} AND {SPELL_END} >= $uge", uge=resume.uge)
         session.run(f"DELETE FROM refusion.placering {mine} AND t.slut_maaned >= $maaned", maaned=resume.maaned)
-    for table in BY_PERSON:
-        whose = people.relation if table == OWN_COUNTERS else counted_anew
-        session.run(f"DELETE FROM {table} t USING {whose} b WHERE t.borger_id = b.borger_id")
-    for table in BY_WEEK:
-        session.run(f"DELETE FROM {table} t USING {people} b WHERE t.borger_id = b.borger_id AND t.uge >= b.fra_uge")
-    session.run(f"""DELETE FROM refusion.fleksbidrag t USING {people} b
-        WHERE t.borger_id = b.borger_id AND t.maaned >= {FLEKS_SINCE}""")
-    for table in BY_MONTH:
-        session.run(f"""DELETE FROM {table} t USING {people} b
-            WHERE t.borger_id = b.borger_id AND t.maaned >= date_trunc('month', b.fra_uge)""")
+    gone = [
+        *((table, people.relation if table == OWN_COUNTERS else counted_anew, "true") for table in BY_PERSON),
+        *((table, people.relation, "t.uge >= b.fra_uge") for table in BY_WEEK),
+        (CONTRIBUTIONS, people.relation, f"t.maaned >= {FLEKS_SINCE}"),
+        *((table, people.relation, "t.maaned >= date_trunc('month', b.fra_uge)") for table in BY_MONTH),
+    ]
+    for table, whose, when in gone:
+        theirs = f"t.borger_id = b.borger_id AND {when}"
+        # DuckDB has no memory for very many deleted rows, so the table is made anew of those that stay.
+        if session.count(table) > MOST_DELETED < session.count(f"{table} t, {whose} b WHERE {theirs}"):
+            kept = session.temp("kept", f"SELECT t.* FROM {table} t WHERE NOT EXISTS (FROM {whose} b WHERE {theirs})")
+            session.empty(table)
+            session.run(f"INSERT INTO {table} SELECT * FROM {kept}")
+        else:
+            session.run(f"DELETE FROM {table} t USING {whose} b WHERE {theirs}")
 
 
 def choose_stays(session: Session, people: People) -> Relation:

@@ -200,16 +200,16 @@ class Changes:
             return
         if how == "DELETE FROM" and table in PARTS:
             rows = f"{table} {alias or ''}{',' if beside else ''}{statement[found.end() :]}"
-            self._note(table, self._parts_of(table, f"{alias or table}.{PARTS[table][1]}", rows, parameters))
+            self.note(table, self._parts_of(table, f"{alias or table}.{PARTS[table][1]}", rows, parameters))
         else:
-            self._note(table)
+            self.note(table)
         self.connection.execute(statement, parameters or None)
 
     def put(self, table: str, statement: str, parameters: Mapping[str, object]) -> None:
         """Carry out an INSERT of rows in a table."""
         if table not in PARTS:
             self.connection.execute(statement, parameters or None)
-            self._note(table)
+            self.note(table)
             return
         column, _ = cut_of(table)
         self.note_rows(table, self.connection.execute(f"{statement} RETURNING {column}", parameters or None).pl())
@@ -217,12 +217,12 @@ class Changes:
     def note_rows(self, table: str, rows: pl.DataFrame) -> None:
         """Rows were added to a table."""
         if table not in PARTS:
-            self._note(table)
+            self.note(table)
             return
         column, cut = cut_of(table)
-        self._note(table, cut.of_rows(rows[column].unique()).unique())
+        self.note(table, cut.of_rows(rows[column].unique()).unique())
 
-    def _note(self, table: str, parts: Iterable[object] = (ANY,)) -> None:
+    def note(self, table: str, parts: Iterable[object] = (ANY,)) -> None:
         """Some parts of a table are written; a part that is null is not known, so it is any."""
         self.parts.setdefault(table, set()).update(ANY if part is None else part for part in parts)
 

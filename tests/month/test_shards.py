@@ -10,13 +10,14 @@ from refusion_assets.assets import refusion
 from refusion_assets.assets.checks import calculated
 from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
+from refusion_assets.store.session import Session
 from refusion_assets.store.tables import TABLES, ContractError, validate
 from tests.conftest import DataRoot
 from tests.kit.data_root import EXAMPLE
 from tests.kit.whole_pass import everybody_again, results
 
 RESULTS = (*refusion.BY_PERSON, *refusion.BY_WEEK, "refusion.anden_betaler")
-MONTH = "2024-02"
+MONTH, NEXT = "2024-02", "2024-03"
 
 
 @pytest.fixture
@@ -39,6 +40,21 @@ def test_a_shard_of_one_person_gives_the_rows_of_one_shard_of_all(
     assert len(said) == people > 1
     assert said[0].startswith(f"skive 1 af {people}: 1 af {people} borgere beregnet")
     assert said[-1].endswith(f"{len(before['refusion.borger_uge_ydelse'])} rækker, 0 borgere mangler")
+
+
+def test_a_table_of_which_very_many_rows_go_is_made_anew_with_the_rows_that_stay(
+    root: DataRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = root.copy(tmp_path / "anew")
+    root.run(NEXT)
+    made_anew, plain = set(), Session.empty
+    monkeypatch.setattr(refusion, "MOST_DELETED", 0)
+    monkeypatch.setattr(Session, "empty", lambda self, table: (made_anew.add(table), plain(self, table)))
+    other.run(NEXT)
+    assert results(other, refusion.MADE) == results(root, refusion.MADE)
+    assert {"refusion.borger_uge_ydelse", "duration.forloeb"} <= made_anew
+    everybody_again(other, NEXT)
+    assert results(other, refusion.MADE) == results(root, refusion.MADE)
 
 
 def test_of_very_many_people_the_checks_look_at_a_part_the_same_in_every_question(
