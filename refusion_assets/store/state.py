@@ -168,6 +168,7 @@ CHANGES = re.compile(
     r"\s*(INSERT INTO|DELETE FROM|UPDATE)\s+(\w+\.\w+)(?:\s+(?!WHERE|USING|SET|SELECT)(\w+)(?=\s))?(\s+USING)?"
 )
 NO_CHANGE = re.compile(r"\s*COPY\b")
+ROWS_TOGETHER = 1_000_000
 ANY = "*"
 """In `lager.skrevet`: any part of the table."""
 
@@ -212,7 +213,10 @@ class Changes:
             self.note(table)
             return
         column, _ = cut_of(table)
-        self.note_rows(table, self.connection.execute(f"{statement} RETURNING {column}", parameters or None).pl())
+        added = self.connection.execute(f"{statement} RETURNING {column}", parameters or None)
+        # A first run opens its ledger with hundreds of millions of rows.
+        for rows in added.to_arrow_reader(ROWS_TOGETHER):
+            self.note_rows(table, pl.DataFrame(rows))
 
     def note_rows(self, table: str, rows: pl.DataFrame) -> None:
         """Rows were added to a table."""
