@@ -60,8 +60,8 @@ OF_THE_PRODUCT, warehouse.THREADS = warehouse.THREADS, 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files of whole months come first, so that no worker is left alone with a long one at the end."""
-    items.sort(key=lambda item: "month" not in item.path.parts)
+    """The cluster and the whole months come first, so that no worker is left alone with a long file at the end."""
+    items.sort(key=lambda item: not {"klynge", "month"} & set(item.path.parts))
 
 
 @pytest.fixture(scope="session", autouse=True)
