@@ -250,7 +250,9 @@ def _forget(session: Session, people: People, counted_anew: Relation, resume: Re
         theirs = f"t.borger_id = b.borger_id AND {when}"
         # DuckDB has no memory for very many deleted rows, so the table is made anew of those that stay.
         if session.count(table) > MOST_DELETED < session.count(f"{table} t, {whose} b WHERE {theirs}"):
-            kept = session.temp("kept", f"SELECT t.* FROM {table} t WHERE NOT EXISTS (FROM {whose} b WHERE {theirs})")
+            stays = f"(b.borger_id IS NOT NULL AND {when}) IS NOT TRUE"
+            rows = f"SELECT t.* FROM {table} t LEFT JOIN {whose} b ON t.borger_id = b.borger_id WHERE {stays}"
+            kept = session.temp("kept", rows)
             session.empty(table)
             session.run(f"INSERT INTO {table} SELECT * FROM {kept}")
         else:
