@@ -340,6 +340,16 @@ def behind_the_back(warehouse: Warehouse) -> None:
         connection.execute("UPDATE opgoerelse.postering SET refusion_oere = 81 WHERE borger_id = 3 AND koersel = 1")
 
 
+def test_a_table_that_was_made_anew_is_published_with_the_rows_that_it_has_now(warehouse: Warehouse) -> None:
+    with warehouse.open() as live:
+        live.empty("opgoerelse.postering")
+        live.run(ROWS, n=9)
+    publish.publish(warehouse)
+    with warehouse.watching() as live, warehouse.reading() as read:
+        assert read.content("opgoerelse.postering") == live.content("opgoerelse.postering")
+        assert read.frame("SELECT DISTINCT koersel FROM opgoerelse.postering").rows() == [(9,)]
+
+
 def test_a_table_that_nobody_wrote_is_not_read_again(warehouse: Warehouse) -> None:
     behind_the_back(warehouse)
     add_run_alone(warehouse)
