@@ -24,7 +24,7 @@ from refusion_assets.assets.touched import (
     widen_for_fleksbidrag,
 )
 from refusion_assets.cluster.workers import worked
-from refusion_assets.domain.calendar import Grid, month_of
+from refusion_assets.domain.calendar import Grid, month_of, month_range, next_month
 from refusion_assets.domain.duration.count import window_starts, windows
 from refusion_assets.domain.duration.spells import Forloeb
 from refusion_assets.domain.refusion.fleksbidrag import BorgerMaanedFleksbidrag
@@ -336,13 +336,14 @@ FLEKSBIDRAG = dg.AssetKey(["refusion", "fleksbidrag"])
 KRAV, REGISTER = dg.AssetKey(["classified", "krav"]), dg.AssetKey(["raw", "register"])
 
 
-# The months' rows by benefit and by step, with the steps of the month before the last one and of a year ago.
+# DuckDB has no memory for counting the people of all months of the country at once.
+MONTHS_TOGETHER = 24
+# The months' rows by benefit and by step.
 OF_MONTHS = """
 SELECT maaned, ydelse_id AS gruppe, trin, grouping(trin) = 0 AS er_trin, count(DISTINCT borger_id) AS borgere,
        count(*) AS raekker, sum(refusion_oere)::BIGINT AS refusion_oere,
        sum(medfinansiering_oere)::BIGINT AS medfinansiering_oere
-FROM refusion.borger_uge_ydelse WHERE maaned BETWEEN $first AND $last
-    OR maaned IN ($last::DATE - INTERVAL 1 MONTH, $last::DATE - INTERVAL 1 YEAR)
+FROM refusion.borger_uge_ydelse WHERE maaned IN (SELECT unnest($months::DATE[]))
 GROUP BY GROUPING SETS ((maaned), (maaned, ydelse_id), (maaned, trin))"""
 # Spells of support; those of self-support are stored only if support follows.
 SPELLS_OF_MONTHS = f"""
@@ -355,13 +356,17 @@ ARTER = {"A": "Uger, der tæller (A)", "B": "Andre uger med ydelse (B)"}
 
 def shown(session: Session, place: Place, first: date, last: date) -> dict[dg.AssetKey, Shown]:
     """Each month's people and money as its cells show them; on the last month the money by step, too."""
-    rows = session.frame(OF_MONTHS, first=first, last=last)
+    months = month_range(first, last)
+    pieces = [months[at : at + MONTHS_TOGETHER] for at in range(0, len(months), MONTHS_TOGETHER)]
+    # The plot compares the last month with the month before it and with that of a year ago.
+    beside = sorted({next_month(last, -1), next_month(last, -12)} - set(months))
+    rows = pl.concat([session.frame(OF_MONTHS, months=piece) for piece in [*pieces, beside]])
     of_benefits = rows.filter(~pl.col("er_trin")).drop("trin", "er_trin")
     money = by_month(of_benefits, "Ydelse", names_of_benefits(place.rules))
     drawn = plot_steps(rows.filter("er_trin").drop_nulls("trin"))
     key = f"{last:%Y-%m}"
     money[key] = money.get(key, {}) | {"plot": dg.MetadataValue.md(figures.image("trin", drawn))}
-    spells_now = session.frame(SPELLS_OF_MONTHS, first=first, last=last)
+    spells_now = pl.concat([session.frame(SPELLS_OF_MONTHS, first=some[0], last=some[-1]) for some in pieces])
     return {RAEKKE: money, FORLOEB: by_month(spells_now, "Uger", ARTER)}
 
 

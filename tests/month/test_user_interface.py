@@ -21,7 +21,7 @@ from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import get_reexecution_strategy
 
-from refusion_assets.assets import classified
+from refusion_assets.assets import classified, refusion
 from refusion_assets.assets.gate import GENBEREGN
 from refusion_assets.assets.refusion import FORLOEB, KRAV, RAEKKE
 from refusion_assets.assets.rules_edited import GENBEREGN_FORAELDEDE
@@ -258,6 +258,17 @@ def test_the_ui_tells_the_difference_that_the_command_tells(root: DataRoot, tmp_
         from_the_ui(root, instance, GENBEREGN, range_tags(MONTH, MONTH))
         shown = told_of(instance, dg.AssetKey(["refusion", "borger_uge_ydelse"]))
     assert [line.removeprefix("    ") for line in shown["forskel"].splitlines()] == told
+
+
+def test_the_months_are_shown_alike_however_many_are_asked_for_at_once(
+    january: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = date(2023, 12, 1), date(2024, 1, 1)
+    with january.place.warehouse.open() as session:
+        together = refusion.shown(session, january.place, first, last)
+        monkeypatch.setattr(refusion, "MONTHS_TOGETHER", 1)
+        assert refusion.shown(session, january.place, first, last) == together
+    assert list(together[RAEKKE]) == [MONTH]
 
 
 def test_the_tables_show_people_and_kroner_of_each_month_which_the_ui_plots_month_by_month(january: DataRoot) -> None:
