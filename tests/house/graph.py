@@ -42,10 +42,7 @@ def _assets(defs: dg.Definitions) -> Iterator[str]:
         node = graph.get(key)
         yield f"asset {key.to_user_string()} | {node.group_name} | {_cells(node.partitions_def)}"
         yield from (f"    from {parent.to_user_string()}" for parent in sorted(node.parent_keys))
-        asked = (
-            check for check in graph.get_check_keys_for_assets({key}) if check.name.replace("_", "-") not in REGLER
-        )
-        checks = sorted(asked, key=lambda check: check.name)
+        checks = sorted(_named_here(graph.get_check_keys_for_assets({key})), key=lambda check: check.name)
         yield from (f"    check {check.name}{'!' if graph.get(check).blocking else ''}" for check in checks)
 
 

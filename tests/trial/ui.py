@@ -59,8 +59,8 @@ def process_of(instance: dg.DagsterInstance, run_id: str) -> int:
     return 0
 
 
-def _after_its_last_step(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Kill a run when all its steps have ended and it has not; False if it ended first."""
+def _until_its_last_step(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Wait till all steps of a run have ended, and stop its process there; a run may end first."""
     run = instance.get_run_by_id(run_id)
     assert run
     assert run.execution_plan_snapshot_id
@@ -72,9 +72,6 @@ def _after_its_last_step(instance: dg.DagsterInstance, run_id: str) -> bool:
             os.kill(pid, signal.SIGCONT)
             time.sleep(MOMENT)
             os.kill(pid, signal.SIGSTOP)
-    if killed := _status(instance, run_id) not in OVER:
-        os.kill(pid, signal.SIGKILL)
-    return killed
 
 
 def _status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus | None:
@@ -108,12 +105,12 @@ def trial(program: Program, bed: Bed, here: Bed, times: int, dice: random.Random
                 continue
             if number == 0:
                 what = f"kørsel {number + 1} i brugerfladen dræbt efter sit sidste trin"
-                found.tried += _after_its_last_step(instance, run_id)
+                _until_its_last_step(instance, run_id)
             else:
                 time.sleep(wait)
-                if _status(instance, run_id) not in OVER:
-                    os.kill(process_of(instance, run_id), signal.SIGKILL)
-                    found.tried += 1
+            if _status(instance, run_id) not in OVER:
+                os.kill(process_of(instance, run_id), signal.SIGKILL)
+                found.tried += 1
             if not _until(lambda at=since: _settled(instance, at), SECONDS):
                 found.unfinished += 1
                 found.wrong.append(f"{what}: måneden blev ikke opgjort af sig selv")

@@ -1,0 +1,228 @@
+"""What a state takes from the notes of written parts: only what was written is read, and nothing is forgotten."""
+
+import re
+import tempfile
+from contextlib import suppress
+from datetime import date, datetime
+from pathlib import Path
+from unittest import mock
+
+import duckdb
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refusion_assets.domain.contract import kinds_of
+from refusion_assets.store import publish, session, state
+from refusion_assets.store.session import Warehouse
+from refusion_assets.store.tables import TABLES
+from tests.kit.data_root import REPO
+from tests.kit.timeline import TIMES_AS_MANY
+from tests.unit.store.test_publish import ROWS, RUN, add, of_two_runs, seen
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return of_two_runs(tmp_path)
+
+
+# One table for each way of cutting: by month, run, file and people, and one that is not cut.
+TABLES_CUT = (
+    "refusion.placering",
+    "opgoerelse.foraeldet",
+    "classified.dom",
+    "duration.forloeb",
+    "refusion.aendret",
+)
+
+
+def of_kind(table: str, numbers: list[int]) -> pl.DataFrame:
+    """Rows of a table, one for each number: it says the part, and the person."""
+    of_type = {
+        pl.Date: lambda n: date(2024, 1, 31).replace(month=n % 12 + 1, day=1),
+        pl.Int64: lambda n: n * 100_000,
+        pl.String: str,
+        pl.Boolean: lambda n: n % 2 == 0,
+        pl.Datetime: lambda n: datetime(2024, n, 1),  # noqa: DTZ001  as the tables have them
+    }
+    kinds = kinds_of(TABLES[table])
+    rows = {name: [of_type[kind.base_type()](n) for n in numbers] for name, kind in kinds.items()}
+    return pl.DataFrame(rows, schema=kinds)
+
+
+def written(live: session.Session, table: str, how: str, n: int) -> None:
+    """Row `n` put in a table or taken out of it, in one of the ways in which the program writes."""
+    column = "fil_id" if table == "classified.dom" else "koersel" if "foraeldet" in table else "borger_id"
+    names = list(TABLES[table].to_schema().columns)
+    if how == "insert":
+        live.insert(table, of_kind(table, [n]))
+    elif how == "run":
+        rows = live.temp("rows", f"SELECT * FROM {table} LIMIT 0")
+        with live.lending("one", of_kind(table, [n])):
+            live.add(rows, "FROM one")
+        live.run(f"INSERT INTO {table} SELECT * FROM {rows}")
+    elif how == "take":
+        with live.lending("one", of_kind(table, [n])):
+            live.take(table, ", ".join(names), "FROM one")
+    elif how == "delete":
+        live.run(f"DELETE FROM {table} WHERE {column} = $n", n=n * 100_000)
+    elif how == "delete using":
+        rows = live.temp("rows", "SELECT $n::BIGINT AS id", n=n * 100_000)
+        live.run(f"DELETE FROM {table} t USING {rows} r WHERE t.{column} = r.id")
+    elif how == "delete all":
+        live.run(f"DELETE FROM {table}")
+    elif how == "replace":
+        live.replace(table, of_kind(table, [n]))
+    else:
+        live.run(f"UPDATE {table} SET {names[-1]} = {names[-1]} WHERE {column} = $n", n=n * 100_000)
+
+
+WAYS = ("insert", "run", "take", "delete", "delete using", "delete all", "replace", "update")
+ENDS = ("kept", "kept", "lost", "shown")
+STEPS = st.lists(
+    st.tuples(st.sampled_from(TABLES_CUT), st.sampled_from(WAYS), st.integers(1, 9), st.sampled_from(ENDS)),
+    min_size=10,
+    max_size=20,
+)
+
+
+@given(steps=STEPS)
+@settings(max_examples=8 * TIMES_AS_MANY)
+def test_whatever_was_written_since_a_state_is_in_the_next_one(steps: list[tuple[str, str, int, str]]) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(publish, "CUT_FROM", 1),
+        mock.patch.object(state, "ROWS_TOGETHER", 1),
+        mock.patch.object(session, "validate", lambda _, rows: rows),
+    ):
+        made = Warehouse(Path(folder))
+        with made.open() as live:
+            live.insert("raw.fil", of_kind("raw.fil", list(range(1, 10))))
+            for table in TABLES_CUT:
+                live.insert(table, of_kind(table, [1, 2, 3]))
+        publish.publish(made)
+        for table, how, n, end in steps:
+            with suppress(KeyboardInterrupt), made.open() as live:
+                written(live, table, how, n)
+                if end == "lost":
+                    raise KeyboardInterrupt
+            if end == "shown":
+                publish.publish(made)
+        publish.publish(made)
+        with made.watching() as live, made.reading() as read:
+            assert {table: read.content(table) for table in TABLES_CUT} == {
+                table: live.content(table) for table in TABLES_CUT
+            }
+
+
+@pytest.mark.parametrize("how", ["insert", "delete"])
+def test_rows_of_a_file_that_is_not_known_count_as_any_part(warehouse: Warehouse, how: str) -> None:
+    with warehouse.open() as live, mock.patch.object(session, "validate", lambda _, rows: rows):
+        live.insert("raw.fil", of_kind("raw.fil", [1]))
+        live.insert("classified.dom", of_kind("classified.dom", [1, 2]))
+    publish.publish(warehouse)
+    with warehouse.open() as live, mock.patch.object(session, "validate", lambda _, rows: rows):
+        written(live, "classified.dom", how, 2)
+    with warehouse.watching() as live:
+        assert live.frame("FROM lager.skrevet").rows() == [("classified.dom", "*")]
+
+
+def behind_the_back(warehouse: Warehouse) -> None:
+    """Another amount in the warehouse, and no note of it."""
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("UPDATE opgoerelse.postering SET refusion_oere = 81 WHERE borger_id = 3 AND koersel = 1")
+
+
+def test_a_table_that_was_made_anew_is_published_with_the_rows_that_it_has_now(warehouse: Warehouse) -> None:
+    with warehouse.open() as live:
+        live.empty("opgoerelse.postering")
+        live.run(ROWS, n=9)
+    publish.publish(warehouse)
+    with warehouse.watching() as live, warehouse.reading() as read:
+        assert read.content("opgoerelse.postering") == live.content("opgoerelse.postering")
+        assert read.frame("SELECT DISTINCT koersel FROM opgoerelse.postering").rows() == [(9,)]
+
+
+def test_a_table_that_nobody_wrote_is_not_read_again(warehouse: Warehouse) -> None:
+    behind_the_back(warehouse)
+    add_run_alone(warehouse)
+    publish.publish(warehouse)
+    assert seen(warehouse) == (3, 1600)
+
+
+def test_a_full_proof_names_what_was_changed_past_the_program_and_not_what_a_run_wrote(warehouse: Warehouse) -> None:
+    add_run_alone(warehouse)
+    assert publish.prove(warehouse)[1] == []
+    behind_the_back(warehouse)
+    [fault] = publish.prove(warehouse)[1]
+    assert fault.startswith("opgoerelse.postering, del alt: tilstanden har 20 rækker, lageret 20")
+    publish.publish(warehouse)
+    assert len(publish.prove(warehouse)[1]) == 1
+    add(warehouse, 4)
+    assert publish.prove(warehouse)[1] == []
+    publish.publish(warehouse)
+    assert (publish.prove(warehouse)[1], seen(warehouse)) == ([], (4, 2401))
+
+
+def test_a_full_proof_makes_a_live_file_that_is_gone_again_of_the_state(warehouse: Warehouse) -> None:
+    warehouse.path.unlink()
+    warehouse.path.with_name(f"{warehouse.path.name}.wal").unlink(missing_ok=True)
+    assert (publish.prove(warehouse)[1], seen(warehouse)) == ([], (2, 1600))
+    with warehouse.watching() as live:
+        assert live.count("opgoerelse.postering") == 20
+
+
+def test_a_full_proof_of_a_large_table_names_the_part(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "CUT_FROM", 5)
+    assert publish.prove(warehouse)[1] != []  # a file of the whole table is no longer a part
+    add(warehouse, 3)
+    assert publish.prove(warehouse)[1] == []
+    publish.publish(warehouse)
+    behind_the_back(warehouse)
+    assert [fault.split(":")[0] for fault in publish.prove(warehouse)[1]] == ["opgoerelse.postering, del 0001"]
+
+
+def add_run_alone(warehouse: Warehouse) -> None:
+    with warehouse.open() as session:
+        session.run(RUN, n=3)
+
+
+@pytest.mark.parametrize("what", ["older", "anew", "of an earlier program"])
+def test_everything_is_read_where_the_live_file_is_not_the_one_that_the_state_shows(
+    warehouse: Warehouse, what: str
+) -> None:
+    older = warehouse.path.read_bytes()
+    add_run_alone(warehouse)
+    publish.publish(warehouse)
+    if what == "older":
+        warehouse.path.write_bytes(older)
+        warehouse.path.with_name(f"{warehouse.path.name}.wal").unlink(missing_ok=True)
+    elif what == "anew":
+        warehouse.path.unlink()
+        warehouse.path.with_name(f"{warehouse.path.name}.wal").unlink(missing_ok=True)
+        with warehouse.open():
+            pass
+    else:
+        with duckdb.connect(str(warehouse.path)) as connection:
+            connection.execute("DROP TABLE lager.skrevet; COMMENT ON TABLE identitet.borger IS 'en tidligere udgave'")
+    behind_the_back(warehouse)
+    publish.publish(warehouse)
+    assert seen(warehouse)[1] == 1601
+    add(warehouse, 4)
+    publish.publish(warehouse)
+    assert seen(warehouse)[1] == 2401
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["WITH x AS (SELECT 1) DELETE FROM raw.fil", "TRUNCATE raw.fil", "DROP TABLE raw.fil", "DELETE FROM fil"],
+)
+def test_a_statement_whose_table_cannot_be_told_is_refused(warehouse: Warehouse, statement: str) -> None:
+    with pytest.raises(ValueError, match="nævner ikke"), warehouse.open() as session:
+        session.run(statement)
+
+
+def test_no_statement_moves_a_file_to_another_month() -> None:
+    sources = [path.read_text("utf-8") for path in (REPO / "refusion_assets").rglob("*.py")]
+    assert not [text for text in sources if re.search(r"UPDATE raw\.fil SET[^\"]*modtaget_maaned =", text)]
