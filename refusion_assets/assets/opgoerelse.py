@@ -192,10 +192,12 @@ def _begin(session: Session, place: Place, month: date, number: int, koder: Sequ
     if not (joining := joined(session, koder)):
         return
     people = touched_since(session, month, joining)
-    by_month = f"CASE WHEN {among('ydelse_id', 'bidrag')} THEN p.maaned >= {FLEKS_SINCE} ELSE p.uge >= b.fra_uge END"
+    # With other rows beside it, a deletion of very many rows has no room for a query in its condition (`Changes`).
     session.run(
         f"""DELETE FROM opgoerelse.postering p USING {people} b
-        WHERE p.koersel = 0 AND {AMONG} AND p.borger_id = b.borger_id AND {by_month}""",
+        WHERE p.koersel = 0 AND list_contains($koder::VARCHAR[], p.kommunekode) AND p.borger_id = b.borger_id
+        AND CASE WHEN list_contains($bidrag::VARCHAR[], p.ydelse_id) THEN p.maaned >= {FLEKS_SINCE}
+            ELSE p.uge >= b.fra_uge END""",
         koder=joining,
         bidrag=[entry.id for entry in place.rules.fleksbidrag],
     )

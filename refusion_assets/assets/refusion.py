@@ -130,7 +130,6 @@ def choose_resume(session: Session, people: People, rules: Rulebook, grid: Grid)
 Work = partial[dict[str, pl.DataFrame]]
 CLAIMS_PER_SHARD = 500_000
 PERSONS_PER_SHARD = 20_000
-MOST_DELETED = 50_000_000
 OWN_COUNTERS = "duration.forloeb_taeller"
 BY_PERSON = (OWN_COUNTERS, "duration.forloeb", "refusion.placering")
 CONTRIBUTIONS = "refusion.fleksbidrag"
@@ -247,16 +246,7 @@ def _forget(session: Session, people: People, counted_anew: Relation, resume: Re
         *((table, people.relation, "t.maaned >= date_trunc('month', b.fra_uge)") for table in BY_MONTH),
     ]
     for table, whose, when in gone:
-        theirs = f"t.borger_id = b.borger_id AND {when}"
-        # DuckDB has no memory for very many deleted rows, so the table is made anew of those that stay.
-        if session.count(table) > MOST_DELETED < session.count(f"{table} t, {whose} b WHERE {theirs}"):
-            stays = f"(b.borger_id IS NOT NULL AND {when}) IS NOT TRUE"
-            rows = f"SELECT t.* FROM {table} t LEFT JOIN {whose} b ON t.borger_id = b.borger_id WHERE {stays}"
-            kept = session.temp("kept", rows)
-            session.empty(table)
-            session.run(f"INSERT INTO {table} SELECT * FROM {kept}")
-        else:
-            session.run(f"DELETE FROM {table} t USING {whose} b WHERE {theirs}")
+        session.run(f"DELETE FROM {table} t USING {whose} b WHERE t.borger_id = b.borger_id AND {when}")
 
 
 def choose_stays(session: Session, people: People) -> Relation:

@@ -476,12 +476,6 @@ class Session:
         found = {what: self.integer(query) for what, query in breaks(table).items()}
         return {what: number for what, number in found.items() if number}
 
-    def empty(self, table: str) -> None:
-        """A table made anew without rows; a deletion takes 16 KB of memory for each 2,048 rows until its commit."""
-        self.changes.note(table)
-        self.connection.execute(f"DROP TABLE {table}")
-        self.connection.execute(f"CREATE TABLE {table} ({columns_of(table)})")
-
     def replace(self, table: str, frame: pl.DataFrame) -> int:
         """A table with exactly these rows."""
         self.run(f"DELETE FROM {table}")

@@ -15,7 +15,7 @@ import polars as pl
 
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store.key import FOOTER_KEY, refusal
-from refusion_assets.store.tables import FILE, LEFT_OUT, PARTS, cut_of, listed, quoted, visible
+from refusion_assets.store.tables import FILE, LEFT_OUT, PARTS, columns_of, cut_of, listed, quoted, visible
 
 READING = Path("lager") / "laesning"
 ANALYSTS = Path("udgivet") / "tabeller"
@@ -163,10 +163,13 @@ def mended(state: State) -> Iterator[None]:
         raise
 
 
-# The statements that change rows: the table, another name for it, and whether DELETE names other rows beside it.
+# The statements that change rows: the table with another name for it, and the rows that DELETE names beside it.
 CHANGES = re.compile(
-    r"\s*(INSERT INTO|DELETE FROM|UPDATE)\s+(\w+\.\w+)(?:\s+(?!WHERE|USING|SET|SELECT)(\w+)(?=\s))?(\s+USING)?"
+    r"\s*(INSERT INTO|DELETE FROM|UPDATE)\s+((\w+\.\w+)(?:\s+(?!WHERE|USING|SET|SELECT)(\w+)(?=\s))?)"
+    r"(?:\s+USING\s+(\w+(?:\s+\w+)?)(?=\s+WHERE))?"
 )
+# DuckDB holds 16 KB of memory for each 2,048 deleted rows until the transaction ends.
+MOST_DELETED = 20_000_000
 NO_CHANGE = re.compile(r"\s*COPY\b")
 ROWS_TOGETHER = 1_000_000
 ANY = "*"
@@ -187,7 +190,7 @@ class Changes:
     def run(self, statement: str, parameters: Mapping[str, object]) -> None:
         """Carry out a statement that begins with what it does and the table it changes. ValueError if it does not.
 
-        An UPDATE counts as a change of any part of the table.
+        An UPDATE counts as a change of any part of the table. A table that very many rows leave is made anew.
         """
         found = CHANGES.match(statement)
         if found is None:
@@ -195,16 +198,37 @@ class Changes:
                 raise ValueError("sætningen nævner ikke først den tabel, som den ændrer")
             self.connection.execute(statement, parameters or None)
             return
-        how, table, alias, beside = found.groups()
+        how, named, table, alias, beside = found.groups()
         if how == "INSERT INTO":
             self.put(table, statement, parameters)
             return
-        if how == "DELETE FROM" and table in PARTS:
-            rows = f"{table} {alias or ''}{',' if beside else ''}{statement[found.end() :]}"
-            self.note(table, self._parts_of(table, f"{alias or table}.{PARTS[table][1]}", rows, parameters))
+        if how == "DELETE FROM":
+            where = statement[found.end() :].strip()
+            if where and not where.startswith("WHERE"):
+                raise ValueError("rækkerne efter USING har intet navn")
+            rows = f"{named}{f', {beside}' if beside else ''} {where}"
+            self.note(table, self._parts_of(table, alias or table, rows, parameters))
+            if self._count(table, {}) > MOST_DELETED < self._count(rows, parameters):
+                condition = where.removeprefix("WHERE") or "true"
+                stays = f"ANTI JOIN {beside} ON {condition}" if beside else f"WHERE ({condition}) IS NOT TRUE"
+                self._make_anew(table, f"SELECT * FROM {named} {stays}", parameters)
+                return
         else:
             self.note(table)
         self.connection.execute(statement, parameters or None)
+
+    def _count(self, rows: str, parameters: Mapping[str, object]) -> int:
+        """The number of rows after FROM."""
+        (number,) = self.connection.execute(f"SELECT count(*) FROM {rows}", parameters or None).fetchone() or (0,)
+        return int(number)
+
+    def _make_anew(self, table: str, stays: str, parameters: Mapping[str, object]) -> None:
+        """A table with only the rows of a query on it, written to a table beside it that takes its name."""
+        anew = f"{table}_anew"
+        self.connection.execute(f"CREATE TABLE {anew} ({columns_of(table)})")
+        self.connection.execute(f"INSERT INTO {anew} {stays}", parameters or None)
+        self.connection.execute(f"DROP TABLE {table}")
+        self.connection.execute(f"ALTER TABLE {anew} RENAME TO {table.split('.')[1]}")
 
     def put(self, table: str, statement: str, parameters: Mapping[str, object]) -> None:
         """Carry out an INSERT of rows in a table."""
@@ -230,9 +254,12 @@ class Changes:
         """Some parts of a table are written; a part that is null is not known, so it is any."""
         self.parts.setdefault(table, set()).update(ANY if part is None else part for part in parts)
 
-    def _parts_of(self, table: str, column: str, rows: str, parameters: Mapping[str, object]) -> pl.Series:
-        """The parts that rows of a table lie in."""
-        query = f"SELECT DISTINCT {cut_of(table)[1].of_row.format(column)} AS part FROM {rows}"
+    def _parts_of(self, table: str, name: str, rows: str, parameters: Mapping[str, object]) -> Iterable[object]:
+        """The parts that rows of a table, called `name` among them, lie in."""
+        if table not in PARTS:
+            return (ANY,)
+        column, cut = cut_of(table)
+        query = f"SELECT DISTINCT {cut.of_row.format(f'{name}.{column}')} AS part FROM {rows}"
         if PARTS[table][0] == FILE:
             query = f"SELECT DISTINCT f.modtaget_maaned FROM ({query}) LEFT JOIN raw.fil f ON f.fil_id = part"
         return self.connection.execute(query, parameters or None).pl().to_series()

@@ -10,7 +10,8 @@ from refusion_assets.assets import refusion
 from refusion_assets.assets.checks import calculated
 from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
-from refusion_assets.store.session import Session
+from refusion_assets.store import state
+from refusion_assets.store.state import Changes
 from refusion_assets.store.tables import TABLES, ContractError, validate
 from tests.conftest import DataRoot
 from tests.kit.data_root import EXAMPLE
@@ -47,9 +48,9 @@ def test_a_table_of_which_very_many_rows_go_is_made_anew_with_the_rows_that_stay
 ) -> None:
     other = root.copy(tmp_path / "anew")
     root.run(NEXT)
-    made_anew, plain = set(), Session.empty
-    monkeypatch.setattr(refusion, "MOST_DELETED", 0)
-    monkeypatch.setattr(Session, "empty", lambda self, table: (made_anew.add(table), plain(self, table)))
+    made_anew, plain = set(), Changes._make_anew
+    monkeypatch.setattr(state, "MOST_DELETED", 0)
+    monkeypatch.setattr(Changes, "_make_anew", lambda *args: (made_anew.add(args[1]), plain(*args)))
     other.run(NEXT)
     assert results(other, refusion.MADE) == results(root, refusion.MADE)
     assert {"refusion.borger_uge_ydelse", "duration.forloeb"} <= made_anew

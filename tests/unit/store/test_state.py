@@ -87,10 +87,13 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS)
+@given(steps=STEPS, most=st.sampled_from((0, 100)))
 @settings(max_examples=8 * TIMES_AS_MANY)
-def test_whatever_was_written_since_a_state_is_in_the_next_one(steps: list[tuple[str, str, int, str]]) -> None:
+def test_whatever_was_written_since_a_state_is_in_the_next_one(
+    steps: list[tuple[str, str, int, str]], most: int
+) -> None:
     with (
+        mock.patch.object(state, "MOST_DELETED", most),
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(publish, "CUT_FROM", 1),
         mock.patch.object(state, "ROWS_TOGETHER", 1),
@@ -135,13 +138,40 @@ def behind_the_back(warehouse: Warehouse) -> None:
 
 
 def test_a_table_that_was_made_anew_is_published_with_the_rows_that_it_has_now(warehouse: Warehouse) -> None:
-    with warehouse.open() as live:
-        live.empty("opgoerelse.postering")
+    with warehouse.open() as live, mock.patch.object(state, "MOST_DELETED", 0):
+        live.run("DELETE FROM opgoerelse.postering")
         live.run(ROWS, n=9)
     publish.publish(warehouse)
     with warehouse.watching() as live, warehouse.reading() as read:
         assert read.content("opgoerelse.postering") == live.content("opgoerelse.postering")
         assert read.frame("SELECT DISTINCT koersel FROM opgoerelse.postering").rows() == [(9,)]
+
+
+@pytest.mark.parametrize(
+    "deletion",
+    [
+        "DELETE FROM opgoerelse.postering",
+        "DELETE FROM opgoerelse.postering WHERE borger_id < 4 OR oprindelig_koersel > 0",
+        "DELETE FROM opgoerelse.postering p WHERE p.borger_id IN (SELECT borger_id FROM {rows})",
+        "DELETE FROM opgoerelse.postering p USING {rows} r WHERE p.borger_id = r.borger_id AND p.uge < r.uge",
+        "DELETE FROM opgoerelse.postering p USING {rows} r WHERE p.borger_id = r.borger_id AND r.uge IS NULL",
+    ],
+)
+def test_a_table_made_anew_keeps_the_rows_that_a_deletion_leaves(warehouse: Warehouse, deletion: str) -> None:
+    left = []
+    for most in (1_000, 0):
+        with suppress(KeyboardInterrupt), warehouse.open() as live, mock.patch.object(state, "MOST_DELETED", most):
+            every = "SELECT borger_id, uge + 1 AS uge FROM opgoerelse.postering"
+            rows = live.temp("rows", f"{every} WHERE borger_id <> 2 UNION ALL {every} WHERE borger_id = 1")
+            live.run(deletion.format(rows=rows))
+            left.append(live.frame("FROM opgoerelse.postering ORDER BY ALL"))
+            raise KeyboardInterrupt
+    assert left[0].equals(left[1])
+
+
+def test_a_deletion_that_names_no_table_beside_it_is_refused(warehouse: Warehouse) -> None:
+    with pytest.raises(ValueError, match="USING"), warehouse.open() as live:
+        live.run("DELETE FROM opgoerelse.postering p USING (SELECT 1 AS nr) r WHERE p.borger_id = r.nr")
 
 
 def test_a_table_that_nobody_wrote_is_not_read_again(warehouse: Warehouse) -> None:
