@@ -324,8 +324,8 @@ def make_claims(session: Session, scope: Scope, progress: Callable[[str], None])
         mine = f"borger_id BETWEEN {low} AND {high}"
         number = "t.*" if scope.claims else "t.rowid AS nr, t.*"
         before = session.temp("claims_before", f"SELECT {number} FROM {claims_before} t WHERE {mine}")
-        last = session.value("SELECT coalesce(max(rowid), -1) FROM classified.krav")
         session.run(f"DELETE FROM classified.krav WHERE rowid IN (SELECT nr FROM {before})")
+        last = session.value("SELECT coalesce(max(rowid), -1) FROM classified.krav")
         _put_single(session, _standing(lines, scope.files, fallen, mine), shared)
         _put_summed(session, session.frame(f"SELECT * FROM {several} WHERE {mine}"))
         _tell_changes(session, before, Relation(f"(SELECT * FROM classified.krav WHERE rowid > {last})"))

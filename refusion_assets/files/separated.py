@@ -159,12 +159,12 @@ def _numbered(path: Path, names: list[str], *, quoted: bool) -> Iterator[pl.Data
 
     Unreadable if a value is too long for a reader of CSV.
     """
-    first = 2
+    first, short = 2, path.stat().st_size <= LONGEST
     parts = _quoted_lines(path, names) if quoted else _lines(path)
     for part in chain(parts, [pl.DataFrame(schema=dict.fromkeys(names, pl.String))]):
-        longest = part.select(pl.max_horizontal(pl.all().str.len_bytes().max())).item()
+        longest = None if short else part.select(pl.max_horizontal(pl.all().str.len_bytes().max())).item()
         if (longest or 0) > LONGEST:
             raise Unreadable(TOO_LONG)
         if part.height or first == 2:
-            yield part.with_row_index("linje", first).with_columns(pl.col("linje").cast(pl.Int64))
+            yield part.insert_column(0, pl.int_range(first, first + part.height, eager=True).alias("linje"))
         first += part.height

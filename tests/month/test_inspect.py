@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -104,39 +105,40 @@ RAW, SUMS = "raw/ky/2024-02/*.csv", f"udgaaende/{FIRST}/SHA256SUMS"
 MOVED = "UPDATE opgoerelse.postering SET refusion_oere = refusion_oere + 1 WHERE koersel = 50 AND rowid = (SELECT min("
 OTHER_PERSON = """UPDATE identitet.borger SET cpr = '6199999999' WHERE borger_id = (
     SELECT min(borger_id) FROM opgoerelse.postering WHERE koersel = 50)"""
+# Manipulations that do not hide each other stand together: a look at a root costs more than all the rest.
 TOUCHED = [
-    (byte(RAW), FIRST, "er ændret, siden kørslen læste den"),
-    (gone(RAW), FIRST, ".csv mangler"),
-    (gone("raw/ky/2024-02/*.manifest.json"), FIRST, ".manifest.json mangler"),
-    (byte("raw/ky/2024-02/*.manifest.json"), FIRST, ".manifest.json er ændret"),
-    (byte(f"udgaaende/{FIRST}/*-advisering-*"), FIRST, "-advisering-"),
-    (gone(f"udgaaende/{FIRST}/*-opgoerelse-*"), FIRST, "mangler"),
-    (stranger, FIRST, "fremmed.csv er ikke en af dem"),
-    (signed, FIRST, "beregning for"),
-    (gone(SUMS), FIRST, "SHA256SUMS mangler"),
-    (sql(f"{MOVED}rowid) FROM opgoerelse.postering WHERE koersel = 50)"), FIRST, "deres personnumre er ikke"),
-    (sql("UPDATE opgoerelse.postering SET hjemmel = 'x' WHERE koersel = 51"), SECOND, "deres personnumre er ikke"),
-    (sql("DELETE FROM opgoerelse.koersel WHERE koersel = 50"), FIRST, "er væk fra lageret"),
-    (sql("DELETE FROM opgoerelse.koersel WHERE koersel = 50", "DELETE FROM opgoerelse.kaede WHERE koersel = 50"),
-     SECOND, "følger ikke det forrige led"),
-    (sql("DELETE FROM opgoerelse.kaede WHERE koersel = 51"), SECOND, "intet led i kæden"),
-    (sql("DELETE FROM opgoerelse.kaede"), FIRST, "led i kæden er slettet"),
-    (sql(OTHER_PERSON), FIRST, "deres personnumre er ikke"),
-    (sql("UPDATE opgoerelse.kaede SET filsum = 'x' WHERE koersel = 50"), FIRST, "leddet i kæden er ændret"),
-    (sql("UPDATE opgoerelse.koersel SET filsum = 'x' WHERE koersel = 50"), FIRST, "SHA256SUMS er ændret"),
-    (sql("DELETE FROM opgoerelse.kendt_fil WHERE maaned = '2024-03-01'"), SECOND, "råfiler, kørslen kendte,"),
-    (byte("regler/*/trapper.toml"), FIRST, "de gemte regler"),
-    (cut, "Fælles", "men lukningen af 2024-03 så 2; linjer er slettet"),
-    (byte("lager/laesning/identitet.borger/*"), "Fælles", "er ændret; flyt den væk"),
-    (byte("udgivet/tabeller/opgoerelse.koersel/*"), "Fælles", "er ændret; flyt den væk"),
-    (gone("lager/laesning/identitet.borger/*"), "Fælles", "mangler; den næste udgivelse"),
-    (gone("lager/laesning/tilstand.json"), "Fælles", "tilstand.json mangler"),
-    (foreign("lager/laesning/identitet.borger/x.parquet"), "Fælles", "x.parquet er ikke en af dem"),
-    (foreign("udgivet/tabeller/x.parquet"), "Fælles", "x.parquet er ikke en af dem"),
-    (byte("udgivet/ydelsesrefusion.duckdb"), "Fælles", "er ikke tilstandens"),
-    (resaid, "Fælles", "har ikke de"),
-    (file_of_the_state_before, "Fælles", "er ændret; flyt den væk"),
-    (other_ledger, "Fælles", "kladden i den udgivne tilstand er ikke lagerets"),
+    [(byte(RAW), FIRST, "er ændret, siden kørslen læste den"),
+     (byte(f"udgaaende/{FIRST}/*-advisering-*"), FIRST, "-advisering-"),
+     (gone(f"udgaaende/{FIRST}/*-opgoerelse-*"), FIRST, "-opgoerelse-.* mangler"),
+     (stranger, FIRST, "fremmed.csv er ikke en af dem"),
+     (sql(f"{MOVED}rowid) FROM opgoerelse.postering WHERE koersel = 50)"), FIRST, "deres personnumre er ikke"),
+     (byte("regler/*/trapper.toml"), FIRST, "de gemte regler"),
+     (cut, "Fælles", "men lukningen af 2024-03 så 2; linjer er slettet"),
+     (byte("lager/laesning/identitet.borger/*"), "Fælles", "laesning/identitet.borger.* er ændret; flyt den væk"),
+     (byte("udgivet/tabeller/opgoerelse.koersel/*"), "Fælles", "tabeller/opgoerelse.koersel.* er ændret; flyt den væk"),
+     (byte("udgivet/ydelsesrefusion.duckdb"), "Fælles", "er ikke tilstandens")],
+    [(gone(RAW), FIRST, ".csv mangler"),
+     (signed, FIRST, "beregning for"),
+     (sql("UPDATE opgoerelse.postering SET hjemmel = 'x' WHERE koersel = 51"), SECOND, "deres personnumre er ikke"),
+     (gone("lager/laesning/identitet.borger/*"), "Fælles", "mangler; den næste udgivelse"),
+     (foreign("lager/laesning/identitet.borger/x.parquet"), "Fælles", "laesning/.*x.parquet er ikke en af dem"),
+     (foreign("udgivet/tabeller/x.parquet"), "Fælles", "tabeller/x.parquet er ikke en af dem"),
+     (file_of_the_state_before, "Fælles", "er ændret; flyt den væk")],
+    [(gone("raw/ky/2024-02/*.manifest.json"), FIRST, ".manifest.json mangler"),
+     (gone(SUMS), FIRST, "SHA256SUMS mangler"),
+     (sql("DELETE FROM opgoerelse.kaede WHERE koersel = 51"), SECOND, "intet led i kæden"),
+     (gone("lager/laesning/tilstand.json"), "Fælles", "tilstand.json mangler")],
+    [(sql("DELETE FROM opgoerelse.koersel WHERE koersel = 50", "DELETE FROM opgoerelse.kaede WHERE koersel = 50"),
+      SECOND, "følger ikke det forrige led")],
+    [(sql("DELETE FROM opgoerelse.koersel WHERE koersel = 50"), FIRST, "er væk fra lageret"),
+     (sql("DELETE FROM opgoerelse.kendt_fil WHERE maaned = '2024-03-01'"), SECOND, "råfiler, kørslen kendte,")],
+    [(byte("raw/ky/2024-02/*.manifest.json"), FIRST, ".manifest.json er ændret"),
+     (sql(OTHER_PERSON), FIRST, "deres personnumre er ikke"),
+     (sql("UPDATE opgoerelse.kaede SET filsum = 'x' WHERE koersel = 50"), FIRST, "leddet i kæden er ændret")],
+    [(sql("DELETE FROM opgoerelse.kaede"), FIRST, "led i kæden er slettet"),
+     (resaid, "Fælles", "har ikke de")],
+    [(sql("UPDATE opgoerelse.koersel SET filsum = 'x' WHERE koersel = 50"), FIRST, "SHA256SUMS er ændret")],
+    [(other_ledger, "Fælles", "kladden i den udgivne tilstand er ikke lagerets")],
 ]  # fmt: skip
 
 
@@ -176,15 +178,17 @@ def test_an_untouched_root_is_whole_and_says_its_head(closed: DataRoot) -> None:
     assert head in closed.refusion("status").out
 
 
-@pytest.mark.parametrize(("spoil", "named", "told"), TOUCHED)
+@pytest.mark.parametrize("spoiled", TOUCHED)
 def test_each_kind_of_manipulation_is_named_with_its_month(
-    kept: DataRoot, spoil: Callable[[DataRoot], None], named: str, told: str
+    kept: DataRoot, spoiled: list[tuple[Callable[[DataRoot], None], str, str]]
 ) -> None:
-    spoil(kept)
+    for spoil, *_ in spoiled:
+        spoil(kept)
     ran = kept.refusion("efterse", "--json")
     found = {one["maaned"] or "Fælles": one["fejl"] for one in json.loads(ran.out)["efterset"]}
     assert ran.code == 1
-    assert any(told in fault for fault in found[named]), found
+    for _, named, told in spoiled:
+        assert any(re.search(told, fault) for fault in found[named]), (told, found)
 
 
 def test_what_is_published_is_proved_against_the_whole_warehouse(kept: DataRoot) -> None:
