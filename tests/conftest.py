@@ -239,11 +239,12 @@ class DataRoot:
     def run(self, month: str) -> None:
         """The critical week of a month without Dagster: what the assets do, one after the other."""
         place, first, koder = self.place, month_of(month), self.place.rules.koder
-        self.calculate(month)
-        with place.warehouse.open() as session:
-            settle_month(session, place, first, koder)
-            outgoing = write_files(session, place, first)
-        show(place, first, outgoing)
+        with opened_once():
+            self.calculate(month)
+            with place.warehouse.open() as session:
+                settle_month(session, place, first, koder)
+                outgoing = write_files(session, place, first)
+            show(place, first, outgoing)
 
     def classify(self, month: str) -> None:
         """A month taken in and classified, and no more."""

@@ -12,8 +12,8 @@ from unittest import mock
 import pytest
 
 from refusion_assets.place import Place, at_work, mending, too_open
-from tests.conftest import DataRoot, Example
-from tests.kit.data_root import EXAMPLE, REPO
+from tests.conftest import OF_THE_EXAMPLE, DataRoot, Example
+from tests.kit.data_root import EXAMPLE, REPO, rules_of_few
 
 
 def everything(root: Path) -> list[Path]:
@@ -24,7 +24,7 @@ def test_a_month_run_under_umask_0_makes_nothing_that_others_can_read(tmp_path: 
     raw = tmp_path / "data" / "raw"
     raw.parent.mkdir()
     raw.symlink_to(EXAMPLE / "data" / "raw")
-    environment = os.environ | DataRoot(raw.parent).environment
+    environment = os.environ | DataRoot(raw.parent, rules_of_few(tmp_path / "rules", OF_THE_EXAMPLE)).environment
     environment.pop("MPLCONFIGDIR", None)  # the list of fonts is made there too
     for words in (["koer", "2024-02", "--stille"], ["opfoelgning", "2024-02"]):
         subprocess.run(  # noqa: S603  this venv's own command

@@ -64,5 +64,5 @@ def test_a_command_on_a_full_disk_says_what_is_full_and_leaves_the_same_when_giv
 
 def test_torn_files_of_every_kind_are_read_or_refused_with_a_reason(tmp_path: Path, dice: random.Random) -> None:
     found = spoiled.Spoiled()
-    spoiled.read_torn(found, tmp_path, 20 * TIMES_AS_MANY, dice)
+    spoiled.read_torn(found, tmp_path, 12 * TIMES_AS_MANY, dice)
     assert (found.wrong, found.refused > 0) == ([], True)

@@ -88,7 +88,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, most=st.sampled_from((0, 100)))
-@settings(max_examples=8 * TIMES_AS_MANY)
+@settings(max_examples=5 * TIMES_AS_MANY)
 def test_whatever_was_written_since_a_state_is_in_the_next_one(
     steps: list[tuple[str, str, int, str]], most: int
 ) -> None:

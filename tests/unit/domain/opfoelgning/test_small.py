@@ -4,11 +4,12 @@ from datetime import date
 
 import numpy as np
 import polars as pl
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from refusion_assets.domain.opfoelgning.small import blanked, bridges, leaving, summed
 from refusion_assets.domain.opfoelgning.views import KEY, VIEWS
+from tests.kit.timeline import examples
 
 MONTH, BOUND = date(2026, 10, 1), 5
 SPANS = ("0-1", "1-2", "2-5", "5+")
@@ -188,7 +189,7 @@ def told(people: list[list[int]], rows: pl.DataFrame, sums: pl.DataFrame, *, gra
     return [f"{k} {span}" for k, span in found if k != "000" or span not in many]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(TABLES)
 @example([[4, 9, 30], [20, 30, 40]])
 @example([[0, 4], [0, 10]])
