@@ -42,10 +42,16 @@ SAID = re.compile(r'(?:"(?P<path>[^"]+)": )?(?P<said>Permission denied|Read-only
 NUMBERS = {"Permission denied": errno.EACCES, "Read-only file system": errno.EROFS, "Input/output error": errno.EIO}
 
 
+MEMORY = re.compile(r"out of memory|cannot allocate memory|failed to allocate|could not allocate", re.IGNORECASE)
+NO_MEMORY = "hukommelsen slap op; luk andre programmer, og kør igen, eller brug en større maskine (docs/stoerrelse.md)"
+
+
 def of_a_library(error: BaseException) -> str:
     """The refusal of the system that a library tells in an error of its own, in one line; empty if it tells none."""
     from refusion_assets.domain.wording import without_persons  # noqa: PLC0415  Polars takes a while to load
 
+    if isinstance(error, MemoryError) or MEMORY.search(str(error)):
+        return NO_MEMORY
     found = SAID.search(str(error))
     if isinstance(error, OSError) or not found:
         return ""
@@ -53,7 +59,8 @@ def of_a_library(error: BaseException) -> str:
 
 
 DISK_IS_FULL = "disken er fuld; gør plads"
-DISK_FULL = ("no space left", "disk is full", "disk full", "os error 28", "file too large", "os error 27", "disk quota")
+DISK_FULL = ("no space left", "disk is full", "disk full", "os error 28", "file too large", "os error 27", "disk quota",
+             "max_temp_directory_size")  # fmt: skip
 
 
 def of_the_disk(error: BaseException | None) -> str:

@@ -150,3 +150,20 @@ def test_a_table_that_dagster_misses_is_a_full_disk_where_there_is_no_room(
 def test_a_command_that_only_copies_says_in_danish_that_the_disk_is_full() -> None:
     assert _reason(OSError(errno.ENOSPC, "No space left on device")) == "disken er fuld; gør plads"
     assert "systemet siger Permission denied: x" in _reason(OSError(errno.EACCES, "Permission denied", "x"))
+
+
+@pytest.mark.parametrize(
+    ("spill", "said"), [("", "hukommelsen slap op; luk andre programmer"), ("spild", "disken er fuld; gør plads")]
+)
+def test_a_question_that_needs_more_than_there_is_says_in_danish_of_what(tmp_path: Path, spill: str, said: str) -> None:
+    many = "CREATE TABLE t AS SELECT md5(i::VARCHAR) AS tekst FROM range(3000000) r(i) ORDER BY 1"
+    with duckdb.connect() as connection:
+        connection.execute(f"SET temp_directory = '{tmp_path / spill if spill else ''}'; SET memory_limit = '60MB'")
+        connection.execute("SET max_temp_directory_size = '1MB'")
+        with pytest.raises(duckdb.OutOfMemoryException) as caught:
+            connection.execute(many)
+    assert _reason(caught.value).startswith(said)
+
+
+def test_a_process_that_gets_no_memory_says_so() -> None:
+    assert _reason(MemoryError()).startswith("hukommelsen slap op")
