@@ -4,9 +4,9 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -49,6 +49,8 @@ ROWS_A_GROUP = 20 * 2048
 WHOLE = "alt"
 CUT_FROM = 1_000_000
 """The rows from which a table is more than one file."""
+ROWS_TOGETHER = 16_000_000
+"""The rows of the files that are written of one reading: every part lies in the whole of a large table."""
 MONEY = ("refusion_oere", "medfinansiering_oere")
 # The rows of a file lie by person, who is then found by the statistics of the groups of rows.
 PERSON = ("borger_id", "cpr")
@@ -147,7 +149,7 @@ def _show(warehouse: Warehouse, session: Session) -> None:
     written = _Written(root, session, old)
     written.all()
     durable.flush_all(root / part.path for part in written.fresh)
-    new = State(root, tuple(written.parts), {table: types_of(table) for table in TABLES}, written.encrypted)
+    new = State(root, tuple(written.parts.values()), {table: types_of(table) for table in TABLES}, written.encrypted)
     if old is None or new.text != old.text:
         folder = root / READING
         folder.mkdir(parents=True, exist_ok=True)
@@ -268,62 +270,95 @@ class _Written:
         self.root, self.session = root, session
         self.contents = Contents(session, old)
         self.known = {(part.tabel, part.navn): part for part in self.contents.kept}
-        self.parts: list[Part] = []
+        self.parts: dict[tuple[str, str], Part] = {}
         self.fresh: list[Part] = []
         self.encrypted = key_of(root) is not None
 
     def all(self) -> None:
         """The parts of every table; NotTheSame if a written file differs from the warehouse."""
+        lot: list[Part] = []
         for table, mark, rows, content in self.contents.parts():
-            where = "true"
-            if mark != WHOLE:
-                column, cut = cut_of(table)
-                where = cut.where.format(column, cut.in_sql.format(mark))
-            self._part(table, mark, rows, content, where)
+            files = [self._named(table, mark, rows, content, analysts=analysts) for analysts in _readers(table)]
+            missing = [part for part in files if not part.sha256]
+            if lot and missing and (lot[0].tabel != table or _rows(lot + missing) > ROWS_TOGETHER):
+                self._write(lot)
+                lot = []
+            self.parts |= {(table, part.navn): part for part in files}
+            lot += missing
+        self._write(lot)
 
-    def _part(self, table: str, mark: str, rows: int, content: str, where: str) -> None:
-        """The file of a part, and that of its columns for analysts where they see only some."""
-        if LEFT_OUT[table]:
-            self._file(table, mark, rows, content, list(types_of(table)), where, analysts=False)
-        if columns := visible(table):
-            self._file(table, mark, rows, content, columns, where, analysts=True)
-
-    def _file(
-        self, table: str, mark: str, rows: int, content: str, columns: list[str], where: str, *, analysts: bool
-    ) -> None:
-        """The file of a part, written and proved if no file of the old state has the content."""
-        shape = f"{FORM} {self.encrypted} {table} {types_of(table)} {columns} {content}"
+    def _named(self, table: str, mark: str, rows: int, content: str, *, analysts: bool) -> Part:
+        """The file of a part: that of the old state with the same content, or one to be written, without a hash."""
+        shape = f"{FORM} {self.encrypted} {table} {types_of(table)} {_columns(table, analysts=analysts)} {content}"
         name = f"{mark}-{hashlib.sha256(shape.encode()).hexdigest()[:24]}.parquet"
-        part = self.known.get((table, name))
-        if part is None or part.analytiker is not analysts:
-            part = Part(table, mark, name, rows, content, 0, "", analysts)
-            path = self.root / part.path
-            fresh = path.with_name(f"{name}{FRESH}")
-            fresh.parent.mkdir(parents=True, exist_ok=True)
-            order = listed(_order(table))
-            write_file(
-                self.session,
-                f"SELECT {listed(columns)} FROM {table} WHERE {where} ORDER BY {order}",
-                fresh,
-                encrypted=self.encrypted,
-            )
-            self._prove(table, columns, fresh, part, where)
-            part = Part(table, mark, name, rows, content, fresh.stat().st_size, sha256_of(fresh), analysts)
-            os.replace(fresh, path)
-            self.fresh.append(part)
-        self.parts.append(part)
+        known = self.known.get((table, name))
+        if known is not None and known.analytiker is analysts:
+            return known
+        return Part(table, mark, name, rows, content, 0, "", analysts)
 
-    def _prove(self, table: str, columns: list[str], fresh: Path, part: Part, where: str) -> None:
+    def _write(self, lot: Sequence[Part]) -> None:
+        """Write and prove files of one table; of several it reads the rows in one go, if there are not too many."""
+        if not lot:
+            return
+        table = source = lot[0].tabel
+        if ROWS_TOGETHER >= _rows(lot) > lot[0].raekker:
+            where = " OR ".join(sorted({_where(part) for part in lot}))
+            source = str(self.session.temp("parts", f"SELECT * FROM {table} WHERE {where}"))
+        for part in lot:
+            self._file(part, source)
+        if source != table:
+            self.session.drop(source)
+
+    def _file(self, part: Part, source: str) -> None:
+        """The file of a part, written of the rows of a table and proved."""
+        path = self.root / part.path
+        fresh = path.with_name(f"{part.navn}{FRESH}")
+        fresh.parent.mkdir(parents=True, exist_ok=True)
+        columns = _columns(part.tabel, analysts=part.analytiker)
+        query = f"SELECT {listed(columns)} FROM {source} WHERE {_where(part)} ORDER BY {listed(_order(part.tabel))}"
+        write_file(self.session, query, fresh, encrypted=self.encrypted)
+        self._prove(part, columns, fresh, source)
+        part = replace(part, stoerrelse=fresh.stat().st_size, sha256=sha256_of(fresh))
+        os.replace(fresh, path)
+        self.fresh.append(part)
+        self.parts[part.tabel, part.navn] = part
+
+    def _prove(self, part: Part, columns: list[str], fresh: Path, source: str) -> None:
         """Open a written file, and compare its rows, their hash and money with those of the warehouse."""
+        table = part.tabel
         said = self.session.frame(
             f"SELECT {_content(table, columns)} FROM {of_files([fresh], encrypted=self.encrypted)} t"
         ).row(0)
         if columns == list(types_of(table)):
             wanted = (part.raekker, part.indhold)
         else:
-            wanted = self.session.frame(f"SELECT {_content(table, columns)} FROM {table} t WHERE {where}").row(0)
+            wanted = self.session.frame(f"SELECT {_content(table, columns)} FROM {source} t WHERE {_where(part)}").row(
+                0
+            )
         if said != wanted:
             raise NotTheSame(f"{table}, {part.del_}: filen er ikke det, lageret har")
+
+
+def _readers(table: str) -> list[bool]:
+    """The files of a part, each by whether it is for analysts: theirs, and one of all columns if they see fewer."""
+    return [*([False] if LEFT_OUT[table] else []), *([True] if visible(table) else [])]
+
+
+def _columns(table: str, *, analysts: bool) -> list[str]:
+    """The columns of a file."""
+    return visible(table) if analysts else list(types_of(table))
+
+
+def _rows(files: Sequence[Part]) -> int:
+    return sum(part.raekker for part in files)
+
+
+def _where(part: Part) -> str:
+    """SQL that is true for the rows of a part."""
+    if part.del_ == WHOLE:
+        return "true"
+    column, cut = cut_of(part.tabel)
+    return cut.where.format(column, cut.in_sql.format(part.del_))
 
 
 def _order(table: str) -> list[str]:

@@ -427,6 +427,10 @@ class Session:
         self.connection.execute(f"CREATE TEMP TABLE {relation} AS {query}", parameters or None)
         return relation
 
+    def drop(self, relation: object) -> None:
+        """A temporary table gone, with its memory where the session has no transaction."""
+        self.connection.execute(f"DROP TABLE {relation}")
+
     def add(self, relation: Relation, query: str, **parameters: object) -> None:
         """The rows of a query added to a temporary table."""
         self.connection.execute(f"INSERT INTO {relation} {query}", parameters or None)

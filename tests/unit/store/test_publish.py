@@ -155,22 +155,47 @@ def test_a_group_that_was_let_in_reads_what_is_published_and_no_other_account_do
     assert {path.stat().st_mode & 0o077 for path in (warehouse.root / state.READING).rglob("*")} == {0}
 
 
-@pytest.mark.parametrize("table", PARTS)
-def test_the_parts_of_a_table_are_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
-    monkeypatch.setattr(publish, "CUT_FROM", 1)
-    warehouse = Warehouse(tmp_path)
+def of_forty(folder: Path, table: str) -> Warehouse:
+    """A warehouse with forty rows of a table, in as many parts as they can lie in."""
+    warehouse = Warehouse(folder)
     kinds = {"DATE": "DATE '2024-01-31' + i::INT", "BIGINT": "i * 100", "VARCHAR": "i::VARCHAR", "BOOLEAN": "true"}
     with warehouse.open() as session:
         session.run("""INSERT INTO raw.fil SELECT i * 100, i, '', '', '', DATE '2024-01-01' + to_months(i::INT), 1,
             '', 1, NULL, false, DATE '2024-01-01', '' FROM range(40) r(i)""")
         values = ", ".join(kinds.get(kind, "NULL") for kind in publish.types_of(table).values())
         session.run(f"INSERT INTO {table} SELECT {values} FROM range(40) r(i)")
+    return warehouse
+
+
+@pytest.mark.parametrize("table", PARTS)
+def test_the_parts_of_a_table_are_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
+    monkeypatch.setattr(publish, "CUT_FROM", 1)
+    warehouse = of_forty(tmp_path, table)
     publish.publish(warehouse)
     with warehouse.watching() as live, warehouse.reading() as read:
         assert read.content(table) == live.content(table)
     found = state.State.read(tmp_path)
     assert found is not None
     assert len([part for part in found.dele if part.tabel == table]) > 1 or PARTS[table][0] == "people"
+
+
+@pytest.mark.parametrize("table", ["opgoerelse.postering", "classified.linje", "refusion.borger_uge_ydelse"])
+def test_the_files_of_a_state_are_the_same_however_many_rows_are_read_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    monkeypatch.setattr(publish, "CUT_FROM", 1)
+    dele, readings, plain = [], [], publish.Session.temp
+    monkeypatch.setattr(publish.Session, "temp", lambda *args, **said: readings.append(1) or plain(*args, **said))
+    for together in (0, 25, 1000):
+        monkeypatch.setattr(publish, "ROWS_TOGETHER", together)
+        warehouse = of_forty(tmp_path / str(together), table)
+        publish.publish(warehouse)
+        found = state.State.read(warehouse.root)
+        assert found is not None
+        dele.append(found.dele)
+        assert bool(readings) <= (together > 0)
+    assert dele[0] == dele[1] == dele[2]
+    assert readings
 
 
 def test_a_file_that_differs_from_the_warehouse_is_never_shown(

@@ -96,6 +96,7 @@ def test_whatever_was_written_since_a_state_is_in_the_next_one(
         mock.patch.object(state, "MOST_DELETED", most),
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(publish, "CUT_FROM", 1),
+        mock.patch.object(publish, "ROWS_TOGETHER", 6),
         mock.patch.object(session, "validate", lambda _, rows: rows),
     ):
         made = Warehouse(Path(folder))
