@@ -51,6 +51,8 @@ CUT_FROM = 1_000_000
 """The rows from which a table is more than one file."""
 ROWS_TOGETHER = 16_000_000
 """The rows of the files that are written of one reading: every part lies in the whole of a large table."""
+MOST_SORTED = 50_000_000
+"""The rows of the largest part that is sorted; to sort the first ledger of a country takes more disk than it has."""
 MONEY = ("refusion_oere", "medfinansiering_oere")
 # The rows of a file lie by person, who is then found by the statistics of the groups of rows.
 PERSON = ("borger_id", "cpr")
@@ -315,7 +317,8 @@ class _Written:
         fresh = path.with_name(f"{part.navn}{FRESH}")
         fresh.parent.mkdir(parents=True, exist_ok=True)
         columns = _columns(part.tabel, analysts=part.analytiker)
-        query = f"SELECT {listed(columns)} FROM {source} WHERE {_where(part)} ORDER BY {listed(_order(part.tabel))}"
+        order = f"ORDER BY {listed(_order(part.tabel))}" if part.raekker <= MOST_SORTED else ""
+        query = f"SELECT {listed(columns)} FROM {source} WHERE {_where(part)} {order}"
         write_file(self.session, query, fresh, encrypted=self.encrypted)
         self._prove(part, columns, fresh, source)
         part = replace(part, stoerrelse=fresh.stat().st_size, sha256=sha256_of(fresh))

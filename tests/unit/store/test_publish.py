@@ -179,6 +179,20 @@ def test_the_parts_of_a_table_are_the_whole_of_it(tmp_path: Path, monkeypatch: p
     assert len([part for part in found.dele if part.tabel == table]) > 1 or PARTS[table][0] == "people"
 
 
+@pytest.mark.parametrize(("most", "first"), [(40, 0), (39, 39)], ids=["as many as are sorted", "one more"])
+def test_a_part_that_is_too_large_to_sort_is_published_as_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, first: int
+) -> None:
+    monkeypatch.setattr(publish, "MOST_SORTED", most)
+    warehouse = Warehouse(tmp_path)
+    with warehouse.open() as session:
+        session.run("INSERT INTO duration.forloeb (borger_id) SELECT 39 - i FROM range(40) r(i)")
+    publish.publish(warehouse)
+    with warehouse.reading() as read, warehouse.watching() as live:
+        assert read.frame("SELECT borger_id FROM duration.forloeb LIMIT 1").item() == first
+        assert read.content("duration.forloeb") == live.content("duration.forloeb")
+
+
 @pytest.mark.parametrize("table", ["opgoerelse.postering", "classified.linje", "refusion.borger_uge_ydelse"])
 def test_the_files_of_a_state_are_the_same_however_many_rows_are_read_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
