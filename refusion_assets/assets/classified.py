@@ -325,6 +325,7 @@ def make_claims(session: Session, scope: Scope, progress: Callable[[str], None])
         number = "t.*" if scope.claims else "t.rowid AS nr, t.*"
         before = session.temp("claims_before", f"SELECT {number} FROM {claims_before} t WHERE {mine}")
         session.run(f"DELETE FROM classified.krav WHERE rowid IN (SELECT nr FROM {before})")
+        # After the deletion, which may number the rows anew.
         last = session.value("SELECT coalesce(max(rowid), -1) FROM classified.krav")
         _put_single(session, _standing(lines, scope.files, fallen, mine), shared)
         _put_summed(session, session.frame(f"SELECT * FROM {several} WHERE {mine}"))

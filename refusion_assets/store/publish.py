@@ -335,9 +335,8 @@ class _Written:
         if columns == list(types_of(table)):
             wanted = (part.raekker, part.indhold)
         else:
-            wanted = self.session.frame(f"SELECT {_content(table, columns)} FROM {source} t WHERE {_where(part)}").row(
-                0
-            )
+            query = f"SELECT {_content(table, columns)} FROM {source} t WHERE {_where(part)}"
+            wanted = self.session.frame(query).row(0)
         if said != wanted:
             raise NotTheSame(f"{table}, {part.del_}: filen er ikke det, lageret har")
 
