@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,19 +108,19 @@ OTHER_PERSON = """UPDATE identitet.borger SET cpr = '6199999999' WHERE borger_id
 TOUCHED = [
     [(byte(RAW), FIRST, "er ændret, siden kørslen læste den"),
      (byte(f"udgaaende/{FIRST}/*-advisering-*"), FIRST, "-advisering-"),
-     (gone(f"udgaaende/{FIRST}/*-opgoerelse-*"), FIRST, "-opgoerelse-.* mangler"),
+     (gone(f"udgaaende/{FIRST}/*-opgoerelse-*"), FIRST, "-opgoerelse- … mangler"),
      (stranger, FIRST, "fremmed.csv er ikke en af dem"),
      (sql(f"{MOVED}rowid) FROM opgoerelse.postering WHERE koersel = 50)"), FIRST, "deres personnumre er ikke"),
      (byte("regler/*/trapper.toml"), FIRST, "de gemte regler"),
      (cut, "Fælles", "men lukningen af 2024-03 så 2; linjer er slettet"),
-     (byte("lager/laesning/identitet.borger/*"), "Fælles", "laesning/identitet.borger.* er ændret; flyt den væk"),
-     (byte("udgivet/tabeller/opgoerelse.koersel/*"), "Fælles", "tabeller/opgoerelse.koersel.* er ændret; flyt den væk"),
+     (byte("lager/laesning/identitet.borger/*"), "Fælles", "laesning/identitet.borger/ … er ændret; flyt den væk"),
+     (byte("udgivet/tabeller/opgoerelse.koersel/*"), "Fælles", "tabeller/opgoerelse.koersel … er ændret; flyt den væk"),
      (byte("udgivet/ydelsesrefusion.duckdb"), "Fælles", "er ikke tilstandens")],
     [(gone(RAW), FIRST, ".csv mangler"),
      (signed, FIRST, "beregning for"),
      (sql("UPDATE opgoerelse.postering SET hjemmel = 'x' WHERE koersel = 51"), SECOND, "deres personnumre er ikke"),
      (gone("lager/laesning/identitet.borger/*"), "Fælles", "mangler; den næste udgivelse"),
-     (foreign("lager/laesning/identitet.borger/x.parquet"), "Fælles", "laesning/.*x.parquet er ikke en af dem"),
+     (foreign("lager/laesning/identitet.borger/x.parquet"), "Fælles", "identitet.borger/x.parquet er ikke en af dem"),
      (foreign("udgivet/tabeller/x.parquet"), "Fælles", "tabeller/x.parquet er ikke en af dem"),
      (file_of_the_state_before, "Fælles", "er ændret; flyt den væk")],
     [(gone("raw/ky/2024-02/*.manifest.json"), FIRST, ".manifest.json mangler"),
@@ -188,7 +187,7 @@ def test_each_kind_of_manipulation_is_named_with_its_month(
     found = {one["maaned"] or "Fælles": one["fejl"] for one in json.loads(ran.out)["efterset"]}
     assert ran.code == 1
     for _, named, told in spoiled:
-        assert any(re.search(told, fault) for fault in found[named]), (told, found)
+        assert any(all(words in fault for words in told.split(" … ")) for fault in found[named]), (told, found)
 
 
 def test_what_is_published_is_proved_against_the_whole_warehouse(kept: DataRoot) -> None:
