@@ -209,8 +209,9 @@ class Changes:
             if where and not where.startswith("WHERE"):
                 raise ValueError("rækkerne efter USING har intet navn")
             rows = f"{named}{f', {beside}' if beside else ''} {where}"
-            self.note(table, self._parts_of(table, alias or table, rows, parameters))
-            if self._count(table, {}) > MOST_DELETED < self._count(rows, parameters):
+            parts = self._parts_of(table, alias or table, rows, parameters)
+            self.note(table, parts)
+            if sum(parts.values()) > MOST_DELETED:
                 condition = where.removeprefix("WHERE") or "true"
                 stays = f"ANTI JOIN {beside} ON {condition}" if beside else f"WHERE ({condition}) IS NOT TRUE"
                 self._make_anew(table, f"SELECT * FROM {named} {stays}", parameters)
@@ -218,11 +219,6 @@ class Changes:
         else:
             self.note(table)
         self.connection.execute(statement, parameters or None)
-
-    def _count(self, rows: str, parameters: Mapping[str, object]) -> int:
-        """The number of rows after FROM."""
-        (number,) = self.connection.execute(f"SELECT count(*) FROM {rows}", parameters or None).fetchone() or (0,)
-        return int(number)
 
     def _make_anew(self, table: str, stays: str, parameters: Mapping[str, object]) -> None:
         """A table with only the rows of a query on it, written to a table beside it that takes its name."""
@@ -249,15 +245,18 @@ class Changes:
         """Some parts of a table are written; a part that is null is not known, so it is any."""
         self.parts.setdefault(table, set()).update(ANY if part is None else part for part in parts)
 
-    def _parts_of(self, table: str, name: str, rows: str, parameters: Mapping[str, object]) -> Iterable[object]:
-        """The parts that rows of a table, called `name` among them, lie in."""
-        if table not in PARTS:
-            return (ANY,)
-        column, cut = cut_of(table)
-        query = f"SELECT DISTINCT {cut.of_row.format(f'{name}.{column}')} AS part FROM {rows}"
-        if PARTS[table][0] == FILE:
-            query = f"SELECT DISTINCT f.modtaget_maaned FROM ({query}) LEFT JOIN raw.fil f ON f.fil_id = part"
-        return self.connection.execute(query, parameters or None).pl().to_series()
+    def _parts_of(self, table: str, name: str, rows: str, parameters: Mapping[str, object]) -> dict[object, int]:
+        """The parts that rows of a table, called `name` among them, lie in, each with the number of rows."""
+        part = f"'{ANY}'"
+        if table in PARTS:
+            column, cut = cut_of(table)
+            part = cut.of_row.format(f"{name}.{column}")
+        query = f"SELECT {part} AS part, count(*) AS antal FROM {rows} GROUP BY 1"
+        if table in PARTS and PARTS[table][0] == FILE:
+            query = (
+                f"SELECT f.modtaget_maaned, sum(antal) FROM ({query}) LEFT JOIN raw.fil f ON f.fil_id = part GROUP BY 1"
+            )
+        return dict(self.connection.execute(query, parameters or None).fetchall())
 
     def keep(self) -> None:
         """Note in `lager.skrevet` which parts were written, as part of the transaction."""
