@@ -286,10 +286,12 @@ def coded(session: Session, place: Place, lines: pl.DataFrame) -> pl.DataFrame:
 
     The code of a text is the same in every month. Only the root's secret tells which text a code stands for.
     """
-    found = {name: lines.filter(may_name_a_person(name))[name].unique() for name in AS_WRITTEN}
-    texts = pl.DataFrame({"skrevet": pl.concat(list(found.values())).unique()})
-    if not texts.height:
+    holding = lines.select(may_name_a_person(name).any().alias(name) for name in AS_WRITTEN).row(0, named=True)
+    names = [name for name, holds in holding.items() if holds]
+    if not names:
         return lines
+    written = pl.concat([lines.filter(may_name_a_person(name))[name].unique().alias("skrevet") for name in names])
+    texts = written.unique().to_frame()
     with session.lending("skrevne", texts):
         codes = session.frame(
             "SELECT 'skjult-' || left(sha256($secret || skrevet), 32) AS kode, skrevet FROM skrevne ORDER BY kode",
@@ -299,8 +301,7 @@ def coded(session: Session, place: Place, lines: pl.DataFrame) -> pl.DataFrame:
         session.insert("raw.skrevet", session.frame("FROM koder ANTI JOIN raw.skrevet USING (kode)"))
     return lines.with_columns(
         pl.when(may_name_a_person(name)).then(_other(name, codes["skrevet"], codes["kode"])).otherwise(name).alias(name)
-        for name, texts_of in found.items()
-        if texts_of.len()
+        for name in names
     )
 
 

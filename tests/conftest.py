@@ -41,7 +41,7 @@ from refusion_assets.place import PACKAGE, Place
 from refusion_assets.store import durable, events
 from refusion_assets.store import session as warehouse
 from refusion_assets.store.key import NO_FILE
-from refusion_assets.store.session import Session
+from refusion_assets.store.session import Session, Warehouse
 from tests.kit.data_root import EXAMPLE, RULES, Row, rules_of_few
 from tests.kit.senders import OTHER, Senders
 from tests.kit.timeline import CPR
@@ -126,6 +126,21 @@ def _rules_read_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _tables_made_once() -> Iterator[None]:
+    """A new root begins with a copy of a warehouse without rows; to make its tables is a tenth of a small month."""
+    plain = warehouse.connected
+
+    def connected(path: Path, key: str | None, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        fresh = not (read_only or key or path.exists() or path.with_name(f"{path.name}.wal").exists())
+        if fresh and path.parent.name == warehouse.WAREHOUSE and path.name == empty_warehouse().name:
+            shutil.copyfile(empty_warehouse(), path)
+        return plain(path, key, read_only=read_only)
+
+    with mock.patch.object(warehouse, "connected", connected):
+        yield
+
+
 @contextlib.contextmanager
 def opened_once() -> Iterator[None]:
     """Within the block, the sessions that write a warehouse share one opening of its file.
@@ -151,6 +166,18 @@ def opened_once() -> Iterator[None]:
     finally:
         for connection in kept.values():
             connection.close()
+
+
+@cache
+def empty_warehouse() -> Path:
+    """A warehouse with every table and no row."""
+    root = Path(tempfile.mkdtemp(prefix="refusion-tomt-lager-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    made = Warehouse(root)
+    made.path.parent.mkdir()
+    with contextlib.closing(duckdb.connect(str(made.path))) as connection:
+        Session(connection).prepare()
+    return made.path
 
 
 @cache

@@ -33,19 +33,19 @@ def kinds_of(model: type[pa.DataFrameModel]) -> Any:
 
 @cache
 def at_once(model: type[pa.DataFrameModel]) -> pa.DataFrameSchema:
-    """A contract without its key, with the conditions of all columns in one question.
+    """A contract without its key, with the columns, their types and all conditions in one question.
 
-    pandera asks a frame twice for each column: two thirds of the time for the small frames of most months.
+    pandera asks a frame twice for each column: four fifths of the time for the small frames of most months.
     """
-    schema = model.to_schema()
-    columns = {name: pa.Column(column.dtype, nullable=True) for name, column in schema.columns.items()}
+    schema, kinds = model.to_schema(), kinds_of(model)
     broken = [condition for name, column in schema.columns.items() for condition in _breaks(name, column)]
 
     def kept(data: Any) -> bool:
+        if dict(data.lazyframe.collect_schema()) != kinds:
+            return False
         return not broken or not data.lazyframe.select(pl.any_horizontal(broken)).collect().item()
 
-    checks = [*schema.checks, pa.Check(kept, name="kontrakt")]
-    return pa.DataFrameSchema(columns, checks=checks, strict=True)
+    return pa.DataFrameSchema(checks=[*schema.checks, pa.Check(kept, name="kontrakt")])
 
 
 # Each pandera check as an expression that is true where a value breaks it.

@@ -404,7 +404,7 @@ def _show_to_analysts(warehouse: Warehouse, state: State) -> None:
     with duckdb.connect(str(fresh)) as connection:
         if key := key_of(warehouse.root):
             unlock(connection, key)
-        for statement in (*state.views(analysts=True, root=state.root.resolve()), *views):
+        for statement in ("BEGIN", *state.views(analysts=True, root=state.root.resolve()), *views, "COMMIT"):
             connection.execute(statement)
     text = _headed(text, state, fresh)
     durable.put(fresh, warehouse.published)

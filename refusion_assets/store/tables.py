@@ -285,10 +285,9 @@ SQL_OF_VIEWS = Path(__file__).parent / "views.sql"
 @cache
 def layout() -> tuple[str, ...]:
     """The statements that make every schema, table and view; tables follow their contracts."""
-    statements = []
-    for table in TABLES:
-        statements.append(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
-        statements.append(f"CREATE TABLE IF NOT EXISTS {table} ({columns_of(table)})")
+    schemas = dict.fromkeys(table.split(".")[0] for table in TABLES)
+    statements = [f"CREATE SCHEMA IF NOT EXISTS {schema}" for schema in schemas]
+    statements += [f"CREATE TABLE IF NOT EXISTS {table} ({columns_of(table)})" for table in TABLES]
     # The parts of tables that were written since a state was shown, for `store.state.Changes`. It is not published.
     statements.append("CREATE SCHEMA IF NOT EXISTS lager")
     statements.append("CREATE TABLE IF NOT EXISTS lager.skrevet (tabel VARCHAR, del VARCHAR)")

@@ -8,7 +8,7 @@ import pandera.polars as pa
 import polars as pl
 
 from refusion_assets.domain.calendar import Ints
-from refusion_assets.domain.contract import Contract
+from refusion_assets.domain.contract import Contract, kinds_of
 from refusion_assets.domain.findings.words import found, week
 from refusion_assets.domain.refusion.split import Spread
 from refusion_assets.domain.rules.entries import Rulebook
@@ -153,6 +153,8 @@ def double_stretches(krav: pl.DataFrame, rules: Rulebook) -> pl.DataFrame:
     """
     claims = krav.with_row_index("nr").with_columns(pl.col("nr").cast(pl.Int64))
     pairs = _pairs(claims)
+    if pairs.is_empty():
+        return pl.DataFrame(schema=kinds_of(Dobbelt))
     stretches = pairs.group_by(*PAIR, "straekning", maintain_order=True).agg(
         pl.col("fra").min(),
         pl.col("til").max(),

@@ -94,12 +94,15 @@ def found(frame: pl.DataFrame, regel: str | pl.Expr, identity: list[str], **colu
 
     `identity`: the columns that, with the rule, recognise the finding in another run; never an amount.
     """
+    if frame.is_empty():
+        return pl.DataFrame(schema=FOUND)
     rule = pl.lit(regel) if isinstance(regel, str) else regel
-    have = frame.with_columns(regel=rule).with_columns(**columns)
+    have = frame.lazy().with_columns(regel=rule).with_columns(**columns)
     parts = [pl.col(name).cast(pl.String).fill_null("") for name in ("regel", *identity)]
     have = have.with_columns(identitet=pl.concat_str(parts, separator="|"))
-    missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in FOUND.items() if name not in have.columns]
-    return have.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in FOUND.items())
+    there = {*frame.columns, *columns, "regel", "identitet"}
+    missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in FOUND.items() if name not in there]
+    return have.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in FOUND.items()).collect()
 
 
 def week(day: str) -> pl.Expr:

@@ -291,7 +291,7 @@ def changes(before: Topics, now: Topics) -> list[Change]:
         old, new = (_by_key(topics.get(name, ()), emne) for topics in (before, now))
         for post in sorted({*old, *new}):
             both = post in old and post in new
-            if not both and emne.by_reference:
+            if old.get(post) == new.get(post) or (not both and emne.by_reference):
                 continue
             for view in emne.views:
                 lines = [_line(side.get(post, ()), emne, view, back=emne.back and both) for side in (old, new)]
