@@ -263,13 +263,17 @@ class Changes:
         # Asked of the INSERT itself, DuckDB would keep whole rows: 29 GB for the ledger that a country begins with.
         for table in self.added_to:
             self.note(table, self._parts_of(table, table, f"{table} WHERE {OF_THE_TRANSACTION}", {}))
+        rows: list[tuple[str, str]] = []
         for table, parts in self.parts.items():
             values, form = parts, ""
             if table in PARTS:
                 values, form = self._months(parts) if PARTS[table][0] == FILE else parts, cut_of(table)[1].named
-            names = [ANY if value == ANY else f"{value:{form}}" for value in values]
-            query = "INSERT INTO lager.skrevet SELECT $table, unnest($names::VARCHAR[]) EXCEPT FROM lager.skrevet"
-            self.connection.execute(query, {"table": table, "names": names})
+            rows += [(table, ANY if value == ANY else f"{value:{form}}") for value in values]
+        if not rows:
+            return
+        query = "INSERT INTO lager.skrevet SELECT unnest($tabel::VARCHAR[]), unnest($del::VARCHAR[])"
+        written = {"tabel": [table for table, _ in rows], "del": [part for _, part in rows]}
+        self.connection.execute(f"{query} EXCEPT FROM lager.skrevet", written)
 
     def _months(self, parts: set[object]) -> set[object]:
         """The months of receipt of files, beside the months that are known already."""
