@@ -15,9 +15,8 @@ from typing import NamedTuple, TypeVar
 
 from refusion_assets.domain.rules.entries import Enhedspris, Genoptjening, Konto, Rulebook, Trappe, Ydelse
 
-HALF = Fraction(1, 2)
 
-
+@lru_cache(maxsize=100_000)
 def read_date(text: str) -> date | None:
     """The day written as YYYY-MM-DD; None where there is no such day."""
     try:
@@ -28,7 +27,8 @@ def read_date(text: str) -> date | None:
 
 def rounded(number: Fraction | int) -> int:
     """The nearest whole number, half away from zero."""
-    whole = int(abs(Fraction(number)) + HALF)
+    parts, of = abs(number.numerator), number.denominator
+    whole = (2 * parts + of) // (2 * of)
     return whole if number >= 0 else -whole
 
 
@@ -43,6 +43,7 @@ def is_timestamp(text: str) -> bool:
     return clock is not None and read_date(text[:10]) is not None
 
 
+@lru_cache(maxsize=100_000)
 def read_oere(text: str) -> int | None:
     """The amount in øre, from at most ten digits and at most two decimals; None where unreadable."""
     found = re.fullmatch("(-?)([0-9]{1,10})(?:,([0-9]{1,2}))?", text)
@@ -181,7 +182,7 @@ class Dom(NamedTuple):
     karantaene: list[Karantaene]
 
 
-def _yr(row: Raekke, known: set[str]) -> str | None:
+def _yr(row: Raekke, known: frozenset[str]) -> str | None:
     """YR-001 to YR-008: the account is right, and the fields it asks for are filled."""
     filled = [row[felt] for felt in ("Felt0114", "Felt0115") if row[felt]]
     if any(konto not in known for konto in filled):
@@ -255,12 +256,17 @@ def _ei_008(row: Raekke, kommunal: bool, rules: Rulebook) -> str | None:
     return None if known and kode == row.fil.enhed else "EI-008"
 
 
+@lru_cache(maxsize=100)
+def accounts(rules: Rulebook) -> frozenset[str]:
+    """The accounts that a report may name."""
+    return frozenset(konto.konto for konto in rules.konti)
+
+
 def row_rule(row: Raekke, rules: Rulebook) -> str | None:
     """The first rule one row breaks by itself, in the order of the contract's table; None for a good row."""
     kommunal = any(kilde.id == row.fil.kilde and kilde.art == "kommunal" for kilde in rules.kilder)
-    known = {konto.konto for konto in rules.konti}
     return (
-        (_yr(row, known) if row["Indberetningsart"] == "I" else None)
+        (_yr(row, accounts(rules)) if row["Indberetningsart"] == "I" else None)
         or _ei_001(row, kommunal)
         or _too_much(row, rules)
         or _ei_002(row, rules.graense("periode_dage"))
