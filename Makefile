@@ -6,6 +6,8 @@ DATA := $(abspath $(if $(REFUSION_DATA),$(REFUSION_DATA),data))
 WORKERS := $(shell expr $$(nproc) + 1)
 AUDIT := $(VENV)/audit/bin
 LOCKS := requirements.lock tests/ui/requirements.lock bench/requirements.lock .ci/requirements.lock
+# Python keeps what it compiled, also where the environment says not to: each process would compile the package anew.
+export PYTHONDONTWRITEBYTECODE :=
 LAST_MONTHS = $(if $(wildcard $(DATA)/udgaaende/2026-10),2026-10,2026-08..2026-10)
 
 .PHONY: setup run test unit soak ui-test check audit sbom secrets regelsider bench trial ui format clean

@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import csv
 import fcntl
+import gc
 import io
 import os
 import pickle
@@ -62,6 +63,11 @@ OF_THE_PRODUCT, warehouse.THREADS = warehouse.THREADS, 1
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The cluster and the whole months come first, so that no worker is left alone with a long file at the end."""
     items.sort(key=lambda item: not {"klynge", "month"} & set(item.path.parts))
+
+
+def pytest_collection_finish() -> None:
+    """What the modules of the tests made stays to the end, so Python need not look through it for what can go."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -28,12 +28,15 @@ from refusion_assets.domain.refusion.rates import Rates, make_rates
 from refusion_assets.domain.refusion.residence import residence
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.files.delivered import REPORT_NAME
+from refusion_assets.rulebook.load import load
 from refusion_assets.store.tables import validate
 
 REPO = Path(__file__).resolve().parent.parent.parent
 RULES = REPO / "rules"
 DATA = REPO / "tests" / "data"
 EXAMPLE = DATA / "example"
+# Read once for all tests of a process: forty files ask the rules in force about a benefit or a date.
+RULEBOOK = load(RULES)
 
 Row = dict[str, str]
 WEEKS = """SELECT cpr, uge, art, ydelsestaeller, genoptjeningstaeller

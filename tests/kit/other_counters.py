@@ -8,11 +8,9 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from refusion_assets.domain.rules.entries import Loft, Rulebook, Taeller, Trappe, Trin, Ydelse
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 from tests.kit.timeline import BASES
 
-RULEBOOK = load(RULES)
 CITED = "hjemmel = 'x'\nkilde = 'x'\nkontrolleret = 2026-01-01\nsikkerhed = 'x'\n"
 WITH = {"hjemmel": "x", "kilde": "x", "kontrolleret": date(2026, 1, 1), "sikkerhed": "x"}
 

@@ -11,9 +11,8 @@ from refusion_assets.assets.konsekvens import Forslag, estimate, estimated
 from refusion_assets.domain.calendar import month_of, month_range
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.files.estimate import Konsekvens
-from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK, RULES
 
 CITED = "hjemmel = 'x'\nkilde = 'x'\nkontrolleret = 2026-01-01\nsikkerhed = 'x'\n"
 
@@ -66,7 +65,6 @@ def declare(folder: Path, emne: str, fra: date, begrundelse: str = "prøve") -> 
     append(folder, "tilbagevirkning.toml", f"\n[[tilbagevirkning]]\n{text}{CITED}")
 
 
-GAELDENDE = load(RULES)
 MONTHS = month_range(month_of("2015-12"), month_of("2024-04"))
 EVERY_MONTH = "2015-12..2024-04"
 BOOKS = ("gaeldende", "forslag")
@@ -92,7 +90,7 @@ def oere(kroner: str) -> int:
     return int(kroner.removesuffix(" kr.").replace(".", "").replace(",", ""))
 
 
-def asked(root: DataRoot, forslag: Rulebook, gaeldende: Rulebook = GAELDENDE) -> Konsekvens:
+def asked(root: DataRoot, forslag: Rulebook, gaeldende: Rulebook = RULEBOOK) -> Konsekvens:
     """The estimate of a proposal for every month."""
     with root.place.warehouse.reading() as session:
         return estimate(session, gaeldende, forslag, MONTHS, lambda _: None)

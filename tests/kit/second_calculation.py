@@ -10,11 +10,9 @@ from refusion_assets.domain.efterregning.money import Resultat, rate, state
 from refusion_assets.domain.efterregning.reports import benefit, read_oere
 from refusion_assets.domain.efterregning.weeks import Uge, count_weeks
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.rulebook.load import load
 from tests.kit import timeline
-from tests.kit.data_root import DATA, EXAMPLE, RULES, read_root
+from tests.kit.data_root import DATA, EXAMPLE, RULEBOOK, read_root
 
-RULEBOOK = load(RULES)
 CASES: dict[str, list[dict[str, Any]]] = tomllib.loads((DATA / "cases.toml").read_text("utf-8"))
 MONTHS = ("2024-02", "2024-03", "2024-04")
 START = date(2016, 1, 4)

@@ -8,12 +8,10 @@ import pytest
 from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.law_pages.proof import SECOND, users
-from refusion_assets.rulebook.load import load
 from tests.kit import fleks, timeline
-from tests.kit.data_root import DATA, RULES, Row, calculate, with_reading
+from tests.kit.data_root import DATA, RULEBOOK, Row, calculate, with_reading
 from tests.kit.second_calculation import oere
 
-RULEBOOK = load(RULES)
 CONTRACT = {  # every [reading] of rules.md sections 2 to 7 that is named, in the order they stand there
     "uge_beroert",
     "foerste_uge",

@@ -14,10 +14,9 @@ from refusion_assets.domain.efterregning.money import state as plain_state
 from refusion_assets.domain.opfoelgning.views import smallest_group
 from refusion_assets.domain.rules.change import changes as changes_of
 from refusion_assets.rulebook.load import RuleError, load, prove_aside
-from tests.kit.data_root import RULES, calculate
+from tests.kit.data_root import RULEBOOK, RULES, calculate
 from tests.kit.timeline import delivered, report
 
-RULEBOOK = load(RULES)
 KTH_ROW = "KTH;2014-07-01;Kontanthjælp;5;A;refusion;trappe;0014;2016-01-01;"
 KTH_KONTO = "urn:oio:kommune:konto:557731007;KTH;ky;0115;1;06;0041;2014-07-01;;"
 

@@ -17,13 +17,12 @@ from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.rulebook.load import RuleError, load
 from tests.conftest import DataRoot
 from tests.kit import rule_edits, timeline
-from tests.kit.data_root import RULES, Row, write_file, write_register
+from tests.kit.data_root import RULEBOOK, Row, write_file, write_register
 from tests.kit.fleks import basis, flex, kth, lives
 from tests.kit.timeline import examples
 from tests.law.test_rules import spoil
 from tests.month.test_histories import LEDGER, STATE, few_kommuner
 
-RULEBOOK = load(RULES)
 MONTHS = ("2023-01", "2023-02", "2023-03")
 TILSTAND = STATE.replace("refusion.borger_uge_ydelse", "refusion.tilstand")
 FLEKS_LEDGER = """SELECT koersel, raekketype, maaned, uge, refusion_oere, oprindelig_koersel FROM opgoerelse.postering

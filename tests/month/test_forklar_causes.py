@@ -19,13 +19,11 @@ from refusion_assets.domain.efterregning.reports import judge as plain_judge
 from refusion_assets.domain.efterregning.weeks import count, count_own, kinds, monday, own_kinds
 from refusion_assets.domain.forklar.history import Flytning, Historie
 from refusion_assets.domain.rules.entries import LOVENS_TAELLER, Rulebook, Taeller
-from refusion_assets.rulebook.load import load
 from tests.kit import timeline
-from tests.kit.data_root import RULES, judge_files, with_reading
+from tests.kit.data_root import RULEBOOK, judge_files, with_reading
 from tests.kit.other_counters import WITH
 from tests.kit.timeline import CPR, History, examples, histories, row
 
-RULEBOOK = load(RULES)
 WEEK = timedelta(days=7)
 
 

@@ -9,16 +9,14 @@ import pytest
 from refusion_assets.domain.forklar.cause import contribution_row
 from refusion_assets.domain.forklar.rows import Navne
 from refusion_assets.domain.forklar.text_money import contribution
-from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot
 from tests.kit import rule_edits, timeline
-from tests.kit.data_root import RULES, write_file, write_register
+from tests.kit.data_root import RULEBOOK, write_file, write_register
 from tests.kit.fleks import basis, flex, kth
 from tests.kit.other_counters import entry
 from tests.kit.timeline import CPR, row
 from tests.month.test_forklar import approved, deliver, live, root_of, run, told, week
 
-RULEBOOK = load(RULES)
 JANUARY = date(2023, 1, 1), date(2023, 1, 31)
 
 

@@ -21,13 +21,10 @@ from refusion_assets.domain.efterregning.reports import judge as plain_judge
 from refusion_assets.domain.opgoerelse.ledger import MONEY
 from refusion_assets.domain.stop import Faulty
 from refusion_assets.files import separated
-from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot
 from tests.kit import timeline
-from tests.kit.data_root import RULES, WEEKS, plain_weeks, rules_of_few, write_file, write_register
+from tests.kit.data_root import RULEBOOK, WEEKS, plain_weeks, rules_of_few, write_file, write_register
 from tests.kit.timeline import CPR, KOMMUNER, History, examples, histories
-
-RULEBOOK = load(RULES)
 
 
 def few_kommuner(folder: Path) -> DataRoot:

@@ -31,12 +31,11 @@ from refusion_assets.domain.stop import Stop
 from refusion_assets.rulebook.load import RuleError, load
 from tests.conftest import DataRoot
 from tests.kit import rule_edits, timeline
-from tests.kit.data_root import RULES, Row, write_file, write_register
+from tests.kit.data_root import RULEBOOK, Row, write_file, write_register
 from tests.kit.timeline import examples
 from tests.month.test_forklar import told as forklaret
 from tests.month.test_histories import few_kommuner
 
-RULEBOOK = load(RULES)
 CITED = {"hjemmel": "§ x", "kilde": "x", "kontrolleret": date(2026, 11, 28), "sikkerhed": "x"}
 JANUARY = date(2024, 1, 8), date(2024, 1, 14)
 POSTED = """SELECT koersel, raekketype, maaned, refusion_oere FROM opgoerelse.postering

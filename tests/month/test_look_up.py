@@ -24,18 +24,16 @@ from refusion_assets.domain.rules.entries import LOVENS_TAELLER
 from refusion_assets.domain.stop import Stop
 from refusion_assets.look_up import inquiry, trace
 from refusion_assets.look_up.explanation import look_up
-from refusion_assets.rulebook.load import load
 from refusion_assets.store.publish import publish
 from tests.conftest import DataRoot, Example
 from tests.house.test_house import python
 from tests.house.test_ordliste import unknown
-from tests.kit.data_root import REPO, RULES, write_file
+from tests.kit.data_root import REPO, RULEBOOK, write_file
 from tests.kit.timeline import CPR, PEOPLE, History, examples, files, histories
 from tests.month.test_forklar import UKENDT, live, root_of, run
 from tests.month.test_forklar_causes import Known
 from tests.month.test_histories import deliver, few_kommuner
 
-RULEBOOK = load(RULES)
 FORMAAL = "klage over marts, sag 24-1234"
 
 

@@ -14,11 +14,19 @@ from pathlib import Path
 import pytest
 
 from refusion_assets.domain.efterregning.reports import judge as plain_judge
-from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot, Example
-from tests.kit.data_root import EXAMPLE, RULES, WEEKS, Row, plain_weeks, read_csv, read_root, write_file, write_register
+from tests.kit.data_root import (
+    EXAMPLE,
+    RULEBOOK,
+    WEEKS,
+    Row,
+    plain_weeks,
+    read_csv,
+    read_root,
+    write_file,
+    write_register,
+)
 
-RULEBOOK = load(RULES)
 MONTHS = ("2024-02", "2024-03", "2024-04")
 NUMBERS = {"2024-02": "0050-2024-03-03", "2024-03": "0051-2024-04-03", "2024-04": "0052-2024-05-03"}
 FLEKSBIDRAG = "Fleksbidrag fra staten"

@@ -11,13 +11,11 @@ from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.reports import Fil, claims, judge
 from refusion_assets.domain.raw import NAMES
-from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot
 from tests.kit import timeline
-from tests.kit.data_root import RULES, judge_files, write_manifest, write_register
+from tests.kit.data_root import RULEBOOK, judge_files, write_manifest, write_register
 from tests.kit.odd import as_csv, odd_files
 
-RULEBOOK = load(RULES)
 MONTHS = ("2024-02", "2024-03")
 LINES = 2_400
 KRAV = """SELECT cpr, konto, periode_start, periode_slut, coalesce(skrevet, pligt_se),

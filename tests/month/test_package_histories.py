@@ -11,18 +11,16 @@ from refusion_assets.domain.forklar.model import Forklaring, as_json
 from refusion_assets.domain.forklar.text import as_text
 from refusion_assets.look_up.explanation import look_up
 from refusion_assets.place import Place
-from refusion_assets.rulebook.load import load
 from refusion_assets.runs.extract import extract
 from refusion_assets.store.publish import publish
 from refusion_assets.store.session import Warehouse
 from tests.conftest import DataRoot
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 from tests.kit.timeline import KOMMUNER, PEOPLE, History, examples, histories, row
 from tests.month.test_forklar import deliver as send
 from tests.month.test_forklar import live, root_of, run
 from tests.month.test_histories import deliver, few_kommuner
 
-RULEBOOK = load(RULES)
 GRANT = "urn:oio:kommune:konto:557711014"  # KontoArt 2: the person stands in Felt0216
 MONEY = "refusion.borger_uge_ydelse", "refusion.fleksbidrag", "opgoerelse.postering", "opgoerelse.foraeldet"
 OWN = " UNION ".join(f"SELECT cpr, maaned, kommunekode FROM {table} JOIN identitet.borger USING (borger_id)"

@@ -13,13 +13,11 @@ from refusion_assets.assets.gate import Asked
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.reports import Dom, claims, judge
 from refusion_assets.example import write
-from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot
 from tests.kit import timeline
-from tests.kit.data_root import RULES, Row, read_root, write_file
+from tests.kit.data_root import RULEBOOK, Row, read_root, write_file
 from tests.kit.timeline import TROUBLE
 
-RULEBOOK = load(RULES)
 MONTHS = ("2014-10", "2014-11", "2014-12", "2015-01")
 SPOILED_OF_TEN = 5
 

@@ -21,11 +21,10 @@ from refusion_assets.domain.stop import Stop
 from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot
 from tests.kit import rule_edits, timeline
-from tests.kit.data_root import RULES, write_file, write_register
+from tests.kit.data_root import RULEBOOK, write_file, write_register
 from tests.kit.timeline import CPR, History, examples, histories
 from tests.month.test_histories import deliver, few_kommuner
 
-RULEBOOK = load(RULES)
 Edit = Callable[[Path], None]
 DAYS = [date(2014, 8, 4), date(2015, 11, 30), date(2016, 1, 4), date(2019, 12, 16), date(2020, 1, 29)]
 DAYS += [date(2023, 12, 6), date(2024, 1, 1), date(2025, 6, 3)]

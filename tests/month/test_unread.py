@@ -16,11 +16,9 @@ from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.stop import Faulty, Refused
 from refusion_assets.files.delivered import find, fingerprint
 from refusion_assets.files.unread import unread
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES, read_csv, rewrite, write_manifest
+from tests.kit.data_root import RULEBOOK, read_csv, rewrite, write_manifest
 from tests.kit.senders import MONTHS, Senders, about, adp, kth
 
-RULEBOOK = load(RULES)
 FIRST, SECOND, THIRD, _ = MONTHS
 KY, OF_KY = "raw/ky/2024-02", "eindkomst-yr-ky-169-202402-0001"
 REASON = "aftalt med afsenderen"

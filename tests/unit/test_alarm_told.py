@@ -11,8 +11,7 @@ from refusion_assets.domain.operations.board import FEJL, LEVERET, MANGLER, SEN,
 from refusion_assets.domain.stop import Fault
 from refusion_assets.operations.receivers import EVERYTHING, Alarm, Modtager
 from refusion_assets.operations.told import LONGEST_WAIT, MOST_AT_ONCE, TITLES, Ended, Memory, changes, of_run, standing
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 from tests.kit.timeline import CPR
 
 OCTOBER, NOW = date(2026, 10, 1), datetime(2026, 11, 3, 8, 0, tzinfo=DANISH)
@@ -20,7 +19,6 @@ WEEK = Window(*(datetime(2026, 11, day, hour, 0, tzinfo=DANISH) for day, hour in
 ROOM, SCARCE, SHORT = Plads(10**9, 40 * 10**8, 3), Plads(10**9, 31 * 10**8, 3), Plads(10**9, 12 * 10**8, 3)
 BAD = Fault("FIL-001", "eindkomst-yr-ky-161-202610-0001.csv", f"antal_raekker er 2, og {CPR} står i filen")
 ROOT = "/srv/refusion/data"
-RULES_IN_FORCE = load(RULES)
 
 
 def board(*states: tuple[str, str], **other: Any) -> Board:
@@ -34,7 +32,7 @@ def board(*states: tuple[str, str], **other: Any) -> Board:
 def news(before: Board | None, now: Board) -> list[Alarm]:
     """The messages when a board has become another."""
     stood = standing(before, {}) if before else {}
-    return list(changes(stood, standing(now, stood), {OCTOBER: now}, RULES_IN_FORCE, ROOT))
+    return list(changes(stood, standing(now, stood), {OCTOBER: now}, RULEBOOK, ROOT))
 
 
 def told(before: Board | None, now: Board) -> list[str]:
@@ -119,7 +117,7 @@ def test_a_disk_that_is_nearly_full_is_told_until_there_is_a_tenth_more_than_nee
 def test_a_stop_says_its_reason_first_and_the_action_of_each_rule_in_it() -> None:
     alarm = of_run(
         Ended("kritisk_uge", "2026-10", "afsendere_har_leveret: FIL-006 ky-161: mangler", link="http://ui/runs/1"),
-        RULES_IN_FORCE,
+        RULEBOOK,
         ROOT,
     )
     assert alarm
@@ -127,7 +125,7 @@ def test_a_stop_says_its_reason_first_and_the_action_of_each_rule_in_it() -> Non
     assert alarm.tekst.splitlines() == [
         "afsendere_har_leveret: FIL-006 ky-161: mangler",
         "",
-        f"Gør nu (FIL-006): {RULES_IN_FORCE.kontrol('FIL-006').handling}",
+        f"Gør nu (FIL-006): {RULEBOOK.kontrol('FIL-006').handling}",
         "Ret årsagen, og kør det samme igen; docs/drift.md siger, hvad der skal gøres ved hvert stop.",
         "",
         "Kørsel: kritisk_uge 2026-10",

@@ -15,12 +15,10 @@ from refusion_assets.assets.findings.statement import WITHDRAWN, causes, stopped
 from refusion_assets.domain.contract import kinds_of
 from refusion_assets.domain.findings.statement import AARSAGER
 from refusion_assets.place import Place
-from refusion_assets.rulebook.load import load
 from refusion_assets.store.session import Session
 from refusion_assets.store.tables import TABLES
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK, RULES
 
-RULEBOOK = load(RULES)
 FLEKS = RULEBOOK.fleksbidrag[0].id
 RUN, MONTH, NUMBER = date(2024, 3, 1), date(2024, 1, 1), 51
 WEEK = date(2024, 1, 15)

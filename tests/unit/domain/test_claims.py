@@ -7,12 +7,10 @@ import pytest
 
 from refusion_assets.domain.classified import classify
 from refusion_assets.domain.efterregning.reports import Fil
-from refusion_assets.rulebook.load import load
 from tests.kit import timeline
-from tests.kit.data_root import RULES, Row, judge_files
+from tests.kit.data_root import RULEBOOK, Row, judge_files
 from tests.kit.timeline import CPR
 
-RULEBOOK = load(RULES)
 MONDAY, SUNDAY = date(2024, 1, 1), date(2024, 1, 7)
 OTHER = "6201912197"
 PAYER = "29161000"

@@ -11,12 +11,10 @@ from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.domain.efterregning.reports import judge as plain_judge
 from refusion_assets.domain.raw import typed
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.rulebook.load import load
 from tests.kit import timeline
-from tests.kit.data_root import RULES, text_lines, with_reading
+from tests.kit.data_root import RULEBOOK, text_lines, with_reading
 from tests.kit.timeline import CPR
 
-RULEBOOK = load(RULES)
 MONDAY, SUNDAY = date(2024, 1, 1), date(2024, 1, 7)
 KTH, ADP = "urn:oio:kommune:konto:557731007", "urn:oio:akasse:konto:adp"
 SYG_BORGER, SYG_VIRK = "urn:oio:kommune:konto:557711013", "urn:oio:kommune:konto:557711014"

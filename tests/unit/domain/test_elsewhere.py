@@ -8,11 +8,9 @@ import polars as pl
 from refusion_assets.domain.classified import CLAIM, classify
 from refusion_assets.domain.elsewhere import Known, as_reports, is_elsewhere, weeks_elsewhere, with_elsewhere
 from refusion_assets.domain.rules.entries import Rulebook, Taeller
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES, with_reading
+from tests.kit.data_root import RULEBOOK, with_reading
 from tests.kit.other_counters import WITH
 
-RULEBOOK = load(RULES)
 JAN, FEB, MARCH = date(2024, 1, 1), date(2024, 2, 1), date(2024, 3, 1)
 MONDAY = date(2024, 1, 8)
 

@@ -15,9 +15,8 @@ from refusion_assets.domain.rules.entries import Rulebook, Trappe, Trin
 from refusion_assets.domain.rules.proposal import same_count
 from refusion_assets.rulebook.load import load
 from tests.kit import timeline
-from tests.kit.data_root import RULES, with_reading
+from tests.kit.data_root import RULEBOOK, RULES, with_reading
 
-GAELDENDE = load(RULES)
 NEW_YEAR = date(2024, 1, 1)  # a Monday
 STAYS = {"borger_id": pl.Int64, "kommunekode": pl.String, "bopael_start": pl.Date, "bopael_slut": pl.Date}
 BASES = {"borger_id": pl.Int64, "maaned": pl.Date, "beregningsgrundlag_oere": pl.Int64, "loen_oere": pl.Int64}
@@ -26,11 +25,11 @@ NET = pl.col("refusion_oere_forslag") - pl.col("refusion_oere_gaeldende")
 
 def with_step(fra_uge: int, procent: int, fra: date | None = None) -> Rulebook:
     """The rules with another percentage on one step of refusion; from a day, or always."""
-    one = next(t for t in GAELDENDE.trapper if t.id == "refusion")
+    one = next(t for t in RULEBOOK.trapper if t.id == "refusion")
     trin = tuple(replace(step, procent=procent) if step.fra_uge == fra_uge else step for step in one.trin)
     changed = replace(one, trin=trin, gaelder_fra=fra or one.gaelder_fra)
-    kept: list[Trappe] = [t for t in GAELDENDE.trapper if t is not one or fra]
-    return replace(GAELDENDE, trapper=tuple(sorted([*kept, changed], key=lambda t: (t.id, t.gaelder_fra))))
+    kept: list[Trappe] = [t for t in RULEBOOK.trapper if t is not one or fra]
+    return replace(RULEBOOK, trapper=tuple(sorted([*kept, changed], key=lambda t: (t.id, t.gaelder_fra))))
 
 
 def krav(*timelines: tuple[str, date], fra: date) -> pl.DataFrame:
@@ -61,8 +60,8 @@ def what_if(
     months = month_range(month_of(first), month_of(last))
     fra = months[0] - timedelta(days=months[0].weekday())
     bopael = pl.DataFrame(list(stays), schema=STAYS, orient="row")
-    books = [Book(rules, months[-1]) for rules in (GAELDENDE, forslag)]
-    alike = same_count(GAELDENDE, forslag)
+    books = [Book(rules, months[-1]) for rules in (RULEBOOK, forslag)]
+    alike = same_count(RULEBOOK, forslag)
     claims = krav(*timelines, fra=fra) if own is None else pl.concat([krav(*timelines, fra=fra), own])
     bases = pl.DataFrame(list(grundlag), schema=BASES, orient="row")
     return effect(books[0], books[1], months, alike, claims.sort("borger_id"), bopael, bases)
@@ -108,7 +107,7 @@ def test_a_person_whose_money_is_another_is_counted_once_over_all_months() -> No
 
 def test_forty_weeks_instead_of_fifty_two_move_a_person_a_step_down() -> None:
     """Ten weeks, forty-five of self-support, one week: the eleventh (40 per cent) or the first anew (80)."""
-    forslag = replace(GAELDENDE, genoptjening=(replace(GAELDENDE.genoptjening[0], uger=40),))
+    forslag = replace(RULEBOOK, genoptjening=(replace(RULEBOOK.genoptjening[0], uger=40),))
     begin = NEW_YEAR - timedelta(weeks=55)
     virkning = what_if(forslag, "2024-01", "2024-01", ("K10 S45 K1", begin), ("K1", NEW_YEAR))
     assert moves(virkning, NEW_YEAR, "169") == [(2, 1, 1, 1)]
@@ -119,7 +118,7 @@ def test_forty_weeks_instead_of_fifty_two_move_a_person_a_step_down() -> None:
 
 
 def test_thirty_nine_weeks_of_self_support_move_nobody_where_forty_are_needed() -> None:
-    forslag = replace(GAELDENDE, genoptjening=(replace(GAELDENDE.genoptjening[0], uger=40),))
+    forslag = replace(RULEBOOK, genoptjening=(replace(RULEBOOK.genoptjening[0], uger=40),))
     for free, moved in ((39, []), (40, [(2, 1, 1, 1)])):
         begin = NEW_YEAR - timedelta(weeks=10 + free)
         virkning = what_if(forslag, "2024-01", "2024-01", (f"K10 S{free} K1", begin))
@@ -148,14 +147,14 @@ def test_the_same_rules_give_nothing() -> None:
 
 
 def test_a_benefit_taken_off_the_staircase_leaves_its_step() -> None:
-    mine = [replace(y, sats="fast 50") if y.ydelse_id == "KTH" else y for y in GAELDENDE.ydelser]
-    virkning = what_if(replace(GAELDENDE, ydelser=tuple(mine)), "2024-01", "2024-01", ("K2", NEW_YEAR))
+    mine = [replace(y, sats="fast 50") if y.ydelse_id == "KTH" else y for y in RULEBOOK.ydelser]
+    virkning = what_if(replace(RULEBOOK, ydelser=tuple(mine)), "2024-01", "2024-01", ("K2", NEW_YEAR))
     assert moves(virkning, None, None) == [(1, 0, 1, 2)]
     assert virkning.celler.select("trin", NET.alias("net")).rows() == [(0, 100_000), (1, -160_000)]
 
 
 def test_who_finances_moves_money_between_municipalities_but_nobody_a_step() -> None:
-    forslag = with_reading(GAELDENDE, "finansieringskommune_refusion", "bopael")
+    forslag = with_reading(RULEBOOK, "finansieringskommune_refusion", "bopael")
     stays = [(0, "101", date(2020, 1, 1), None)]
     virkning = what_if(forslag, "2024-01", "2024-01", ("K1", NEW_YEAR), stays=stays)
     assert virkning.celler.select("kommunekode", NET.alias("net")).rows() == [("101", 80_000), ("169", -80_000)]
@@ -166,8 +165,8 @@ def test_who_finances_moves_money_between_municipalities_but_nobody_a_step() -> 
 
 def test_a_week_cut_by_the_end_of_a_month_moves_in_both_and_is_one_week_over_all() -> None:
     steps = (Trin(fra_uge=1, procent=80, hjemmel="§ 5"), Trin(fra_uge=4, procent=40, hjemmel="§ 5"))
-    forslag = replace(GAELDENDE, trapper=tuple(replace(t, trin=(*steps, *(
-        s for s in t.trin if s.fra_uge > 5))) if t.id == "refusion" else t for t in GAELDENDE.trapper))  # fmt: skip
+    forslag = replace(RULEBOOK, trapper=tuple(replace(t, trin=(*steps, *(
+        s for s in t.trin if s.fra_uge > 5))) if t.id == "refusion" else t for t in RULEBOOK.trapper))  # fmt: skip
     # The fourth week begins on Monday 29 January.
     virkning = what_if(forslag, "2024-01", "2024-02", ("K4", date(2024, 1, 8)))
     assert moves(virkning, date(2024, 1, 1), None) == moves(virkning, date(2024, 2, 1), None) == [(1, 2, 1, 1)]
@@ -175,7 +174,7 @@ def test_a_week_cut_by_the_end_of_a_month_moves_in_both_and_is_one_week_over_all
 
 
 def test_the_effects_on_different_people_add_up_to_the_effect_on_all() -> None:
-    forslag = replace(with_step(5, 35), genoptjening=(replace(GAELDENDE.genoptjening[0], uger=40),))
+    forslag = replace(with_step(5, 35), genoptjening=(replace(RULEBOOK.genoptjening[0], uger=40),))
     begin = NEW_YEAR - timedelta(weeks=55)
     one, two = ("K10 S45 K9", begin), ("K7 S44 D5 K4", begin)
     months = ("2023-11", "2024-02")
@@ -223,13 +222,13 @@ def test_another_percentage_of_an_earlier_step_changes_the_fleksbidrag_through_i
 
 def test_a_fleksbidrag_of_another_step_is_that_of_its_days() -> None:
     """8 of 31 days lie on 30 per cent: 1.770 x 8/31 = 456,77."""
-    forslag = replace(GAELDENDE, fleksbidrag=(replace(GAELDENDE.fleksbidrag[0], trin_procent=30),))
+    forslag = replace(RULEBOOK, fleksbidrag=(replace(RULEBOOK.fleksbidrag[0], trin_procent=30),))
     assert fleksbidrag(fleks_months(forslag)) == [("refusion", 0, 1, 1, 131_300, 45_700)]
     assert moves(fleks_months(forslag), None, None) == []
 
 
 def test_a_fleksbidrag_that_is_gone_or_without_a_basis_has_no_row() -> None:
-    forslag = replace(GAELDENDE, fleksbidrag=())
+    forslag = replace(RULEBOOK, fleksbidrag=())
     assert fleksbidrag(fleks_months(forslag)) == [("refusion", 0, 1, 0, 131_300, 0)]
     assert fleksbidrag(fleks_months(forslag, loen=900_000)) == []
 
@@ -237,6 +236,6 @@ def test_a_fleksbidrag_that_is_gone_or_without_a_basis_has_no_row() -> None:
 @pytest.mark.parametrize(("fra", "after"), [(date(2023, 1, 1), 148_400), (date(2023, 1, 2), 131_300)])
 def test_a_new_fleksbidrag_holds_for_the_months_that_begin_on_its_day_or_later(fra: date, after: int) -> None:
     """40 per cent of (8.000 - 2.100) = 2.360 is more than 25 per cent of 8.000 = 2.000; x 23/31 = 1.483,87."""
-    one = GAELDENDE.fleksbidrag[0]
+    one = RULEBOOK.fleksbidrag[0]
     later = replace(one, gaelder_fra=fra, forskel_procent=40, beregningsgrundlag_procent=25)
-    assert fleksbidrag(fleks_months(replace(GAELDENDE, fleksbidrag=(one, later))))[0][-1] == after
+    assert fleksbidrag(fleks_months(replace(RULEBOOK, fleksbidrag=(one, later))))[0][-1] == after

@@ -17,12 +17,9 @@ from refusion_assets.domain.efterregning.reports import judge as plain_judge
 from refusion_assets.domain.opgoerelse.ledger import MONEY, not_taken_back, settle
 from refusion_assets.domain.refusion.split import KEY, split
 from refusion_assets.domain.rules.entries import Rulebook, Trin, Ydelse
-from refusion_assets.rulebook.load import load
 from tests.kit import timeline
-from tests.kit.data_root import RULES, calculate, rates_of, with_reading
+from tests.kit.data_root import RULEBOOK, calculate, rates_of, with_reading
 from tests.kit.timeline import PEOPLE, History, examples, histories
-
-RULEBOOK = load(RULES)
 
 
 def changed_law() -> Rulebook:

@@ -21,12 +21,19 @@ from refusion_assets.files.delivered import (
     read_register,
     read_reports,
 )
-from refusion_assets.rulebook.load import load
 from tests.kit import timeline
-from tests.kit.data_root import NAMES, RULES, Row, read_csv, rewrite, write_file, write_manifest, write_register
+from tests.kit.data_root import (
+    NAMES,
+    RULEBOOK,
+    Row,
+    read_csv,
+    rewrite,
+    write_file,
+    write_manifest,
+    write_register,
+)
 from tests.kit.timeline import CPR
 
-RULEBOOK = load(RULES)
 MONTH = month_of("2024-02")
 KY, BOPAEL = "eindkomst-yr-ky-169-202402-0002.csv", "bopael-202402.csv"
 

@@ -19,12 +19,10 @@ from refusion_assets.files import fixed
 from refusion_assets.files.delivered import FileRejected, find, read_reports
 from refusion_assets.files.fixed import look_through
 from refusion_assets.files.separated import Unreadable
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES, Row, write_manifest
+from tests.kit.data_root import RULEBOOK, Row, write_manifest
 from tests.kit.fixed_width import fixed_width, numbered, put
 from tests.kit.timeline import COLUMNS, CPR
 
-RULEBOOK = load(RULES)
 MONTH = month_of("2024-02")
 NAME = "eindkomst-yr-ky-169-202402-0001.txt"
 WEEK = date(2024, 2, 5), date(2024, 2, 11)

@@ -18,11 +18,9 @@ from refusion_assets.report.catalogue import kr, pct, tal, visninger, words_of
 from refusion_assets.report.page import Report, page
 from refusion_assets.report.workbook import shown, workbook
 from refusion_assets.report.write import INSIGHT_COLUMNS, publish, reports, write
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 from tests.kit.opfoelgning import MONTH, statement_of, views_of
 
-RULEBOOK = load(RULES)
 WORDS = words_of(RULEBOOK)
 KODER = ["101", "630", "751"]
 VIEWS_OF = views_of(KODER, RULEBOOK)

@@ -14,12 +14,10 @@ from refusion_assets.domain.duration.count import KIND_C, Counted, count_weeks, 
 from refusion_assets.domain.duration.spells import spells
 from refusion_assets.domain.efterregning.reports import Claim
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.rulebook.load import load
 from refusion_assets.store.tables import validate
 from tests.kit import timeline
-from tests.kit.data_root import DATA, RULES, calculate, with_reading
+from tests.kit.data_root import DATA, RULEBOOK, calculate, with_reading
 
-RULEBOOK = load(RULES)
 CASES: list[dict[str, Any]] = tomllib.loads((DATA / "cases.toml").read_text("utf-8"))["tidslinje"]
 START = date(2016, 1, 4)
 NEXT_BENEFIT = with_reading(RULEBOOK, "genoptjening_proeves", "ved_naeste_ydelse")

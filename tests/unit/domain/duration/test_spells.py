@@ -12,12 +12,10 @@ from refusion_assets.domain.calendar import Grid, last_day, make_grid, next_mont
 from refusion_assets.domain.duration.count import Counted, Standing, count_on, count_weeks, window_starts
 from refusion_assets.domain.duration.spells import spells, standing_before
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.rulebook.load import load
 from refusion_assets.store.tables import validate
-from tests.kit.data_root import RULES, with_reading
+from tests.kit.data_root import RULEBOOK, with_reading
 from tests.kit.timeline import examples
 
-RULEBOOK = load(RULES)
 READINGS = [
     RULEBOOK,
     with_reading(RULEBOOK, "genoptjening_proeves", "ved_naeste_ydelse"),

@@ -34,10 +34,9 @@ from refusion_assets.domain.faelles.deling import (
 )
 from refusion_assets.domain.rules.entries import Kommune
 from refusion_assets.domain.stop import Stop
-from refusion_assets.rulebook.load import agreements, load
-from tests.kit.data_root import REPO, RULES
+from refusion_assets.rulebook.load import agreements
+from tests.kit.data_root import REPO, RULEBOOK, RULES
 
-RULEBOOK = load(RULES)
 SHIPPED = {aftale.id: aftale for aftale in agreements(RULES, RULEBOOK)}
 PRINTED = tomllib.loads((REPO / "tests" / "data" / "deling.toml").read_text("utf-8"))["tabel"]
 KOMMUNER = tuple(

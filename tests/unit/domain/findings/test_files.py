@@ -8,10 +8,8 @@ import pytest
 
 from refusion_assets.domain.findings.lines import file_findings
 from refusion_assets.domain.findings.words import worded
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 
-RULEBOOK = load(RULES)
 MONTH = date(2024, 4, 1)
 REPEATED = 50_000
 VENTET = pl.DataFrame(

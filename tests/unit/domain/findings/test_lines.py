@@ -9,10 +9,8 @@ import pytest
 from refusion_assets.domain.findings.lines import line_findings
 from refusion_assets.domain.findings.words import worded
 from refusion_assets.domain.raw import BIT, REQUIRED, bits
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 
-RULEBOOK = load(RULES)
 MONDAY = date(2024, 1, 8)
 KTH = "urn:oio:kommune:konto:557731007"
 VIRK = "urn:oio:kommune:konto:557711014"

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refusion_assets.domain.findings.outcome import Outcome, balance, by_rule, causes
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 
-RULEBOOK = load(RULES)
 Finding = tuple[str, int | None, int | None, bool]
 
 

@@ -20,10 +20,8 @@ from refusion_assets.domain.findings.weeks import (
 )
 from refusion_assets.domain.findings.words import worded
 from refusion_assets.domain.rules.entries import Graense, Rulebook
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 
-RULEBOOK = load(RULES)
 MONTH = date(2024, 4, 1)
 MONDAY = date(2024, 1, 8)
 KTH = "urn:oio:kommune:konto:557731007"

@@ -17,10 +17,7 @@ from refusion_assets.domain.findings.words import (
     found,
     worded,
 )
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES
-
-RULEBOOK = load(RULES)
+from tests.kit.data_root import RULEBOOK
 
 
 def test_every_rule_has_one_sentence_and_one_action_without_semicolon_or_digits_of_a_person() -> None:

@@ -15,10 +15,8 @@ from refusion_assets.domain.calendar import last_day, monday, next_month
 from refusion_assets.domain.opfoelgning.prognose import Forecast, forecast
 from refusion_assets.domain.opfoelgning.views import Prognose
 from refusion_assets.domain.rules.entries import Rulebook, Trin
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 
-RULEBOOK = load(RULES)
 RUN = date(2026, 10, 1)
 A_DAY = 30_000
 """Øre; whole percentages of it are whole."""

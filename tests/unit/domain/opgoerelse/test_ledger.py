@@ -16,11 +16,9 @@ from refusion_assets.domain.opgoerelse.ledger import (
     settle,
     statement,
 )
-from refusion_assets.rulebook.load import load
 from refusion_assets.store.tables import validate
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 
-RULEBOOK = load(RULES)
 JAN, FEB, MAR = date(2024, 1, 1), date(2024, 2, 1), date(2024, 3, 1)
 WEEK, CUT = date(2024, 1, 8), date(2024, 1, 29)  # CUT has three days in January and four in February
 NAVNE = pl.DataFrame(

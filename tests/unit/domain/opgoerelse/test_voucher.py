@@ -15,11 +15,9 @@ from refusion_assets.domain.opgoerelse.form import shown
 from refusion_assets.domain.opgoerelse.voucher import DEBET, KREDIT, Bilagslinje, voucher
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.rules.posting import Kommunekonto, Kontering
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 from tests.kit.timeline import examples
 
-RULEBOOK = load(RULES)
 MONTH = date(2024, 2, 1)
 NAVN = {y.ydelse_id: y.navn for y in RULEBOOK.ydelser}
 NAVNE = pl.DataFrame({"ydelse_id": NAVN.keys(), "navn": NAVN.values()})

@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.domain.refusion.fleksbidrag import FACTS, contributions, paragraf_7
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.rulebook.load import load
 from tests.kit import timeline
-from tests.kit.data_root import RULES, Row, with_reading
+from tests.kit.data_root import RULEBOOK, Row, with_reading
 from tests.kit.fleks import basis, flex, kernel, kth, lives, plain
 from tests.kit.timeline import examples
 
-RULEBOOK = load(RULES)
 [ENTRY] = RULEBOOK.fleksbidrag
 OF_THE_CLAIMS = with_reading(RULEBOOK, "fleksbidrag_andel", "kravets_dage")
 BY_WEEKDAYS = with_reading(RULEBOOK, "fordeling", "hverdage")

@@ -9,12 +9,10 @@ import pytest
 
 from refusion_assets.domain.efterregning.reports import Fil, read_oere
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.rulebook.load import load
 from tests.kit import timeline
-from tests.kit.data_root import DATA, RULES, Row, Run, calculate, with_reading
+from tests.kit.data_root import DATA, RULEBOOK, Row, Run, calculate, with_reading
 from tests.kit.timeline import CPR
 
-RULEBOOK = load(RULES)
 CASES: dict[str, list[dict[str, Any]]] = tomllib.loads((DATA / "cases.toml").read_text("utf-8"))
 START = date(2016, 1, 4)
 SYG_BORGER, FLYGT = "urn:oio:kommune:konto:557711013", "urn:oio:kommune:konto:557741007"

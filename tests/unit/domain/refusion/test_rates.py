@@ -6,10 +6,8 @@ from datetime import date
 import pytest
 
 from refusion_assets.domain.rules.entries import Rulebook, Trin
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES, rates_of
+from tests.kit.data_root import RULEBOOK, rates_of
 
-RULEBOOK = load(RULES)
 A_DAY = date(2024, 1, 1)
 
 

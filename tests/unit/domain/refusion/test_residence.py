@@ -10,10 +10,8 @@ from refusion_assets.domain.calendar import make_grid
 from refusion_assets.domain.efterregning.money import Bopael
 from refusion_assets.domain.efterregning.money import residence as plain_residence
 from refusion_assets.domain.refusion.residence import residence
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES, with_reading
+from tests.kit.data_root import RULEBOOK, with_reading
 
-RULEBOOK = load(RULES)
 SUNDAY = with_reading(RULEBOOK, "bopael_paa", "soendag")
 WEEK = date(2024, 1, 8)  # a Monday
 Stay = tuple[str, str, str | None]

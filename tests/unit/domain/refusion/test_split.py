@@ -9,10 +9,8 @@ import pytest
 from refusion_assets.domain.calendar import as_date
 from refusion_assets.domain.refusion.split import Parts, split
 from refusion_assets.domain.rules.entries import Rulebook
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES, rates_of, with_reading
+from tests.kit.data_root import RULEBOOK, rates_of, with_reading
 
-RULEBOOK = load(RULES)
 WEEKDAYS = with_reading(RULEBOOK, "fordeling", "hverdage")
 A_RUN = date(2024, 12, 31)
 
