@@ -27,9 +27,8 @@ from refusion_assets.place import Place, at_work_now, kept, too_open
 from refusion_assets.rulebook.load import load
 from refusion_assets.runs.retention import deleted_files
 from refusion_assets.store.publish import LOCK as PUBLISHING
-from refusion_assets.store.publish import views_are_of
 from refusion_assets.store.session import Locked, Session
-from refusion_assets.store.state import ANALYSTS, BEFORE, READING, STATE, State
+from refusion_assets.store.state import ANALYSTS, BEFORE, READING, STATE, State, views_are_of
 
 T = TypeVar("T")
 # The raw files that run `month` was the first to know, and whether a later run knew another file by the name.
@@ -281,7 +280,7 @@ class _Inspection:
             every = sorted(path for base in (READING, ANALYSTS) for path in (root / base).rglob("*"))
             strange = [path for path in every if path not in named and not path.is_dir()]
             found.fejl += [f"{path.relative_to(root)} er ikke en af dem, programmet udgav" for path in strange]
-            if not views_are_of(lager, state):
+            if not views_are_of(lager.published, state):
                 found.fejl.append(f"{lager.published.relative_to(root)} er ikke tilstandens; {MADE_AGAIN}")
         found.hele["udgivne filer"] = len(paths)
         if not {*paths} & {*wrong}:

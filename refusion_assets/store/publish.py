@@ -3,31 +3,39 @@
 import fcntl
 import hashlib
 import os
-import stat
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import duckdb
+import polars as pl
 
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store import durable
-from refusion_assets.store.key import FOOTER_KEY, key_of, unlock
-from refusion_assets.store.session import Locked, Session, Warehouse
+from refusion_assets.store.batches import sql_list
+from refusion_assets.store.key import FOOTER_KEY, key_of
+from refusion_assets.store.session import Locked, Relation, Session, Warehouse
 from refusion_assets.store.state import (
     ANALYSTS,
     ANY,
     BEFORE,
     FORM,
+    FRESH,
     READING,
     STATE,
     Part,
     State,
+    is_cut,
     is_whole,
     of_files,
     sha256_of,
+    share,
+    show_to_analysts,
+    together,
 )
 from refusion_assets.store.tables import (
     FILE,
@@ -38,17 +46,18 @@ from refusion_assets.store.tables import (
     listed,
     quoted,
     types_of,
-    views_of,
     visible,
 )
 
 LOCK = "udgivelse.laas"
-FRESH = ".ny"
-SQL_VIEWS = "visninger.sql"
 ROWS_A_GROUP = 20 * 2048
 WHOLE = "alt"
-CUT_FROM = 1_000_000
-"""The rows from which a table is more than one file."""
+SUPPLEMENT = "-tillaeg"
+"""Ends the name of the part that holds the rows of now of people whose rows in the file of a part no longer hold."""
+LEAST_KEPT = 100_000
+"""The rows of the smallest part that gets a supplement; a smaller one is written whole."""
+MOST_APART = 10_000
+"""The people of a table, over all its parts, whose rows may lie in supplements; every reader's query names them."""
 ROWS_TOGETHER = 16_000_000
 """The rows of the files that are written of one reading: every part lies in the whole of a large table."""
 MOST_SORTED = 50_000_000
@@ -57,13 +66,6 @@ MONEY = ("refusion_oere", "medfinansiering_oere")
 # The rows of a file lie by person, who is then found by the statistics of the groups of rows.
 PERSON = ("borger_id", "cpr")
 OF_FILES = "LEFT JOIN (SELECT fil_id, modtaget_maaned FROM raw.fil) f USING (fil_id)"
-
-
-# `classified.karantaene` as analysts have it: the file and line, and nothing as it was written.
-QUARANTINE = """CREATE OR REPLACE VIEW classified.karantaene AS
-SELECT d.fil_id, d.linje, d.regel, l.borger_id, l.ydelse_id, l.beloeb_oere, f.kilde, f.modtaget_maaned
-FROM classified.dom d JOIN classified.linje l USING (fil_id, linje) JOIN raw.fil f USING (fil_id)
-WHERE d.status = 'karantaene'"""
 
 
 class NotTheSame(RuntimeError):
@@ -103,9 +105,12 @@ def prove(warehouse: Warehouse) -> tuple[State, list[str]]:
         since = session.changes.since(state) or {}
         now = {(table, name): (rows, content) for table, name, rows, content in Contents(session).parts()}
     said = {(part.tabel, part.del_): (part.raekker, part.indhold) for part in state.dele}
+    for table, name in [key for key in said if key[1].endswith(SUPPLEMENT)]:
+        base = (table, name.removesuffix(SUPPLEMENT))
+        said[base] = together(said.pop((table, name)), said.get(base, (0, "")))
     faults = []
     for table, name in sorted({*now, *said}):
-        marks = since.get(table, set())
+        marks = since.get(table, {}).keys()
         later = marks and ({name, ANY} & marks or (table, WHOLE) in said or (table, WHOLE) in now)
         if now.get((table, name)) != said.get((table, name)) and not later:
             rows = [found[table, name][0] if (table, name) in found else 0 for found in (said, now)]
@@ -162,20 +167,13 @@ def _show(warehouse: Warehouse, session: Session) -> None:
     if before and before.krypteret != new.krypteret:  # nothing plain stays beside what is encrypted
         (root / READING / BEFORE).unlink()
         before = None
-    _show_to_analysts(warehouse, new)
+    show_to_analysts(warehouse.published, new)
     _sweep(root, [new, before])
-    _share(warehouse.published.parent)
+    share(warehouse.published.parent)
     if session.has("lager.skrevet"):
         session.changes.forget(new)
     # The session keeps others from writing the live file until this is said.
     _lock(warehouse).write_text(_written_at(warehouse), "ascii")
-
-
-def _share(folder: Path) -> None:
-    """Let the group of the analysts' folder read what lies in it, where an operator gave the folder setgid."""
-    if folder.stat().st_mode & stat.S_ISGID:
-        for path in folder.rglob("*"):
-            path.chmod(0o2750 if path.is_dir() else 0o640)
 
 
 def _readable(root: Path, name: str) -> State | None:
@@ -198,14 +196,45 @@ class Contents:
     state: State | None = None
 
     @cached_property
-    def since(self) -> dict[str, set[str]] | None:
-        """The parts of each table written since the state was shown; None if that is not known."""
+    def since(self) -> dict[str, dict[str, set[int] | None]] | None:
+        """The parts of each table written since the state was shown, and whose rows; None if that is not known."""
         return self.session.changes.since(self.state) if self.state else None
 
     @cached_property
     def kept(self) -> list[Part]:
-        """The parts of the state whose files are there."""
-        return [part for part in self.state.dele if is_whole(self.state.root, part)] if self.state else []
+        """The parts of the state whose files are there; of a table with a supplement only if all can be used."""
+        state = self.state
+        if state is None:
+            return []
+        there = [part for part in state.dele if is_whole(state.root, part)]
+        odd = {part.tabel for part in {*state.dele}.difference(there)}
+        odd |= {part.tabel for part in there if _is_split(part) and not self._can_lose_rows(state, part)}
+        split = {part.tabel for part in state.dele if _is_split(part)}
+        return [part for part in there if part.tabel not in odd & split]
+
+    def _can_lose_rows(self, state: State, part: Part | None) -> bool:
+        """True if a file is there with the columns of now, so that it can stay when some of its rows do not hold."""
+        if part is None or state.form != FORM or state.kolonner[part.tabel] != types_of(part.tabel):
+            return False
+        with suppress(duckdb.Error):
+            columns = _columns(part.tabel, analysts=part.analytiker)
+            return self.session.frame(f"FROM {state.rows_of(part)} LIMIT 0").columns == columns
+        return False
+
+    @cached_property
+    def files(self) -> dict[tuple[str, str, bool], Part]:
+        """The parts of `kept` by table, part, and whether they are for analysts."""
+        return {(part.tabel, part.del_, part.analytiker): part for part in self.kept}
+
+    @cached_property
+    def apart(self) -> dict[tuple[str, str], tuple[int, ...]]:
+        """By table and part, the people whose rows are in its supplement; `parts` brings it to what is so now."""
+        return {(part.tabel, part.del_): part.uden for part in self.kept if part.uden}
+
+    @cached_property
+    def supplements(self) -> dict[str, Relation]:
+        """By table, the rows of the supplements that were written to; `parts` fills it."""
+        return {}
 
     @cached_property
     def said(self) -> dict[str, dict[str, tuple[int, str]]]:
@@ -221,7 +250,7 @@ class Contents:
             f"SELECT {quoted(table)} AS tabel, count(*) AS raekker FROM {table}" for table in TABLES
         )
         rows = self.session.pairs(counted)
-        small = [table for table in TABLES if rows[table] and (table not in PARTS or rows[table] < CUT_FROM)]
+        small = [table for table in TABLES if rows[table] and not is_cut(table, rows[table])]
         said = {table: self._unwritten(table, rows[table]) for table in small}
         whole = " UNION ALL ".join(
             f"SELECT {quoted(table)} AS tabel, {_content(table)} FROM {table} t" for table in small if not said[table]
@@ -238,29 +267,79 @@ class Contents:
         number, content = self.said.get(table, {}).get(WHOLE, (0, ""))
         return content if number == rows and not self._written(table) else ""
 
-    def _written(self, table: str) -> set[str]:
-        """The parts of a table written since the state was shown; any if that is not known."""
-        return {ANY} if self.since is None else self.since.get(table, set())
+    def _written(self, table: str) -> dict[str, set[int] | None]:
+        """The parts of a table written since the state was shown, and whose rows; any if that is not known."""
+        return {ANY: None} if self.since is None else self.since.get(table, {})
 
     def _cut(self, table: str, rows: int) -> dict[str, tuple[int, str]]:
-        """The parts of a large table: those written since the state are hashed, all if the rest are not known."""
+        """The parts of a large table: those written since the state are read, all if the rest are not known."""
         written = self._written(table)
-        said = {name: one for name, one in self.said.get(table, {}).items() if name not in {*written, WHOLE}}
-        if written and ANY not in written:
-            said |= self._hashed(table, written)
+        said = {name: one for name, one in self.said.get(table, {}).items() if name != WHOLE}
+        if self.state and written and ANY not in written:
+            few = self._few(self.state, table, written)
+            for name in written:
+                said.pop(f"{name}{SUPPLEMENT}", None)
+                said.pop(name, None)
+            many = written.keys() - few.keys()
+            for name in many:
+                self.apart.pop((table, name), None)
+            said |= self._hashed(table, many) if many else {}
+            with suppress(duckdb.Error):  # a damaged file of the state; then the rows do not add up
+                said |= self._put_apart(self.state, table, few)
         if ANY in written or sum(number for number, _ in said.values()) != rows:
+            for key in [key for key in self.apart if key[0] == table]:
+                del self.apart[key]
             said = self._hashed(table, None)
         if sum(number for number, _ in said.values()) != rows:
             raise NotTheSame(f"{table}: delene er ikke hele tabellen")
         return said
 
-    def _hashed(self, table: str, names: set[str] | None) -> dict[str, tuple[int, str]]:
-        """The rows and content of some parts of a table, or of all, by name."""
+    def _few(self, state: State, table: str, written: Mapping[str, set[int] | None]) -> dict[str, set[int]]:
+        """Of the written parts those that get a supplement, with its people: the fewest people first."""
+        found = {
+            name: people.union(self.apart.get((table, name), ()))
+            for name, people in written.items()
+            if people is not None and self.said.get(table, {}).get(name, (0, ""))[0] >= LEAST_KEPT
+            and all(self._can_lose_rows(state, self.files.get((table, name, analysts))) for analysts in _readers(table))
+        }  # fmt: skip
+        room = MOST_APART - sum(len(who) for (of, name), who in self.apart.items() if of == table and name not in found)
+        ordered = sorted(found.items(), key=lambda one: (len(one[1]), one[0]))
+        reached = accumulate(len(people) for _, people in ordered)
+        return {name: people for (name, people), number in zip(ordered, reached, strict=True) if number <= room}
+
+    def _put_apart(self, state: State, table: str, few: Mapping[str, set[int]]) -> dict[str, tuple[int, str]]:
+        """The parts without the rows of some people, and their supplements, whose rows are put in `supplements`."""
+        column, cut = cut_of(table)
+        said: dict[str, tuple[int, str]] = {}
+        for name, people in few.items():
+            new = sql_list(pl.Series([*people.difference(self.apart.get((table, name), ()))], dtype=pl.Int64))
+            file = state.rows_of(self.files[table, name, not LEFT_OUT[table]])
+            theirs = self.session.frame(f"SELECT {_content(table)} FROM {file} t WHERE borger_id IN ({new})").row(0)
+            said[name] = together(self.said[table][name], theirs, -1)
+            self.apart[table, name] = tuple(sorted(people))
+            if not said[name][0]:  # all rows of the part are in its supplement
+                del said[name], self.apart[table, name]
+        if few:
+            whose = " UNION ALL ".join(
+                f"SELECT {cut.in_sql.format(name)} AS del, unnest({[*people]}::BIGINT[]) AS borger_id"
+                for name, people in few.items()
+            )
+            everybody = sql_list(pl.Series([*set().union(*few.values())], dtype=pl.Int64))
+            query = f"""SELECT t.* FROM {table} t SEMI JOIN ({whose}) w
+                ON w.borger_id = t.borger_id AND w.del = {cut.of_row.format(f"t.{column}")}
+                WHERE t.borger_id IN ({everybody})"""
+            rows = self.supplements[table] = self.session.temp("supplement", query)
+            said |= {f"{name}{SUPPLEMENT}": one for name, one in self._hashed(table, None, str(rows)).items()}
+        return said
+
+    def _hashed(self, table: str, names: AbstractSet[str] | None, rows: str = "") -> dict[str, tuple[int, str]]:
+        """The rows and content of some parts of a table, or of all, by name; of some of its `rows` if given."""
         column, cut = cut_of(table)
         of_files = PARTS[table][0] == FILE
         part = cut.of_row.format("f.modtaget_maaned" if of_files else column)
         where = "true" if names is None else f"{part} IN ({', '.join(map(cut.in_sql.format, names))})"
-        query = f"SELECT {part} AS del, {_content(table)} FROM {table} t {OF_FILES if of_files else ''} WHERE {where}"
+        source = f"{rows or table} t {OF_FILES if of_files else ''}"
+        query = f"SELECT {part} AS del, {_content(table)} FROM {source} WHERE {where}"
         found = self.session.frame(f"{query} GROUP BY 1").drop_nulls("del").iter_rows()
         return {f"{value:{cut.named}}": (number, content) for value, number, content in found}
 
@@ -270,11 +349,12 @@ class _Written:
 
     def __init__(self, root: Path, session: Session, old: State | None) -> None:
         self.root, self.session = root, session
-        self.contents = Contents(session, old)
+        self.encrypted = key_of(root) is not None
+        # Where the key is new or gone, every file is made anew, also of parts that nobody has written.
+        self.contents = Contents(session, old if old and old.krypteret is self.encrypted else None)
         self.known = {(part.tabel, part.navn): part for part in self.contents.kept}
         self.parts: dict[tuple[str, str], Part] = {}
         self.fresh: list[Part] = []
-        self.encrypted = key_of(root) is not None
 
     def all(self) -> None:
         """The parts of every table; NotTheSame if a written file differs from the warehouse."""
@@ -282,6 +362,11 @@ class _Written:
         for table, mark, rows, content in self.contents.parts():
             files = [self._named(table, mark, rows, content, analysts=analysts) for analysts in _readers(table)]
             missing = [part for part in files if not part.sha256]
+            if mark.endswith(SUPPLEMENT):
+                self.parts |= {(table, part.navn): part for part in files}
+                for part in missing:
+                    self._file(part, str(self.contents.supplements[table]))
+                continue
             if lot and missing and (lot[0].tabel != table or _rows(lot + missing) > ROWS_TOGETHER):
                 self._write(lot)
                 lot = []
@@ -291,11 +376,14 @@ class _Written:
 
     def _named(self, table: str, mark: str, rows: int, content: str, *, analysts: bool) -> Part:
         """The file of a part: that of the old state with the same content, or one to be written, without a hash."""
+        if people := self.contents.apart.get((table, mark)):
+            return replace(self.contents.files[table, mark, analysts], raekker=rows, indhold=content, uden=people)
         shape = f"{FORM} {self.encrypted} {table} {types_of(table)} {_columns(table, analysts=analysts)} {content}"
         name = f"{mark}-{hashlib.sha256(shape.encode()).hexdigest()[:24]}.parquet"
         known = self.known.get((table, name))
         if known is not None and known.analytiker is analysts:
-            return known
+            # A file is named by all its rows, so these hold again even if some people's did not in the state before.
+            return replace(known, raekker=rows, indhold=content, uden=())
         return Part(table, mark, name, rows, content, 0, "", analysts)
 
     def _write(self, lot: Sequence[Part]) -> None:
@@ -305,7 +393,9 @@ class _Written:
         table = source = lot[0].tabel
         if ROWS_TOGETHER >= _rows(lot) > lot[0].raekker:
             where = " OR ".join(sorted({_where(part) for part in lot}))
-            source = str(self.session.temp("parts", f"SELECT * FROM {table} WHERE {where}"))
+            # Sorted by part, so that DuckDB finds each part without reading the others.
+            order = f"ORDER BY {cut_of(table)[0]}" if table in PARTS else ""
+            source = str(self.session.temp("parts", f"SELECT * FROM {table} WHERE {where} {order}"))
         for part in lot:
             self._file(part, source)
         if source != table:
@@ -337,7 +427,7 @@ class _Written:
         else:
             query = f"SELECT {_content(table, columns)} FROM {source} t WHERE {_where(part)}"
             wanted = self.session.frame(query).row(0)
-        if said != wanted:
+        if said != wanted or said[0] != part.raekker:
             raise NotTheSame(f"{table}, {part.del_}: filen er ikke det, lageret har")
 
 
@@ -351,6 +441,11 @@ def _columns(table: str, *, analysts: bool) -> list[str]:
     return visible(table) if analysts else list(types_of(table))
 
 
+def _is_split(part: Part) -> bool:
+    """True for a file with rows that no longer hold, and for a supplement."""
+    return bool(part.uden) or part.del_.endswith(SUPPLEMENT)
+
+
 def _rows(files: Sequence[Part]) -> int:
     return sum(part.raekker for part in files)
 
@@ -360,7 +455,7 @@ def _where(part: Part) -> str:
     if part.del_ == WHOLE:
         return "true"
     column, cut = cut_of(part.tabel)
-    return cut.where.format(column, cut.in_sql.format(part.del_))
+    return cut.where.format(column, cut.in_sql.format(part.del_.removesuffix(SUPPLEMENT)))
 
 
 def _order(table: str) -> list[str]:
@@ -385,45 +480,6 @@ def write_file(session: Session, query: str, path: Path, *, encrypted: bool) -> 
     session.run(
         f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROWS_A_GROUP}{more})"
     )
-
-
-def _show_to_analysts(warehouse: Warehouse, state: State) -> None:
-    """Put the analysts' database of views in place, and the same views as text, with paths from its folder.
-
-    The text is written last, and says what both are of.
-    """
-    folder = warehouse.published.parent
-    views = [QUARANTINE if "classified.karantaene" in view else view for view in views_of()]
-    relative = [*state.views(analysts=True, root=Path()), *views]
-    text = "".join(f"{one};\n" for one in relative).replace(f"'{folder.name}/", "'")
-    beside, fresh = folder / SQL_VIEWS, folder / f"{warehouse.published.name}{FRESH}"
-    if beside.exists() and beside.read_text("utf-8") == _headed(text, state, warehouse.published):
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh.unlink(missing_ok=True)
-    with duckdb.connect(str(fresh)) as connection:
-        if key := key_of(warehouse.root):
-            unlock(connection, key)
-        for statement in ("BEGIN", *state.views(analysts=True, root=state.root.resolve()), *views, "COMMIT"):
-            connection.execute(statement)
-    text = _headed(text, state, fresh)
-    durable.put(fresh, warehouse.published)
-    durable.write(beside, text)
-
-
-def views_are_of(warehouse: Warehouse, state: State) -> bool:
-    """True if the analysts' database of views is the one that was made of a state, here or where the root was then."""
-    try:
-        head = (warehouse.published.parent / SQL_VIEWS).read_text("utf-8").partition("\n")[0]
-        return head.startswith(f"-- tilstand {state.number} ") and head.endswith(f" {sha256_of(warehouse.published)}")
-    except OSError:
-        return False
-
-
-def _headed(text: str, state: State, database: Path) -> str:
-    """The views as text, under a line that says which state, folder and database of views they go with."""
-    summed = sha256_of(database) if database.exists() else ""
-    return f"-- tilstand {state.number} i {state.root.resolve()}; ydelsesrefusion.duckdb har sha256 {summed}\n{text}"
 
 
 def _sweep(root: Path, states: Iterable[State | None]) -> None:

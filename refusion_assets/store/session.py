@@ -22,7 +22,7 @@ import polars as pl
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store import durable
 from refusion_assets.store.key import NO_FILE, connected, encrypt, key_of, refusal, unlock
-from refusion_assets.store.state import READING, STATE, Changes, State, mended
+from refusion_assets.store.state import NOTES, READING, STATE, Changes, State, mended
 from refusion_assets.store.tables import (
     TABLES,
     ContractError,
@@ -325,7 +325,7 @@ class Session:
 
         Stop if a table has other columns: an earlier version of the program made it.
         """
-        wanted = layout()
+        wanted = (*layout(), *NOTES)
         digest = hashlib.sha256(";".join(wanted).encode()).hexdigest()
         known = "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'identitet' AND comment = $digest"
         if self.value(known, digest=digest):

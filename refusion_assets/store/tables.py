@@ -288,9 +288,6 @@ def layout() -> tuple[str, ...]:
     schemas = dict.fromkeys(table.split(".")[0] for table in TABLES)
     statements = [f"CREATE SCHEMA IF NOT EXISTS {schema}" for schema in schemas]
     statements += [f"CREATE TABLE IF NOT EXISTS {table} ({columns_of(table)})" for table in TABLES]
-    # The parts of tables that were written since a state was shown, for `store.state.Changes`. It is not published.
-    statements.append("CREATE SCHEMA IF NOT EXISTS lager")
-    statements.append("CREATE TABLE IF NOT EXISTS lager.skrevet (tabel VARCHAR, del VARCHAR)")
     return (*statements, *views_of())
 
 

@@ -194,8 +194,8 @@ def test_a_write_is_seen_however_its_table_is_named(code: str, table: str) -> No
 
 def test_temporary_tables_are_made_in_one_place() -> None:
     makers = {found.name for found in map(module, MODULES) for text, _ in strings(found.tree) if MADE.search(text)}
-    # A published state is views on its files, in a database of its own; `layout` makes the tables of the contracts.
-    assert makers == {"store.publish", "store.tables"}
+    # `layout` makes the tables of the contracts.
+    assert makers == {"store.tables"}
     assert sum(len(re.findall(r"CREATE (?:OR REPLACE )?TEMP", path.read_text("utf-8"))) for path in DOOR) == 1
 
 

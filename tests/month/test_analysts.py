@@ -16,7 +16,7 @@ from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.classified import AS_WRITTEN
 from refusion_assets.domain.raw import COLUMNS, TEXT
 from refusion_assets.report import write as report
-from refusion_assets.store.publish import SQL_VIEWS
+from refusion_assets.store.state import SQL_VIEWS
 from refusion_assets.store.tables import LEFT_OUT, TABLES
 from tests.conftest import DataRoot
 from tests.kit.data_root import REPO, write_register

@@ -114,7 +114,7 @@ def test_a_change_of_one_value_is_published(warehouse: Warehouse, column: str) -
 def test_a_large_table_is_cut_and_only_the_part_of_a_run_is_written(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "CUT_FROM", 5)
+    monkeypatch.setattr(state, "CUT_FROM", 5)
     publish.publish(warehouse)
     before = files(warehouse)
     add(warehouse, 3)
@@ -132,7 +132,7 @@ def test_a_state_is_behind_from_a_write_or_a_kill_until_a_publishing_comes_to_it
     add(warehouse, 3)
     assert publish.is_behind(warehouse)
     with monkeypatch.context() as killed:
-        killed.setattr(publish, "_show_to_analysts", mock.Mock(side_effect=KeyboardInterrupt))
+        killed.setattr(publish, "show_to_analysts", mock.Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             publish.publish(warehouse)
     assert publish.is_behind(warehouse)
@@ -169,7 +169,7 @@ def of_forty(folder: Path, table: str) -> Warehouse:
 
 @pytest.mark.parametrize("table", PARTS)
 def test_the_parts_of_a_table_are_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
-    monkeypatch.setattr(publish, "CUT_FROM", 1)
+    monkeypatch.setattr(state, "CUT_FROM", 1)
     warehouse = of_forty(tmp_path, table)
     publish.publish(warehouse)
     with warehouse.watching() as live, warehouse.reading() as read:
@@ -197,7 +197,7 @@ def test_a_part_that_is_too_large_to_sort_is_published_as_it_lies(
 def test_the_files_of_a_state_are_the_same_however_many_rows_are_read_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
-    monkeypatch.setattr(publish, "CUT_FROM", 1)
+    monkeypatch.setattr(state, "CUT_FROM", 1)
     dele, readings, plain = [], [], publish.Session.temp
     monkeypatch.setattr(publish.Session, "temp", lambda *args, **said: readings.append(1) or plain(*args, **said))
     for together in (0, 25, 1000):
@@ -259,7 +259,7 @@ def test_what_former_versions_of_the_program_left_is_removed(warehouse: Warehous
     (udgivet / "opfoelgning").mkdir()
     publish.publish(warehouse)
     assert sorted(path.name for path in udgivet.iterdir()) == [
-        "opfoelgning", "tabeller", publish.SQL_VIEWS, "ydelsesrefusion.duckdb",
+        "opfoelgning", "tabeller", state.SQL_VIEWS, "ydelsesrefusion.duckdb",
     ]  # fmt: skip
     assert of_analysts(warehouse) == (2, 1600)
 
@@ -270,11 +270,11 @@ def test_what_former_versions_of_the_program_left_is_removed(warehouse: Warehous
 KILLER = """
 import os, signal, sys
 from pathlib import Path
-from refusion_assets.store import durable, publish
+from refusion_assets.store import durable, publish, state
 from refusion_assets.store.session import Warehouse
 
 publish.TABLES = {table: publish.TABLES[table] for table in sys.argv[1:]}
-publish.views_of = list
+state.views_of = list
 
 def counted(real):
     def step(*given, **named):
@@ -306,7 +306,7 @@ def test_a_publishing_killed_at_any_step_also_twice_leaves_a_whole_state_and_the
 ) -> None:
     few = {table: TABLES[table] for table in ("opgoerelse.koersel", "opgoerelse.kommune", "opgoerelse.postering")}
     monkeypatch.setattr(publish, "TABLES", few)  # in the child too; fewer tables have the same kinds of steps
-    for module in (publish, session):
+    for module in (state, session):
         monkeypatch.setattr(module, "views_of", list)
     publish.publish(warehouse)
     add(warehouse, 3)
@@ -319,7 +319,7 @@ def test_a_publishing_killed_at_any_step_also_twice_leaves_a_whole_state_and_the
         while killed:
             root = shutil.copytree(warehouse.root, tmp_path / str(number))
             own = Warehouse(root)
-            publish._show_to_analysts(own, state.State.read(root))  # its views name files by their whole path
+            state.show_to_analysts(own.published, state.State.read(root))  # its views name files by their whole path
             with own.reading() as reader, duckdb.connect(str(own.published), read_only=True) as analyst:
                 for again in range(2):
                     killer.stdin.write(f"{number} {root}\n")
@@ -333,7 +333,7 @@ def test_a_publishing_killed_at_any_step_also_twice_leaves_a_whole_state_and_the
             assert (seen(own), of_analysts(own)) == (after, after), number
             states = [state.State.read(root, name) for name in (state.STATE, state.BEFORE)]
             assert set(files(own)) == {str(part.path) for one in states if one for part in one.dele}, number
-            assert not list(root.rglob(f"*{publish.FRESH}")), number
+            assert not list(root.rglob(f"*{state.FRESH}")), number
             number += 1
             shutil.rmtree(root)
         killer.stdin.close()

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refusion_assets.domain.contract import kinds_of
-from refusion_assets.store import publish, session, state
+from refusion_assets.store import publish, session, state, tables
 from refusion_assets.store.session import Warehouse
 from refusion_assets.store.tables import TABLES
 from tests.kit.data_root import REPO
 from tests.kit.timeline import TIMES_AS_MANY
-from tests.unit.store.test_publish import ROWS, RUN, add, of_two_runs, seen
+from tests.unit.store.test_publish import ROWS, RUN, add, files, of_analysts, of_two_runs, seen
 
 
 @pytest.fixture
@@ -37,17 +37,24 @@ TABLES_CUT = (
 )
 
 
+def whole_number(name: str, n: int) -> int:
+    """What row `n` says in a column of whole numbers; three or so of nine rows are in each part of a table."""
+    return {"koersel": n % 3, "borger_id": n * 40_000}.get(name, n * 100_000)
+
+
 def of_kind(table: str, numbers: list[int]) -> pl.DataFrame:
     """Rows of a table, one for each number: it says the part, and the person."""
     of_type = {
-        pl.Date: lambda n: date(2024, 1, 31).replace(month=n % 12 + 1, day=1),
-        pl.Int64: lambda n: n * 100_000,
+        pl.Date: lambda n: date(2024, n % 3 + 1, 1),
         pl.String: str,
         pl.Boolean: lambda n: n % 2 == 0,
         pl.Datetime: lambda n: datetime(2024, n, 1),  # noqa: DTZ001  as the tables have them
     }
     kinds = kinds_of(TABLES[table])
-    rows = {name: [of_type[kind.base_type()](n) for n in numbers] for name, kind in kinds.items()}
+    rows = {
+        name: [whole_number(name, n) if kind.base_type() is pl.Int64 else of_type[kind.base_type()](n) for n in numbers]
+        for name, kind in kinds.items()
+    }
     return pl.DataFrame(rows, schema=kinds)
 
 
@@ -66,16 +73,16 @@ def written(live: session.Session, table: str, how: str, n: int) -> None:
         with live.lending("one", of_kind(table, [n])):
             live.take(table, ", ".join(names), "FROM one")
     elif how == "delete":
-        live.run(f"DELETE FROM {table} WHERE {column} = $n", n=n * 100_000)
+        live.run(f"DELETE FROM {table} WHERE {column} = $n", n=whole_number(column, n))
     elif how == "delete using":
-        rows = live.temp("rows", "SELECT $n::BIGINT AS id", n=n * 100_000)
+        rows = live.temp("rows", "SELECT $n::BIGINT AS id", n=whole_number(column, n))
         live.run(f"DELETE FROM {table} t USING {rows} r WHERE t.{column} = r.id")
     elif how == "delete all":
         live.run(f"DELETE FROM {table}")
     elif how == "replace":
         live.replace(table, of_kind(table, [n]))
     else:
-        live.run(f"UPDATE {table} SET {names[-1]} = {names[-1]} WHERE {column} = $n", n=n * 100_000)
+        live.run(f"UPDATE {table} SET {names[-1]} = {names[-1]} WHERE {column} = $n", n=whole_number(column, n))
 
 
 WAYS = ("insert", "run", "take", "delete", "delete using", "delete all", "replace", "update")
@@ -87,15 +94,18 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS, most=st.sampled_from((0, 100)))
+@given(steps=STEPS, most=st.sampled_from((0, 100)), few=st.sampled_from((0, 1, 500)), apart=st.sampled_from((2, 100)))
 @settings(max_examples=5 * TIMES_AS_MANY)
 def test_whatever_was_written_since_a_state_is_in_the_next_one(
-    steps: list[tuple[str, str, int, str]], most: int
+    steps: list[tuple[str, str, int, str]], most: int, few: int, apart: int
 ) -> None:
     with (
+        mock.patch.object(state, "FEW_ROWS", few),
+        mock.patch.object(publish, "LEAST_KEPT", 1),
+        mock.patch.object(publish, "MOST_APART", apart),
         mock.patch.object(state, "MOST_DELETED", most),
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(publish, "CUT_FROM", 1),
+        mock.patch.object(state, "CUT_FROM", 1),
         mock.patch.object(publish, "ROWS_TOGETHER", 6),
         mock.patch.object(session, "validate", lambda _, rows: rows),
     ):
@@ -113,6 +123,7 @@ def test_whatever_was_written_since_a_state_is_in_the_next_one(
             if end == "shown":
                 publish.publish(made)
         publish.publish(made)
+        assert publish.prove(made)[1] == []
         with made.watching() as live, made.reading() as read:
             assert {table: read.content(table) for table in TABLES_CUT} == {
                 table: live.content(table) for table in TABLES_CUT
@@ -128,7 +139,7 @@ def test_rows_of_a_file_that_is_not_known_count_as_any_part(warehouse: Warehouse
     with warehouse.open() as live, mock.patch.object(session, "validate", lambda _, rows: rows):
         written(live, "classified.dom", how, 2)
     with warehouse.watching() as live:
-        assert live.frame("FROM lager.skrevet").rows() == [("classified.dom", "*")]
+        assert live.frame("FROM lager.skrevet").rows() == [("classified.dom", "*", None)]
 
 
 def behind_the_back(warehouse: Warehouse) -> None:
@@ -204,7 +215,7 @@ def test_a_full_proof_makes_a_live_file_that_is_gone_again_of_the_state(warehous
 
 
 def test_a_full_proof_of_a_large_table_names_the_part(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish, "CUT_FROM", 5)
+    monkeypatch.setattr(state, "CUT_FROM", 5)
     assert publish.prove(warehouse)[1] != []  # a file of the whole table is no longer a part
     add(warehouse, 3)
     assert publish.prove(warehouse)[1] == []
@@ -256,3 +267,184 @@ def test_a_statement_whose_table_cannot_be_told_is_refused(warehouse: Warehouse,
 def test_no_statement_moves_a_file_to_another_month() -> None:
     sources = [path.read_text("utf-8") for path in (REPO / "refusion_assets").rglob("*.py")]
     assert not [text for text in sources if re.search(r"UPDATE raw\.fil SET[^\"]*modtaget_maaned =", text)]
+
+
+# --- supplements: the rows of some people of a part --------------------------------------------------------------
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """Two published runs of ten people; each run is a part of the ledger, and large enough for a supplement."""
+    monkeypatch.setattr(state, "CUT_FROM", 5)
+    monkeypatch.setattr(publish, "LEAST_KEPT", 1)
+    return of_two_runs(tmp_path)
+
+
+def correct(warehouse: Warehouse, *people: int, oere: int | None = 81) -> None:
+    """Some people get another amount in run 2, or no row at all, and it is published."""
+    with warehouse.open() as live:
+        for person in people:
+            live.run("DELETE FROM opgoerelse.postering WHERE koersel = 2 AND borger_id = $b", b=person)
+            if oere is not None:
+                live.run(f"{ROWS.replace('80, 0', f'{oere}, 0')} WHERE i = $b", n=2, b=person)
+    publish.publish(warehouse)
+
+
+def parts(warehouse: Warehouse) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """The parts of the published ledger: the rows that hold, and the people whose rows in the file do not."""
+    found = state.State.read(warehouse.root)
+    assert found is not None
+    return {part.del_: (part.raekker, part.uden) for part in found.dele if part.tabel == "opgoerelse.postering"}
+
+
+def is_right(warehouse: Warehouse) -> bool:
+    """True if readers and analysts have the ledger of the warehouse, and the full proof finds no fault."""
+    with warehouse.watching() as live, warehouse.reading() as read:
+        same = live.content("opgoerelse.postering") == read.content("opgoerelse.postering")
+    return same and of_analysts(warehouse) == seen(warehouse) and publish.prove(warehouse)[1] == []
+
+
+def test_the_row_of_one_person_is_published_without_the_rest_of_its_part(ledger: Warehouse) -> None:
+    before = files(ledger)
+    correct(ledger, 3)
+    assert parts(ledger) == {"0001": (10, ()), "0002": (9, (3,)), "0002-tillaeg": (1, ())}
+    assert {name: files(ledger)[name] for name in before if "postering" in name}.items() <= before.items()
+    assert (seen(ledger), is_right(ledger)) == ((2, 1601), True)
+
+
+def test_a_supplement_grows_by_person_and_one_without_rows_has_none_in_it(ledger: Warehouse) -> None:
+    correct(ledger, 3)
+    correct(ledger, 3, 5, oere=82)
+    correct(ledger, 7, oere=None)
+    assert parts(ledger) == {"0001": (10, ()), "0002": (7, (3, 5, 7)), "0002-tillaeg": (2, ())}
+    assert (seen(ledger), is_right(ledger)) == ((2, 1600 + 4 - 80), True)
+    correct(ledger, 7, oere=80)
+    assert (parts(ledger)["0002-tillaeg"][0], seen(ledger), is_right(ledger)) == (3, (2, 1604), True)
+
+
+@pytest.mark.parametrize(("bound", "most"), [("MOST_APART", 2), ("FEW_ROWS", 0), ("LEAST_KEPT", 11)])
+def test_a_part_is_written_whole_over_each_bound(
+    ledger: Warehouse, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
+) -> None:
+    correct(ledger, 3, 4)
+    assert parts(ledger)["0002"] == (8, (3, 4))
+    monkeypatch.setattr(state if bound == "FEW_ROWS" else publish, bound, most)
+    correct(ledger, 5, oere=82)
+    assert (parts(ledger), is_right(ledger)) == ({"0001": (10, ()), "0002": (10, ())}, True)
+
+
+def test_a_part_whose_rows_are_again_those_of_its_file_is_whole_again(
+    ledger: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = parts(ledger)
+    correct(ledger, 3)
+    monkeypatch.setattr(publish, "MOST_APART", 0)
+    correct(ledger, 3, oere=80)
+    assert (parts(ledger), seen(ledger), is_right(ledger)) == (before, (2, 1600), True)
+
+
+def test_a_part_all_of_whose_people_have_other_rows_is_its_supplement_alone(ledger: Warehouse) -> None:
+    correct(ledger, *range(10))
+    assert (parts(ledger), is_right(ledger)) == ({"0001": (10, ()), "0002-tillaeg": (10, ())}, True)
+    correct(ledger, 4, oere=82)
+    assert (parts(ledger), is_right(ledger)) == ({"0001": (10, ()), "0002": (10, ())}, True)
+
+
+@pytest.mark.parametrize("lost", ["0002", "0002-tillaeg"])
+def test_where_a_file_is_lost_the_parts_are_written_whole(ledger: Warehouse, lost: str) -> None:
+    correct(ledger, 3)
+    found = state.State.read(ledger.root)
+    assert found is not None
+    [part] = [part for part in found.dele if part.tabel == "opgoerelse.postering" and part.del_ == lost]
+    (ledger.root / part.path).unlink()
+    correct(ledger, 5)
+    assert (parts(ledger), seen(ledger)) == ({"0001": (10, ()), "0002": (10, ())}, (2, 1602))
+    assert is_right(ledger)
+
+
+def test_a_column_that_analysts_may_no_longer_see_leaves_their_files_also_those_with_a_supplement(
+    ledger: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for person, left_out in (3, ("hjemmel",)), (4, ("hjemmel",)), (5, ("hjemmel", "regelversion")):
+        monkeypatch.setitem(tables.LEFT_OUT, "opgoerelse.postering", left_out)
+        correct(ledger, person)
+        assert bool(parts(ledger)["0002"][1]) is (person == 4)
+    found = state.State.read(ledger.root)
+    assert found is not None
+    paths = [found.root / part.path for part in found.of("opgoerelse.postering", analysts=True)]
+    columns = {name for path in paths for name in duckdb.read_parquet(str(path)).columns}
+    assert columns == {*tables.types_of("opgoerelse.postering")} - {"hjemmel", "regelversion"}
+    assert (parts(ledger)["0002"], is_right(ledger)) == ((10, ()), True)
+
+
+def test_a_live_file_that_is_gone_is_made_again_of_parts_and_supplements(ledger: Warehouse) -> None:
+    correct(ledger, 3)
+    ledger.path.unlink()
+    ledger.path.with_name(f"{ledger.path.name}.wal").unlink(missing_ok=True)
+    add(ledger, 3)
+    publish.publish(ledger)
+    assert (seen(ledger), is_right(ledger)) == ((3, 2401), True)
+
+
+def test_notes_of_an_earlier_program_count_as_anybody_s_rows(ledger: Warehouse) -> None:
+    with duckdb.connect(str(ledger.path)) as connection:
+        connection.execute("ALTER TABLE lager.skrevet DROP COLUMN borger_id")
+        connection.execute("INSERT INTO lager.skrevet VALUES ('opgoerelse.postering', '0002')")
+        connection.execute("COMMENT ON TABLE identitet.borger IS 'en tidligere udgave'")
+    correct(ledger, 3)
+    assert (parts(ledger), is_right(ledger)) == ({"0001": (10, ()), "0002": (10, ())}, True)
+
+
+@pytest.mark.parametrize("lost", ["0002-tillaeg", ""])
+def test_a_supplement_that_is_all_of_its_part_is_written_again_whole_where_it_cannot_be_used(
+    ledger: Warehouse, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setitem(tables.LEFT_OUT, "opgoerelse.postering", ("hjemmel",))
+    correct(ledger)
+    correct(ledger, *range(10))
+    found = state.State.read(ledger.root)
+    assert found is not None
+    for part in found.of("opgoerelse.postering", analysts=True):
+        if part.del_ == lost:
+            (ledger.root / part.path).unlink()
+    if not lost:
+        monkeypatch.setitem(tables.LEFT_OUT, "opgoerelse.postering", ("hjemmel", "regelversion"))
+    with ledger.open() as live:
+        live.run("DELETE FROM opgoerelse.postering WHERE koersel = 1 AND borger_id = 4")
+    publish.publish(ledger)
+    assert (seen(ledger), is_right(ledger)) == ((2, 1600 + 10 - 80), True)
+
+
+def test_the_first_supplement_of_a_part_does_not_keep_a_column_that_analysts_may_no_longer_see(
+    ledger: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for person, left_out in (3, ("hjemmel",)), (4, ("hjemmel", "regelversion")):
+        monkeypatch.setitem(tables.LEFT_OUT, "opgoerelse.postering", left_out)
+        with ledger.open() as live:
+            live.run("DELETE FROM opgoerelse.postering WHERE koersel = 2 AND borger_id = $b", b=person)
+        publish.publish(ledger)
+        found = state.State.read(ledger.root)
+        assert found is not None
+        paths = [found.root / part.path for part in found.of("opgoerelse.postering", analysts=True)]
+        seen_columns = {name for path in paths for name in duckdb.read_parquet(str(path)).columns}
+        assert seen_columns == {*tables.types_of("opgoerelse.postering")} - {*left_out}
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["at its first supplement", "with one already"])
+def test_a_damaged_file_of_a_part_is_written_anew(ledger: Warehouse, first: int) -> None:
+    correct(ledger, *range(first))
+    found = state.State.read(ledger.root)
+    assert found is not None
+    [part] = [part for part in found.dele if part.tabel == "opgoerelse.postering" and part.del_ == "0002"]
+    path = ledger.root / part.path
+    path.write_bytes(b"\0" * path.stat().st_size)
+    correct(ledger, 5)
+    assert (parts(ledger)["0002"], is_right(ledger)) == ((10, ()), True)
+
+
+def test_who_is_published_without_the_rest_of_a_part_is_a_person_that_analysts_see_too() -> None:
+    seen_by_analysts = {table: tables.visible(table) for table in state.BY_PERSON}
+    assert {table for table, names in seen_by_analysts.items() if names and "borger_id" not in names} == set()
+    for table in state.BY_PERSON:
+        columns = TABLES[table].to_schema().columns
+        assert not [name for name in ("borger_id", *publish.MONEY) if name in columns and columns[name].nullable]
