@@ -22,8 +22,8 @@ from refusion_assets.files.estimate import EFFEKT
 from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot, Example
 from tests.kit import rule_edits as edits_of_rules
-from tests.kit.data_root import EXAMPLE, read_root, with_reading
-from tests.kit.rule_edits import BOOKS, EVERY_MONTH, GAELDENDE, asked, by_estimate, oere, proposal, rows
+from tests.kit.data_root import EXAMPLE, RULEBOOK, read_root, with_reading
+from tests.kit.rule_edits import BOOKS, EVERY_MONTH, asked, by_estimate, oere, proposal, rows
 from tests.kit.timeline import examples
 
 
@@ -51,7 +51,7 @@ def by_hand(rules: Rulebook) -> dict[tuple[str, str, str], tuple[int, ...]]:
 @st.composite
 def edits(draw: st.DrawFn) -> Rulebook:
     """The rules with one to three things written otherwise, of those that need no new load."""
-    rules = GAELDENDE
+    rules = RULEBOOK
     for edit in draw(st.lists(st.sampled_from(EDITS), min_size=1, max_size=3, unique=True)):
         rules = edit(draw, rules)
     return rules
@@ -117,14 +117,14 @@ def test_any_proposal_has_the_effect_of_calculating_everything_twice_by_hand(
     example: Example, forslag: Rulebook
 ) -> None:
     result = asked(example.root, replace(forslag, version="forslag"))
-    for book, rules in zip(BOOKS, (GAELDENDE, forslag), strict=True):
+    for book, rules in zip(BOOKS, (RULEBOOK, forslag), strict=True):
         assert by_estimate(result, book) == by_hand(rules)
 
 
 def test_shards_of_one_person_give_the_effect_of_one_shard_of_all(
     example: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forslag = replace(GAELDENDE, genoptjening=(replace(GAELDENDE.genoptjening[0], uger=30),))
+    forslag = replace(RULEBOOK, genoptjening=(replace(RULEBOOK.genoptjening[0], uger=30),))
     whole = asked(example.root, forslag).virkning
     monkeypatch.setattr(refusion, "CLAIMS_PER_SHARD", 1)
     apart = asked(example.root, forslag).virkning
@@ -135,10 +135,10 @@ def test_shards_of_one_person_give_the_effect_of_one_shard_of_all(
 
 
 def test_some_months_have_the_effect_they_have_among_all(example: Example) -> None:
-    forslag = replace(GAELDENDE, genoptjening=(replace(GAELDENDE.genoptjening[0], uger=30),))
+    forslag = replace(RULEBOOK, genoptjening=(replace(RULEBOOK.genoptjening[0], uger=30),))
     some = month_range(month_of("2023-03"), month_of("2023-08"))
     with example.root.place.warehouse.reading() as session:
-        few = estimate(session, GAELDENDE, forslag, some, lambda _: None).virkning
+        few = estimate(session, RULEBOOK, forslag, some, lambda _: None).virkning
     among = asked(example.root, forslag).virkning
     assert few.celler.rows() == among.celler.filter(pl.col("maaned").is_between(some[0], some[-1])).rows()
 

@@ -18,8 +18,8 @@ from refusion_assets.place import environment
 from refusion_assets.rulebook.load import RuleError, load
 from refusion_assets.store.publish import publish
 from tests.conftest import DataRoot, Example
-from tests.kit.data_root import RULES
-from tests.kit.rule_edits import GAELDENDE, asked, by_estimate, in_files, oere, proposal, rows
+from tests.kit.data_root import RULEBOOK, RULES
+from tests.kit.rule_edits import asked, by_estimate, in_files, oere, proposal, rows
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_ledger_results_and_files_are_the_same_bytes_afterwards(root: DataRoot, 
 def test_a_run_that_holds_the_warehouse_does_not_hinder_the_estimate(root: DataRoot) -> None:
     with root.place.warehouse.open() as session:
         session.run("DELETE FROM refusion.borger_uge_ydelse")
-        assert asked(root, GAELDENDE).virkning.celler.height > 0
+        assert asked(root, RULEBOOK).virkning.celler.height > 0
         session.connection.execute("ROLLBACK")
         session.connection.execute("BEGIN")
 
@@ -138,9 +138,9 @@ def test_a_new_benefit_gives_no_money_and_the_command_says_why(root: DataRoot, t
 
 
 def test_other_rules_than_those_the_months_were_calculated_by_are_calculated_and_told(root: DataRoot) -> None:
-    gaeldende = replace(GAELDENDE, version="andre")
-    result = asked(root, GAELDENDE, gaeldende)
-    assert (result.beregnet, asked(root, GAELDENDE).beregnet) == (False, True)
+    gaeldende = replace(RULEBOOK, version="andre")
+    result = asked(root, RULEBOOK, gaeldende)
+    assert (result.beregnet, asked(root, RULEBOOK).beregnet) == (False, True)
     assert by_estimate(result, "gaeldende") == by_estimate(result, "forslag")
 
 
@@ -150,7 +150,7 @@ def test_money_in_the_warehouse_that_the_rules_in_force_do_not_give_stops_the_es
             SELECT min(rowid) FROM refusion.borger_uge_ydelse WHERE refusion_oere > 0 AND maaned = '2024-01-01')""")
     publish(root.place.warehouse)
     with pytest.raises(Stop, match=r"giver 0,01 kr\. andet her end i lageret"):
-        asked(root, GAELDENDE)
+        asked(root, RULEBOOK)
 
 
 REFUSED = [
