@@ -30,7 +30,7 @@ def everything(root: Path, work: Path) -> None:
         for kind in KINDS:
             raw = [str(path) for path in sorted((root / "raw").glob(f"*/*/{kind}-*.csv"))]
             connection.execute(f"CREATE TABLE {kind} AS {READ}", {"files": raw})
-        connection.execute(f"ATTACH '{root}/udgivet/ydelsesrefusion.duckdb' AS run (READ_ONLY)")
+        connection.execute(f"ATTACH '{root}/lager/ydelsesrefusion.duckdb' AS run (READ_ONLY)")
         for table in CLASSIFIED:
             connection.execute(f"CREATE TABLE {table} AS FROM run.classified.{table}")
 

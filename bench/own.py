@@ -53,7 +53,7 @@ def main(root: Path, month: str) -> None:
     ask("duration.forloeb", "refusion.borger_uge_ydelse")
     step("opgør", settle_month, koder)
     ask("opgoerelse.postering")
-    outgoing = step("filer", write_files, koder)
+    outgoing = step("filer", write_files)
     begin = time.perf_counter()
     with place.warehouse.open() as session:
         filer_er_kladden(session, outgoing, gate(session, place, first), place.rules)  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ def counted_before(root: Path, target: Path) -> Path:
     """The number of every person before the month, for the pandas job that cannot count history."""
     query = f"""COPY (SELECT cpr, max(CASE WHEN art = 'A' THEN n_foer + antal_uger ELSE n_foer END) AS n
         FROM duration.forloeb JOIN identitet.borger USING (borger_id) GROUP BY cpr) TO '{target}' (HEADER)"""
-    database = root / "udgivet" / "ydelsesrefusion.duckdb"
+    database = root / "lager" / "ydelsesrefusion.duckdb"
     code = f"import duckdb; duckdb.connect({str(database)!r}, read_only=True).execute({query!r})"
     process(sys.executable, "-c", code)
     return target

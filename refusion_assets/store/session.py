@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from refusion_assets.domain.stop import Stop
 from refusion_assets.store import durable
@@ -37,7 +38,10 @@ from refusion_assets.store.tables import (
 )
 
 if find_spec("pandas") is None:
-    # For each value of a query DuckDB asks for pandas, and Python would look through every folder each time.
+    # For each value of a query DuckDB asks for pandas, and Python would look in every folder each time.
+    # Before the mark is set, pyarrow looks too, once for all. It would take the mark for pandas, and a semi join with a
+    # frame would end the process.
+    pa.scalar(0)
     sys.modules["pandas"] = None  # type: ignore[assignment]
 
 LOCK_PATIENCE_SECONDS = 30.0

@@ -1,5 +1,7 @@
 """A session: temporary tables are values, and single numbers, days and lists of values are asked for in one way."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date
 
@@ -38,3 +40,20 @@ def test_a_column_is_compared_with_a_list_of_values(values: list[str], found: li
     letters = session.temp("letters", "SELECT unnest(['a', 'b']) AS letter")
     chosen = f"SELECT letter FROM {letters} WHERE {among('letter', 'values')}"
     assert session.frame(chosen, values=values)["letter"].to_list() == found
+
+
+# The first question about a frame in a process: its people in a table, as the monthly sample asks for them.
+FIRST = """
+import duckdb, polars as pl
+from refusion_assets.store.session import Session
+session = Session(duckdb.connect())
+session.connection.execute("CREATE TABLE bopael AS SELECT i::VARCHAR AS cpr, 1 AS n FROM range(600) r(i)")
+people = list(range(0, 600, 3))
+with session.lending("stikproeve", pl.DataFrame({"borger_id": people, "cpr": [str(number) for number in people]})):
+    print(session.frame("SELECT * FROM bopael SEMI JOIN stikproeve USING (cpr)").height)
+"""
+
+
+def test_a_semi_join_with_a_frame_may_be_the_first_question_of_a_process() -> None:
+    ran = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=False)  # noqa: S603
+    assert (ran.returncode, ran.stdout) == (0, "200\n")
