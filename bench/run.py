@@ -19,6 +19,7 @@ from refusion_assets.example import write
 from refusion_assets.files.delivered import fingerprint
 from refusion_assets.place import REPOSITORY
 from refusion_assets.rulebook.load import load
+from refusion_assets.store.session import Warehouse
 
 HERE = Path(__file__).resolve().parent
 # Lies beside what the product is installed with: pandera loads pandas where it finds it, which costs our month 0.4 s.
@@ -88,7 +89,7 @@ def counted_before(root: Path, target: Path) -> Path:
     """The number of every person before the month, for the pandas job that cannot count history."""
     query = f"""COPY (SELECT cpr, max(CASE WHEN art = 'A' THEN n_foer + antal_uger ELSE n_foer END) AS n
         FROM duration.forloeb JOIN identitet.borger USING (borger_id) GROUP BY cpr) TO '{target}' (HEADER)"""
-    database = root / "lager" / "ydelsesrefusion.duckdb"
+    database = Warehouse(root).path
     code = f"import duckdb; duckdb.connect({str(database)!r}, read_only=True).execute({query!r})"
     process(sys.executable, "-c", code)
     return target

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -29,6 +29,7 @@ from refusion_assets.store.state import (
     STATE,
     Part,
     State,
+    content_of,
     is_cut,
     is_whole,
     of_files,
@@ -62,7 +63,6 @@ ROWS_TOGETHER = 16_000_000
 """The rows of the files that are written of one reading: every part lies in the whole of a large table."""
 MOST_SORTED = 50_000_000
 """The rows of the largest part that is sorted; to sort the first ledger of a country takes more disk than it has."""
-MONEY = ("refusion_oere", "medfinansiering_oere")
 # The rows of a file lie by person, who is then found by the statistics of the groups of rows.
 PERSON = ("borger_id", "cpr")
 OF_FILES = "LEFT JOIN (SELECT fil_id, modtaget_maaned FROM raw.fil) f USING (fil_id)"
@@ -194,6 +194,8 @@ class Contents:
 
     session: Session
     state: State | None = None
+    supplements: dict[str, Relation] = field(default_factory=dict)
+    """By table, the rows of the supplements that were written to; `parts` fills it."""
 
     @cached_property
     def since(self) -> dict[str, dict[str, set[int] | None]] | None:
@@ -232,11 +234,6 @@ class Contents:
         return {(part.tabel, part.del_): part.uden for part in self.kept if part.uden}
 
     @cached_property
-    def supplements(self) -> dict[str, Relation]:
-        """By table, the rows of the supplements that were written to; `parts` fills it."""
-        return {}
-
-    @cached_property
     def said(self) -> dict[str, dict[str, tuple[int, str]]]:
         """The rows and content of the parts of `kept`, by table and part."""
         said: dict[str, dict[str, tuple[int, str]]] = {}
@@ -253,7 +250,7 @@ class Contents:
         small = [table for table in TABLES if rows[table] and not is_cut(table, rows[table])]
         said = {table: self._unwritten(table, rows[table]) for table in small}
         whole = " UNION ALL ".join(
-            f"SELECT {quoted(table)} AS tabel, {_content(table)} FROM {table} t" for table in small if not said[table]
+            f"SELECT {quoted(table)} AS tabel, {content_of(table)} FROM {table} t" for table in small if not said[table]
         )
         said |= self.session.pairs(f"SELECT tabel, indhold FROM ({whole})") if whole else {}
         for table in TABLES:
@@ -314,7 +311,7 @@ class Contents:
         for name, people in few.items():
             new = sql_list(pl.Series([*people.difference(self.apart.get((table, name), ()))], dtype=pl.Int64))
             file = state.rows_of(self.files[table, name, not LEFT_OUT[table]])
-            theirs = self.session.frame(f"SELECT {_content(table)} FROM {file} t WHERE borger_id IN ({new})").row(0)
+            theirs = self.session.frame(f"SELECT {content_of(table)} FROM {file} t WHERE borger_id IN ({new})").row(0)
             said[name] = together(self.said[table][name], theirs, -1)
             self.apart[table, name] = tuple(sorted(people))
             if not said[name][0]:  # all rows of the part are in its supplement
@@ -339,7 +336,7 @@ class Contents:
         part = cut.of_row.format("f.modtaget_maaned" if of_files else column)
         where = "true" if names is None else f"{part} IN ({', '.join(map(cut.in_sql.format, names))})"
         source = f"{rows or table} t {OF_FILES if of_files else ''}"
-        query = f"SELECT {part} AS del, {_content(table)} FROM {source} WHERE {where}"
+        query = f"SELECT {part} AS del, {content_of(table)} FROM {source} WHERE {where}"
         found = self.session.frame(f"{query} GROUP BY 1").drop_nulls("del").iter_rows()
         return {f"{value:{cut.named}}": (number, content) for value, number, content in found}
 
@@ -393,8 +390,8 @@ class _Written:
         table = source = lot[0].tabel
         if ROWS_TOGETHER >= _rows(lot) > lot[0].raekker:
             where = " OR ".join(sorted({_where(part) for part in lot}))
-            # Sorted by part, so that DuckDB finds each part without reading the others.
-            order = f"ORDER BY {cut_of(table)[0]}" if table in PARTS else ""
+            # Sorted by part, so that DuckDB finds each of several parts without reading the others.
+            order = f"ORDER BY {cut_of(table)[0]}" if len({part.del_ for part in lot}) > 1 else ""
             source = str(self.session.temp("parts", f"SELECT * FROM {table} WHERE {where} {order}"))
         for part in lot:
             self._file(part, source)
@@ -420,12 +417,12 @@ class _Written:
         """Open a written file, and compare its rows, their hash and money with those of the warehouse."""
         table = part.tabel
         said = self.session.frame(
-            f"SELECT {_content(table, columns)} FROM {of_files([fresh], encrypted=self.encrypted)} t"
+            f"SELECT {content_of(table, columns)} FROM {of_files([fresh], encrypted=self.encrypted)} t"
         ).row(0)
         if columns == list(types_of(table)):
             wanted = (part.raekker, part.indhold)
         else:
-            query = f"SELECT {_content(table, columns)} FROM {source} t WHERE {_where(part)}"
+            query = f"SELECT {content_of(table, columns)} FROM {source} t WHERE {_where(part)}"
             wanted = self.session.frame(query).row(0)
         if said != wanted or said[0] != part.raekker:
             raise NotTheSame(f"{table}, {part.del_}: filen er ikke det, lageret har")
@@ -464,14 +461,6 @@ def _order(table: str) -> list[str]:
     person = [name for name in PERSON if name in names and table != "identitet.borger"]
     rest = TABLES[table].to_schema().unique or names
     return [*person, *(name for name in rest if name not in person)]
-
-
-def _content(table: str, columns: list[str] | None = None) -> str:
-    """SQL for the number of rows, and a text that is the same for the same rows in any order: hash and money."""
-    names = columns or list(types_of(table))
-    money = "".join(f", ' ', sum({name})" for name in MONEY if name in names)
-    hashes = ", ".join(f't."{name}"' for name in names)
-    return f"count(*) AS raekker, concat(sum(hash({hashes})::HUGEINT), ' ', bit_xor(hash({hashes})){money}) AS indhold"
 
 
 def write_file(session: Session, query: str, path: Path, *, encrypted: bool) -> None:

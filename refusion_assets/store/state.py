@@ -39,6 +39,7 @@ FRESH = ".ny"
 SQL_VIEWS = "visninger.sql"
 FORM = 1
 """The number of the layout of the files; another number makes every file anew."""
+MONEY = ("refusion_oere", "medfinansiering_oere")
 CUT_FROM = 1_000_000
 """The rows from which a table is more than one file."""
 BY_PERSON = frozenset(
@@ -181,8 +182,16 @@ def others_than(people: Sequence[int]) -> str:
     return f" WHERE borger_id NOT IN ({', '.join(map(str, people))})" if people else ""
 
 
+def content_of(table: str, columns: list[str] | None = None) -> str:
+    """SQL for the number of rows, and a text that is the same for the same rows in any order: hash and money."""
+    names = columns or list(types_of(table))
+    money = "".join(f", ' ', sum({name})" for name in MONEY if name in names)
+    hashes = ", ".join(f't."{name}"' for name in names)
+    return f"count(*) AS raekker, concat(sum(hash({hashes})::HUGEINT), ' ', bit_xor(hash({hashes})){money}) AS indhold"
+
+
 def together(one: tuple[int, str], other: tuple[int, str], sign: int = 1) -> tuple[int, str]:
-    """The rows and content (`_content`) of two lots of rows together, or with -1 of the first without the second."""
+    """The rows and content (`content_of`) of two lots of rows together, or with -1 of the first without the second."""
     if not other[0]:
         return one
     (hashes, bits, *money), (hashes_2, bits_2, *money_2) = ([int(n) for n in text.split()] for _, text in (one, other))

@@ -290,11 +290,22 @@ def correct(warehouse: Warehouse, *people: int, oere: int | None = 81) -> None:
     publish.publish(warehouse)
 
 
-def parts(warehouse: Warehouse) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """The parts of the published ledger: the rows that hold, and the people whose rows in the file do not."""
+def published(warehouse: Warehouse) -> list[state.Part]:
+    """The analysts' files of the ledger; readers have the same where no column is left out."""
     found = state.State.read(warehouse.root)
     assert found is not None
-    return {part.del_: (part.raekker, part.uden) for part in found.dele if part.tabel == "opgoerelse.postering"}
+    return found.of("opgoerelse.postering", analysts=True)
+
+
+def parts(warehouse: Warehouse) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """The parts of the published ledger: the rows that hold, and the people whose rows in the file do not."""
+    return {part.del_: (part.raekker, part.uden) for part in published(warehouse)}
+
+
+def columns_of_analysts(warehouse: Warehouse) -> set[str]:
+    """The columns that the analysts' files of the ledger have."""
+    paths = [warehouse.root / part.path for part in published(warehouse)]
+    return {name for path in paths for name in duckdb.read_parquet(str(path)).columns}
 
 
 def is_right(warehouse: Warehouse) -> bool:
@@ -308,7 +319,8 @@ def test_the_row_of_one_person_is_published_without_the_rest_of_its_part(ledger:
     before = files(ledger)
     correct(ledger, 3)
     assert parts(ledger) == {"0001": (10, ()), "0002": (9, (3,)), "0002-tillaeg": (1, ())}
-    assert {name: files(ledger)[name] for name in before if "postering" in name}.items() <= before.items()
+    now = files(ledger)
+    assert {name: now[name] for name in before if "postering" in name}.items() <= before.items()
     assert (seen(ledger), is_right(ledger)) == ((2, 1601), True)
 
 
@@ -353,9 +365,7 @@ def test_a_part_all_of_whose_people_have_other_rows_is_its_supplement_alone(ledg
 @pytest.mark.parametrize("lost", ["0002", "0002-tillaeg"])
 def test_where_a_file_is_lost_the_parts_are_written_whole(ledger: Warehouse, lost: str) -> None:
     correct(ledger, 3)
-    found = state.State.read(ledger.root)
-    assert found is not None
-    [part] = [part for part in found.dele if part.tabel == "opgoerelse.postering" and part.del_ == lost]
+    [part] = [part for part in published(ledger) if part.del_ == lost]
     (ledger.root / part.path).unlink()
     correct(ledger, 5)
     assert (parts(ledger), seen(ledger)) == ({"0001": (10, ()), "0002": (10, ())}, (2, 1602))
@@ -369,11 +379,7 @@ def test_a_column_that_analysts_may_no_longer_see_leaves_their_files_also_those_
         monkeypatch.setitem(tables.LEFT_OUT, "opgoerelse.postering", left_out)
         correct(ledger, person)
         assert bool(parts(ledger)["0002"][1]) is (person == 4)
-    found = state.State.read(ledger.root)
-    assert found is not None
-    paths = [found.root / part.path for part in found.of("opgoerelse.postering", analysts=True)]
-    columns = {name for path in paths for name in duckdb.read_parquet(str(path)).columns}
-    assert columns == {*tables.types_of("opgoerelse.postering")} - {"hjemmel", "regelversion"}
+    assert columns_of_analysts(ledger) == {*tables.types_of("opgoerelse.postering")} - {"hjemmel", "regelversion"}
     assert (parts(ledger)["0002"], is_right(ledger)) == ((10, ()), True)
 
 
@@ -402,9 +408,7 @@ def test_a_supplement_that_is_all_of_its_part_is_written_again_whole_where_it_ca
     monkeypatch.setitem(tables.LEFT_OUT, "opgoerelse.postering", ("hjemmel",))
     correct(ledger)
     correct(ledger, *range(10))
-    found = state.State.read(ledger.root)
-    assert found is not None
-    for part in found.of("opgoerelse.postering", analysts=True):
+    for part in published(ledger):
         if part.del_ == lost:
             (ledger.root / part.path).unlink()
     if not lost:
@@ -423,19 +427,13 @@ def test_the_first_supplement_of_a_part_does_not_keep_a_column_that_analysts_may
         with ledger.open() as live:
             live.run("DELETE FROM opgoerelse.postering WHERE koersel = 2 AND borger_id = $b", b=person)
         publish.publish(ledger)
-        found = state.State.read(ledger.root)
-        assert found is not None
-        paths = [found.root / part.path for part in found.of("opgoerelse.postering", analysts=True)]
-        seen_columns = {name for path in paths for name in duckdb.read_parquet(str(path)).columns}
-        assert seen_columns == {*tables.types_of("opgoerelse.postering")} - {*left_out}
+        assert columns_of_analysts(ledger) == {*tables.types_of("opgoerelse.postering")} - {*left_out}
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["at its first supplement", "with one already"])
 def test_a_damaged_file_of_a_part_is_written_anew(ledger: Warehouse, first: int) -> None:
     correct(ledger, *range(first))
-    found = state.State.read(ledger.root)
-    assert found is not None
-    [part] = [part for part in found.dele if part.tabel == "opgoerelse.postering" and part.del_ == "0002"]
+    [part] = [part for part in published(ledger) if part.del_ == "0002"]
     path = ledger.root / part.path
     path.write_bytes(b"\0" * path.stat().st_size)
     correct(ledger, 5)
@@ -447,4 +445,4 @@ def test_who_is_published_without_the_rest_of_a_part_is_a_person_that_analysts_s
     assert {table for table, names in seen_by_analysts.items() if names and "borger_id" not in names} == set()
     for table in state.BY_PERSON:
         columns = TABLES[table].to_schema().columns
-        assert not [name for name in ("borger_id", *publish.MONEY) if name in columns and columns[name].nullable]
+        assert not [name for name in ("borger_id", *state.MONEY) if name in columns and columns[name].nullable]
