@@ -13,8 +13,7 @@ from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.efterregning.reports import Fil
 from refusion_assets.domain.findings.words import LOEST, NOBODY, NY
 from refusion_assets.place import Place
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES, Row, write_file, write_register
+from tests.kit.data_root import RULEBOOK, RULES, Row, write_file, write_register
 from tests.kit.senders import HEADER, MONTHS, OTHER, WEEK, Senders, about, adp, advice_of, back, kth
 from tests.kit.timeline import CPR, History, examples, histories
 
@@ -131,7 +130,7 @@ def deliver(root: Path, history: History, month: str, part: int) -> None:
 
 
 @examples(2)
-@given(histories(load(RULES)))
+@given(histories(RULEBOOK))
 def test_looking_at_what_has_changed_finds_all_there_is_in_any_history(history: History) -> None:
     with TemporaryDirectory() as folder:
         place = Place(Path(folder), RULES)

@@ -25,14 +25,13 @@ from refusion_assets.levering.sealed import Recipient, recipient
 from refusion_assets.look_up.explanation import look_up
 from refusion_assets.look_up.trace import LOG
 from refusion_assets.report.catalogue import package_guide
-from refusion_assets.rulebook.load import load
 from refusion_assets.runs import package as packages
 from refusion_assets.runs.extract import CONTENT
 from refusion_assets.store.publish import publish
 from refusion_assets.store.session import Warehouse
 from refusion_assets.store.tables import TABLES
 from tests.conftest import DataRoot, Example
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 
 MONTH, KODE = "2024-04", "161"
 NAME = f"yr-pakke-{KODE}-0052-2024-05-03.tar.age"
@@ -370,7 +369,7 @@ def test_an_ssh_key_opens_what_is_sealed_for_it(tmp_path: Path) -> None:
 def test_every_column_of_a_packages_tables_has_been_judged_and_has_a_text() -> None:
     judged = {table: _names(columns) for table, (columns, _) in CONTENT.items()}
     assert judged == {table: set(TABLES[table].to_schema().columns) for table in judged}
-    package_guide(packages.columns_of(load(RULES)), list(judged))
+    package_guide(packages.columns_of(RULEBOOK), list(judged))
 
 
 def _names(columns: str) -> set[Any]:

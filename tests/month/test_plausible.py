@@ -15,7 +15,7 @@ from refusion_assets.domain.stop import Fault, Refused
 from refusion_assets.rulebook.load import load
 from refusion_assets.store.session import Session
 from tests.conftest import DataRoot
-from tests.kit.data_root import RULES, Row
+from tests.kit.data_root import RULEBOOK, RULES, Row
 from tests.kit.rule_edits import put
 from tests.kit.senders import MONTHS, OTHER, Senders, about, adp, back, kth
 
@@ -179,7 +179,7 @@ def test_rules_of_before_the_bounds_stop_nothing(tmp_path: Path) -> None:
     (rules / "kontrol.toml").unlink()
     (rules / "kontrol.toml").write_text("\n[[".join(p for p in text if not any(w in p for w in later)), "utf-8")
     assert not load(rules).has_bounds("ugestop_oere")
-    assert load(RULES).has_bounds("ugestop_oere", *plausible.MONTH_BOUNDS)
+    assert RULEBOOK.has_bounds("ugestop_oere", *plausible.MONTH_BOUNDS)
 
 
 def let(session: Session, senders: Senders, *accepter: str) -> None:

@@ -11,10 +11,9 @@ from refusion_assets.assets.touched import People
 from refusion_assets.domain.calendar import Grid, month_of, month_range
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.example import write
-from refusion_assets.rulebook.load import load
 from refusion_assets.store.session import Session
 from tests.conftest import DataRoot
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 
 TABLES = (*refusion.BY_PERSON, *refusion.BY_WEEK, "refusion.anden_betaler", "refusion.fleksbidrag")
 FIRST, LAST = date(2026, 6, 1), date(2026, 8, 1)
@@ -24,7 +23,7 @@ FIRST, LAST = date(2026, 6, 1), date(2026, 8, 1)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
     """People of all courses of life with their history since 2014, and some months of receipt."""
     monkeypatch.setitem(write.BORGERE, "mini", 400)
-    konti, kommuner = write.tables(load(RULES))
+    konti, kommuner = write.tables(RULEBOOK)
     write.write_example(tmp_path, konti, kommuner, "mini", FIRST, LAST, seed=7)
     return DataRoot(tmp_path)
 

@@ -14,10 +14,9 @@ from refusion_assets.domain.opgoerelse.ledger import MONEY, not_taken_back
 from refusion_assets.domain.raw import NAMES
 from refusion_assets.domain.refusion.split import KEY
 from refusion_assets.example import write
-from refusion_assets.rulebook.load import load
 from tests.conftest import DataRoot
 from tests.kit.country import reversal
-from tests.kit.data_root import RULES, csv_bytes, read_csv, write_manifest
+from tests.kit.data_root import RULEBOOK, csv_bytes, read_csv, write_manifest
 from tests.kit.rollout import PILOTS, planned_rules
 
 FIRST, JOINED, LAST = date(2023, 10, 1), date(2024, 2, 1), date(2024, 9, 1)
@@ -51,7 +50,7 @@ class Two:
 def two(tmp_path_factory: pytest.TempPathFactory) -> Two:
     folder = tmp_path_factory.mktemp("udrulning")
     whole = DataRoot(folder / "hele")
-    konti, kommuner = write.tables(load(RULES))
+    konti, kommuner = write.tables(RULEBOOK)
     with mock.patch.dict(write.BORGERE, {"midi": PEOPLE}):
         write.write_example(whole.path, konti, kommuner, "midi", FIRST, LAST, 1, historik=14)
     corrected_late(whole.path / "raw" / "ky")

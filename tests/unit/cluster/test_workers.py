@@ -12,9 +12,8 @@ from refusion_assets.cluster import workers as cluster
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.refusion.shard import Book
 from refusion_assets.domain.stop import Stop
-from refusion_assets.rulebook.load import load
 from refusion_assets.store.tables import TABLES
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 from tests.kit.timeline import CPR
 
 
@@ -38,7 +37,7 @@ def test_frames_of_every_contract_come_back_with_their_types_and_nulls(compressi
 
 
 def test_the_rules_travel_with_the_piece_and_are_laid_out_once() -> None:
-    book = Book(load(RULES), month_of("2024-03"))
+    book = Book(RULEBOOK, month_of("2024-03"))
     first, second = (cluster.unpack(cluster.pack(book, None)) for _ in range(2))
     assert (first.rules.version, first.last) == (book.rules.version, book.last)
     assert first is second

@@ -17,8 +17,7 @@ from refusion_assets.domain.raw import AMOUNTS, NAMES
 from refusion_assets.example import files, fixed, write
 from refusion_assets.files.delivered import find, read_reports
 from refusion_assets.files.fixed import UNREADABLE
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import EXAMPLE, RULES, calculate, read_csv, read_root
+from tests.kit.data_root import EXAMPLE, RULEBOOK, calculate, read_csv, read_root
 
 REJECTED = {f"YR-00{nr}" for nr in range(1, 9)} | {"EI-001", "EI-002", "EI-003", "EI-008"}
 BY_SET = {"EI-010", "EI-013", "EI-015"}
@@ -26,7 +25,7 @@ BY_SET = {"EI-010", "EI-013", "EI-015"}
 
 @pytest.fixture(scope="module")
 def rules():
-    return load(RULES)
+    return RULEBOOK
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ import pytest
 
 from refusion_assets.domain.opfoelgning.views import VIEWS
 from refusion_assets.report.catalogue import freshen, freshened, kr, pct, promille, signed, tal, visninger, words_of
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import REPO, RULES
+from tests.kit.data_root import REPO, RULEBOOK
 
 GUIDE = REPO / "docs" / "opfoelgning.md"
 
@@ -66,7 +65,7 @@ def test_every_table_names_columns_of_its_view() -> None:
 
 
 def test_ids_become_names_and_an_unknown_one_is_shown_as_it_is() -> None:
-    words = words_of(load(RULES))
+    words = words_of(RULEBOOK)
     assert words["ydelse_id"]("KTH") == "Kontanthjælp"
     assert words["ydelse_id"]("X") == "X"
     assert words["aarsag"]("sen") == "Sene indberetninger"

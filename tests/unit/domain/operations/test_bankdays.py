@@ -6,8 +6,7 @@ import pytest
 
 from refusion_assets.domain.operations.bankdays import CALENDAR, DANISH, bank_day, bank_days_left, window
 from refusion_assets.domain.rules.entries import KritiskUge
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 
 # Source: Finans Danmark, list of days on which banks are closed.
 CLOSED = [
@@ -18,7 +17,7 @@ CLOSED = [
 
 def entry() -> KritiskUge:
     """The entry of the repository's own rules."""
-    found = load(RULES).kritisk_uge_on(date(2026, 11, 1))
+    found = RULEBOOK.kritisk_uge_on(date(2026, 11, 1))
     assert found
     return found
 

@@ -15,8 +15,7 @@ from refusion_assets.domain.opfoelgning.targets import (
     rest_of_year,
 )
 from refusion_assets.domain.rules.entries import Gevinst, Rulebook
-from refusion_assets.rulebook.load import load
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULEBOOK
 
 HEAD = "Kommunekode;Konto;Beløb"
 OCTOBER, DECEMBER = date(2026, 10, 1), date(2026, 12, 1)
@@ -24,7 +23,7 @@ OCTOBER, DECEMBER = date(2026, 10, 1), date(2026, 12, 1)
 
 @pytest.fixture(scope="module")
 def rules() -> Rulebook:
-    return load(RULES)
+    return RULEBOOK
 
 
 @pytest.mark.parametrize(
