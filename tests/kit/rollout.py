@@ -1,10 +1,11 @@
 """Understands a plan of the roll-out, for tests."""
 
 import shutil
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 
-from tests.kit.data_root import RULES
+from tests.kit.data_root import RULES, rules_of_few
 
 PILOTS = (("101", "706", "751", "851"), ("147", "219", "330", "461", "561", "630"))
 
@@ -25,9 +26,10 @@ def plan_text(first: date, **changes: str) -> str:
     return "[[udrulning]]\n" + "".join(f"{key} = {value}\n" for key, value in (values | changes).items())
 
 
-def planned_rules(folder: Path, first: date, **changes: str) -> Path:
-    """A copy of the rules with a plan."""
-    rules = Path(shutil.copytree(RULES, folder / "regler"))
+def planned_rules(folder: Path, first: date, koder: Collection[str] = (), **changes: str) -> Path:
+    """A copy of the rules with a plan; it knows the municipalities of `koder` alone, if there are any."""
+    rules = folder / "regler"
+    rules_of_few(rules, koder) if koder else shutil.copytree(RULES, rules)
     path = rules / "udrulning.toml"
     path.chmod(0o644)
     path.write_text(plan_text(first, **changes), encoding="utf-8")

@@ -51,11 +51,12 @@ def known_before(
 ) -> Iterator[pl.DataFrame]:
     """The rows (`STATE`) of some people from their weeks on as known before run `month`, some people at a time. Øre.
 
-    Works out claims, weeks and money anew from what had been received then, under the rules of now.
+    Works out claims, weeks and money anew from what had been received then, under the rules of now. Where no residences
+    had been received, those of the run are used: a benefit that goes to the home has no rows without one.
     """
     last = next_month(month, -1)
     book = Book(place.rules, last)
-    chosen = People(people, newest_snapshot(session, last))
+    chosen = People(people, newest_snapshot(session, last) or newest_snapshot(session, month))
     stays, bases = choose_stays(session, chosen), newest_bases(session, chosen, people, last)
     lines = _lines(session, last, people)
     each = session.frame(f"SELECT borger_id, count(*) AS antal FROM {lines} SEMI JOIN {people} USING (borger_id) "
