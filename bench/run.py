@@ -67,13 +67,17 @@ def refusion(root: Path, *arguments: str) -> Ran:
 
 
 def made(folder: Path, borgere: int) -> Path:
-    """A data root of so many people with the month before run, and the month delivered."""
+    """A data root of so many people with the month before run and closed, and the month delivered.
+
+    To close a root's first month takes each row of its opening once. An owner does it outside of the critical week.
+    """
     rules = load(REPOSITORY / "rules")
     konti, kommuner = write.tables(rules)
     root = folder / str(borgere)
     write.BORGERE["midi"] = borgere
     write.write_example(root, konti, kommuner, "midi", month_of(BEFORE), month_of(MONTH), 1, historik=HISTORY)
     refusion(root, "koer", BEFORE)
+    refusion(root, "luk", BEFORE)
     return root
 
 
