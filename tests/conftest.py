@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,6 +27,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine, event
 
 from refusion_assets import cli, place
 from refusion_assets.assets import classified
@@ -41,8 +43,8 @@ from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.place import PACKAGE, Place
 from refusion_assets.store import durable, events
 from refusion_assets.store import session as warehouse
-from refusion_assets.store.key import NO_FILE
 from refusion_assets.store.session import Session, Warehouse
+from refusion_assets.store.tables import quoted
 from tests.kit.data_root import EXAMPLE, RULES, Row, rules_of_few
 from tests.kit.senders import OTHER, Senders
 from tests.kit.timeline import CPR
@@ -66,8 +68,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What the modules of the tests made stays to the end, so Python need not look through it for what can go."""
+    """What the modules of the tests made stays to the end, so Python need not look through it for what can go.
+
+    It looks seldom at the rest: most goes by itself, and a worker has memory enough.
+    """
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -84,9 +90,16 @@ def _roots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session", autouse=True)
 def _left_to_the_system() -> Iterator[None]:
-    """No test cuts the power, so the system writes in its own time; a run flushes four hundred files."""
+    """No test cuts the power, so the system writes in its own time: four hundred files a run, and Dagster's log."""
+
+    def unhurried(connection: object, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", unhurried)
     with mock.patch.object(durable, "flush"):
         yield
+    event.remove(Engine, "connect", unhurried)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -132,46 +145,84 @@ def _rules_read_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _tables_made_once() -> Iterator[None]:
-    """A new root begins with a copy of a warehouse without rows; to make its tables is a tenth of a small month."""
-    plain = warehouse.connected
+class Instance:
+    """One instance of DuckDB for all warehouses of a process; each is attached while a session or a command has it.
 
-    def connected(path: Path, key: str | None, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        fresh = not (read_only or key or path.exists() or path.with_name(f"{path.name}.wal").exists())
-        if fresh and path.parent.name == warehouse.WAREHOUSE and path.name == empty_warehouse().name:
-            shutil.copyfile(empty_warehouse(), path)
-        return plain(path, key, read_only=read_only)
-
-    with mock.patch.object(warehouse, "connected", connected):
-        yield
-
-
-@contextlib.contextmanager
-def opened_once() -> Iterator[None]:
-    """Within the block, the sessions that write a warehouse share one opening of its file.
-
-    A month has more than twenty, and each would read the catalogue of all tables anew: a quarter of a small run. A
-    session that only reads, and one with a key, opens the file itself, as every session of the product does.
+    To make an instance takes as long as to read a warehouse's catalogue, and the tests open thousands. A command
+    keeps its warehouse attached from the first session that writes to its end: a month has more than twenty.
     """
-    plain, kept = warehouse.connected, dict[Path, duckdb.DuckDBPyConnection]()
+
+    def __init__(self) -> None:
+        """An instance with nothing attached."""
+        self.connection = duckdb.connect()
+        self.path: Path | None = None
+        self.users = 0
+
+    def connected(self, path: Path) -> duckdb.DuckDBPyConnection:
+        """A connection that uses the warehouse of a path, which is attached if it is not."""
+        if self.path is None:
+            fresh = not (path.exists() or path.with_name(f"{path.name}.wal").exists())
+            if fresh:
+                shutil.copyfile(empty_warehouse(), path)
+            self.connection.execute(f'ATTACH {quoted(str(path))} AS "{path.stem}"')
+            self.path = path
+        cursor = self.connection.cursor()
+        cursor.execute(f'USE "{path.stem}"')
+        return cursor
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Within the block, what is attached stays so; then it is let go, if nobody else uses it."""
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
+            if not self.users:
+                self.let_go()
+
+    def let_go(self) -> None:
+        """Nothing is attached; an instance that has spilled to a folder of one root cannot do so in another's."""
+        path, self.path = self.path, None
+        if path is None:
+            return
+        try:
+            self.connection.execute(f'DETACH "{path.stem}"')
+            spoiled = any(path.parent.glob(f"{warehouse.SPILL}-{os.getpid()}-*"))
+        except duckdb.Error:
+            spoiled = True
+        if spoiled:
+            self.connection.close()
+            self.connection = duckdb.connect()
+
+
+INSTANCE = Instance()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warehouses_attached() -> Iterator[None]:
+    """The sessions of a process that write share an instance of DuckDB, and a new root begins with empty tables.
+
+    A session that only reads, and one with a key, opens its file itself, as every session of the product does.
+    """
+    plain, session_of = warehouse.connected, Warehouse._connect
 
     def connected(path: Path, key: str | None, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        shared = path in kept
-        if read_only and shared:
-            kept.pop(path).close()
-        if read_only or key or path == NO_FILE:
+        if read_only and INSTANCE.path == path:
+            INSTANCE.let_go()
+        ours = path.parent.name == warehouse.WAREHOUSE and path.name == empty_warehouse().name
+        if read_only or key or not ours or INSTANCE.path not in (None, path):
             return plain(path, key, read_only=read_only)
-        if not shared:
-            kept[path] = plain(path, key, read_only=False)
-        return kept[path].cursor()
+        return INSTANCE.connected(path)
 
-    try:
-        with mock.patch.object(warehouse, "connected", connected):
-            yield
-    finally:
-        for connection in kept.values():
-            connection.close()
+    @wraps(session_of)
+    @contextmanager
+    def connect(self: Warehouse, path: Path, **changes: Any) -> Iterator[duckdb.DuckDBPyConnection]:
+        with INSTANCE.used(), session_of(self, path, **changes) as connection:
+            yield connection
+
+    with mock.patch.object(warehouse, "connected", connected), mock.patch.object(Warehouse, "_connect", connect):
+        yield
 
 
 @cache
@@ -238,7 +289,7 @@ class DataRoot:
             mock.patch.object(sys, "argv", ["refusion", *arguments]),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
-            opened_once(),
+            INSTANCE.used(),
         ):
             try:
                 cli.run()
@@ -272,7 +323,7 @@ class DataRoot:
     def run(self, month: str) -> None:
         """The critical week of a month without Dagster: what the assets do, one after the other."""
         place, first, koder = self.place, month_of(month), self.place.rules.koder
-        with opened_once():
+        with INSTANCE.used():
             self.calculate(month)
             with place.warehouse.open() as session:
                 settle_month(session, place, first, koder)

@@ -1,5 +1,6 @@
 """A delivery through a real OpenSSH server: each file once, its receipt read, and what may not be sent stays here."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -187,7 +188,7 @@ def test_a_delivery_waits_for_a_run_that_holds_the_warehouse_and_says_so(
     shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = shown.root.place.warehouse
-    monkeypatch.setitem(store.Warehouse._connect.__kwdefaults__, "patience", 0.5)  # type: ignore[attr-defined]
+    monkeypatch.setitem(inspect.unwrap(store.Warehouse._connect).__kwdefaults__, "patience", 0.5)
     with subprocess.Popen([sys.executable, "-c", HOLD, str(warehouse.path)], stdout=subprocess.PIPE) as other:  # noqa: S603
         assert other.stdout is not None
         other.stdout.readline()
