@@ -179,9 +179,10 @@ def test_a_year_of_our_own_files_read_in_an_empty_root_is_the_state_they_came_fr
 
 
 def test_every_run_of_the_roll_out_can_be_made_again_byte_for_byte(two: Two) -> None:
-    ran = two.rolled.refusion("genskab", "2024-03")
-    assert (ran.code, ran.err) == (0, "")
-    assert "genskabt byte for byte" in ran.out
+    for month in ("2024-02", "2024-03"):
+        ran = two.rolled.refusion("genskab", month)
+        assert (ran.code, ran.err) == (0, "")
+        assert "genskabt byte for byte" in ran.out
 
 
 def test_a_root_that_begins_when_the_first_join_opens_them_as_one_that_was_calculated_before(
