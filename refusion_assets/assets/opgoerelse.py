@@ -35,6 +35,7 @@ from refusion_assets.assets.gate import (
 )
 from refusion_assets.assets.opfoelgning.settled import forget
 from refusion_assets.assets.raw.let_pass import refuse_number
+from refusion_assets.assets.raw.registers import take_in_unjudged
 from refusion_assets.assets.stale import refuse_other_rules
 from refusion_assets.assets.touched import (
     FLEKS_SINCE,
@@ -45,6 +46,7 @@ from refusion_assets.assets.touched import (
     since_change,
     week_of_most,
 )
+from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.findings.words import NOBODY
 from refusion_assets.domain.opgoerelse.chain import linked
 from refusion_assets.domain.opgoerelse.ledger import (
@@ -191,6 +193,7 @@ def _begin(session: Session, place: Place, month: date, number: int, koder: Sequ
     _enter(session, "maaned = $month", NY, number, koder, month)
     if not (joining := joined(session, koder)):
         return
+    take_in_unjudged(session, place, next_month(month, -1), month)
     people = touched_since(session, month, joining)
     # With other rows beside it, a deletion of very many rows has no room for a query in its condition (`Changes`).
     session.run(

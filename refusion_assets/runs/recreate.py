@@ -18,11 +18,9 @@ from refusion_assets.assets.opgoerelse import known_files, settle_month
 from refusion_assets.assets.outgoing import show, write_files
 from refusion_assets.assets.raw.files_read import note
 from refusion_assets.assets.raw.let_pass import repeat_decisions
-from refusion_assets.assets.raw.registers import ingest_registers
+from refusion_assets.assets.raw.registers import ingest_registers, take_in_unjudged
 from refusion_assets.assets.raw.reports import ingest
 from refusion_assets.assets.refusion import calculate
-from refusion_assets.assets.touched import newest_snapshot
-from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.findings.outcome import MOST_NAMED
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural
@@ -31,9 +29,10 @@ from refusion_assets.files import outgoing as files
 from refusion_assets.files.delivered import MANIFEST
 from refusion_assets.place import Place, kept
 from refusion_assets.progress import patient
-from refusion_assets.store.session import Session
 from refusion_assets.store.tables import TABLES
 
+READ_BEFORE = """SELECT max(r.modtaget_maaned) FROM raw.register r JOIN raw.laest l USING (sti)
+    WHERE l.art = 'bopael' AND l.kendt_fra < $maaned"""
 OF_THE_PLAN = ("faelles.udrulning", "raw.konverteret", "faelles.konvertering")
 
 
@@ -41,7 +40,7 @@ OF_THE_PLAN = ("faelles.udrulning", "raw.konverteret", "faelles.konvertering")
 class Then:
     """A past run: its rules, its raw files by hash, the stops let pass, the things noticed, and its filsum.
 
-    The stops let pass are those since the run before: a month may have been calculated and never settled.
+    `foer`: the folder of the newest residence snapshot that was read for a month before the first run.
     `plan`: the roll-out and the opening states as they are now, which say the same of a past run.
     """
 
@@ -52,6 +51,7 @@ class Then:
     bemaerket: pl.DataFrame
     filsum: str
     koder: list[str]
+    foer: date | None
     plan: Mapping[str, pl.DataFrame]
 
 
@@ -91,21 +91,21 @@ def _runs(place: Place, month: date) -> list[Then]:
             table: session.frame(f"FROM {table}") if session.has(table) else TABLES[table].empty()
             for table in OF_THE_PLAN
         }
-        befores = [date.min, *rows["maaned"][:-1]]
         return [
             Then(
                 maaned,
                 version,
                 known_files(session, maaned),
-                accepted.filter(pl.col("maaned").is_between(before, maaned, closed="right")),
+                accepted.filter(pl.col("maaned") == maaned),
                 noticed.filter(pl.col("maaned") == maaned),
                 filsum,
                 settled(session, koersel),
+                session.day(READ_BEFORE, maaned=maaned) if maaned == rows["maaned"][0] else None,
                 plan,
             )
-            for before, (koersel, maaned, version, filsum) in zip(
-                befores, rows.select("koersel", "maaned", "regelversion", "filsum").iter_rows(), strict=True
-            )
+            for koersel, maaned, version, filsum in rows.select(
+                "koersel", "maaned", "regelversion", "filsum"
+            ).iter_rows()
         ]
 
 
@@ -140,9 +140,9 @@ def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path
         repeat_plan(session, run.plan["faelles.udrulning"])
         repeat_conversion(session, run.plan)
         gate(session, place, month)
+        if run.foer:
+            take_in_unjudged(session, place, run.foer, run.foer)
         ingest(session, place, month, say)
-        for earlier in _calculated_only(session, run):
-            ingest_registers(session, place, earlier)
         ingest_registers(session, place, month)
         # Other files that were under raw/ are not made again.
         note(session, month, run.bemaerket)
@@ -152,16 +152,6 @@ def _run(place: Place, raw: Path, run: Then, say: Callable[[str], None]) -> Path
         outgoing = write_files(session, place, month)
     show(place, month, outgoing)
     return outgoing.folder
-
-
-def _calculated_only(session: Session, run: Then) -> list[date]:
-    """The months of the residence snapshots that a run knew from a month that was calculated and never settled.
-
-    A municipality that joins opens under the residences as they were known before its first run.
-    """
-    known = sorted(month_of(Path(sti).parent.name) for sti in run.filer if sti.startswith("bopael/"))
-    read = newest_snapshot(session, run.maaned)
-    return [month for month in known if month < run.maaned and (read is None or month > read)]
 
 
 def _link(source: Path, target: Path) -> None:

@@ -15,8 +15,10 @@ from refusion_assets.domain.calendar import month_of
 from tests.conftest import DataRoot
 from tests.kit import rule_edits, timeline
 from tests.kit.data_root import EXAMPLE, RULES, read_csv, write_file, write_manifest, write_register
+from tests.month.test_histories import few_kommuner
 
 RUNS = ("2024-02", "2024-03", "2024-04")
+WEEK = date(2024, 1, 8), date(2024, 1, 14)
 LATE = "eindkomst-yr-akasse-20100001-202401-0099.csv"
 
 
@@ -181,3 +183,57 @@ def test_what_a_run_let_pass_is_let_pass_when_it_is_made_again(tmp_path: Path) -
     root.run("2024-03")
     ran = root.refusion("genskab", "2024-03")
     assert (ran.code, ran.err) == (0, "")
+
+
+# What an operator does, one after the other: a snapshot of residences with so many people in the folder of a month, a
+# stop for fewer people let pass in a month, a month calculated or run.
+FEWER_PEOPLE = {
+    "a late snapshot of an earlier folder": [
+        ("snapshot", "2024-01", 4),
+        ("run", "2024-02"),
+        ("snapshot", "2024-02", 2),
+        ("let pass", "2024-03", "bopael-202402.csv"),
+        ("run", "2024-03"),
+    ],
+    "the first run after a calculated month": [
+        ("snapshot", "2024-01", 4),
+        ("calculate", "2024-01"),
+        ("snapshot", "2024-02", 2),
+        ("let pass", "2024-02", "bopael-202402.csv"),
+        ("run", "2024-02"),
+    ],
+    "calculated months that read the folder before": [
+        ("snapshot", "2023-12", 4),
+        ("calculate", "2024-01"),
+        ("snapshot", "2024-01", 2),
+        ("let pass", "2024-02", "bopael-202401.csv"),
+        ("calculate", "2024-02"),
+        ("snapshot", "2024-03", 2),
+        ("run", "2024-03"),
+    ],
+}
+
+
+@pytest.mark.parametrize("steps", FEWER_PEOPLE.values(), ids=FEWER_PEOPLE)
+def test_a_run_after_a_register_of_fewer_people_was_let_pass_comes_again(
+    steps: list[tuple[str, str, int | str]], tmp_path: Path
+) -> None:
+    root = few_kommuner(tmp_path)
+    for what, month, *more in steps:
+        if what == "snapshot":
+            people = [f"610{n}010000" for n in range(1, int(more[0]) + 1)]
+            stays = [
+                {"CPR": cpr, "Kommunekode": "169", "Bopael_start": "2010-01-01", "Bopael_slut": ""} for cpr in people
+            ]
+            write_register(root.path, "bopael", month, stays)
+        elif what == "let pass":
+            with root.place.warehouse.open() as session:
+                session.run(
+                    "INSERT INTO kontrol.accept VALUES ($m, 'REG-001', $f, 'flyttet')", m=f"{month}-01", f=more[0]
+                )
+        else:
+            write_file(root.path, timeline.fil("D", [timeline.row("D", *WEEK, int(month[-2:]))], month, 1))
+            (root.run if what == "run" else root.calculate)(month)
+    ran = root.refusion("genskab", steps[-1][1])
+    assert (ran.code, ran.err) == (0, "")
+    assert "genskabt byte for byte" in ran.out

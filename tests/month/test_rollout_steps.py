@@ -27,9 +27,12 @@ from refusion_assets.place import Place
 from refusion_assets.runs.month import NobodyInOperation, _to_settle
 from refusion_assets.store.session import Session
 from tests.conftest import DataRoot, Example
+from tests.kit import timeline
 from tests.kit.country import Land
+from tests.kit.data_root import write_file, write_register
 from tests.kit.rollout import PILOTS, plan_text, planned_rules
 from tests.kit.timeline import CPR
+from tests.month.test_histories import few_kommuner
 
 MARCH = date(2024, 3, 1)
 TWO = {"kilder": '["ky", "ksd"]', "maaneder_mellem_kilder": "3"}
@@ -364,3 +367,29 @@ def test_what_the_old_system_settled_otherwise_opens_as_it_did_and_is_corrected_
         == root.rows(f"""SELECT sum(refusion_oere)::BIGINT FROM refusion.borger_uge_ydelse
         JOIN identitet.borger USING (borger_id) WHERE {key}""")[0][0]
     )
+
+
+@pytest.mark.parametrize("calculated", [True, False], ids=["the month before is calculated", "it is not"])
+def test_a_move_that_a_first_run_learns_of_is_corrected_where_the_files_lie_there_from_before(
+    tmp_path: Path, calculated: bool
+) -> None:
+    """The week lies before the converted files, which have no rows; the older residences say 169, the newer 101."""
+    root = few_kommuner(tmp_path)
+    week = timeline.row("D", date(2023, 11, 6), date(2023, 11, 12), 1)
+    write_file(root.path, timeline.fil("D", [week], "2024-01"))
+    write_file(root.path, timeline.fil("D", [], "2024-02"))
+    lived = [("169", "2010-01-01", "2023-10-31"), ("101", "2023-11-01", "")]
+    for month, stays in (("2024-01", [("169", "2010-01-01", "")]), ("2024-02", lived)):
+        rows = [{"CPR": CPR, "Kommunekode": k, "Bopael_start": fra, "Bopael_slut": til} for k, fra, til in stays]
+        write_register(root.path, "bopael", month, rows)
+    if calculated:
+        root.calculate("2024-01")
+    with root.place.warehouse.open() as session:
+        for kode in ("101", "169"):
+            put(session, kode, "drift", til="2024-01-01")
+        session.run("UPDATE faelles.konvertering SET fra = til")
+    root.run("2024-02")
+    query = "SELECT raekketype, kommunekode, sign(medfinansiering_oere) FROM opgoerelse.postering ORDER BY koersel, 1"
+    assert root.rows(query) == [("Å", "169", 1), ("N", "101", 1), ("T", "169", -1)]
+    ran = root.refusion("genskab", "2024-02")
+    assert (ran.code, ran.err) == (0, "")

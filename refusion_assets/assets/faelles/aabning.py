@@ -52,7 +52,8 @@ def known_before(
     """The rows (`STATE`) of some people from their weeks on as known before run `month`, some people at a time. Øre.
 
     Works out claims, weeks and money anew from what had been received then, under the rules of now. Where no residences
-    had been received, those of the run are used: a benefit that goes to the home has no rows without one.
+    had been received, those of the run are used: a benefit that goes to the home has no rows without one. A move that
+    they tell of, in weeks before the converted files, is then in the opening, and brings no correction.
     """
     last = next_month(month, -1)
     book = Book(place.rules, last)

@@ -1,6 +1,7 @@
 """Register: the supporting registers as delivered: residences, and the basis for fleksbidrag."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -100,7 +101,8 @@ def _people(lines: pl.DataFrame) -> int:
 def ingest_registers(session: Session, place: Place, month: date) -> int:
     """Load the registers of run `month` into the warehouse; the number of new lines.
 
-    Deletes the rows of missing files. Faulty if a file is bad, or if the register of residence is implausible.
+    Deletes the rows of missing files, but for residences older than those in use. Faulty if a file is bad, or if the
+    register of residence is implausible.
     """
     lines, read = _read_in(session, place, month)
     for art in REGISTERS:
@@ -108,6 +110,21 @@ def ingest_registers(session: Session, place: Place, month: date) -> int:
         present = [str(path.relative_to(place.raw)) for _, path in delivered.registers(place.raw, art, month)]
         files_read.remember(session, art, month, mine, present)
     return lines
+
+
+def take_in_unjudged(session: Session, place: Place, through: date, month: date) -> None:
+    """Load the newest residence snapshot of a folder through `through`, as read by run `month`, and judge nothing.
+
+    A municipality that joins opens under the residences known before its first run, whether or not a month was
+    calculated then. They are not those that the run is about, so they stop nothing: a file that is bad is left.
+    """
+    read: files_read.ReadIn = {}
+    for file in files_in_use(place, through):
+        if file.art == "bopael":
+            with suppress(FileRejected):
+                _store_register(session, place, file, read)
+    present = [str(path.relative_to(place.raw)) for _, path in delivered.registers(place.raw, "bopael", month)]
+    files_read.remember(session, "bopael", month, read, present)
 
 
 def _read_in(session: Session, place: Place, month: date) -> tuple[int, files_read.ReadIn]:
