@@ -61,9 +61,10 @@ def script(name: str, *arguments: str | Path, **variables: str) -> Ran:
     return process(sys.executable, str(HERE / f"{name}.py"), *map(str, arguments), **variables)
 
 
-def refusion(root: Path, *arguments: str) -> Ran:
-    """The `refusion` command on a data root."""
-    return process(str(Path(sys.executable).parent / "refusion"), *arguments, REFUSION_DATA=str(root))
+def refusion(root: Path, *arguments: str, cores: str = "") -> Ran:
+    """The `refusion` command on a data root; on some cores alone, if they are named as `taskset` does."""
+    held = ("taskset", "--cpu-list", cores) if cores else ()
+    return process(*held, str(Path(sys.executable).parent / "refusion"), *arguments, REFUSION_DATA=str(root))
 
 
 def made(folder: Path, borgere: int) -> Path:
@@ -143,10 +144,19 @@ def done_again(root: Path, work: Path) -> list[str]:
     return [*told, *(f"| {name} | {ran.wall:.1f} | {ran.mib} | {what} |" for name, ran, what in rows)]
 
 
+def more_cores(one: float, all_of_them: float) -> str:
+    """What the month on one core and on all says of four cores: Amdahl's share, and the seconds that follow."""
+    cores = os.cpu_count() or 1
+    shared = (1 - all_of_them / one) / (1 - 1 / cores) if cores > 1 else 0
+    four = one * (1 - shared + shared / 4)
+    return f"{one / all_of_them:.2f} x måneden; {100 * shared:.0f} pct. deles, {four:.1f} s på fire kerner (udregnet)"
+
+
 def compared(root: Path, folder: Path) -> list[str]:
     """The month of one root against the floor, pandas, the plain calculation, and itself without Dagster."""
     before = counted_before(root, folder / "talt.csv")
     bare = Path(shutil.copytree(root, folder / "uden-dagster"))
+    single = refusion(Path(shutil.copytree(root, folder / "een-kerne")), "koer", MONTH, cores="0")
     own = script("own", bare, MONTH)
     ours = refusion(root, "koer", MONTH)
     work = {name: folder / name for name in ("gulv", "pandas")}
@@ -163,6 +173,7 @@ def compared(root: Path, folder: Path) -> list[str]:
         ("I/O-gulvet: læs og skriv de samme bytes", floor.wall, f"måneden er {ours.wall / floor.wall:.1f} x"),
         ("pandas, uden tilbageførsler og kontrol", pandas.wall, f"{pandas.wall / ours.wall:.2f} x måneden"),
         ("borger for borger, månedens borgere", slowly, f"{slowly / ours.wall:.1f} x måneden (udregnet)"),
+        ("vores måned på een kerne", single.wall, more_cores(single.wall, ours.wall)),
         ("vores måned uden Dagster", own.wall, f"Dagster er {100 * (1 - own.wall / ours.wall):.0f} pct."),
     ]
     told = ["| Hvad | Sekunder | |", "| --- | ---: | --- |"]
