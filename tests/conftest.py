@@ -161,8 +161,7 @@ class Instance:
     def connected(self, path: Path) -> duckdb.DuckDBPyConnection:
         """A connection that uses the warehouse of a path, which is attached if it is not."""
         if self.path is None:
-            fresh = not (path.exists() or path.with_name(f"{path.name}.wal").exists())
-            if fresh:
+            if not (path.exists() or path.with_name(f"{path.name}.wal").exists()):
                 shutil.copyfile(empty_warehouse(), path)
             self.connection.execute(f'ATTACH {quoted(str(path))} AS "{path.stem}"')
             self.path = path
@@ -210,7 +209,7 @@ def _warehouses_attached() -> Iterator[None]:
     def connected(path: Path, key: str | None, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         if read_only and INSTANCE.path == path:
             INSTANCE.let_go()
-        ours = path.parent.name == warehouse.WAREHOUSE and path.name == empty_warehouse().name
+        ours = path == Warehouse(path.parent.parent).path
         if read_only or key or not ours or INSTANCE.path not in (None, path):
             return plain(path, key, read_only=read_only)
         return INSTANCE.connected(path)

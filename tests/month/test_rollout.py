@@ -25,9 +25,8 @@ from tests.kit.timeline import TIMES_AS_MANY
 
 FIRST, JOINED, LAST = date(2023, 10, 1), date(2024, 2, 1), date(2024, 9, 1)
 PEOPLE = 150
-FEWER = [4, 6, 4, 4, 4, 4, 3, 3]
 PILOT_KODER = [kode for pilot in PILOTS for kode in pilot]
-WAVES = FEWER if TIMES_AS_MANY == 1 else [4, 6, 15, 15, 15, 15, 14, 14]
+WAVES = [4, 6, 4, 4, 4, 4, 3, 3] if TIMES_AS_MANY == 1 else [4, 6, 15, 15, 15, 15, 14, 14]
 STATE = ["cpr", *(name for name in KEY if name != "borger_id"), *MONEY, "procent"]
 PERSON = "JOIN identitet.borger USING (borger_id)"  # the two roots number people in another order
 RESULTS = ("refusion.borger_uge_ydelse", "refusion.fleksbidrag", "duration.forloeb")

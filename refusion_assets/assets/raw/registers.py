@@ -62,12 +62,17 @@ def files_in_use(place: Place, month: date) -> list[RegisterFile]:
     return found
 
 
+def _stays_in_use(place: Place, month: date) -> RegisterFile | None:
+    """The newest residence snapshot with a file, received through `month`; None if there is none."""
+    return next((file for file in files_in_use(place, month) if file.art == "bopael"), None)
+
+
 def register_faults(session: Session, place: Place, month: date) -> list[Fault]:
     """REG-001 and REG-002 of run `month`, found before anything is stored.
 
     An unreadable file gives FIL-001 or FIL-002 instead. Source: input.md section 4.
     """
-    newest = next((file for file in files_in_use(place, month) if file.art == "bopael"), None)
+    newest = _stays_in_use(place, month)
     if newest is None:
         national = {kilde.id for kilde in place.rules.kilder if kilde.art == "national"}
         senders = {d.kilde for d in delivered.find(place.raw, month, place.rules)} & national
@@ -106,10 +111,15 @@ def ingest_registers(session: Session, place: Place, month: date) -> int:
     """
     lines, read = _read_in(session, place, month)
     for art in REGISTERS:
-        mine = {sti: found for sti, found in read.items() if sti.startswith(f"{art}/")}
-        present = [str(path.relative_to(place.raw)) for _, path in delivered.registers(place.raw, art, month)]
-        files_read.remember(session, art, month, mine, present)
+        _remember(session, place, art, month, read)
     return lines
+
+
+def _remember(session: Session, place: Place, art: str, month: date, read: files_read.ReadIn) -> None:
+    """Store the files of a register that run `month` has read, and forget those that are gone (`raw.laest`)."""
+    mine = {sti: found for sti, found in read.items() if sti.startswith(f"{art}/")}
+    present = [str(path.relative_to(place.raw)) for _, path in delivered.registers(place.raw, art, month)]
+    files_read.remember(session, art, month, mine, present)
 
 
 def take_in_unjudged(session: Session, place: Place, through: date, month: date) -> None:
@@ -119,12 +129,10 @@ def take_in_unjudged(session: Session, place: Place, through: date, month: date)
     calculated then. They are not those that the run is about, so they stop nothing: a file that is bad is left.
     """
     read: files_read.ReadIn = {}
-    for file in files_in_use(place, through):
-        if file.art == "bopael":
-            with suppress(FileRejected):
-                _store_register(session, place, file, read)
-    present = [str(path.relative_to(place.raw)) for _, path in delivered.registers(place.raw, "bopael", month)]
-    files_read.remember(session, "bopael", month, read, present)
+    if file := _stays_in_use(place, through):
+        with suppress(FileRejected):
+            _store_register(session, place, file, read)
+    _remember(session, place, "bopael", month, read)
 
 
 def _read_in(session: Session, place: Place, month: date) -> tuple[int, files_read.ReadIn]:
