@@ -156,15 +156,17 @@ class Instance:
         """An instance with nothing attached."""
         self.connection = duckdb.connect()
         self.path: Path | None = None
+        self.mode = ""
         self.users = 0
 
-    def connected(self, path: Path) -> duckdb.DuckDBPyConnection:
-        """A connection that uses the warehouse of a path, which is attached if it is not."""
-        if self.path is None:
-            if not (path.exists() or path.with_name(f"{path.name}.wal").exists()):
+    def connected(self, path: Path, mode: str) -> duckdb.DuckDBPyConnection:
+        """A connection that uses the warehouse of a path, which is attached in a mode if it is not."""
+        if (self.path, self.mode) != (path, mode):
+            self.let_go()
+            if not (mode or path.exists() or path.with_name(f"{path.name}.wal").exists()):
                 shutil.copyfile(empty_warehouse(), path)
-            self.connection.execute(f'ATTACH {quoted(str(path))} AS "{path.stem}"')
-            self.path = path
+            self.connection.execute(f'ATTACH {quoted(str(path))} AS "{path.stem}" {mode}')
+            self.path, self.mode = path, mode
         cursor = self.connection.cursor()
         cursor.execute(f'USE "{path.stem}"')
         return cursor
@@ -200,25 +202,24 @@ INSTANCE = Instance()
 
 @pytest.fixture(scope="session", autouse=True)
 def _warehouses_attached() -> Iterator[None]:
-    """The sessions of a process that write share an instance of DuckDB, and a new root begins with empty tables.
+    """The sessions of a process on a warehouse share an instance of DuckDB, and a new root begins with empty tables.
 
-    A session that only reads, and one with a key, opens its file itself, as every session of the product does.
+    A session on the published state, and one with a key, has its own instance, as every session of the product does.
     """
     plain, session_of = warehouse.connected, Warehouse._connect
 
     def connected(path: Path, key: str | None, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        if read_only and INSTANCE.path == path:
-            INSTANCE.let_go()
         ours = path == Warehouse(path.parent.parent).path
-        if read_only or key or not ours or INSTANCE.path not in (None, path):
+        if key or not ours or INSTANCE.path not in (None, path):
             return plain(path, key, read_only=read_only)
-        return INSTANCE.connected(path)
+        return INSTANCE.connected(path, "(READ_ONLY)" if read_only else "")
 
     @wraps(session_of)
     @contextmanager
     def connect(self: Warehouse, path: Path, **changes: Any) -> Iterator[duckdb.DuckDBPyConnection]:
         with INSTANCE.used(), session_of(self, path, **changes) as connection:
             yield connection
+            connection.execute("DETACH DATABASE IF EXISTS tomme")  # the tables that `fill_in` made for this session
 
     with mock.patch.object(warehouse, "connected", connected), mock.patch.object(Warehouse, "_connect", connect):
         yield
