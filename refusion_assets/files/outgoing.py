@@ -157,10 +157,12 @@ def opgoerelse_table(rows: pl.DataFrame, koersel: int) -> pl.DataFrame:
 def advisering_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of the advice file of a municipality, or of nobody (000), as text.
 
-    `rows`: its advice (`Advis`) with cpr and navn. `as_cell` shows a sender's text. Source: output.md section 3.2.
+    `rows`: its advice (`Advis`) with cpr and navn. `as_cell` shows a sender's text. The order rests on no surrogate,
+    so that another data root, and `genskab`, write the same bytes. Source: output.md section 3.2.
     """
     written = ("cpr", "konto", "indberetning_id", "kilde", "felt", "vaerdi", "tekst", "handling")
-    order = ["regel", "cpr", "uge_fra", "konto", "indberetning_id", "fil", "linje", "noegle"]
+    order = ["regel", "cpr", "uge_fra", "konto", "indberetning_id", "fil", "linje"]
+    order += sorted(set(rows.columns) - {*order, "noegle", "borger_id"})
     day = {name: pl.col(name).cast(pl.String) for name in ("uge_fra", "uge_til")}
     values: list[str | pl.Expr] = [
         "koersel", "regel", "alvor", "cpr", day["uge_fra"], day["uge_til"], "navn", "konto", "indberetning_id", "kilde",
