@@ -95,12 +95,13 @@ def publish_if_idle(warehouse: Warehouse) -> bool:
 def prove(warehouse: Warehouse) -> tuple[State, list[str]]:
     """The published state, and its parts whose rows are not the warehouse's, whatever was noted as written.
 
-    Every table is read. Parts written since the state was shown are left out. Stop if there is no state.
+    Every table is read, and every file of the state. Parts written since the state was shown are left out. Stop if
+    there is no state.
     """
-    state = State.read(warehouse.root)
-    if state is None:
-        raise Stop(f"der er ingen udgivet kørsel i {warehouse.root} endnu; kør en måned først")
+    _shown(warehouse)
     with _alone(warehouse), warehouse.alone() as session:
+        state = _shown(warehouse)  # that of a publishing that was going on
+        lost = state.lost(hashed=True)
         session.fill_in()
         since = session.changes.since(state) or {}
         now = {(table, name): (rows, content) for table, name, rows, content in Contents(session).parts()}
@@ -108,7 +109,7 @@ def prove(warehouse: Warehouse) -> tuple[State, list[str]]:
     for table, name in [key for key in said if key[1].endswith(SUPPLEMENT)]:
         base = (table, name.removesuffix(SUPPLEMENT))
         said[base] = together(said.pop((table, name)), said.get(base, (0, "")))
-    faults = []
+    faults = [f"{path} mangler eller er beskadiget" for path in lost]
     for table, name in sorted({*now, *said}):
         marks = since.get(table, {}).keys()
         later = marks and ({name, ANY} & marks or (table, WHOLE) in said or (table, WHOLE) in now)
@@ -116,6 +117,14 @@ def prove(warehouse: Warehouse) -> tuple[State, list[str]]:
             rows = [found[table, name][0] if (table, name) in found else 0 for found in (said, now)]
             faults.append(f"{table}, del {name}: tilstanden har {rows[0]} rækker, lageret {rows[1]} med andet indhold")
     return state, faults
+
+
+def _shown(warehouse: Warehouse) -> State:
+    """The published state; Stop if there is none."""
+    state = State.read(warehouse.root)
+    if state is None:
+        raise Stop(f"der er ingen udgivet kørsel i {warehouse.root} endnu; kør en måned først")
+    return state
 
 
 def is_behind(warehouse: Warehouse) -> bool:

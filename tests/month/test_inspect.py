@@ -199,6 +199,16 @@ def test_what_is_published_is_proved_against_the_whole_warehouse(kept: DataRoot)
     assert ran.err.startswith("STOPPET: 1 del af tilstanden er ikke lagerets")
 
 
+@pytest.mark.parametrize("spoil", [Path.unlink, other_byte, lambda path: os.truncate(path, 100)])
+def test_a_published_file_that_is_gone_or_has_other_bytes_is_named(
+    kept: DataRoot, spoil: Callable[[Path], None]
+) -> None:
+    path = one(kept, "udgivet/tabeller/*/*.parquet")
+    spoil(path)
+    ran = kept.refusion("efterproev")
+    assert (ran.code, ran.out) == (1, f"FEJL  {path.relative_to(kept.path)} mangler eller er beskadiget\n")
+
+
 def test_a_root_on_a_disk_that_only_reads_can_be_inspected(kept: DataRoot) -> None:
     for path in [kept.path, *kept.path.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
