@@ -218,7 +218,7 @@ def konverter(say: Say, kommuner: list[str], fra: Path, antal: int, froe: int) -
 
     if antal < 1:
         wrong("--antal skal være mindst 1")
-    place = Place.from_environment()
+    place = Place.from_environment().begun()
     if strange := sorted(set(kommuner) - set(place.rules.koder)):
         raise Stop(f"{', '.join(strange)} er ingen kommune i kommuner.csv")
     for kode in kommuner:

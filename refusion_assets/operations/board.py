@@ -307,7 +307,7 @@ def _delivery_lines(place: Place) -> Iterator[str]:
         return
     levering = delivery(place.rules_folder, place.rules)
     nothing: list[str] = []
-    lines = known(place, lambda session: standing(session, levering, None, utc_now()), nothing)
+    lines = known(place, lambda session: standing(session, place, levering, None, utc_now()), nothing)
     yield from lines
     yield from (f"  {line}" for line in wrong.values())
     if delivering(place):

@@ -189,3 +189,18 @@ def test_a_receipt_that_the_server_does_not_let_us_read_holds_up_no_other_and_no
     assert told.faults == ()
     assert any("beregning-730" in line and "kan ikke læses" in line for line in told.lines)
     assert "Levering 2026-10: 3 af 4 filer er kvitteret." in told.lines
+
+
+@needs_sshd
+def test_what_was_never_sent_is_told_beside_what_is_receipted(shown: Shown) -> None:
+    path = shown.root.rules / "levering.toml"
+    path.write_text(path.read_text("utf-8").replace('"advisering"]', '"advisering", "opgoerelse"]'), "utf-8")
+    shown.deliver("101")
+    shown.server.platform.settled(2)
+    told = shown.receipts()
+    why = "for 2026-10 er ikke sendt; refusion lever 2026-10 --proev siger hvorfor"
+    assert told.lines == (
+        "Levering 2026-10: 2 af 6 filer er kvitteret.",
+        f"101: opgoerelse {why}",
+        f"730: beregning, advisering, opgoerelse {why}",
+    )

@@ -161,7 +161,7 @@ def test_the_last_month_of_the_roll_out_says_the_same_money_as_that_of_the_whole
 
 def test_a_year_of_our_own_files_read_in_an_empty_root_is_the_state_they_came_from(two: Two, tmp_path: Path) -> None:
     empty = DataRoot(tmp_path / "tom")
-    empty.path.mkdir()
+    (empty.path / "raw").mkdir(parents=True)
     ran = empty.refusion("konverter", ",".join(PILOT_KODER), "--fra", str(two.whole.path / "udgaaende"))
     assert (ran.code, ran.err) == (0, "")
     read = """SELECT kommunekode, uge, cpr, ydelse_id, indberettet_oere, beloeb_oere, refusion_oere,

@@ -244,11 +244,17 @@ def old_file(folder: Path, kode: str, rows: str, nr: int = 50) -> Path:
 
 
 def converted(tmp_path: Path, *arguments: str) -> str:
-    """What the command says of a conversion that is refused, in an empty data root."""
-    (tmp_path / "data").mkdir(exist_ok=True)
+    """What the command says of a conversion that is refused, in a data root without deliveries."""
+    (tmp_path / "data" / "raw").mkdir(parents=True, exist_ok=True)
     ran = DataRoot(tmp_path / "data").refusion("konverter", *arguments)
     assert ran.code == 1
     return ran.err
+
+
+def test_a_data_root_without_deliveries_is_not_made_by_a_conversion(tmp_path: Path) -> None:
+    ran = DataRoot(tmp_path / "tastefejl").refusion("konverter", "706", "--fra", str(tmp_path))
+    assert (ran.code, "findes ikke, så der er ingen leverancer" in ran.err) == (1, True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_files_with_a_gap_twice_the_same_number_or_another_form_are_refused(tmp_path: Path) -> None:
@@ -283,7 +289,7 @@ def test_rows_cut_short_or_too_long_are_listed_and_a_file_without_rows_is_told(t
     """Also a row that is cut within the ten public columns' last one, where more columns should follow."""
     good = f"2024-02-05;{CPR};Kontanthjælp;Syddjurs;1000,00;1000,00;80,00;800,00;0,00;0,00"
     old = tmp_path / "gamle"
-    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "raw").mkdir(parents=True)
     rows = [good + ";x", "", good.replace("02-05", "02-12")[:-3], good.replace("02-05", "02-19") + ";x;y", "2024"]
     path = old_file(old, "706", "")
     path.write_text("\r\n".join([";".join([*BEREGNING[:10], "Mere"]), *rows, ""]), encoding="utf-8")
@@ -313,7 +319,7 @@ def test_every_row_is_used_or_listed_and_no_number_of_a_person_is_said(tmp_path:
     old_file(tmp_path / "gamle", "706", "\n".join([good, *odd]) + "\n")
     later = old_file(tmp_path / "gamle", "706", "", nr=51)
     later.write_text(f"{';'.join([*BEREGNING[9::-1], 'Mere'])}\n", encoding="utf-8")  # other order, and a column more
-    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "raw").mkdir(parents=True)
     root = DataRoot(tmp_path / "data")
     ran = root.refusion("konverter", "706", "--fra", str(tmp_path / "gamle"))
     assert (ran.code, ran.err) == (0, "")

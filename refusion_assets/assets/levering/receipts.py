@@ -42,6 +42,7 @@ from refusion_assets.domain.levering import (
 from refusion_assets.domain.operations.board import moment
 from refusion_assets.domain.stop import Stop
 from refusion_assets.domain.wording import plural, without_persons
+from refusion_assets.files.outgoing import parted
 from refusion_assets.place import Place, alone
 from refusion_assets.rulebook.load import delivery
 from refusion_assets.store.publish import is_behind, publish_if_idle
@@ -87,7 +88,7 @@ def read_receipts(place: Place, month: date | None, say: Callable[[str], None]) 
         if is_behind(place.warehouse):
             publish_if_idle(place.warehouse)
         with patiently(place, say) as session:
-            lines = standing(session, levering, month, now())
+            lines = standing(session, place, levering, month, now())
             faults = list(wrongs(session, levering, month, now()).values())
     faults += _by_reason(why)
     return Delivered((*told, *lines), tuple(faults)), sorted(moved)
@@ -221,22 +222,49 @@ def wrongs(session: Session, levering: Levering, month: date | None, at: datetim
     return found
 
 
-def standing(session: Session, levering: Levering, month: date | None, at: datetime) -> list[str]:
-    """How many files are receipted, of run `month` or of the last ones, and a line for each municipality that waits."""
+def standing(session: Session, place: Place, levering: Levering, month: date | None, at: datetime) -> list[str]:
+    """How many files are receipted, of run `month` or of the last ones, and a line for each municipality that waits.
+
+    A file that a receiver should have counts, also where no delivery of it is begun; it has a line.
+    """
     groups = _groups(session, month)
-    late = wrongs(session, levering, month, at)
+    late, lacking = wrongs(session, levering, month, at), _not_begun(session, place, levering, groups)
     lines = []
     for maaned in sorted({maaned for maaned, _ in groups})[-MONTHS_SHOWN:]:
         mine = {kode: rows for (one, kode), rows in groups.items() if one == maaned}
         every = [row for rows in mine.values() for row in rows]
         good = sum(done(row["status"], levering.modtagere.get(row["kommunekode"])) for row in every)
-        lines.append(f"Levering {maaned:%Y-%m}: {good} af {plural(len(every), 'fil', 'filer')} er kvitteret.")
+        kinds = {kode: lacks for (one, kode), lacks in lacking.items() if one == maaned}
+        number = len(every) + sum(map(len, kinds.values()))
+        lines.append(f"Levering {maaned:%Y-%m}: {good} af {plural(number, 'fil', 'filer')} er kvitteret.")
         lines += [
             _waiting(kode, rows, levering)
             for kode, rows in mine.items()
             if _waits_since(rows, levering) and f"{maaned:%Y-%m}|{kode} kvittering" not in late
         ]
+        how = f"for {maaned:%Y-%m} er ikke sendt; refusion lever {maaned:%Y-%m} --proev siger hvorfor"
+        lines += _by_reason({kode: f"{', '.join(lacks)} {how}" for kode, lacks in kinds.items()})
     return lines
+
+
+def _not_begun(
+    session: Session, place: Place, levering: Levering, groups: Mapping[tuple[date, str], Sequence[Row]]
+) -> dict[tuple[date, str], list[str]]:
+    """By run month and municipality, the kinds of files that it should have and of which no delivery is begun.
+
+    A receiver with nothing of an earlier month may have come on later, so it lacks files of the last month only.
+    """
+    if not groups:
+        return {}
+    last = max(maaned for maaned, _ in groups)
+    expected = groups.keys() | {(last, kode) for kode in set(levering.modtagere) - not_yet(session, place, last)}
+    found = {}
+    for maaned, kode in sorted(expected):
+        begun = {parted(row["fil"])[0] for row in groups.get((maaned, kode), ())}
+        one = levering.modtagere.get(kode)
+        if one and (lacks := [kind for kind in one.filer if kind not in begun]):
+            found[maaned, kode] = lacks
+    return found
 
 
 def _groups(session: Session, month: date | None) -> dict[tuple[date, str], list[Row]]:
