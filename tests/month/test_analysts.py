@@ -18,7 +18,7 @@ from refusion_assets.domain.raw import COLUMNS, TEXT
 from refusion_assets.report import write as report
 from refusion_assets.store.state import SQL_VIEWS
 from refusion_assets.store.tables import LEFT_OUT, TABLES
-from tests.conftest import DataRoot
+from tests.conftest import DataRoot, Example
 from tests.kit.data_root import REPO, write_register
 from tests.kit.timeline import PEOPLE, row
 from tests.month.test_forklar import deliver as send
@@ -130,6 +130,26 @@ def questions() -> list[str]:
 def test_the_questions_of_the_documents_can_be_asked_of_the_published_database(root: DataRoot, question: str) -> None:
     with duckdb.connect(str(root.place.warehouse.published), read_only=True) as asking:
         asking.execute(question).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("cpr", "table"),
+    [
+        ("7602922089", "duration.borger_uge"),
+        ("7602922089", "refusion.borger_uge_ydelse"),
+        ("6809552428", "opgoerelse.postering"),
+        ("8011036204", "refusion.fleksbidrag"),
+    ],
+)
+def test_the_citizens_that_the_documents_name_have_the_rows_they_are_named_for(
+    example: Example, cpr: str, table: str
+) -> None:
+    assert cpr in (REPO / "docs" / "resultater.md").read_text("utf-8")
+    [question] = [one for one in questions() if f"FROM {table}" in one]
+    [(number,)] = example.root.rows(f"SELECT borger_id FROM identitet.borger WHERE cpr = '{cpr}'")
+    with duckdb.connect(str(example.root.place.warehouse.published), read_only=True) as asking:
+        asking.execute(f"SET VARIABLE borger = {number}")
+        assert asking.execute(question).fetchall()
 
 
 def test_the_views_as_text_read_the_files_from_where_the_folder_was_moved_to(

@@ -11,6 +11,7 @@ from refusion_assets.assets.findings.statement import WITHDRAWN, causes, stated
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.findings.statement import WIDTH
 from tests.conftest import MONTHS, DataRoot, Example
+from tests.kit.data_root import REPO
 
 PERSON = re.compile(r"(?<!\d)\d{6}-?\d{4}(?!\d)")
 
@@ -50,6 +51,13 @@ def test_the_statement_is_kept_beside_the_files_as_text_and_json_and_the_termina
         assert both[".txt"].split() == terminal.replace(f"{example.root.path}/", "").split()
         assert max(map(len, both[".txt"].splitlines())) <= WIDTH
         assert [text for text in both.values() if PERSON.search(text)] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/drift.md"])
+def test_the_statement_of_the_documents_is_the_one_that_the_example_gives(example: Example, page: str) -> None:
+    [block] = re.findall(r"```\n([^`]*?Kørsel 2024-03 er rigtig.*?)```", (REPO / page).read_text("utf-8"), re.DOTALL)
+    shown = [line for line in block.splitlines() if not re.match(r"\S*:|  (Filer|Det hele):|\$", line)]
+    assert [line for line in shown if line not in example.said["2024-03"].out.splitlines()] == []
 
 
 def test_a_month_run_again_says_the_same_and_one_that_stops_says_only_why(before: DataRoot, tmp_path: Path) -> None:
