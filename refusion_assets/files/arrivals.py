@@ -4,13 +4,14 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.operations.board import Indhold
 from refusion_assets.domain.rules.entries import Rulebook
 from refusion_assets.domain.stop import Fault
@@ -27,6 +28,7 @@ from refusion_assets.files.delivered import (
     read_register,
     read_reports,
     register_name,
+    report_files,
 )
 from refusion_assets.files.prints import Print
 from refusion_assets.files.separated import opened
@@ -118,16 +120,24 @@ def content_claimed(path: Path) -> Indhold | None:
 
 
 def prove(
-    raw: Path, month: date, rules: Rulebook, before: Mapping[str, Proof], *, seconds: float, settling: float
+    raw: Path,
+    month: date,
+    rules: Rulebook,
+    before: Mapping[str, Proof],
+    *,
+    seconds: float,
+    settling: float,
+    read: Collection[str] | None = None,
 ) -> list[Proof]:
     """The files of a month, each proved unless it has the prints of a proof from before; by path.
 
-    After so many seconds the rest stay unproved, as does a file that changed in the last `settling` seconds: its sender
-    is still writing it.
+    With `read`, the files of reports in the folders of earlier months follow that are not among these paths: the run
+    reads them too. After so many seconds the rest stay unproved, as does a file that changed in the last `settling`
+    seconds: its sender is still writing it.
     """
     until, now = time.monotonic() + seconds, time.time()
     found = []
-    for proof in lying(raw, month, rules):
+    for proof, received in [*((proof, month) for proof in lying(raw, month, rules)), *_late(raw, month, rules, read)]:
         known = before.get(proof.sti)
         newest = max((p.aendret_ns for p in (proof.fil, proof.manifest) if p), default=0) / 1e9
         if known is not None and proof.same(known) and known.proved:
@@ -135,8 +145,17 @@ def prove(
         elif time.monotonic() > until or 0 <= now - newest < settling * (1 if proof.manifest else PATIENCE):
             found.append(proof)
         else:
-            found.append(proved(raw, proof, month))
+            found.append(proved(raw, proof, received))
     return found
+
+
+def _late(raw: Path, month: date, rules: Rulebook, read: Collection[str] | None) -> Iterator[tuple[Proof, date]]:
+    """The files of reports of earlier months that are not in `read`, unproved, each with its folder's month."""
+    if read is None:
+        return
+    for path, name, received in report_files(raw, next_month(month, -1), rules):
+        if (sti := str(path.relative_to(raw))) not in read:
+            yield Proof(sti, name["kilde"], name["enhed"], _print(path), _print(manifest_of(path))), received
 
 
 def kept(root: Path) -> dict[str, Proof]:

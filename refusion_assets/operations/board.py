@@ -18,7 +18,7 @@ from refusion_assets.assets.levering.receipts import NOT_SENT, standing, wrongs
 from refusion_assets.assets.levering.shipments import LOCK as DELIVERING
 from refusion_assets.assets.levering.shipments import now as utc_now
 from refusion_assets.assets.raw.let_pass import let_passed
-from refusion_assets.assets.raw.reports import senders_read
+from refusion_assets.assets.raw.reports import reports_read, senders_read
 from refusion_assets.domain.calendar import next_month
 from refusion_assets.domain.faelles.udrulning import KommuneUdrulning, excused
 from refusion_assets.domain.findings.statement import cut
@@ -126,7 +126,7 @@ def coming_month(place: Place) -> date | None:
 
 
 Sender = tuple[str, str]
-Facts = tuple[list[Sender], list[tuple[str, str, str]], list[Run], pl.DataFrame]
+Facts = tuple[list[Sender], list[tuple[str, str, str]], list[Run], pl.DataFrame, set[str]]
 
 
 def board(
@@ -140,15 +140,12 @@ def board(
 ) -> Board:
     """The board of run month `month` at the moment `now`; each file is proved once (`files.arrivals`).
 
+    A bad file in the folder of an earlier month that no run has read stands with its sender: the run would read it.
     After `seconds` the rest of the files are left unproved (`undervejs`), as are those that were changed in the last
     `settling` seconds. With `keep`, the proofs are written to the data root, so that no later board reads them again.
     """
     rules, before = place.rules, arrivals.kept(place.root)
-    found = arrivals.prove(place.raw, month, rules, before, seconds=seconds, settling=settling)
     earlier = [next_month(month, -number) for number in range(1, MONTHS_BEFORE + 1)]
-    if keep:
-        folders = [f"/{m:%Y-%m}/" for m in earlier]
-        arrivals.keep(place.root, [*(p for sti, p in before.items() if any(f in sti for f in folders)), *found])
 
     def ask(session: Session) -> Facts:
         return (
@@ -156,10 +153,19 @@ def board(
             list(let_passed(session, month)),
             _runs(session, place),
             state_of(session),
+            reports_read(session),
         )
 
-    nothing: Facts = ([], [], [], KommuneUdrulning.empty())
-    read, accepted, every, plan = known(place, ask, nothing)
+    nothing: Facts = ([], [], [], KommuneUdrulning.empty(), set())
+    senders, accepted, every, plan, read = known(place, ask, nothing)
+    settled = any(run.maaned == month and run.faerdig for run in every)
+    found = arrivals.prove(
+        place.raw, month, rules, before, seconds=seconds, settling=settling, read=read if read and not settled else None
+    )
+    if keep:
+        folders = [f"/{m:%Y-%m}/" for m in earlier]
+        lately = {sti: proof for sti, proof in before.items() if any(folder in sti for folder in folders)}
+        arrivals.keep(place.root, (lately | {proof.sti: proof for proof in found}).values())
     remembered = {_sender(p) for p in before.values() if p.enhed and f"/{earlier[0]:%Y-%m}/" in p.sti}
     entry = rules.kritisk_uge_on(next_month(month))
     hours = window(entry, month) if entry else None
@@ -167,10 +173,10 @@ def board(
         maaned=month,
         nu=now,
         afsendere=_afsendere(
-            place, found, earlier, {*read, *remembered}, plan, late=hours is not None and now >= hours.late
+            place, found, earlier, {*senders, *remembered}, plan, late=hours is not None and now >= hours.late
         ),
         uge=hours,
-        opgjort=any(run.maaned == month and run.faerdig for run in every),
+        opgjort=settled,
         plads=_room(place, month, entry.plads_til_koersler if entry else 1),
         registre=tuple(_register(place, art, month, found) for art in delivered.REGISTER_HEADERS),
         ulaeste=tuple(path for path in unread(place.raw, rules) if f"/{month:%Y-%m}/" in path),
@@ -188,8 +194,9 @@ def _afsendere(
     """
     then = [_content(place.raw, month, place.rules) for month in earlier]
     mine: dict[Sender, list[Proof]] = defaultdict(list)
+    of_the_month = f"/{next_month(earlier[0]):%Y-%m}/"
     for proof in found:
-        if proof.enhed:
+        if proof.enhed and (of_the_month in proof.sti or proof.fejl):
             mine[_sender(proof)].append(proof)
     before = {*then[0], *read}
     expected = sorted({*mine, *(before - excused(plan, next_month(earlier[0]), before))})

@@ -126,6 +126,19 @@ def test_a_bad_file_is_told_with_its_rule_before_any_run(root: DataRoot, spoil: 
     )
 
 
+def test_a_bad_file_that_comes_late_for_a_settled_month_is_told_and_a_good_one_is_not(root: DataRoot) -> None:
+    """The run reads it, and stops."""
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    senders_of(root).deliver("2024-02", [kth("c2")])
+    assert set(states(look(root)).values()) == {LEVERET}
+    [late] = (root.path / "raw" / "ky" / "2024-02").glob("*-0031.csv")
+    late.write_bytes(late.read_bytes() + b"\n")
+    assert states(look(root, keep=True)) == states(look(root)) == {"akasse-20100001": LEVERET, "ky-169": FEJL}
+    assert f"fejl     ky-169: FIL-001 {late.name}" in root.refusion("status").out
+    assert late.name in root.refusion("koer", "2024-04").err
+    assert states(board(root.place, month_of("2024-03"), OPENED))["ky-169"] == LEVERET
+
+
 def test_a_bad_register_is_told_too(root: DataRoot) -> None:
     senders_of(root).deliver("2024-04")
     senders_of(root).live("2024-04")

@@ -278,6 +278,11 @@ def senders_read(session: Session, month: date) -> list[tuple[str, str]]:
     return session.frame("SELECT DISTINCT kilde, enhed FROM raw.fil WHERE modtaget_maaned = $month", month=month).rows()
 
 
+def reports_read(session: Session) -> set[str]:
+    """The paths under `raw/` of the files of reports that a run has read."""
+    return set(session.frame("SELECT sti FROM raw.laest WHERE art = 'indberetning'")["sti"])
+
+
 def _missing(kilde: str, enhed: str, oere: int, month: date) -> Fault:
     text = f"har ikke leveret for {month:%Y-%m}, men leverede {kroner_text(oere)} måneden før; bed afsenderen om filen"
     return Fault("FIL-006", f"{kilde}-{enhed}", text, oere)
