@@ -31,10 +31,13 @@ from refusion_assets.store.session import Locked, Session
 from refusion_assets.store.state import ANALYSTS, BEFORE, READING, STATE, State, views_are_of
 
 T = TypeVar("T")
-# The raw files that run `month` was the first to know, and whether a later run knew another file by the name.
+# The raw files that run `month` was the first to know, and whether another file was read by the name since: by a later
+# run, or by a reload that let the change pass.
 KNOWN = """
-SELECT sti, sha256, maaned < max(maaned) OVER (PARTITION BY sti) AS senere
-FROM opgoerelse.kendt_fil QUALIFY maaned = $month AND sha256 IS NOT NULL ORDER BY sti"""
+SELECT k.sti, k.sha256, k.maaned < max(k.maaned) OVER (PARTITION BY k.sti) OR (k.sha256 IS DISTINCT FROM l.sha256
+    AND parse_filename(k.sti) IN (SELECT genstand FROM kontrol.accept WHERE regel = 'FIL-008')) AS senere
+FROM opgoerelse.kendt_fil k LEFT JOIN raw.laest l USING (sti)
+QUALIFY k.maaned = $month AND k.sha256 IS NOT NULL ORDER BY k.sti"""
 LEDGERS = """
 SELECT koersel, count(*), sum(refusion_oere) FROM opgoerelse.postering
 WHERE koersel IN (SELECT unnest($closed::BIGINT[])) GROUP BY 1 ORDER BY 1"""

@@ -10,9 +10,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from refusion_assets.domain.raw import NAMES
 from refusion_assets.store.publish import publish
 from refusion_assets.store.state import BEFORE, State
 from tests.conftest import DataRoot
+from tests.kit.data_root import csv_bytes, read_csv, write_manifest
 
 FIRST, SECOND, OPEN = "2024-02", "2024-03", "2024-04"
 LOOKED = ("forklar", "--formaal", "klage, sag 24-1234")
@@ -188,6 +190,21 @@ def test_each_kind_of_manipulation_is_named_with_its_month(
     assert ran.code == 1
     for _, named, told in spoiled:
         assert any(all(words in fault for words in told.split(" … ")) for fault in found[named]), (told, found)
+
+
+def test_a_file_that_a_reload_took_in_otherwise_is_remarked_and_one_changed_after_it_is_a_fault(
+    kept: DataRoot,
+) -> None:
+    report = one(kept, "raw/ky/2024-02/*.csv")
+    rows = read_csv(report)[:-1]
+    report.write_bytes(csv_bytes(rows, NAMES))
+    write_manifest(report, rows)
+    assert kept.refusion("efterse").code == 1
+    assert kept.refusion("genindlaes", "--accepter", f"FIL-008:{report.name}", "--begrundelse", "ny fil").code == 0
+    ran = kept.refusion("efterse")
+    assert (ran.code, ran.out.count("1 råfil er siden læst som en anden eller som væk")) == (0, 1)
+    other_byte(one(kept, "raw/ky/2024-03/*.csv"))
+    assert kept.refusion("efterse").code == 1
 
 
 def test_what_is_published_is_proved_against_the_whole_warehouse(kept: DataRoot) -> None:
