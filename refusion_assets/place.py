@@ -34,6 +34,8 @@ PACKAGE = Path(__file__).resolve().parent
 REPOSITORY = PACKAGE.parent
 DATA, REGLER = "REFUSION_DATA", "REFUSION_REGLER"
 BEGIN = "Begynd med at lægge leverancer i mappen raw, eller skriv opdigtede med refusion eksempel"
+# The folder of a restore that has not come to its end.
+RESTORING = ".genopret"
 UNENCRYPTED = (
     "ADVARSEL: lageret bliver ikke krypteret; nævn en nøgle i REFUSION_NOEGLE_FIL, eller krypter disken (docs/drift.md)"
 )
@@ -183,6 +185,8 @@ class Place:
         if self.root.exists() and not self.root.is_dir():
             raise Stop(f"dataroden {self.root} er en fil og ikke en mappe; ret {DATA}")
         if not self.raw.is_dir():
+            if (self.root / RESTORING).exists():
+                raise Stop(f"genopretningen i {self.root} er ikke færdig; blev den afbrudt, så skriv den samme igen")
             what = "findes ikke" if not self.root.exists() else "har ingen mappe raw"
             raise Stop(f"dataroden {self.root} {what}, så der er ingen leverancer; er {DATA} rigtig? {BEGIN}")
         return self

@@ -24,7 +24,7 @@ from refusion_assets.files.delivered import fingerprint, month_named
 from refusion_assets.files.outgoing import SUMS, departures, said_of
 from refusion_assets.levering.sealed import Recipient, identity
 from refusion_assets.look_up.trace import HEAD
-from refusion_assets.place import FORMS, NUMBERING, Place, alone
+from refusion_assets.place import FORMS, NUMBERING, RESTORING, Place, alone
 from refusion_assets.runs.inspect import inspect
 from refusion_assets.store import durable
 from refusion_assets.store.publish import publish
@@ -35,7 +35,7 @@ MODTAGER, NOEGLE = "REFUSION_KOPI_MODTAGER", "REFUSION_KOPI_NOEGLE"
 FORM = 2
 CONTENT, LISTS, OWN_KEY, OPEN_KEYS, NOTE = "indhold", "lister", "noegle.age", "modtager.txt", "LAES-MIG.txt"
 LIST, NAMES = ".age", ".indhold"
-LOCK, RESTORING, WHOLE = "sikkerhedskopi.laas", ".genopret", ".hel"
+LOCK, WHOLE = "sikkerhedskopi.laas", ".hel"
 RULES_IN_USE = "regler_i_brug"
 # Made again by themselves, or of no use elsewhere; of two folders a part is kept.
 LEFT_OUT = {"lager", "udgivet", "dagster", "genskabt"}

@@ -294,16 +294,17 @@ def _quicken(instance: dg.DagsterInstance) -> None:
 
 def reason_of(events: Iterable[dg.DagsterEvent]) -> str:
     """Why a run failed, in one line: the failed checks, or the reason of a step."""
-    failures, said_no = [], []
+    failures: list[dg.DagsterEvent] = []
+    said_no: dict[str | None, list[str]] = {}  # by description: two checks may have met the same fault
     for event in events:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             said = event.asset_check_evaluation_data
             if not said.passed and said.severity == dg.AssetCheckSeverity.ERROR:
-                said_no.append(f"{said.check_name}: {said.description}")
+                said_no.setdefault(said.description, []).append(said.check_name)
         if event.is_step_failure:
             failures.append(event)
     if said_no:
-        return " | ".join(said_no)
+        return " | ".join(f"{', '.join(names)}: {description}" for description, names in said_no.items())
     return next(map(_reason_of_step, failures), "kørslen fejlede; se den i brugerfladen")
 
 

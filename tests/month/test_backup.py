@@ -217,6 +217,11 @@ def test_a_restore_that_is_killed_at_any_point_is_whole_when_it_is_given_again(
         with mock.patch(target, killed):
             assert restored(root, til, place)[1].code == 1
         assert (place / "raw").exists() == (name == "inspect")
+        if (place / ".genopret").exists() and name != "inspect":
+            assert (
+                "er ikke færdig; blev den afbrudt, så skriv den samme igen"
+                in DataRoot(place).refusion("koer", MONTH).err
+            )
         made, ran = restored(root, til, place)
         assert ran.code == 0, (name, nth, ran.err)
         assert {path.name for path in place.iterdir()} == {path.name for path in (tmp_path / "ny0").iterdir()}
