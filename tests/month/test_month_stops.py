@@ -200,6 +200,14 @@ def test_the_command_by_itself_stops_with_one_line_too(
     assert "Traceback" not in ran.out
 
 
+def test_a_month_without_residences_names_the_files_of_them_that_no_run_reads(root: DataRoot) -> None:
+    for path in (root.path / "raw" / "bopael").rglob("bopael-*"):
+        path.rename(path.with_name(path.name.replace("bopael-", "bopæl-")))
+    said = stopped(root, "2024-02")
+    assert "ret dens mappe og navn: raw/bopael/2024-0" in said
+    assert "læses ikke af nogen kørsel" in said
+
+
 # --- after the trouble --------------------------------------------------------------------------------------
 
 

@@ -14,11 +14,12 @@ from refusion_assets.assets.raw import files_read
 from refusion_assets.assets.raw.let_pass import REGISTER_CHECKS, answers, check_specs, decided, let_passed
 from refusion_assets.assets.touched import calculated_by, count_as_calculated_by, mark, moved, newest_snapshot
 from refusion_assets.domain.calendar import next_month
+from refusion_assets.domain.findings.outcome import MOST_NAMED
 from refusion_assets.domain.raw import READABLE, bopael_rows, fleks_rows
 from refusion_assets.domain.stop import Fault, Faulty
 from refusion_assets.files import delivered
 from refusion_assets.files.delivered import FileRejected
-from refusion_assets.files.unread import REGISTERS
+from refusion_assets.files.unread import REGISTERS, unread
 from refusion_assets.place import Place
 from refusion_assets.store.session import Relation, Session, among
 
@@ -77,7 +78,10 @@ def register_faults(session: Session, place: Place, month: date) -> list[Fault]:
         national = {kilde.id for kilde in place.rules.kilder if kilde.art == "national"}
         senders = {d.kilde for d in delivered.find(place.raw, month, place.rules)} & national
         text = f"{', '.join(sorted(senders))} har leveret, men der er intet bopælsregister til og med {month:%Y-%m}; "
-        return [Fault("REG-002", "bopael", f"{text}skaf filen, eller ret dens mappe og navn")] if senders else []
+        lies = [path for path in unread(place.raw, place.rules) if "bopael" in path][:MOST_NAMED]
+        named = f": {', '.join(lies)} læses ikke af nogen kørsel" if lies else ""
+        text += f"skaf filen, eller ret dens mappe og navn{named}"
+        return [Fault("REG-002", "bopael", text)] if senders else []
     used = session.frame(USED_BEFORE, closed=last_closed(session, month)).rows(named=True)
     sha256 = delivered.fingerprint(newest.path)
     if not used or (used[0]["sti"], used[0]["sha256"]) == (newest.sti, sha256):
