@@ -31,12 +31,14 @@ from refusion_assets.store.session import Locked, Session
 from refusion_assets.store.state import ANALYSTS, BEFORE, READING, STATE, State, views_are_of
 
 T = TypeVar("T")
-# The raw files that run `month` was the first to know, and whether another file was read by the name since: by a later
-# run, or by a reload that let the change pass.
+# The raw files that run `month` was the first to know, and whether a later run knew another file by the name. Where a
+# reload let the file pass as changed or gone (`genlaest`), the hash is the one that it read, or null.
 KNOWN = """
-SELECT k.sti, k.sha256, k.maaned < max(k.maaned) OVER (PARTITION BY k.sti) OR (k.sha256 IS DISTINCT FROM l.sha256
-    AND parse_filename(k.sti) IN (SELECT genstand FROM kontrol.accept WHERE regel = 'FIL-008')) AS senere
+SELECT k.sti, k.maaned < max(k.maaned) OVER (PARTITION BY k.sti) AS senere,
+    a.genstand IS NOT NULL AND k.sha256 IS DISTINCT FROM l.sha256 AS genlaest,
+    if(genlaest, l.sha256, k.sha256) AS sha256
 FROM opgoerelse.kendt_fil k LEFT JOIN raw.laest l USING (sti)
+LEFT JOIN (SELECT DISTINCT genstand FROM kontrol.accept WHERE regel = 'FIL-008') a ON a.genstand = parse_filename(k.sti)
 QUALIFY k.maaned = $month AND k.sha256 IS NOT NULL ORDER BY k.sti"""
 LEDGERS = """
 SELECT koersel, count(*), sum(refusion_oere) FROM opgoerelse.postering
@@ -178,8 +180,8 @@ class _Inspection:
     def _raw(self, month: date, found: Report) -> None:
         """The raw files that the run was the first to know, and their manifests."""
         rows = self._ask(lambda session: session.frame(KNOWN, month=month)).rows(named=True)
-        mine = [row for row in rows if not row["senere"]]
-        if changed := len(rows) - len(mine):
+        mine = [row for row in rows if not row["senere"] and row["sha256"]]
+        if changed := sum(row["senere"] or row["genlaest"] for row in rows):
             found.bemaerk.append(f"{plural(changed, 'råfil', 'råfiler')} er siden læst som en anden eller som væk")
         raw = self.place.raw
         paths = [raw / row["sti"] for row in mine]
