@@ -14,7 +14,7 @@ from refusion_assets.assets.levering.receipts import read_receipts
 from refusion_assets.assets.levering.shipments import Delivered, deliver
 from refusion_assets.domain.calendar import month_of
 from refusion_assets.domain.contract import kinds_of
-from refusion_assets.domain.opgoerelse.ledger import Koersel, run_number
+from refusion_assets.domain.opgoerelse.ledger import Koersel, KommuneKoersel, run_number
 from refusion_assets.levering import shipping
 from tests.conftest import DataRoot
 from tests.kit.data_root import RULES
@@ -53,6 +53,10 @@ class Shown:
         with place.warehouse.open() as session:
             session.run("DELETE FROM opgoerelse.koersel WHERE maaned = $m", m=first)
             session.insert("opgoerelse.koersel", pl.DataFrame([row], schema=kinds_of(Koersel)))
+            session.run("DELETE FROM opgoerelse.kommune WHERE koersel = $n", n=number)
+            none = dict.fromkeys(kinds_of(KommuneKoersel), 0) | {"koersel": number}
+            settled = [none | {"kommunekode": kode} for kode in koder]
+            session.insert("opgoerelse.kommune", pl.DataFrame(settled, schema=kinds_of(KommuneKoersel)))
         return sums
 
     def receivers(self, koder: Sequence[str], port: int = 0, **more: str) -> None:

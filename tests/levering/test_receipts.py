@@ -204,3 +204,5 @@ def test_what_was_never_sent_is_told_beside_what_is_receipted(shown: Shown) -> N
         f"101: opgoerelse {why}",
         f"730: beregning, advisering, opgoerelse {why}",
     )
+    shown.files(["101"])
+    assert shown.receipts().lines == ("Levering 2026-10: 2 af 3 filer er kvitteret.", f"101: opgoerelse {why}")

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 
 from refusion_assets.assets.faelles.udrulning import not_yet
+from refusion_assets.assets.gate import held_back
 from refusion_assets.assets.levering.shipments import (
     LAST,
     LOCK,
@@ -225,10 +226,11 @@ def wrongs(session: Session, levering: Levering, month: date | None, at: datetim
 def standing(session: Session, place: Place, levering: Levering, month: date | None, at: datetime) -> list[str]:
     """How many files are receipted, of run `month` or of the last ones, and a line for each municipality that waits.
 
-    A file that a receiver should have counts, also where no delivery of it is begun; it has a line.
+    Of the last month delivered, a file that a receiver should have counts, also where no delivery of it is begun; it
+    has a line.
     """
     groups = _groups(session, month)
-    late, lacking = wrongs(session, levering, month, at), _not_begun(session, place, levering, groups)
+    late, lacking = wrongs(session, levering, month, at), _not_begun(session, place, levering)
     lines = []
     for maaned in sorted({maaned for maaned, _ in groups})[-MONTHS_SHOWN:]:
         mine = {kode: rows for (one, kode), rows in groups.items() if one == maaned}
@@ -247,23 +249,21 @@ def standing(session: Session, place: Place, levering: Levering, month: date | N
     return lines
 
 
-def _not_begun(
-    session: Session, place: Place, levering: Levering, groups: Mapping[tuple[date, str], Sequence[Row]]
-) -> dict[tuple[date, str], list[str]]:
-    """By run month and municipality, the kinds of files that it should have and of which no delivery is begun.
+def _not_begun(session: Session, place: Place, levering: Levering) -> dict[tuple[date, str], list[str]]:
+    """By municipality, the kinds of files of the last month delivered that it should have, and that were never sent.
 
-    A receiver with nothing of an earlier month may have come on later, so it lacks files of the last month only.
+    None of those held back or not yet in operation. In earlier months a receiver or a kind may have come on later.
     """
+    groups = _groups(session, None)
     if not groups:
         return {}
     last = max(maaned for maaned, _ in groups)
-    expected = groups.keys() | {(last, kode) for kode in set(levering.modtagere) - not_yet(session, place, last)}
+    without = not_yet(session, place, last).union(held_back(session, place, last))
     found = {}
-    for maaned, kode in sorted(expected):
-        begun = {parted(row["fil"])[0] for row in groups.get((maaned, kode), ())}
-        one = levering.modtagere.get(kode)
-        if one and (lacks := [kind for kind in one.filer if kind not in begun]):
-            found[maaned, kode] = lacks
+    for kode, one in sorted(levering.modtagere.items()):
+        begun = {parted(row["fil"])[0] for row in groups.get((last, kode), ())}
+        if kode not in without and (lacks := [kind for kind in one.filer if kind not in begun]):
+            found[last, kode] = lacks
     return found
 
 
