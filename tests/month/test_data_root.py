@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from refusion_assets.place import LONGEST, PACKAGE
@@ -189,17 +190,33 @@ def live(root: DataRoot) -> Path:
     return root.place.warehouse.path
 
 
-def turned(path: Path) -> None:
-    """A stretch in the middle of a file turned over."""
+def turned(path: Path, part: int = 2) -> None:
+    """A stretch of a file turned over, which begins at a part of its length."""
     data = bytearray(path.read_bytes())
-    middle = slice(len(data) // 2, len(data) // 2 + 4096)
+    middle = slice(len(data) // part, len(data) // part + 4096)
     data[middle] = bytes(byte ^ 0xFF for byte in data[middle])
     path.write_bytes(data)
 
 
 def log_turned(path: Path) -> None:
-    """The write-ahead log beside the file is damaged."""
-    turned(path.with_name(f"{path.name}.wal"))
+    """The write-ahead log beside the file is damaged in a place that DuckDB notices.
+
+    Where a record's length is hit, it takes the log to end there, as after a kill: one place in twenty.
+    """
+    for part in (2, 3, 4, 5):
+        tried, log = (path.with_name(f"proeve.duckdb{ending}") for ending in ("", ".wal"))
+        shutil.copyfile(path, tried)
+        shutil.copyfile(path.with_name(f"{path.name}.wal"), log)
+        turned(log, part)
+        try:
+            duckdb.connect(str(tried)).close()
+        except duckdb.Error:
+            turned(path.with_name(f"{path.name}.wal"), part)
+            return
+        finally:
+            tried.unlink()
+            log.unlink(missing_ok=True)
+    pytest.fail("DuckDB took each damaged log for one that was cut short")
 
 
 def headers_turned(path: Path) -> None:
