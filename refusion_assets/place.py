@@ -186,7 +186,9 @@ class Place:
             raise Stop(f"dataroden {self.root} er en fil og ikke en mappe; ret {DATA}")
         if not self.raw.is_dir():
             if (self.root / RESTORING).exists():
-                raise Stop(f"genopretningen i {self.root} er ikke færdig; blev den afbrudt, så skriv den samme igen")
+                raise Stop(
+                    f"genopretningen i {self.root} er ikke færdig; blev den afbrudt, så skriv den samme kommando igen"
+                )
             what = "findes ikke" if not self.root.exists() else "har ingen mappe raw"
             raise Stop(f"dataroden {self.root} {what}, så der er ingen leverancer; er {DATA} rigtig? {BEGIN}")
         return self

@@ -224,9 +224,13 @@ def _warehouses_attached() -> Iterator[None]:
     @wraps(session_of)
     @contextmanager
     def connect(self: Warehouse, path: Path, **changes: Any) -> Iterator[duckdb.DuckDBPyConnection]:
-        with INSTANCE.used(), session_of(self, path, **changes) as connection:
-            yield connection
-            connection.execute("DETACH DATABASE IF EXISTS tomme")  # the tables that `fill_in` made for this session
+        with INSTANCE.used():
+            try:
+                with session_of(self, path, **changes) as connection:
+                    yield connection
+            finally:
+                with contextlib.suppress(duckdb.Error):  # the tables that `fill_in` made for this session
+                    INSTANCE.connection.execute("DETACH DATABASE IF EXISTS tomme")
 
     with mock.patch.object(warehouse, "connected", connected), mock.patch.object(Warehouse, "_connect", connect):
         yield

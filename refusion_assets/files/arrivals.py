@@ -42,7 +42,8 @@ PATIENCE = 40
 class Proof:
     """A delivered file as it was proved: the prints of file and manifest then, its content, and its faults.
 
-    `indhold` is None until the file has been proved, and where it is bad. `enhed` is empty for a register.
+    `indhold` is None until the file has been proved, and where it is bad. `enhed` is empty for a register. `sen`: it
+    came for an earlier month than the board's.
     """
 
     sti: str
@@ -52,6 +53,7 @@ class Proof:
     manifest: Print | None
     indhold: Indhold | None = None
     fejl: tuple[Fault, ...] = ()
+    sen: bool = False
 
     @property
     def proved(self) -> bool:
@@ -155,7 +157,8 @@ def _late(raw: Path, month: date, rules: Rulebook, read: Collection[str] | None)
         return
     for path, name, received in report_files(raw, next_month(month, -1), rules):
         if (sti := str(path.relative_to(raw))) not in read:
-            yield Proof(sti, name["kilde"], name["enhed"], _print(path), _print(manifest_of(path))), received
+            prints = _print(path), _print(manifest_of(path))
+            yield Proof(sti, name["kilde"], name["enhed"], *prints, sen=True), received
 
 
 def kept(root: Path) -> dict[str, Proof]:

@@ -140,7 +140,7 @@ def board(
 ) -> Board:
     """The board of run month `month` at the moment `now`; each file is proved once (`files.arrivals`).
 
-    A bad file in the folder of an earlier month that no run has read stands with its sender: the run would read it.
+    A file of an earlier month that no run has read stands with its sender until it is proved good. The run reads it.
     After `seconds` the rest of the files are left unproved (`undervejs`), as are those that were changed in the last
     `settling` seconds. With `keep`, the proofs are written to the data root, so that no later board reads them again.
     """
@@ -158,15 +158,15 @@ def board(
 
     nothing: Facts = ([], [], [], KommuneUdrulning.empty(), set())
     senders, accepted, every, plan, read = known(place, ask, nothing)
-    settled = any(run.maaned == month and run.faerdig for run in every)
+    closed = any(run.maaned == month and run.status == LUKKET for run in every)
     found = arrivals.prove(
-        place.raw, month, rules, before, seconds=seconds, settling=settling, read=read if read and not settled else None
+        place.raw, month, rules, before, seconds=seconds, settling=settling, read=read if read and not closed else None
     )
     if keep:
         folders = [f"/{m:%Y-%m}/" for m in earlier]
-        lately = {sti: proof for sti, proof in before.items() if any(folder in sti for folder in folders)}
+        lately = {sti: p for sti, p in before.items() if not p.sen and any(folder in sti for folder in folders)}
         arrivals.keep(place.root, (lately | {proof.sti: proof for proof in found}).values())
-    remembered = {_sender(p) for p in before.values() if p.enhed and f"/{earlier[0]:%Y-%m}/" in p.sti}
+    remembered = {_sender(p) for p in before.values() if p.enhed and not p.sen and f"/{earlier[0]:%Y-%m}/" in p.sti}
     entry = rules.kritisk_uge_on(next_month(month))
     hours = window(entry, month) if entry else None
     return Board(
@@ -176,7 +176,7 @@ def board(
             place, found, earlier, {*senders, *remembered}, plan, late=hours is not None and now >= hours.late
         ),
         uge=hours,
-        opgjort=settled,
+        opgjort=any(run.maaned == month and run.faerdig for run in every),
         plads=_room(place, month, entry.plads_til_koersler if entry else 1),
         registre=tuple(_register(place, art, month, found) for art in delivered.REGISTER_HEADERS),
         ulaeste=tuple(path for path in unread(place.raw, rules) if f"/{month:%Y-%m}/" in path),
@@ -194,9 +194,8 @@ def _afsendere(
     """
     then = [_content(place.raw, month, place.rules) for month in earlier]
     mine: dict[Sender, list[Proof]] = defaultdict(list)
-    of_the_month = f"/{next_month(earlier[0]):%Y-%m}/"
     for proof in found:
-        if proof.enhed and (of_the_month in proof.sti or proof.fejl):
+        if proof.enhed and not (proof.sen and proof.indhold):
             mine[_sender(proof)].append(proof)
     before = {*then[0], *read}
     expected = sorted({*mine, *(before - excused(plan, next_month(earlier[0]), before))})

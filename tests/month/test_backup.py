@@ -219,7 +219,7 @@ def test_a_restore_that_is_killed_at_any_point_is_whole_when_it_is_given_again(
         assert (place / "raw").exists() == (name == "inspect")
         if (place / ".genopret").exists() and name != "inspect":
             assert (
-                "er ikke færdig; blev den afbrudt, så skriv den samme igen"
+                "er ikke færdig; blev den afbrudt, så skriv den samme kommando igen"
                 in DataRoot(place).refusion("koer", MONTH).err
             )
         made, ran = restored(root, til, place)

@@ -132,11 +132,26 @@ def test_a_bad_file_that_comes_late_for_a_settled_month_is_told_and_a_good_one_i
     senders_of(root).deliver("2024-02", [kth("c2")])
     assert set(states(look(root)).values()) == {LEVERET}
     [late] = (root.path / "raw" / "ky" / "2024-02").glob("*-0031.csv")
+    manifest = late.with_suffix(".manifest.json")
+    said = manifest.read_bytes()
+    manifest.unlink()
+    assert states(look(root, settling=15.0))["ky-169"] == UNDERVEJS
+    manifest.write_bytes(said)
     late.write_bytes(late.read_bytes() + b"\n")
     assert states(look(root, keep=True)) == states(look(root)) == {"akasse-20100001": LEVERET, "ky-169": FEJL}
     assert f"fejl     ky-169: FIL-001 {late.name}" in root.refusion("status").out
     assert late.name in root.refusion("koer", "2024-04").err
-    assert states(board(root.place, month_of("2024-03"), OPENED))["ky-169"] == LEVERET
+    assert states(board(root.place, month_of("2024-03"), OPENED))["ky-169"] == FEJL
+
+
+def test_a_file_that_came_late_and_went_again_leaves_nobody_to_wait_for(root: DataRoot) -> None:
+    senders_of(root).deliver("2024-04", [kth("c1")])
+    [own] = (root.path / "raw" / "ky" / "2024-03").glob("*.csv")
+    odd = own.with_name(own.name.replace("ky-169", "ky-168"))
+    odd.write_bytes(own.read_bytes())
+    assert states(look(root, keep=True))["ky-168"] == FEJL
+    odd.unlink()
+    assert states(look(root, keep=True)) == states(look(root)) == {"akasse-20100001": LEVERET, "ky-169": LEVERET}
 
 
 def test_a_bad_register_is_told_too(root: DataRoot) -> None:
