@@ -143,7 +143,7 @@ def prove(
         known = before.get(proof.sti)
         newest = max((p.aendret_ns for p in (proof.fil, proof.manifest) if p), default=0) / 1e9
         if known is not None and proof.same(known) and known.proved:
-            found.append(known)
+            found.append(replace(known, sen=proof.sen))
         elif time.monotonic() > until or 0 <= now - newest < settling * (1 if proof.manifest else PATIENCE):
             found.append(proof)
         else:

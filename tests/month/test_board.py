@@ -137,6 +137,9 @@ def test_a_bad_file_that_comes_late_for_a_settled_month_is_told_and_a_good_one_i
     manifest.unlink()
     assert states(look(root, settling=15.0))["ky-169"] == UNDERVEJS
     manifest.write_bytes(said)
+    board(root.place, month_of("2024-02"), OPENED, keep=True)  # the month was looked at when the file had come
+    [ky] = [sender for sender in look(root).afsendere if sender.navn == "ky-169"]
+    assert (ky.stand, ky.filer) == (LEVERET, 1)
     late.write_bytes(late.read_bytes() + b"\n")
     assert states(look(root, keep=True)) == states(look(root)) == {"akasse-20100001": LEVERET, "ky-169": FEJL}
     assert f"fejl     ky-169: FIL-001 {late.name}" in root.refusion("status").out
