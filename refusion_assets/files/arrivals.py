@@ -129,7 +129,7 @@ def prove(
     *,
     seconds: float,
     settling: float,
-    read: Collection[str] | None = None,
+    read: Collection[str] = (),
 ) -> list[Proof]:
     """The files of a month, each proved unless it has the prints of a proof from before; by path.
 
@@ -151,9 +151,9 @@ def prove(
     return found
 
 
-def _late(raw: Path, month: date, rules: Rulebook, read: Collection[str] | None) -> Iterator[tuple[Proof, date]]:
+def _late(raw: Path, month: date, rules: Rulebook, read: Collection[str]) -> Iterator[tuple[Proof, date]]:
     """The files of reports of earlier months that are not in `read`, unproved, each with its folder's month."""
-    if read is None:
+    if not read:
         return
     for path, name, received in report_files(raw, next_month(month, -1), rules):
         if (sti := str(path.relative_to(raw))) not in read:

@@ -145,6 +145,7 @@ def board(
     `settling` seconds. With `keep`, the proofs are written to the data root, so that no later board reads them again.
     """
     rules, before = place.rules, arrivals.kept(place.root)
+    in_time = {sti: proof for sti, proof in before.items() if not proof.sen}
     earlier = [next_month(month, -number) for number in range(1, MONTHS_BEFORE + 1)]
 
     def ask(session: Session) -> Facts:
@@ -160,13 +161,13 @@ def board(
     senders, accepted, every, plan, read = known(place, ask, nothing)
     closed = any(run.maaned == month and run.status == LUKKET for run in every)
     found = arrivals.prove(
-        place.raw, month, rules, before, seconds=seconds, settling=settling, read=read if read and not closed else None
+        place.raw, month, rules, before, seconds=seconds, settling=settling, read=() if closed else read
     )
     if keep:
         folders = [f"/{m:%Y-%m}/" for m in earlier]
-        lately = {sti: p for sti, p in before.items() if not p.sen and any(folder in sti for folder in folders)}
+        lately = {sti: proof for sti, proof in in_time.items() if any(folder in sti for folder in folders)}
         arrivals.keep(place.root, (lately | {proof.sti: proof for proof in found}).values())
-    remembered = {_sender(p) for p in before.values() if p.enhed and not p.sen and f"/{earlier[0]:%Y-%m}/" in p.sti}
+    remembered = {_sender(p) for p in in_time.values() if p.enhed and f"/{earlier[0]:%Y-%m}/" in p.sti}
     entry = rules.kritisk_uge_on(next_month(month))
     hours = window(entry, month) if entry else None
     return Board(

@@ -190,7 +190,7 @@ def live(root: DataRoot) -> Path:
     return root.place.warehouse.path
 
 
-def turned(path: Path, part: int = 2) -> None:
+def turned(path: Path, part: int) -> None:
     """A stretch of a file turned over, which begins at a part of its length."""
     data = bytearray(path.read_bytes())
     middle = slice(len(data) // part, len(data) // part + 4096)

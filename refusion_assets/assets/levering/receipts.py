@@ -229,14 +229,15 @@ def standing(session: Session, place: Place, levering: Levering, month: date | N
     Of the last month delivered, a file that a receiver should have counts, also where no delivery of it is begun; it
     has a line.
     """
-    groups = _groups(session, month)
-    late, lacking = wrongs(session, levering, month, at), _not_begun(session, place, levering)
+    groups = _groups(session, None)
+    months = sorted({maaned for maaned, _ in groups})
+    late = wrongs(session, levering, month, at)
     lines = []
-    for maaned in sorted({maaned for maaned, _ in groups})[-MONTHS_SHOWN:]:
+    for maaned in [one for one in months if month in (None, one)][-MONTHS_SHOWN:]:
         mine = {kode: rows for (one, kode), rows in groups.items() if one == maaned}
         every = [row for rows in mine.values() for row in rows]
         good = sum(done(row["status"], levering.modtagere.get(row["kommunekode"])) for row in every)
-        kinds = {kode: lacks for (one, kode), lacks in lacking.items() if one == maaned}
+        kinds = _not_begun(session, place, levering, maaned, mine) if maaned == months[-1] else {}
         number = len(every) + sum(map(len, kinds.values()))
         lines.append(f"Levering {maaned:%Y-%m}: {good} af {plural(number, 'fil', 'filer')} er kvitteret.")
         lines += [
@@ -249,21 +250,20 @@ def standing(session: Session, place: Place, levering: Levering, month: date | N
     return lines
 
 
-def _not_begun(session: Session, place: Place, levering: Levering) -> dict[tuple[date, str], list[str]]:
+def _not_begun(
+    session: Session, place: Place, levering: Levering, month: date, begun: Mapping[str, Sequence[Row]]
+) -> dict[str, list[str]]:
     """By municipality, the kinds of files of the last month delivered that it should have, and that were never sent.
 
-    None of those held back or not yet in operation. In earlier months a receiver or a kind may have come on later.
+    `begun`: its deliveries by municipality. None of those held back or not yet in operation. In earlier months a
+    receiver or a kind may have come on later.
     """
-    groups = _groups(session, None)
-    if not groups:
-        return {}
-    last = max(maaned for maaned, _ in groups)
-    without = not_yet(session, place, last).union(held_back(session, place, last))
+    without = not_yet(session, place, month).union(held_back(session, place, month))
     found = {}
     for kode, one in sorted(levering.modtagere.items()):
-        begun = {parted(row["fil"])[0] for row in groups.get((last, kode), ())}
-        if kode not in without and (lacks := [kind for kind in one.filer if kind not in begun]):
-            found[last, kode] = lacks
+        sent = {parted(row["fil"])[0] for row in begun.get(kode, ())}
+        if kode not in without and (lacks := [kind for kind in one.filer if kind not in sent]):
+            found[kode] = lacks
     return found
 
 

@@ -77,11 +77,12 @@ def register_faults(session: Session, place: Place, month: date) -> list[Fault]:
     if newest is None:
         national = {kilde.id for kilde in place.rules.kilder if kilde.art == "national"}
         senders = {d.kilde for d in delivered.find(place.raw, month, place.rules)} & national
-        text = f"{', '.join(sorted(senders))} har leveret, men der er intet bopælsregister til og med {month:%Y-%m}; "
+        if not senders:
+            return []
         lies = [path for path in unread(place.raw, place.rules) if "bopael" in path][:MOST_NAMED]
         named = f": {', '.join(lies)} læses ikke af nogen kørsel" if lies else ""
-        text += f"skaf filen, eller ret dens mappe og navn{named}"
-        return [Fault("REG-002", "bopael", text)] if senders else []
+        text = f"{', '.join(sorted(senders))} har leveret, men der er intet bopælsregister til og med {month:%Y-%m}; "
+        return [Fault("REG-002", "bopael", f"{text}skaf filen, eller ret dens mappe og navn{named}")]
     used = session.frame(USED_BEFORE, closed=last_closed(session, month)).rows(named=True)
     sha256 = delivered.fingerprint(newest.path)
     if not used or (used[0]["sti"], used[0]["sha256"]) == (newest.sti, sha256):
